@@ -1,0 +1,347 @@
+"""What MMDetection sees of a lake: a ``BaseDetDataset`` whose files are rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from mmdet.datasets import BaseDetDataset
+from mmdet.registry import DATASETS
+from mmengine.dataset import force_full_init
+from mmengine.logging import print_log
+from numpy.typing import NDArray
+
+from .lake import (
+    Lake,
+    LakeSource,
+    LakeSpec,
+    map_columns,
+    nearest,
+    on_main_rank,
+    open_lake,
+    resolve,
+    resolve_object,
+)
+from .samples import Samples, make_samples
+
+_FILE_KEYS = ('ann_file', 'data_root', 'data_prefix', 'img_subdir', 'ann_subdir')
+_FILTER_KEYS = ('filter_empty_gt', 'min_size', 'bbox_min_size')
+_LABEL_ORDERS = ('classes', 'lake')
+
+
+@DATASETS.register_module()
+class DeepLakeDataset(BaseDetDataset):
+    """Detection dataset whose images and annotations lie in a Deep Lake dataset.
+
+    A sample equals, tensor for tensor, what ``CocoDataset`` (or ``XMLDataset``,
+    see ``annotation_style``) gives for the same data, after any stock pipeline.
+    Branch, version and rows are settled when it is built, and are the same in
+    every rank and worker while others write to the lake.
+
+    Args:
+        deeplake_path: Local folder, ``s3://…``, ``al://org/name``, ``hub://…``,
+            ``mem://…``; ``@branch`` or ``@tag`` may follow.
+        dataset: In Python, an open Deep Lake dataset or view instead of a path.
+        deeplake_credentials: ``dict(token=…, creds=…)``; write references,
+            ``'env:NAME'`` or ``'file:PATH'``, rather than secrets.
+        deeplake_commit_id: Version id on the branch. Empty: the newest.
+        deeplake_view_id: Name of a saved view (a tag).
+        deeplake_query: TQL that selects rows, on top of commit or view; with a
+            FROM clause it names the lake itself.
+        deeplake_tensors: Role -> column, for the roles ``img``, ``gt_bboxes``,
+            ``gt_labels``, ``gt_ignore_flags``, ``area``, ``ignore``, ``img_id``,
+            ``file_name``, ``width``, ``height``. What is missing is inferred by
+            type; ``None`` leaves a role without a column.
+        box_format: ``xyxy``, ``xywh``, ``cxcywh`` in pixels, with the suffix ``n``
+            as fractions of the image. Defaults to what the lake declares.
+        annotation_style: ``'coco'``: leaves out degenerate boxes, as
+            ``CocoDataset`` does; ``'voc'``: keeps all, as ``XMLDataset`` does.
+            Defaults to what the lake declares, else ``'coco'``.
+        label_order: ``'classes'``: label ``i`` is ``metainfo['classes'][i]``.
+            ``'lake'``: labels follow the order of the lake's classes whatever the
+            order in ``metainfo``, as ``CocoDataset`` numbers them by its file;
+            ``metainfo['classes']`` is then put into that order.
+        metainfo: ``dict(classes=…)`` selects and re-orders classes by name.
+            Defaults to all classes of the lake. ``palette`` and others pass.
+        filter_cfg: ``filter_empty_gt``, ``min_size`` and, with ``'voc'``,
+            ``bbox_min_size``; heeded unless ``test_mode``.
+        indices: The first (last, if negative) so many samples, or a list.
+        serialize_data: Without effect: annotations are flat arrays, which
+            workers share as they are.
+        pipeline: Transforms of mmdet, unchanged.
+        test_mode: Whether every row is kept and an empty sample is an error.
+        lazy_init: Whether to leave reading annotations to ``full_init``.
+        max_refetch: How often a sample that the pipeline drops is replaced.
+        return_classes: Whether samples carry the classes as ``text``.
+        caption_prompt: Prompt for ``return_classes``.
+        backend_args: Accepted, as stock configs pass it; without effect.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError, PermissionError,
+        ConnectionError: If a key is wrong or the lake does not fit; the message
+            names the key, what was found and what to write.
+
+    Examples:
+        >>> dataset = DeepLakeDataset(deeplake_path='data/bccd_train')
+        >>> dataset.metainfo['classes']
+        ('RBC', 'WBC', 'Platelets')
+    """
+
+    _fully_initialized: bool
+
+    def __init__(
+        self,
+        deeplake_path: str = '',
+        *,
+        dataset: Any = None,
+        deeplake_credentials: dict | None = None,
+        deeplake_commit_id: str = '',
+        deeplake_view_id: str = '',
+        deeplake_query: str = '',
+        deeplake_tensors: dict | None = None,
+        box_format: str | None = None,
+        annotation_style: str | None = None,
+        label_order: str = 'classes',
+        metainfo: Any = None,
+        filter_cfg: dict | None = None,
+        indices: int | Sequence[int] | None = None,
+        serialize_data: bool = True,
+        pipeline: Sequence[Any] = (),
+        test_mode: bool = False,
+        lazy_init: bool = False,
+        max_refetch: int = 1000,
+        return_classes: bool = False,
+        caption_prompt: dict | None = None,
+        backend_args: dict | None = None,
+        **unknown: Any,
+    ) -> None:
+        _refuse(unknown)
+        _check_filter(filter_cfg, test_mode)
+        if label_order not in _LABEL_ORDERS:
+            raise ValueError(
+                f'label_order={label_order!r} is unknown'
+                f'{nearest(label_order, _LABEL_ORDERS)}; write classes or lake'
+            )
+        spec = (deeplake_path, deeplake_credentials, deeplake_commit_id)
+        lake, self._rows = _open(
+            dataset,
+            (*spec, deeplake_view_id, deeplake_query),
+            deeplake_tensors,
+            box_format,
+            annotation_style,
+        )
+        self._samples: Samples
+        self._positions: NDArray[np.int64]
+        super().__init__(
+            metainfo=metainfo,
+            filter_cfg=filter_cfg,
+            indices=indices,
+            serialize_data=False,
+            pipeline=list(pipeline),
+            test_mode=test_mode,
+            lazy_init=True,
+            max_refetch=max_refetch,
+            return_classes=return_classes,
+            caption_prompt=caption_prompt,
+            backend_args=backend_args,
+        )
+        self.lake, classes = _choose_classes(lake, self._metainfo.get('classes'))
+        if label_order == 'lake':
+            names = self.lake.columns.class_names
+            classes = tuple(name for name in names if name in classes)
+        self._metainfo['classes'] = classes
+        if not lazy_init:
+            self.full_init()
+
+    def full_init(self) -> None:
+        """Reads the annotations, filters rows and applies ``indices``, once."""
+        if self._fully_initialized:
+            return
+        columns = self.lake.columns
+        self._samples = make_samples(
+            self.lake.annotations(self._rows),
+            columns.class_names,
+            self._metainfo['classes'],
+            columns.style,
+            (self.filter_cfg or {}).get('bbox_min_size'),
+        )
+        self._positions = self._kept_positions()
+        self._fully_initialized = True
+        if self._indices is not None:
+            self.get_subset_(self._indices)
+        print_log(
+            f'DeepLakeDataset: {len(self)} of {len(self._samples)} rows of '
+            f'{self.lake.name}, {len(self._samples.boxes)} boxes, '
+            f'{len(self._metainfo["classes"])} classes',
+            logger='current',
+            level=logging.INFO,
+        )
+
+    @force_full_init
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> dict:
+        """What the pipeline gets for a sample, as ``CocoDataset`` gives it.
+
+        Args:
+            idx: Index of the sample; negative ones count from the end.
+
+        Returns:
+            ``img_path`` (a ``deeplake://`` path), ``img_id``, ``height``, ``width``
+            (pixels), ``instances`` (boxes as xyxy in pixels), ``seg_map_path``
+            (``None``), ``sample_idx`` and, with ``return_classes``, the text.
+
+        Raises:
+            IndexError: If there is no such sample.
+        """
+        position = int(self._positions[idx])
+        samples = self._samples
+        img_id = samples.img_ids[position]
+        data_info: dict[str, Any] = {
+            'img_path': self.lake.image_path(
+                int(samples.rows[position]), samples.names[position]
+            ),
+            'img_id': img_id if isinstance(img_id, str) else int(img_id),
+            'seg_map_path': None,
+            'height': int(samples.heights[position]),
+            'width': int(samples.widths[position]),
+        }
+        if self.return_classes:
+            data_info['text'] = self._metainfo['classes']
+            data_info['caption_prompt'] = self.caption_prompt
+            data_info['custom_entities'] = True
+        data_info['instances'] = samples.instances(position)
+        data_info['sample_idx'] = idx if idx >= 0 else len(self) + idx
+        return data_info
+
+    @force_full_init
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of a sample's instances, one each, without building the sample.
+
+        Args:
+            idx: Index of the sample.
+        """
+        position = int(self._positions[idx])
+        start, stop = self._samples.offsets[position : position + 2]
+        return self._samples.labels[start:stop].tolist()
+
+    @force_full_init
+    def get_subset_(self, indices: int | Sequence[int]) -> None:
+        """Keeps only some samples, in place.
+
+        Args:
+            indices: The first (last, if negative) so many, or a list.
+        """
+        if isinstance(indices, (int, np.integer)):
+            chosen = slice(indices) if indices >= 0 else slice(indices, None)
+            self._positions = self._positions[chosen]
+        else:
+            self._positions = self._positions[np.asarray(indices, dtype=np.int64)]
+
+    @force_full_init
+    def get_subset(self, indices: int | Sequence[int]) -> DeepLakeDataset:
+        """A dataset of some of the samples; annotations are shared, not copied.
+
+        Args:
+            indices: The first (last, if negative) so many, or a list.
+        """
+        subset = self._copy_without_annotation()
+        subset.get_subset_(indices)
+        return subset
+
+    def _kept_positions(self) -> NDArray[np.int64]:
+        samples = self._samples
+        keep = np.ones(len(samples), dtype=bool)
+        if not self.test_mode and self.filter_cfg is not None:
+            if self.filter_cfg.get('filter_empty_gt', False):
+                keep &= samples.labelled
+            shorter = np.minimum(samples.widths, samples.heights)
+            keep &= shorter >= self.filter_cfg.get('min_size', 0)
+        return np.flatnonzero(keep)
+
+
+def _open(
+    dataset: Any,
+    spec_keys: tuple[Any, ...],
+    tensors: Any,
+    box_format: str | None,
+    style: str | None,
+) -> tuple[Lake, NDArray[np.int64] | None]:
+    """Opens the lake that the keys name; every rank gets the rows of rank 0."""
+    if dataset is not None:
+        if any(spec_keys):
+            raise ValueError(
+                'dataset= is an open lake, so deeplake_path, deeplake_credentials, '
+                'deeplake_commit_id, deeplake_view_id and deeplake_query have no '
+                'meaning beside it; leave them out'
+            )
+        spec, pin, rows = resolve_object(dataset)
+    else:
+        spec = LakeSpec.from_config(*spec_keys)
+        pin, rows = on_main_rank(lambda: resolve(spec))
+    columns = map_columns(LakeSource(spec, pin).handle, tensors, box_format, style)
+    return open_lake(spec, pin, columns), rows
+
+
+def _choose_classes(lake: Lake, asked: Any) -> tuple[Lake, tuple[str, ...]]:
+    """The classes of the dataset, and the lake with a name for every label."""
+    names = lake.columns.class_names
+    classes = tuple(asked) if asked is not None else names
+    if not classes:
+        column = lake.columns.of('gt_labels')
+        raise ValueError(
+            f'{lake.name} has no class names (metadata class_names of column '
+            f"{column!r}); write metainfo=dict(classes=('name of label 0', …))"
+        )
+    if not names:
+        columns = replace(
+            lake.columns, class_names=classes, category_ids=tuple(range(len(classes)))
+        )
+        return open_lake(lake.source.spec, lake.source.pin, columns), classes
+    for name in classes:
+        if name not in names:
+            raise ValueError(
+                f'metainfo.classes holds {name!r}, which is no class of {lake.name}'
+                f'{nearest(name, names)}; its classes are {", ".join(names)}'
+            )
+    if len(set(classes)) < len(classes):
+        raise ValueError(f'metainfo.classes={classes!r} names a class twice')
+    return lake, classes
+
+
+def _refuse(unknown: dict[str, Any]) -> None:
+    known = [
+        name
+        for name in DeepLakeDataset.__init__.__annotations__
+        if name not in ('return', 'unknown')
+    ]
+    for key, value in unknown.items():
+        if key in _FILE_KEYS:
+            raise ValueError(
+                f'{key}={value!r} has no meaning for DeepLakeDataset, whose lake holds '
+                'images and annotations. It may come from the base config: begin the '
+                'dict with _delete_=True'
+            )
+        raise ValueError(
+            f'{key!r} is no key of DeepLakeDataset{nearest(key, known)}; its keys are '
+            f'{", ".join(known)}'
+        )
+
+
+def _check_filter(filter_cfg: Any, test_mode: bool) -> None:
+    for key in filter_cfg or {}:
+        if key not in _FILTER_KEYS:
+            raise ValueError(
+                f'filter_cfg.{key} is unknown{nearest(key, _FILTER_KEYS)}; the keys are '
+                f'{", ".join(_FILTER_KEYS)}'
+            )
+    if test_mode and (filter_cfg or {}).get('bbox_min_size') is not None:
+        raise ValueError(
+            'filter_cfg.bbox_min_size turns small boxes into ignored ones and would '
+            'change the ground truth of a test; leave it out where test_mode=True'
+        )

@@ -1,0 +1,119 @@
+"""The ground truth of predicted images, read from their lakes.
+
+All annotations of an image count, whatever the loader filtered. Several lakes,
+as in a ``ConcatDataset``, become one ground truth: their classes are matched by
+name, and where two lakes use the same image id, images are numbered anew.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+
+from .evaluation import GroundTruth
+from .lake import Lake
+from .samples import has_extent
+
+
+def read_ground_truth(
+    rows_of: Mapping[Lake, Sequence[int]], with_degenerate: bool = True
+) -> GroundTruth:
+    """Reads the annotations of images.
+
+    Args:
+        rows_of: Row numbers, each once, of each lake.
+        with_degenerate: Whether boxes without extent count in lakes of the style
+            ``coco``. ``CocoMetric`` scores them, since they stand in its file;
+            ``VOCMetric`` scores what the dataset kept.
+
+    Returns:
+        Ground truth of the images, lake by lake, in the order of the rows.
+
+    Raises:
+        ValueError: If two rows of a lake have the same image id.
+    """
+    parts = [_of_lake(lake, rows, with_degenerate) for lake, rows in rows_of.items()]
+    return parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def _of_lake(lake: Lake, rows: Sequence[int], with_degenerate: bool) -> GroundTruth:
+    table = lake.annotations(np.asarray(rows, dtype=np.int64))
+    img_ids = list(table.img_ids)
+    if len(set(img_ids)) < len(img_ids):
+        twice = Counter(img_ids).most_common(1)[0][0]
+        first, second = [row for row, i in zip(rows, img_ids) if i == twice][:2]
+        raise ValueError(
+            f'{lake.name}: rows {first} and {second} both have the image id {twice!r}, '
+            "and an evaluation needs distinct ones; write deeplake_tensors={'img_id': "
+            'None} to use row numbers'
+        )
+    keep = np.ones(len(table.labels), dtype=bool)
+    if lake.columns.style == 'coco' and not with_degenerate:
+        keep = has_extent(table) & ~table.excluded
+    offsets = np.zeros(len(table) + 1, dtype=np.int64)
+    counts = np.bincount(table.row_of_instance[keep], minlength=len(table))
+    np.cumsum(counts, out=offsets[1:])
+    return GroundTruth(
+        img_ids=img_ids,
+        widths=table.widths,
+        heights=table.heights,
+        file_names=list(table.file_names),
+        offsets=offsets,
+        boxes_xywh=table.boxes_xywh[keep],
+        boxes_xyxy=table.boxes_xyxy[keep],
+        labels=table.labels[keep],
+        category_names=lake.columns.class_names,
+        category_ids=lake.columns.category_ids,
+        areas=table.areas[keep],
+        crowd=table.ignore_flags[keep],
+        excluded=table.excluded[keep],
+    )
+
+
+def _joined(parts: Sequence[GroundTruth]) -> GroundTruth:
+    ids: dict[str, int] = {}
+    for part in parts:
+        for name, category_id in zip(part.category_names, part.category_ids):
+            if name not in ids:
+                taken = set(ids.values())
+                ids[name] = category_id if category_id not in taken else max(taken) + 1
+    names = tuple(ids)
+    img_ids: list[Any] = [img_id for part in parts for img_id in part.img_ids]
+    if len({str(img_id) for img_id in img_ids}) < len(img_ids):
+        print_log(
+            'DeepLakeMetric: lakes use the same image ids; for this evaluation images '
+            f'are numbered from 0 to {len(img_ids) - 1}',
+            logger='current',
+        )
+        img_ids = list(range(len(img_ids)))
+    elif len({type(img_id) for img_id in img_ids}) > 1:
+        img_ids = [str(img_id) for img_id in img_ids]
+    counts = np.concatenate([np.diff(part.offsets) for part in parts])
+    labels = [
+        np.array([names.index(name) for name in part.category_names])[part.labels]
+        for part in parts
+    ]
+    return GroundTruth(
+        img_ids=img_ids,
+        file_names=[name for part in parts for name in part.file_names],
+        offsets=np.concatenate([[0], np.cumsum(counts)]),
+        labels=np.concatenate(labels),
+        category_names=names,
+        category_ids=tuple(ids.values()),
+        **{
+            field: np.concatenate([getattr(part, field) for part in parts])
+            for field in (
+                'widths',
+                'heights',
+                'boxes_xywh',
+                'boxes_xyxy',
+                'areas',
+                'crowd',
+                'excluded',
+            )
+        },
+    )

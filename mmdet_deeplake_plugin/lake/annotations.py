@@ -1,0 +1,269 @@
+"""The annotations of many rows as flat arrays: bytes per box, not objects.
+
+Whole columns are read at once, checked, and laid end to end with offsets.
+Workers that are forked share the arrays; there is one per kind of number,
+whatever the number of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..boxes import to_xywh, to_xyxy
+from .columns import Columns
+from .strings import PackedStrings
+
+# Below this share of the rows, picked rows cost less to read than the column.
+_WHOLE_COLUMN_SHARE = 8
+
+
+@dataclass(frozen=True)
+class AnnotationTable:
+    """Annotations of ``R`` rows with ``N`` instances in all.
+
+    Instances of row ``i`` of the table stand at ``offsets[i]:offsets[i + 1]``.
+
+    Args:
+        rows: Row number in the lake, shape ``(R,)``.
+        offsets: Where a row's instances begin, shape ``(R + 1,)``.
+        boxes: Boxes as stored, shape ``(N, 4)``, in ``box_format``.
+        labels: Class number, shape ``(N,)``.
+        ignore_flags: Crowd (COCO) or difficult (VOC), shape ``(N,)``.
+        excluded: COCO's ``ignore``: training never sees it, shape ``(N,)``.
+        areas: Area in square pixels, shape ``(N,)``.
+        widths: Image width in pixels, shape ``(R,)``.
+        heights: Image height in pixels, shape ``(R,)``.
+        img_ids: Image id, shape ``(R,)``, integers or strings.
+        file_names: File name of the image; empty strings if there is none.
+        box_format: Convention of ``boxes``.
+    """
+
+    rows: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    ignore_flags: NDArray[np.bool_]
+    excluded: NDArray[np.bool_]
+    areas: NDArray[np.float64]
+    widths: NDArray[np.int64]
+    heights: NDArray[np.int64]
+    img_ids: NDArray[np.int64] | PackedStrings
+    file_names: PackedStrings
+    box_format: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def row_of_instance(self) -> NDArray[np.int64]:
+        """Position in the table of each instance's row, shape ``(N,)``."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    @property
+    def boxes_xyxy(self) -> NDArray[np.float64]:
+        """Boxes as corners in pixels, shape ``(N, 4)``."""
+        row = self.row_of_instance
+        return to_xyxy(self.boxes, self.box_format, self.widths[row], self.heights[row])
+
+    @property
+    def boxes_xywh(self) -> NDArray[np.float64]:
+        """Boxes as left, top, width, height in pixels, shape ``(N, 4)``."""
+        row = self.row_of_instance
+        return to_xywh(self.boxes, self.box_format, self.widths[row], self.heights[row])
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all arrays in bytes."""
+        return sum(getattr(getattr(self, f.name), 'nbytes', 0) for f in fields(self))
+
+
+def read_annotations(
+    source: Any, columns: Columns, rows: NDArray[np.int64] | None
+) -> AnnotationTable:
+    """Reads the annotations of rows of a lake.
+
+    Args:
+        source: The lake, a :class:`~mmdet_deeplake_plugin.lake.source.LakeSource`.
+        columns: Which columns to read.
+        rows: Row numbers in the order of the table, shape ``(R,)``; ``None``
+            for all rows.
+
+    Returns:
+        The table of ``R`` rows.
+
+    Raises:
+        ValueError: If boxes are not ``(N, 4)`` finite numbers, a row's labels,
+            flags or areas are not as many as its boxes, a label has no class
+            name, or an image has no size.
+    """
+    if rows is None:
+        rows = np.arange(source.num_rows, dtype=np.int64)
+    reader = _Reader(source, columns, rows)
+    widths, heights = reader.sizes()
+    boxes, offsets = reader.boxes()
+    counts = np.diff(offsets)
+    labels = reader.numbers('gt_labels', counts, np.int64)
+    reader.check_labels(labels, offsets)
+    flags = reader.numbers('gt_ignore_flags', counts, np.bool_)
+    excluded = reader.numbers('ignore', counts, np.bool_)
+    areas = reader.numbers('area', counts, np.float64)
+    if columns.of('area') is None:
+        row = np.repeat(np.arange(len(rows)), counts)
+        sizes = to_xywh(boxes, columns.box_format, widths[row], heights[row])[:, 2:]
+        areas = sizes[:, 0] * sizes[:, 1]
+    return AnnotationTable(
+        rows=rows,
+        offsets=offsets,
+        boxes=boxes,
+        labels=labels,
+        ignore_flags=flags,
+        excluded=excluded,
+        areas=areas,
+        widths=widths,
+        heights=heights,
+        img_ids=reader.img_ids(),
+        file_names=reader.file_names(),
+        box_format=columns.box_format,
+    )
+
+
+class _Reader:
+    """Reads and checks columns of the same rows."""
+
+    def __init__(self, source: Any, columns: Columns, rows: NDArray[np.int64]) -> None:
+        self.source = source
+        self.columns = columns
+        self.rows = rows
+
+    def values(self, column: str) -> Sequence[Any]:
+        """The values of a column, one a row."""
+        return self._chosen(self.source.column(column))
+
+    def _chosen(self, column: Any) -> Sequence[Any]:
+        total = self.source.num_rows
+        if len(self.rows) == total and np.array_equal(self.rows, np.arange(total)):
+            return column[:]
+        if len(self.rows) * _WHOLE_COLUMN_SHARE < total:
+            return column[self.rows.tolist()]
+        whole = column[:]
+        return [whole[row] for row in self.rows]
+
+    def boxes(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Boxes laid end to end, shape ``(N, 4)``, and their offsets."""
+        column = self.columns.of('gt_bboxes')
+        if column is None:
+            return np.zeros((0, 4)), np.zeros(len(self.rows) + 1, dtype=np.int64)
+        parts = [np.asarray(_or_empty(value)) for value in self.values(column)]
+        for row, part in zip(self.rows, parts):
+            if part.size and (part.ndim != 2 or part.shape[1] != 4):
+                raise ValueError(
+                    f'{self._where(column, row)}: boxes of shape {part.shape}; write '
+                    '(N, 4), one row of four numbers a box'
+                )
+        flat, offsets = _flatten([part.reshape(-1, 4) for part in parts], np.float64)
+        flat = flat.reshape(-1, 4)
+        finite = np.isfinite(flat).all(axis=1)
+        if not finite.all():
+            bad = int(np.flatnonzero(~finite)[0])
+            row = self.rows[np.searchsorted(offsets, bad, side='right') - 1]
+            raise ValueError(
+                f'{self._where(column, row)}: the box {flat[bad].tolist()} is not four '
+                'finite numbers'
+            )
+        return flat, offsets
+
+    def numbers(self, role: str, counts: NDArray[np.int64], dtype: Any) -> NDArray[Any]:
+        """A role's numbers laid end to end, zeros if no column plays it."""
+        column = self.columns.of(role)
+        if column is None:
+            return np.zeros(int(counts.sum()), dtype=dtype)
+        values = self.values(column)
+        parts = [np.atleast_1d(_or_empty(value)).ravel() for value in values]
+        for row, part, count in zip(self.rows, parts, counts):
+            if len(part) != count:
+                raise ValueError(
+                    f'{self._where(column, row)}: {len(part)} values for {count} boxes in '
+                    f'column {self.columns.of("gt_bboxes")!r}; write one a box'
+                )
+            if part.size and part.dtype.kind not in 'biuf':
+                raise ValueError(
+                    f'{self._where(column, row)}: {part[0]!r} is no number; '
+                    f'deeplake_tensors[{role!r}] takes a column of numbers'
+                )
+        return _flatten(parts, dtype)[0]
+
+    def check_labels(
+        self, labels: NDArray[np.int64], offsets: NDArray[np.int64]
+    ) -> None:
+        """Refuses labels that have no class name."""
+        known = len(self.columns.class_names)
+        outside = (labels < 0) | (labels >= known) if known else labels < 0
+        if not outside.any():
+            return
+        bad = int(np.flatnonzero(outside)[0])
+        row = self.rows[np.searchsorted(offsets, bad, side='right') - 1]
+        raise ValueError(
+            f'{self._where(self.columns.of("gt_labels"), row)}: label {labels[bad]} is '
+            f'outside its class_names ({known} names: labels 0 to {known - 1}); correct '
+            'the label, or the metadata class_names of the column'
+        )
+
+    def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Widths and heights in pixels, shape ``(R,)`` each."""
+        width, height = self.columns.of('width'), self.columns.of('height')
+        if width and height:
+            return self._scalars(width), self._scalars(height)
+        shapes = list(self._chosen(self.source.shapes(self.columns.img)))
+        for index, shape in enumerate(shapes):
+            if len(shape) < 2:  # a format whose size Deep Lake does not read
+                shapes[index] = self.source.decoded_shape(
+                    self.columns.img, int(self.rows[index])
+                )
+        sizes = np.array([shape[:2] for shape in shapes], dtype=np.int64).reshape(-1, 2)
+        return sizes[:, 1].copy(), sizes[:, 0].copy()
+
+    def img_ids(self) -> NDArray[np.int64] | PackedStrings:
+        """Image ids; row numbers if no column holds them."""
+        column = self.columns.of('img_id')
+        if column is None:
+            return self.rows.copy()
+        values = [_scalar(value) for value in self.values(column)]
+        if any(isinstance(value, (str, bytes)) for value in values):
+            return PackedStrings(values)
+        return np.asarray(values, dtype=np.int64)
+
+    def file_names(self) -> PackedStrings:
+        """File names, empty if no column holds them."""
+        column = self.columns.of('file_name')
+        values = self.values(column) if column else [''] * len(self.rows)
+        return PackedStrings([_scalar(value) or '' for value in values])
+
+    def _scalars(self, column: str) -> NDArray[np.int64]:
+        return np.array([_scalar(v) for v in self.values(column)], dtype=np.int64)
+
+    def _where(self, column: str | None, row: int) -> str:
+        return f'{self.source.name}, column {column!r}, row {row}'
+
+
+def _or_empty(value: Any) -> Any:
+    return np.zeros(0) if value is None else value
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        value = value.ravel()[0] if value.size else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _flatten(
+    parts: Sequence[NDArray[Any]], dtype: Any
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    offsets = np.zeros(len(parts) + 1, dtype=np.int64)
+    np.cumsum([len(part) for part in parts], out=offsets[1:])
+    flat = np.concatenate(parts) if parts else np.zeros(0)
+    return flat.astype(dtype, copy=False), offsets

@@ -1,0 +1,232 @@
+"""Which column of a lake plays which role, and how its boxes are meant.
+
+A role is given in the config (``deeplake_tensors``) or inferred from the
+column's type; what the type leaves open is an error that lists the columns,
+never a guess. The box convention comes from the config, else from the column's
+type, else from the ``coords`` of a v3 lake, and is never read from values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deeplake import types as T
+
+from ..boxes import check_box_format
+from .errors import nearest
+from .pin import column_names
+from .roles import ROLES, Role
+
+STYLES = ('coco', 'voc')
+_ORDERS = {'ltrb': 'xyxy', 'ltwh': 'xywh', 'ccwh': 'cxcywh'}
+_UNITS = {'pixel': '', 'fractional': 'n'}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that a dataset reads, and what their numbers mean.
+
+    Args:
+        roles: ``(role, column)`` pairs of the roles that have a column.
+        box_format: One of :data:`mmdet_deeplake_plugin.boxes.BOX_FORMATS`.
+        class_names: Names of the classes by label; empty if the lake has none.
+        category_ids: The source's category id of each class (COCO's are not
+            contiguous); the label itself if the lake holds none.
+        style: ``'coco'`` or ``'voc'``: which annotations training sees, see
+            :class:`mmdet_deeplake_plugin.DeepLakeDataset`.
+    """
+
+    roles: tuple[tuple[str, str], ...]
+    box_format: str
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    style: str
+
+    def of(self, role: str) -> str | None:
+        """Name of the column that plays a role, ``None`` if none does."""
+        return dict(self.roles).get(role)
+
+    @property
+    def img(self) -> str:
+        """Name of the column with the images."""
+        return dict(self.roles)['img']
+
+
+def map_columns(
+    handle: Any,
+    tensors: Any = None,
+    box_format: str | None = None,
+    style: str | None = None,
+) -> Columns:
+    """Settles the roles of an open lake.
+
+    Args:
+        handle: An open Deep Lake dataset or view.
+        tensors: ``deeplake_tensors`` of the config: role -> column name, or
+            ``None`` to leave an optional role (or the annotations of an
+            unlabelled lake) without a column.
+        box_format: Box convention that overrides what the lake declares.
+        style: Annotation style that overrides what the lake declares.
+
+    Raises:
+        ValueError: If a role or column is unknown, a required role has no
+            column or several, the box convention is declared nowhere, or the
+            class names are no list of distinct names.
+    """
+    names = column_names(handle)
+    types = {column.name: column.dtype for column in handle.schema.columns}
+    given = _check_given(tensors, names)
+    roles = {role: name for role, name in given.items() if name is not None}
+    for role in ROLES.values():
+        if role.name not in given:
+            found = _infer(role, types, taken=set(roles.values()))
+            if found is not None:
+                roles[role.name] = found
+    if ('gt_bboxes' in roles) != ('gt_labels' in roles):
+        lone = 'gt_labels' if 'gt_bboxes' in roles else 'gt_bboxes'
+        raise ValueError(
+            f'deeplake_tensors: {lone} is None, but boxes and labels go together; '
+            'set both to None for a lake without annotations'
+        )
+    class_names, category_ids = _classes(handle, roles.get('gt_labels'))
+    if 'gt_bboxes' in roles:
+        box_format = _box_format(
+            handle, roles['gt_bboxes'], types[roles['gt_bboxes']], box_format
+        )
+    return Columns(
+        roles=tuple(roles.items()),
+        box_format=box_format or 'xyxy',
+        class_names=class_names,
+        category_ids=category_ids,
+        style=_style(handle, style),
+    )
+
+
+def declared_box_format(handle: Any, column: str) -> str | None:
+    """The box convention that a column's type or v3 metadata declares.
+
+    Args:
+        handle: An open Deep Lake dataset or view.
+        column: Name of the column.
+
+    Returns:
+        One of :data:`mmdet_deeplake_plugin.boxes.BOX_FORMATS`, or ``None`` if
+        none is declared.
+    """
+    dtype = handle.schema[column].dtype
+    # No attribute of the type tells format and unit; being equal to one does.
+    for order, name in _ORDERS.items():
+        for unit, suffix in _UNITS.items():
+            candidate = T.BoundingBox(dtype=dtype.id, format=order, bbox_type=unit)
+            if dtype in (candidate, T.Nullable(candidate)):
+                return name + suffix
+    coords = _metadata(handle[column], 'coords')
+    if not isinstance(coords, Mapping):
+        return None
+    stated_order = _ORDERS.get(str(coords.get('mode', '')).lower())
+    stated_unit = _UNITS.get(str(coords.get('type', '')).lower())
+    if stated_order is None or stated_unit is None:
+        return None
+    return stated_order + stated_unit
+
+
+def _check_given(tensors: Any, names: Sequence[str]) -> dict[str, str | None]:
+    if not tensors:
+        return {}
+    if not isinstance(tensors, Mapping):
+        raise TypeError(
+            f'deeplake_tensors is a {type(tensors).__name__}; write a dict such as '
+            "{'img': 'images', 'gt_bboxes': 'boxes', 'gt_labels': 'categories'}"
+        )
+    for role, name in tensors.items():
+        if role not in ROLES:
+            raise ValueError(
+                f'deeplake_tensors: {role!r} is no role{nearest(role, ROLES)}; the '
+                f'roles are {", ".join(ROLES)}'
+            )
+        if name is None and role == 'img':
+            raise ValueError(
+                'deeplake_tensors: img is None, but every sample needs an image'
+            )
+        if name is not None and name not in names:
+            raise ValueError(
+                f'deeplake_tensors[{role!r}]={name!r}: the lake has no such column'
+                f'{nearest(name, names)}; columns: {", ".join(names)}'
+            )
+    return dict(tensors)
+
+
+def _infer(role: Role, types: Mapping[str, Any], taken: set[str]) -> str | None:
+    free = {name: dtype for name, dtype in types.items() if name not in taken}
+    if role.fits is None:
+        candidates = [name for name in free if name.lower() in role.usual_names]
+    else:
+        candidates = [name for name, dtype in free.items() if role.fits(dtype)]
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates and not role.required:
+        return None
+    shown = ', '.join(f'{name} ({types[name]})' for name in types)
+    if candidates:
+        raise ValueError(
+            f'deeplake_tensors[{role.name!r}] is not given and {len(candidates)} columns '
+            f'fit: {", ".join(candidates)}; write one of them. Columns: {shown}'
+        )
+    raise ValueError(
+        f'deeplake_tensors[{role.name!r}] is not given and no column is declared to hold '
+        f'{role.wanted}; write its name. Columns: {shown}'
+    )
+
+
+def _box_format(handle: Any, column: str, dtype: Any, given: str | None) -> str:
+    if given is not None:
+        return check_box_format(given)
+    declared = declared_box_format(handle, column)
+    if declared is None:
+        raise ValueError(
+            f'the lake does not say how the boxes of column {column!r} ({dtype}) are '
+            'meant; write box_format= xyxy, xywh or cxcywh for pixels, xyxyn, xywhn or '
+            'cxcywhn for fractions of the image'
+        )
+    return declared
+
+
+def _classes(
+    handle: Any, column: str | None
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    if column is None:
+        return (), ()
+    names = tuple(str(name) for name in _metadata(handle[column], 'class_names') or ())
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f'class_names of column {column!r} holds {", ".join(twice)} more than once; '
+            'names must tell classes apart'
+        )
+    ids = tuple(int(i) for i in _metadata(handle[column], 'category_ids') or ())
+    if ids and len(ids) != len(names):
+        raise ValueError(
+            f'column {column!r} has {len(names)} class_names, but {len(ids)} '
+            'category_ids; write one id a name'
+        )
+    return names, ids or tuple(range(len(names)))
+
+
+def _style(handle: Any, given: str | None) -> str:
+    metadata = getattr(handle, 'metadata', None)
+    style = given or (_metadata(handle, 'annotation_style') if metadata else None)
+    style = style or 'coco'
+    if style not in STYLES:
+        raise ValueError(
+            f'annotation_style={style!r} is unknown{nearest(style, STYLES)}; write coco '
+            '(degenerate boxes are left out, as CocoDataset does) or voc (all boxes '
+            'are kept, as XMLDataset does)'
+        )
+    return style
+
+
+def _metadata(owner: Any, key: str) -> Any:
+    metadata = owner.metadata  # has no get()
+    return metadata[key] if key in metadata.keys() else None

@@ -1,0 +1,19 @@
+"""Words that the error messages of this room share."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: object, names: Iterable[str]) -> str:
+    """``' (did you mean X?)'`` for a name that is nearly one of ``names``, or ``''``."""
+    matches = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.6)
+    return f' (did you mean {matches[0]}?)' if matches else ''
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong in one line, without the quotes that ``KeyError`` adds."""
+    text = str(error.args[0]) if error.args else ''
+    lines = text.strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,98 @@
+"""The roles that a column can play. A new kind of annotation is one more entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from deeplake.types import TypeKind
+
+
+@dataclass(frozen=True)
+class Role:
+    """One thing that a sample needs, or may have.
+
+    Args:
+        name: Key of ``deeplake_tensors``.
+        required: Whether a dataset cannot do without a column for it.
+        fits: Tells by a column's type whether it is of that kind; ``None`` if
+            the type does not say, so that only a name can.
+        usual_names: Column names, in lower case, that are taken for an optional
+            role whose type says nothing.
+        wanted: What to store, in the words of an error message.
+    """
+
+    name: str
+    required: bool
+    fits: Callable[[Any], bool] | None
+    usual_names: tuple[str, ...]
+    wanted: str
+
+
+def kind_of(dtype: Any) -> Any:
+    """Kind of a column's type; of what it holds, if it is nullable."""
+    if dtype.kind != TypeKind.Nullable:
+        return dtype.kind
+    text = str(dtype)
+    for word, kind in _KINDS_INSIDE.items():
+        if word in text:
+            return kind
+    return TypeKind.Generic
+
+
+def is_image(dtype: Any) -> bool:
+    """Whether a column holds encoded images (not segment masks)."""
+    return dtype.is_image or kind_of(dtype) == TypeKind.Image
+
+
+def is_boxes(dtype: Any) -> bool:
+    """Whether a column is declared as bounding boxes."""
+    return kind_of(dtype) == TypeKind.BoundingBox
+
+
+def is_labels(dtype: Any) -> bool:
+    """Whether a column is declared as class labels, one or a sequence a row."""
+    return kind_of(dtype) == TypeKind.ClassLabel or 'kind=class_label' in str(dtype)
+
+
+_KINDS_INSIDE = {
+    'kind=image': TypeKind.Image,
+    'kind=bbox': TypeKind.BoundingBox,
+    'kind=class_label': TypeKind.ClassLabel,
+}
+
+ROLES: dict[str, Role] = {
+    role.name: role
+    for role in (
+        Role('img', True, is_image, (), 'encoded images, one a row'),
+        Role('gt_bboxes', True, is_boxes, (), 'boxes (N, 4), N a row'),
+        Role('gt_labels', True, is_labels, (), 'class numbers (N,), N a row'),
+        Role(
+            'gt_ignore_flags',
+            False,
+            None,
+            (
+                'iscrowd',
+                'is_crowd',
+                'iscrowds',
+                'crowd',
+                'difficult',
+                'gt_ignore_flags',
+            ),
+            'crowd or difficult flags (N,)',
+        ),
+        Role('area', False, None, ('area', 'areas'), 'areas (N,) in square pixels'),
+        Role('ignore', False, None, ('ignore',), "COCO's ignore flags (N,)"),
+        Role('img_id', False, None, ('image_id', 'img_id', 'image_ids'), 'image id'),
+        Role(
+            'file_name',
+            False,
+            None,
+            ('file_name', 'filename', 'file_names', 'filenames'),
+            'file name of the image',
+        ),
+        Role('width', False, None, ('width',), 'width in pixels'),
+        Role('height', False, None, ('height',), 'height in pixels'),
+    )
+}

@@ -1,0 +1,223 @@
+"""How good: predictions against the lake's own ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+
+from .evaluation import GroundTruth, Prediction, evaluate_coco, evaluate_voc
+from .ground_truth import read_ground_truth
+from .lake import Lake, find_lake, nearest
+
+_PREFIXES = {'COCO': 'coco', 'PascalVOC': 'pascal_voc'}
+_METRICS = {
+    'COCO': ('bbox', 'proposal', 'proposal_fast'),
+    'PascalVOC': ('mAP', 'recall'),
+}
+
+
+@METRICS.register_module()
+class DeepLakeMetric(BaseMetric):
+    """COCO or Pascal VOC metrics of predictions on one or several lakes.
+
+    The numbers equal those of ``CocoMetric(ann_file=…)`` and ``VOCMetric``. The
+    ground truth is read from the lake on the main rank: areas, crowds and ids
+    as stored, all annotations of the images that were predicted, whatever the
+    loader filtered. Predictions name their image by ``img_path``, which stands
+    in the default ``meta_keys``; a lake must be open in this process, as the
+    dataset that is evaluated makes sure.
+
+    Args:
+        metrics_format: ``'COCO'`` or ``'PascalVOC'``.
+        metric: COCO: ``bbox``, ``proposal``, ``proposal_fast`` or a list of them.
+            PascalVOC: ``mAP`` or ``recall``. Defaults to ``bbox`` or ``mAP``.
+        classwise: COCO: whether to report the AP of each class.
+        proposal_nums: Numbers of detections an image: three for ``bbox`` and
+            ``proposal``.
+        iou_thrs: IoU threshold or thresholds. Defaults to 0.5 to 0.95 in steps of
+            0.05 (COCO) or 0.5 (PascalVOC).
+        metric_items: COCO: which numbers to report.
+        format_only: COCO: write the results as JSON and evaluate nothing.
+        outfile_prefix: COCO: path prefix of the JSON.
+        sort_categories: COCO: whether classes are listed by category id.
+        backend: COCO: ``'pycocotools'``.
+        scale_ranges: PascalVOC: ranges of box scale in pixels, ``[(0, 32), …]``.
+        eval_mode: PascalVOC: ``'11points'`` or ``'area'``.
+        collect_device: ``'cpu'`` or ``'gpu'``: how ranks exchange results.
+        prefix: Prefix of the names. Defaults to ``coco`` or ``pascal_voc``, as the
+            stock metrics have it.
+        collect_dir: Folder for the exchange by ``'cpu'``.
+
+    Raises:
+        ValueError: If a key is wrong, or belongs to the other format; when
+            evaluating, if the model predicts a label that is no class.
+        KeyError: When evaluating, if the lake of a prediction is not open.
+    """
+
+    def __init__(
+        self,
+        metrics_format: str = 'COCO',
+        metric: str | Sequence[str] | None = None,
+        classwise: bool = False,
+        proposal_nums: Sequence[int] = (100, 300, 1000),
+        iou_thrs: float | Sequence[float] | None = None,
+        metric_items: Sequence[str] | None = None,
+        format_only: bool = False,
+        outfile_prefix: str | None = None,
+        sort_categories: bool = False,
+        backend: str = 'pycocotools',
+        scale_ranges: Sequence[tuple[float, float]] | None = None,
+        eval_mode: str = '11points',
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        collect_dir: str | None = None,
+    ) -> None:
+        if metrics_format not in _PREFIXES:
+            raise ValueError(
+                f'metrics_format={metrics_format!r} is unknown'
+                f'{nearest(metrics_format, _PREFIXES)}; write COCO or PascalVOC'
+            )
+        self.metrics_format = metrics_format
+        self.metrics = _check_metrics(metrics_format, metric)
+        super().__init__(
+            collect_device=collect_device,
+            prefix=_PREFIXES[metrics_format] if prefix is None else prefix,
+            collect_dir=collect_dir,
+        )
+        if format_only and outfile_prefix is None:
+            raise ValueError(
+                'format_only=True writes the results and evaluates nothing, but '
+                'outfile_prefix is not given; write the path that the JSON begins with'
+            )
+        coco: dict[str, Any] = dict(
+            classwise=classwise,
+            metric_items=metric_items,
+            format_only=format_only,
+            outfile_prefix=outfile_prefix,
+            sort_categories=sort_categories,
+            backend=backend,
+        )
+        voc: dict[str, Any] = dict(scale_ranges=scale_ranges, eval_mode=eval_mode)
+        _check_format(metrics_format, coco, voc)
+        self.options = coco if metrics_format == 'COCO' else voc
+        self.options['proposal_nums'] = tuple(proposal_nums)
+        if iou_thrs is not None:
+            self.options['iou_thrs'] = iou_thrs
+        self._ground_truth: tuple[dict[Lake, list[int]], GroundTruth] | None = None
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keeps the predictions of a batch.
+
+        Args:
+            data_batch: Unused.
+            data_samples: Samples with ``img_path`` and ``pred_instances``
+                (``bboxes`` ``(n, 4)`` as xyxy in pixels of the original image,
+                ``scores`` ``(n,)``, ``labels`` ``(n,)``).
+
+        Raises:
+            KeyError: If a sample has no ``img_path``.
+        """
+        for sample in data_samples:
+            if 'img_path' not in sample:
+                raise KeyError(
+                    "a prediction has no 'img_path', which tells its lake and row; keep "
+                    'img_path in the meta_keys of PackDetInputs'
+                )
+            found = sample['pred_instances']
+            prediction = Prediction(
+                bboxes=found['bboxes'].cpu().numpy(),
+                scores=found['scores'].cpu().numpy(),
+                labels=found['labels'].cpu().numpy(),
+            )
+            self.results.append((sample['img_path'], prediction))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Evaluates the predictions of all ranks.
+
+        Args:
+            results: Pairs of ``img_path`` and :class:`Prediction`.
+
+        Returns:
+            Name -> number, the mean average precision first, so that
+            ``save_best='auto'`` chooses it.
+
+        Raises:
+            ValueError: If the model predicts a label that is no class.
+            KeyError: If the lake of a prediction is not open in this process.
+        """
+        classes = (self.dataset_meta or {})['classes']
+        # Ranks that were padded with repeated images give them twice.
+        by_image = {find_lake(path): prediction for path, prediction in results}
+        rows_of: dict[Lake, list[int]] = {}
+        for lake, row in by_image:
+            rows_of.setdefault(lake, []).append(row)
+        predictions = [
+            by_image[lake, row] for lake, rows in rows_of.items() for row in rows
+        ]
+        ground_truth = self._read_once(rows_of)
+        logger = MMLogger.get_current_instance()
+        if self.metrics_format == 'COCO':
+            return evaluate_coco(
+                ground_truth,
+                predictions,
+                classes,
+                self.metrics,
+                logger=logger,
+                **self.options,
+            )
+        return evaluate_voc(
+            ground_truth,
+            predictions,
+            classes,
+            self.metrics[0],
+            logger=logger,
+            **self.options,
+        )
+
+    def _read_once(self, rows_of: dict[Lake, list[int]]) -> GroundTruth:
+        # A validation after each epoch asks for the same rows each time.
+        if self._ground_truth is None or self._ground_truth[0] != rows_of:
+            truth = read_ground_truth(
+                rows_of, with_degenerate=self.metrics_format == 'COCO'
+            )
+            self._ground_truth = (rows_of, truth)
+        return self._ground_truth[1]
+
+
+def _check_metrics(metrics_format: str, metric: Any) -> list[str]:
+    allowed = _METRICS[metrics_format]
+    metrics = [allowed[0]] if metric is None else metric
+    metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+    for name in metrics:
+        if name not in allowed:
+            raise ValueError(
+                f'metric={name!r} is no metric of metrics_format={metrics_format!r}'
+                f'{nearest(name, allowed)}; write {", ".join(allowed)}'
+            )
+    if not metrics or (metrics_format == 'PascalVOC' and len(metrics) > 1):
+        raise ValueError(f'metric={metric!r}: write one of {", ".join(allowed)}')
+    return metrics
+
+
+def _check_format(metrics_format: str, coco: dict, voc: dict) -> None:
+    defaults = dict(
+        classwise=False,
+        metric_items=None,
+        format_only=False,
+        outfile_prefix=None,
+        sort_categories=False,
+        backend='pycocotools',
+        scale_ranges=None,
+        eval_mode='11points',
+    )
+    other = voc if metrics_format == 'COCO' else coco
+    for key, value in other.items():
+        if value != defaults[key]:
+            raise ValueError(
+                f'{key}={value!r} has no meaning for metrics_format={metrics_format!r}; '
+                'leave it out'
+            )

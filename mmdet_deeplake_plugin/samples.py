@@ -1,0 +1,173 @@
+"""Which annotations training sees, by the rules of mmdet's own datasets.
+
+``coco``: what ``CocoDataset`` keeps. Boxes narrower or lower than a pixel,
+without area, outside the image, or marked ``ignore`` are left out; crowds
+become ``ignore_flag=1``.
+
+``voc``: what ``XMLDataset`` keeps, which is every box; difficult ones, and with
+``bbox_min_size`` small ones, become ``ignore_flag=1``.
+
+The ground truth of an evaluation does not pass through here; the metric reads
+it from the lake as it is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .boxes import to_xywh
+from .lake.annotations import AnnotationTable
+from .lake.strings import PackedStrings
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Annotations as the pipeline gets them, of ``R`` rows with ``N`` instances.
+
+    Never changed once made, so copies of a dataset and forked workers share it.
+
+    Args:
+        rows: Row number in the lake, shape ``(R,)``.
+        offsets: Where a row's instances begin, shape ``(R + 1,)``.
+        boxes: Corners in pixels (xyxy), shape ``(N, 4)``.
+        labels: Position in the classes of the dataset, shape ``(N,)``.
+        ignore_flags: Shape ``(N,)``.
+        widths: Image width in pixels, shape ``(R,)``.
+        heights: Image height in pixels, shape ``(R,)``.
+        img_ids: Image id, shape ``(R,)``.
+        names: File name of the image, without folders, unique in the dataset.
+        labelled: Whether a row has any annotation of the classes, also one that
+            is left out, shape ``(R,)``.
+    """
+
+    rows: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    labels: NDArray[np.int32]
+    ignore_flags: NDArray[np.bool_]
+    widths: NDArray[np.int64]
+    heights: NDArray[np.int64]
+    img_ids: NDArray[np.int64] | PackedStrings
+    names: PackedStrings
+    labelled: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Samples:
+        return self
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all arrays in bytes."""
+        return sum(getattr(self, field.name).nbytes for field in fields(self))
+
+    def instances(self, position: int) -> list[dict[str, Any]]:
+        """The instances of a row in the form that ``LoadAnnotations`` reads.
+
+        Args:
+            position: Position in the table, not the row number.
+
+        Returns:
+            Dicts of ``bbox`` (four floats, xyxy in pixels), ``bbox_label`` and
+            ``ignore_flag``.
+        """
+        part = slice(self.offsets[position], self.offsets[position + 1])
+        return [
+            {'ignore_flag': int(flag), 'bbox': box, 'bbox_label': label}
+            for flag, box, label in zip(
+                self.ignore_flags[part].tolist(),
+                self.boxes[part].tolist(),
+                self.labels[part].tolist(),
+            )
+        ]
+
+
+def make_samples(
+    table: AnnotationTable,
+    class_names: Sequence[str],
+    classes: Sequence[str],
+    style: str,
+    bbox_min_size: float | None = None,
+) -> Samples:
+    """Applies the rules of a style to annotations as stored.
+
+    Args:
+        table: Annotations as stored.
+        class_names: Name of each stored label.
+        classes: Classes of the dataset, in the order of its labels.
+        style: ``'coco'`` or ``'voc'``.
+        bbox_min_size: With ``'voc'``: boxes narrower or lower than this many
+            pixels get ``ignore_flag=1``.
+
+    Returns:
+        The samples, a row each of ``table``.
+    """
+    new_label = np.full(max(len(class_names), 1), -1, dtype=np.int32)
+    for label, name in enumerate(class_names):
+        if name in classes:
+            new_label[label] = classes.index(name)
+    labels = new_label[table.labels]
+    chosen = labels >= 0
+    row = table.row_of_instance
+    boxes = table.boxes_xyxy
+    ignore_flags = table.ignore_flags
+    labelled = np.zeros(len(table), dtype=bool)
+    if style == 'coco':
+        labelled[row[chosen]] = True
+        keep = chosen & ~table.excluded & has_extent(table)
+    else:
+        keep = chosen
+        labelled[row[keep]] = True
+        if bbox_min_size is not None:
+            small = ((boxes[:, 2:] - boxes[:, :2]) < bbox_min_size).any(axis=1)
+            ignore_flags = ignore_flags | small
+    offsets = np.zeros(len(table) + 1, dtype=np.int64)
+    np.cumsum(np.bincount(row[keep], minlength=len(table)), out=offsets[1:])
+    return Samples(
+        rows=table.rows,
+        offsets=offsets,
+        boxes=boxes[keep],
+        labels=labels[keep],
+        ignore_flags=ignore_flags[keep],
+        widths=table.widths,
+        heights=table.heights,
+        img_ids=table.img_ids,
+        names=_image_names(table),
+        labelled=labelled,
+    )
+
+
+def has_extent(table: AnnotationTable) -> NDArray[np.bool_]:
+    """Which boxes ``CocoDataset`` takes for real ones.
+
+    Args:
+        table: Annotations as stored.
+
+    Returns:
+        Whether a box is at least a pixel wide and high, has an area and lies
+        partly inside its image, shape ``(N,)``.
+    """
+    row = table.row_of_instance
+    widths, heights = table.widths[row], table.heights[row]
+    x, y, w, h = to_xywh(table.boxes, table.box_format, widths, heights).T
+    inside_w = np.maximum(0, np.minimum(x + w, widths) - np.maximum(x, 0))
+    inside_h = np.maximum(0, np.minimum(y + h, heights) - np.maximum(y, 0))
+    return (inside_w * inside_h != 0) & (table.areas > 0) & (w >= 1) & (h >= 1)
+
+
+def _image_names(table: AnnotationTable) -> PackedStrings:
+    # Tools write one picture a name, so two rows must never share one.
+    names = [name.replace('\\', '/').rpartition('/')[2] for name in table.file_names]
+    names = [
+        name if '.' in name else f'{name or row}.jpg'
+        for name, row in zip(names, table.rows.tolist())
+    ]
+    if len(set(names)) < len(np.unique(table.rows)):
+        names = [f'{row}_{name}' for name, row in zip(names, table.rows.tolist())]
+    return PackedStrings(names)
