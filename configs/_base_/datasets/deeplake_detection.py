@@ -1,0 +1,59 @@
+"""Detection data in Deep Lake: what coco_detection.py is for COCO files."""
+custom_imports = dict(imports=['mmdet_deeplake_plugin'], allow_failed_imports=False)
+
+# Make the lakes by
+#   python -m mmdet_deeplake_plugin.tools.from_coco \
+#       data/coco/annotations/instances_train2017.json data/coco/train2017 data/coco_train
+train_lake = 'data/coco_train'  # a local folder, s3://…, al://org/name, …
+val_lake = 'data/coco_val'
+# References, never secrets: this file is copied to logs and checkpoints.
+# For example dict(token='env:ACTIVELOOP_TOKEN') or dict(creds='file:~/.lake.json').
+credentials = None
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='Resize', scale=(1333, 800), keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(1333, 800), keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DeepLakeLoader', shuffle=True),
+    batch_sampler=dict(type='AspectRatioBatchSampler'),
+    dataset=dict(
+        type='DeepLakeDataset',
+        deeplake_path=train_lake,
+        deeplake_credentials=credentials,
+        filter_cfg=dict(filter_empty_gt=True, min_size=32),
+        pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    drop_last=False,
+    sampler=dict(type='DeepLakeLoader', shuffle=False, round_up=False),
+    dataset=dict(
+        type='DeepLakeDataset',
+        deeplake_path=val_lake,
+        deeplake_credentials=credentials,
+        test_mode=True,
+        pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='DeepLakeMetric', metrics_format='COCO', metric='bbox')
+test_evaluator = val_evaluator
+
+# Fails early, with both numbers, when a head has another num_classes than the lake.
+custom_hooks = [dict(type='NumClassCheckHook')]
