@@ -24,7 +24,7 @@ $(VENV)/.ready: .ci/requirements.txt setup.cfg
 	$(BIN)/python -m pip install --upgrade 'pip>=23.2'
 	$(BIN)/python -m pip install -r .ci/requirements.txt
 	$(BIN)/python -m pip install --no-build-isolation mmcv==2.1.0
-	$(BIN)/python -m pip install --no-deps mmdet==3.3.0
+	$(BIN)/python -m pip install mmdet==3.3.0
 	$(BIN)/python -m pip install --no-build-isolation --no-deps --editable .
 	touch $@
 

@@ -1,10 +1,15 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use: real images, and lakes made of them."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
+# Two test processes share two cores: threads of their own would only get in the way.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import pytest  # noqa: E402
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
 
@@ -15,3 +20,63 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip('real test images are absent: ../shared/data does not exist')
     return SHARED_DATA
+
+
+@pytest.fixture(scope='session')
+def coco_files(shared_data: Path) -> Callable[[str], dict]:
+    """Where the COCO files of a data set lie, as arguments of ``CocoDataset``."""
+
+    def of(name: str) -> dict:
+        if name == 'coco_cc':
+            root, file = shared_data / 'coco_cc', 'instances.json'
+        else:
+            root, file = shared_data / 'bccd', f'{name.partition("_")[2]}.json'
+        return dict(ann_file=str(root / file), data_prefix=dict(img=str(root / 'images')))
+
+    return of
+
+
+@pytest.fixture(scope='session')
+def lake(
+    coco_files: Callable[[str], dict], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], str]:
+    """Path of the lake made of ``bccd_train``, ``bccd_val`` or ``coco_cc``."""
+    from mmdet_deeplake_plugin.tools.from_coco import from_coco
+
+    folder = tmp_path_factory.mktemp('lakes')
+
+    def of(name: str) -> str:
+        path = folder / name
+        if not path.exists():
+            files = coco_files(name)
+            from_coco(files['ann_file'], files['data_prefix']['img'], str(path))
+        return str(path)
+
+    return of
+
+
+@pytest.fixture(scope='session')
+def voc_root(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """BCCD in the folder layout of Pascal VOC, by links."""
+    root = tmp_path_factory.mktemp('voc')
+    (root / 'ImageSets').mkdir()
+    (root / 'JPEGImages').symlink_to(shared_data / 'bccd' / 'images')
+    (root / 'Annotations').symlink_to(shared_data / 'bccd' / 'voc_annotations')
+    (root / 'ImageSets' / 'Main').symlink_to(shared_data / 'bccd' / 'splits')
+    return root
+
+
+@pytest.fixture(scope='session')
+def voc_lake(voc_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Path of the lake made of a split of BCCD's Pascal VOC files."""
+    from mmdet_deeplake_plugin.tools.from_voc import from_voc
+
+    folder = tmp_path_factory.mktemp('voc_lakes')
+
+    def of(split: str) -> str:
+        path = folder / split
+        if not path.exists():
+            from_voc(voc_root, split, str(path), classes=['RBC', 'WBC', 'Platelets'])
+        return str(path)
+
+    return of

@@ -18,9 +18,6 @@ from ..boxes import to_xywh, to_xyxy
 from .columns import Columns
 from .strings import PackedStrings
 
-# Below this share of the rows, picked rows cost less to read than the column.
-_WHOLE_COLUMN_SHARE = 8
-
 
 @dataclass(frozen=True)
 class AnnotationTable:
@@ -140,18 +137,9 @@ class _Reader:
         self.columns = columns
         self.rows = rows
 
-    def values(self, column: str) -> Sequence[Any]:
+    def values(self, column: str) -> list[Any]:
         """The values of a column, one a row."""
-        return self._chosen(self.source.column(column))
-
-    def _chosen(self, column: Any) -> Sequence[Any]:
-        total = self.source.num_rows
-        if len(self.rows) == total and np.array_equal(self.rows, np.arange(total)):
-            return column[:]
-        if len(self.rows) * _WHOLE_COLUMN_SHARE < total:
-            return column[self.rows.tolist()]
-        whole = column[:]
-        return [whole[row] for row in self.rows]
+        return self.source.values(column, self.rows)
 
     def boxes(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Boxes laid end to end, shape ``(N, 4)``, and their offsets."""
@@ -218,7 +206,7 @@ class _Reader:
         width, height = self.columns.of('width'), self.columns.of('height')
         if width and height:
             return self._scalars(width), self._scalars(height)
-        shapes = list(self._chosen(self.source.shapes(self.columns.img)))
+        shapes = self.source.shapes(self.columns.img, self.rows)
         for index, shape in enumerate(shapes):
             if len(shape) < 2:  # a format whose size Deep Lake does not read
                 shapes[index] = self.source.decoded_shape(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from .errors import first_line, nearest
 from .spec import LakeSpec
+from .values import read_values
 
 # What `Dataset.version` says while there are changes that no commit holds.
 _UNCOMMITTED = '9999999999vzzzzzzzz'
@@ -363,9 +364,8 @@ def _same_rows(view: Any, head: Any, rows: NDArray[np.int64] | None) -> bool:
             deeplake.types.TypeKind.Dict,
         ):
             continue
-        left, right = list(view[name][:]), list(head[name][:])
-        chosen = right if rows is None else [right[row] for row in rows]
-        if not all(np.array_equal(a, b) for a, b in zip(left, chosen)):
+        pairs = zip(read_values(view, name), read_values(head, name, rows))
+        if not all(np.array_equal(one, other) for one, other in pairs):
             return False
     return True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import mmcv
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from .errors import first_line
 from .pin import Pin, open_at
 from .spec import LakeSpec
+from .values import read_values
 
 # A handle that a fork inherited is kept, unused: what it would shut down when it
 # is destroyed (threads, connections) lives in the parent.
@@ -63,18 +63,31 @@ class LakeSource:
             self._handle = open_at(self.spec, self.pin)
         return self._handle
 
-    def column(self, name: str) -> Any:
-        """A column of the lake; valid while this source lives."""
-        return self.handle[name]
+    def values(self, column: str, rows: NDArray[np.int64]) -> list[Any]:
+        """Values of a column.
 
-    def shapes(self, column: str) -> Sequence[Any]:
-        """Stored shape of each row's image, without reading its bytes.
+        Args:
+            column: Name of the column; none that holds images.
+            rows: Row numbers, shape ``(R,)``.
+
+        Returns:
+            One value a row, in the order of ``rows``.
+        """
+        return read_values(self.handle, column, rows)
+
+    def shapes(self, column: str, rows: NDArray[np.int64]) -> list[Any]:
+        """Stored shapes of images, without reading their bytes.
+
+        Args:
+            column: Name of the image column.
+            rows: Row numbers, shape ``(R,)``.
 
         Returns:
             One ``(H, W, C)`` a row; a single number where Deep Lake does not
             know the image format.
         """
-        return self.handle.query(f'SELECT shape("{column}") AS shape')['shape'][:]
+        view = self.handle.query(f'SELECT shape("{column}") AS shape')
+        return read_values(view, 'shape', rows)
 
     def image_bytes(self, column: str, row: int) -> bytes:
         """The encoded image of a row, as it was stored.

@@ -67,9 +67,7 @@ class Case:
 
     def ours(self, metrics: Any = 'bbox', **options: Any) -> dict[str, float]:
         """What this package's COCO metric says."""
-        return evaluate_coco(
-            self.gt, self.predictions, self.classes, metrics, **options
-        )
+        return evaluate_coco(self.gt, self.predictions, self.classes, metrics, **options)
 
     def stock(self, metrics: Any = 'bbox', **options: Any) -> dict[str, float]:
         """What MMDetection's ``CocoMetric`` says."""

@@ -33,7 +33,7 @@ def _build(**changes: Any) -> GroundTruth:
 
 
 def test_content_of_a_coco_file() -> None:
-    """The COCO content has the stored ids, boxes and areas; annotations count from 1."""
+    """The COCO content has what is stored; annotation ids count from 1."""
     content = _build().to_coco()
     assert content['images'] == [
         {'id': 30, 'width': 64, 'height': 48, 'file_name': 'c.jpg'},
@@ -103,9 +103,7 @@ def test_classes_by_name() -> None:
         pytest.param(
             {'img_ids': [1, '2', 3]}, 'img_ids mix the types int, str', id='mixed-ids'
         ),
-        pytest.param(
-            {'img_ids': [], 'offsets': [0]}, 'holds no images', id='no-images'
-        ),
+        pytest.param({'img_ids': [], 'offsets': [0]}, 'holds no images', id='no-images'),
         pytest.param(
             {'category_names': ['cat', 'cat']},
             "category_names must be unique, but repeat 'cat'",

@@ -46,7 +46,7 @@ def test_equals_stock(seed: int, legacy: bool, with_scores: bool) -> None:
     ours = proposal_recall(gt_boxes, proposals, nums, thresholds, legacy)
     stock = eval_recalls(gt_boxes, proposals, nums, thresholds, 'silent', legacy)
     assert ours.tolist() == stock.tolist()
-    assert 0 < ours.min() < ours.max() <= 1
+    assert len(np.unique(ours)) > 10
 
 
 @pytest.mark.parametrize('nums', [[5, 2], [50, 1]], ids=['falling', 'steep'])

@@ -1,0 +1,12 @@
+"""Ground truth + predictions to numbers, equal to MMDetection's own metrics.
+
+Pure: nothing here knows Deep Lake or MMDetection's sample dicts.
+"""
+
+from __future__ import annotations
+
+from .coco import evaluate_coco
+from .ground_truth import GroundTruth, Prediction
+from .voc import evaluate_voc
+
+__all__ = ['GroundTruth', 'Prediction', 'evaluate_coco', 'evaluate_voc']

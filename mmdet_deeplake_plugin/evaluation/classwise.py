@@ -1,0 +1,55 @@
+"""Average precision of each class, from a finished COCO evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from terminaltables import AsciiTable
+
+_HEADER = ['category', 'mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l']
+
+
+def classwise_precision(
+    evaluation: Any, classes: Mapping[int, str]
+) -> tuple[dict[str, float], str]:
+    """Precision of each class, over all detections that may count.
+
+    Args:
+        evaluation: A ``COCOeval`` after ``accumulate()``.
+        classes: Class name by category id, in the order of the rows.
+
+    Returns:
+        The precisions by ``<class>_precision``, rounded to three digits and
+        NaN for a class without ground truth; and a table for the log, whose
+        columns mAP_50 and mAP_75 are NaN if that threshold was not evaluated.
+    """
+    # Shape (thresholds, recalls, categories, areas, detections).
+    precision = evaluation.eval['precision'][..., -1]
+    thresholds = np.asarray(evaluation.params.iouThrs)
+    # COCOeval sorts the categories that it is given, so a category's place
+    # among the rows says nothing about its place here.
+    column = {cat_id: k for k, cat_id in enumerate(evaluation.params.catIds)}
+
+    results = {}
+    table: list[list[str]] = [_HEADER]
+    for cat_id, name in classes.items():
+        every_area = precision[:, :, column[cat_id]]
+        whole = every_area[..., 0]
+        values = [
+            _mean(whole),
+            _mean(whole[thresholds == 0.5]),
+            _mean(whole[thresholds == 0.75]),
+            *(_mean(every_area[..., area]) for area in (1, 2, 3)),
+        ]
+        results[f'{name}_precision'] = float(values[0])
+        table.append([name, *(str(value) for value in values)])
+    return results, AsciiTable(table).table
+
+
+def _mean(precision: NDArray[np.float64]) -> np.float64:
+    # COCOeval writes -1 where there is no ground truth.
+    known = precision[precision > -1]
+    return np.round(known.mean(), 3) if known.size else np.float64('nan')

@@ -1,0 +1,243 @@
+"""COCO's box metrics: ground truth and predictions to mAP and recall.
+
+The numbers, keys and written JSON are those of MMDetection's ``CocoMetric``
+with an annotation file. The differences:
+
+- a label means its class by name, whatever the order of the categories;
+- ``bbox_mAP`` comes first, so that ``save_best='auto'`` picks it;
+- no detections at all are scored like any other result: zeros;
+- ``iou_thrs`` may be a float or a list, also together with ``classwise``;
+- classwise rows belong to their class in any order of category ids;
+- ``proposal_fast`` leaves out what is marked ``ignore`` wherever it stands
+  among the metrics (stock forgets the marks once another metric has run).
+
+Masks are not covered.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from mmdet.evaluation import print_recall_summary
+from mmengine.fileio import dump
+from mmengine.logging import print_log
+from numpy.typing import NDArray
+
+from .classwise import classwise_precision
+from .coco_api import backend_classes, coco_detections, load, run
+from .ground_truth import GroundTruth, Prediction
+from .recall import proposal_recall
+
+METRICS = ('bbox', 'proposal', 'proposal_fast')
+
+# Where COCOeval.stats holds each item. The names of the recalls are fixed,
+# whatever proposal_nums says, as in MMDetection.
+_STATS = {
+    'mAP': 0,
+    'mAP_50': 1,
+    'mAP_75': 2,
+    'mAP_s': 3,
+    'mAP_m': 4,
+    'mAP_l': 5,
+    'AR@100': 6,
+    'AR@300': 7,
+    'AR@1000': 8,
+    'AR_s@1000': 9,
+    'AR_m@1000': 10,
+    'AR_l@1000': 11,
+}
+_BBOX_ITEMS = tuple(_STATS)[:6]
+_PROPOSAL_ITEMS = tuple(_STATS)[6:]
+
+
+def evaluate_coco(
+    gt: GroundTruth,
+    predictions: Sequence[Prediction],
+    classes: Sequence[str],
+    metrics: str | Sequence[str] = 'bbox',
+    *,
+    classwise: bool = False,
+    proposal_nums: Sequence[int] = (100, 300, 1000),
+    iou_thrs: float | Sequence[float] | NDArray[np.float64] | None = None,
+    metric_items: Sequence[str] | None = None,
+    format_only: bool = False,
+    outfile_prefix: str | None = None,
+    sort_categories: bool = False,
+    backend: str = 'pycocotools',
+    logger: logging.Logger | str | None = None,
+) -> dict[str, float]:
+    """Score predictions as ``CocoMetric`` does.
+
+    Args:
+        gt: The annotations.
+        predictions: One per image, in the order of ``gt.img_ids``.
+        classes: Class names: label i of a prediction means ``classes[i]``.
+        metrics: Some of ``bbox`` (precision and recall per class),
+            ``proposal`` (recall whatever the class) and ``proposal_fast``
+            (the same with a simpler matching). Defaults to ``bbox``.
+        classwise: Whether ``bbox`` also reports ``<class>_precision`` and
+            logs a table of classes. Defaults to False.
+        proposal_nums: How many detections of an image may count. ``bbox`` and
+            ``proposal`` need three numbers, and report precision at most 100
+            detections. Defaults to (100, 300, 1000).
+        iou_thrs: IoU thresholds. Defaults to 0.5 to 0.95 in steps of 0.05.
+        metric_items: Which items of COCO's summary to report, such as
+            ``mAP_50`` or ``AR@100``. Defaults to the six precisions for
+            ``bbox`` and the six recalls for ``proposal``.
+        format_only: Whether to write the predictions without scoring them.
+            Defaults to False.
+        outfile_prefix: The predictions are written in COCO's format to
+            ``<outfile_prefix>.bbox.json``. Defaults to None: nowhere.
+        sort_categories: Whether classes are listed by category id instead of
+            in stored order. Defaults to False.
+        backend: Which implementation of COCO's evaluation computes ``bbox``
+            and ``proposal``: ``pycocotools``. Defaults to that.
+        logger: Where tables go, see ``mmengine.logging.print_log``. Defaults
+            to None: the current logger.
+
+    Returns:
+        Numbers by name: ``bbox_mAP``, ..., ``<class>_precision``, ``AR@100``,
+        .... An item without any ground truth is -1, a class without any NaN.
+        Empty with ``format_only``.
+
+    Raises:
+        KeyError: If a metric, a metric item or the backend is unknown.
+        ValueError: If a class is not in the ground truth, if a label has no
+            class, or if options do not fit together.
+    """
+    log = 'current' if logger is None else logger
+    metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+    proposal_nums = list(proposal_nums)
+    thresholds = _thresholds(iou_thrs)
+    _check_options(metrics, metric_items, proposal_nums, format_only, outfile_prefix)
+    coco_class, eval_class = backend_classes(backend)
+    if 'bbox' in metrics and 100 not in proposal_nums:
+        print_log(
+            f'proposal_nums={proposal_nums} lacks 100: COCO states bbox_mAP for 100 '
+            'detections an image, so it will be -1',
+            logger=log,
+            level=logging.WARNING,
+        )
+    gt.check_predictions(predictions, classes)
+    stored_labels = gt.labels_of_classes(classes)
+
+    category_of_label = [gt.category_ids[label] for label in stored_labels]
+    detections = coco_detections(gt, predictions, category_of_label)
+    if outfile_prefix is not None:
+        dump(detections, f'{outfile_prefix}.bbox.json')
+        print_log(f'Predictions are written to {outfile_prefix}.bbox.json', logger=log)
+    if format_only:
+        return {}
+
+    # The order of the categories decides between equal scores in `proposal`.
+    wanted = set(category_of_label)
+    listed = sorted(gt.category_ids) if sort_categories else gt.category_ids
+    cat_ids = [cat_id for cat_id in listed if cat_id in wanted]
+    names = dict(zip(gt.category_ids, gt.category_names))
+
+    results: dict[str, float] = {}
+    coco_gt = coco_dt = None
+    for metric in metrics:
+        print_log(f'Evaluating {metric}...', logger=log)
+        if metric == 'proposal_fast':
+            results.update(_fast_recall(gt, predictions, proposal_nums, thresholds, log))
+            continue
+        if coco_gt is None:
+            coco_gt, coco_dt = load(coco_class, gt.to_coco(), detections)
+        evaluation = eval_class(coco_gt, coco_dt, 'bbox')
+        evaluation.params.imgIds = gt.img_ids
+        evaluation.params.catIds = cat_ids
+        evaluation.params.maxDets = proposal_nums
+        evaluation.params.iouThrs = thresholds
+        evaluation.params.useCats = int(metric == 'bbox')
+        run(evaluation, log)
+        if metric == 'proposal':
+            for item in _PROPOSAL_ITEMS if metric_items is None else metric_items:
+                results[item] = float(f'{evaluation.stats[_STATS[item]]:.3f}')
+            continue
+        for item in _BBOX_ITEMS if metric_items is None else metric_items:
+            results[f'bbox_{item}'] = float(round(evaluation.stats[_STATS[item]], 3))
+        if classwise:
+            rows = {cat_id: names[cat_id] for cat_id in cat_ids}
+            precisions, table = classwise_precision(evaluation, rows)
+            results.update(precisions)
+            print_log(f'\n{table}', logger=log)
+        summary = ' '.join(f'{value:.3f}' for value in evaluation.stats[:6])
+        print_log(f'bbox_mAP_copypaste: {summary}', logger=log)
+    return _mean_first(results)
+
+
+def _thresholds(
+    iou_thrs: float | Sequence[float] | NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    if iou_thrs is None:
+        # linspace, not arange: COCOeval looks 0.5 and 0.75 up by equality.
+        return np.linspace(0.5, 0.95, 10)
+    thresholds = np.atleast_1d(np.asarray(iou_thrs, dtype=np.float64))
+    if thresholds.ndim != 1 or thresholds.size == 0:
+        raise ValueError(
+            f'iou_thrs={iou_thrs!r}: give a number or a list of numbers, such as '
+            '[0.5, 0.75]'
+        )
+    return thresholds
+
+
+def _check_options(
+    metrics: list[str],
+    metric_items: Sequence[str] | None,
+    proposal_nums: list[int],
+    format_only: bool,
+    outfile_prefix: str | None,
+) -> None:
+    for metric in metrics:
+        if metric not in METRICS:
+            raise KeyError(f'unknown metric {metric!r}: write one of {_quoted(METRICS)}')
+    for item in metric_items or ():
+        if item not in _STATS:
+            raise KeyError(
+                f'unknown metric item {item!r}: write some of {_quoted(_STATS)}'
+            )
+    needs_three = 'bbox' in metrics or 'proposal' in metrics
+    if needs_three and len(proposal_nums) != 3:
+        raise ValueError(
+            f'proposal_nums={proposal_nums}: the metrics bbox and proposal need '
+            'three numbers, such as (100, 300, 1000)'
+        )
+    if format_only and outfile_prefix is None:
+        raise ValueError(
+            'format_only=True only writes the predictions, but outfile_prefix is '
+            "not set: add outfile_prefix='path/of/results'"
+        )
+
+
+def _fast_recall(
+    gt: GroundTruth,
+    predictions: Sequence[Prediction],
+    proposal_nums: list[int],
+    thresholds: NDArray[np.float64],
+    log: logging.Logger | str,
+) -> dict[str, float]:
+    counted = ~(gt.crowd | gt.excluded)
+    boxes = [
+        gt.boxes_xyxy[rows][counted[rows]]
+        for rows in (gt.instances(index) for index in range(len(gt)))
+    ]
+    proposals = [np.asarray(found.bboxes).reshape(-1, 4) for found in predictions]
+    recalls = proposal_recall(boxes, proposals, proposal_nums, thresholds)
+    print_recall_summary(recalls, proposal_nums, thresholds, logger=log)
+    average = recalls.mean(axis=1).tolist()
+    results = {f'AR@{num}': recall for num, recall in zip(proposal_nums, average)}
+    lines = [f'\n{name}\t{recall:.4f}' for name, recall in results.items()]
+    print_log(''.join(lines), logger=log)
+    return results
+
+
+def _mean_first(results: dict[str, float]) -> dict[str, float]:
+    first = [name for name in results if name == 'bbox_mAP']
+    return {name: results[name] for name in [*first, *results]}
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ', '.join(repr(name) for name in names)

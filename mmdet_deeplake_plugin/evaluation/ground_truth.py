@@ -1,0 +1,295 @@
+"""Ground truth and predictions as flat arrays: what every metric here takes.
+
+Both know neither Deep Lake nor MMDetection's sample dicts. Masks are not
+covered.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ARRAYS: dict[str, tuple[type, tuple[int, ...]]] = {
+    'widths': (np.int64, ()),
+    'heights': (np.int64, ()),
+    'offsets': (np.int64, ()),
+    'boxes_xywh': (np.float64, (4,)),
+    'boxes_xyxy': (np.float64, (4,)),
+    'labels': (np.int64, ()),
+    'areas': (np.float64, ()),
+    'crowd': (np.bool_, ()),
+    'excluded': (np.bool_, ()),
+}
+_PER_IMAGE = ('widths', 'heights', 'file_names')
+_PER_INSTANCE = ('boxes_xywh', 'boxes_xyxy', 'labels', 'areas', 'crowd', 'excluded')
+
+
+class Prediction(NamedTuple):
+    """What the model found in one image.
+
+    Attributes:
+        bboxes: Boxes, shape ``(n, 4)``, float32, xyxy in pixels of the
+            original image.
+        scores: Confidences, shape ``(n,)``, float32.
+        labels: Class indices, shape ``(n,)``, int64.
+    """
+
+    bboxes: NDArray[Any]
+    scores: NDArray[Any]
+    labels: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """The annotations of M images with N instances, in stored order.
+
+    Sequences are converted to the types below; the instances of image i are
+    the rows ``offsets[i]:offsets[i + 1]`` of the arrays of length N.
+
+    Attributes:
+        img_ids: M unique ids, all int or all str.
+        widths: Image widths in pixels, shape ``(M,)``, int64.
+        heights: Image heights in pixels, shape ``(M,)``, int64.
+        file_names: M names.
+        offsets: Where each image's instances start, shape ``(M + 1,)``, int64.
+        boxes_xywh: Top-left corner and size in pixels, shape ``(N, 4)``,
+            float64, exactly as stored.
+        boxes_xyxy: Two corners in pixels, shape ``(N, 4)``, float64.
+        labels: Index into ``category_names``, shape ``(N,)``, int64.
+        category_names: Unique class names in stored order.
+        category_ids: Unique category ids, one per name.
+        areas: Areas in square pixels, shape ``(N,)``, float64. They need not
+            be width times height: COCO stores the area of the mask.
+        crowd: COCO's ``iscrowd`` or VOC's ``difficult``, shape ``(N,)``, bool.
+        excluded: COCO's ``ignore`` field, shape ``(N,)``, bool. Only the
+            metric ``proposal_fast`` heeds it, as stock MMDetection does.
+
+    Raises:
+        ValueError: If there is no image, if ids or names repeat, if ids mix
+            int and str, or if lengths, shapes, offsets or labels do not fit
+            together.
+    """
+
+    img_ids: list[int] | list[str]
+    widths: NDArray[np.int64]
+    heights: NDArray[np.int64]
+    file_names: list[str]
+    offsets: NDArray[np.int64]
+    boxes_xywh: NDArray[np.float64]
+    boxes_xyxy: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    category_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    areas: NDArray[np.float64]
+    crowd: NDArray[np.bool_]
+    excluded: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        """Bring every field to its type and check that they fit together."""
+        self._convert()
+        self._check_images()
+        self._check_categories()
+        self._check_instances()
+
+    def _convert(self) -> None:
+        converted: dict[str, Any] = {
+            'img_ids': [_plain_id(i) for i in self.img_ids],
+            'file_names': [str(name) for name in self.file_names],
+            'category_names': tuple(str(name) for name in self.category_names),
+            'category_ids': tuple(int(i) for i in self.category_ids),
+        }
+        for name, (dtype, tail) in _ARRAYS.items():
+            array: NDArray[Any] = np.asarray(getattr(self, name), dtype=dtype)
+            if array.size == 0:
+                array = array.reshape((0, *tail))
+            if array.shape[1:] != tail or array.ndim != 1 + len(tail):
+                wanted = '(N, 4)' if tail else 'one dimension'
+                raise ValueError(f'{name} has shape {array.shape}, but needs {wanted}')
+            converted[name] = array
+        for name, value in converted.items():
+            object.__setattr__(self, name, value)
+
+    def _check_images(self) -> None:
+        if not self.img_ids:
+            raise ValueError('the ground truth holds no images: nothing to evaluate')
+        kinds = sorted({type(i).__name__ for i in self.img_ids})
+        if len(kinds) > 1:
+            # numpy would sort such a list as strings, and pycocotools would
+            # then find no image under its id.
+            raise ValueError(
+                f'img_ids mix the types {", ".join(kinds)}: make them all int or all str'
+            )
+        _check_unique('img_ids', self.img_ids)
+        for name in _PER_IMAGE:
+            _check_length(name, getattr(self, name), len(self), 'images')
+        _check_length('offsets', self.offsets, len(self) + 1, 'images plus one')
+
+    def _check_categories(self) -> None:
+        _check_unique('category_names', self.category_names)
+        _check_unique('category_ids', self.category_ids)
+        count = len(self.category_names)
+        _check_length('category_ids', self.category_ids, count, 'category names')
+
+    def _check_instances(self) -> None:
+        count = len(self.labels)
+        for name in _PER_INSTANCE:
+            _check_length(name, getattr(self, name), count, 'labels')
+        fits = self.offsets[0] == 0 and self.offsets[-1] == count
+        if not fits or np.any(np.diff(self.offsets) < 0):
+            raise ValueError(
+                'offsets must rise from 0 to the number of instances '
+                f'({count}), but run from {self.offsets[0]} to {self.offsets[-1]}'
+            )
+        classes = len(self.category_names)
+        outside = self.labels[(self.labels < 0) | (self.labels >= classes)]
+        if outside.size:
+            raise ValueError(
+                f'label {outside[0]} lies outside the {classes} categories '
+                f'({_listed(self.category_names)})'
+            )
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.img_ids)
+
+    def instances(self, index: int) -> slice:
+        """Rows of the instances of image ``index``."""
+        return slice(int(self.offsets[index]), int(self.offsets[index + 1]))
+
+    def labels_of_classes(self, classes: Sequence[str]) -> NDArray[np.int64]:
+        """Stored labels of the dataset's classes, matched by name.
+
+        Args:
+            classes: Class names in the order of the model's labels.
+
+        Returns:
+            Array of shape ``(len(classes),)``: item i is the index of
+            ``classes[i]`` in ``category_names``.
+
+        Raises:
+            ValueError: If a class is not among the categories, or repeats.
+        """
+        _check_unique('classes', classes)
+        index = {name: i for i, name in enumerate(self.category_names)}
+        unknown = [name for name in classes if name not in index]
+        if unknown:
+            raise ValueError(
+                f'classes {_listed(unknown)}: not in the ground truth, which '
+                f'has {_listed(self.category_names)}; name the classes in '
+                'metainfo=dict(classes=...) as they are stored'
+            )
+        return np.array([index[name] for name in classes], dtype=np.int64)
+
+    def check_predictions(
+        self, predictions: Sequence[Prediction], classes: Sequence[str]
+    ) -> None:
+        """Make sure that predictions can be scored against this ground truth.
+
+        Args:
+            predictions: One per image, in the order of ``img_ids``.
+            classes: Class names in the order of the predicted labels.
+
+        Raises:
+            ValueError: If the number of predictions is not the number of
+                images, if the arrays of one differ in length, or if a label
+                has no class.
+        """
+        if len(predictions) != len(self):
+            raise ValueError(
+                f'{len(predictions)} predictions for {len(self)} images: '
+                'give one per image, in the order of img_ids'
+            )
+        for img_id, prediction in zip(self.img_ids, predictions):
+            lengths = [len(array) for array in prediction]
+            if len(set(lengths)) > 1:
+                raise ValueError(
+                    f'image {img_id!r}: bboxes, scores and labels have '
+                    f'lengths {lengths}, but must be equally long'
+                )
+            labels = np.asarray(prediction.labels)
+            outside = labels[(labels < 0) | (labels >= len(classes))]
+            if outside.size:
+                raise ValueError(
+                    f'the model predicts label {outside.max()}, but the dataset '
+                    f'has {len(classes)} classes ({_listed(classes)}): set '
+                    f"num_classes={len(classes)} in the model's head(s)"
+                )
+
+    def to_coco(self) -> dict[str, Any]:
+        """The same annotations as the content of a COCO file.
+
+        Returns:
+            Dict with ``info``, ``images``, ``annotations`` and
+            ``categories``, of plain Python values. Annotation ids are 1 to N
+            in stored order, since pycocotools takes a match with id 0 for
+            none.
+        """
+        image_of = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        columns = zip(
+            image_of.tolist(),
+            self.labels.tolist(),
+            self.boxes_xywh.tolist(),
+            self.areas.tolist(),
+            self.crowd.tolist(),
+            self.excluded.tolist(),
+        )
+        annotations = [
+            {
+                'id': number,
+                'image_id': self.img_ids[image],
+                'category_id': self.category_ids[label],
+                'bbox': box,
+                'area': area,
+                'iscrowd': int(crowd),
+                'ignore': int(excluded),
+            }
+            for number, (image, label, box, area, crowd, excluded) in enumerate(
+                columns, start=1
+            )
+        ]
+        images = [
+            {'id': img_id, 'width': width, 'height': height, 'file_name': name}
+            for img_id, width, height, name in zip(
+                self.img_ids,
+                self.widths.tolist(),
+                self.heights.tolist(),
+                self.file_names,
+            )
+        ]
+        categories = [
+            {'id': cat_id, 'name': name}
+            for cat_id, name in zip(self.category_ids, self.category_names)
+        ]
+        return {
+            'info': {},
+            'images': images,
+            'annotations': annotations,
+            'categories': categories,
+        }
+
+
+def _plain_id(img_id: Any) -> int | str:
+    return str(img_id) if isinstance(img_id, str) else int(img_id)
+
+
+def _listed(names: Sequence[Any], limit: int = 10) -> str:
+    shown = ', '.join(repr(name) for name in names[:limit])
+    return f'{shown}, ...' if len(names) > limit else shown
+
+
+def _check_unique(what: str, values: Sequence[Any]) -> None:
+    repeated = [value for value, count in Counter(values).items() if count > 1]
+    if repeated:
+        raise ValueError(f'{what} must be unique, but repeat {_listed(repeated)}')
+
+
+def _check_length(what: str, values: Any, wanted: int, of_what: str) -> None:
+    if len(values) != wanted:
+        raise ValueError(
+            f'{what} has {len(values)} entries, but there are {wanted} {of_what}'
+        )

@@ -1,0 +1,59 @@
+"""All-or-nothing writing of a local folder.
+
+The new folder grows beside its final place under a hidden name and is renamed
+when it is complete, so that a failure leaves the old folder as it was and no
+half-written one. A process that is killed outright (SIGKILL, power loss) may
+leave the hidden ``.NAME.partial-*`` sibling, or, within the two renames of a
+replacement, the complete old folder as ``.NAME.replaced-*``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def staged_folder(dest: Path, replace: bool) -> Iterator[Path]:
+    """Yields an empty folder that becomes ``dest`` when the block succeeds.
+
+    Args:
+        dest: Final place; its parents are created. A symbolic link is followed,
+            so the folder that it points to is the one replaced.
+        replace: Whether a non-empty ``dest`` is replaced.
+
+    Yields:
+        The folder to fill. After an exception in the block, ``KeyboardInterrupt``
+        included, it is removed and ``dest`` is untouched.
+
+    Raises:
+        OSError: If ``dest`` is not empty and ``replace`` is false, or if the
+            file system refuses.
+    """
+    dest = dest.resolve()
+    token = uuid.uuid4().hex[:8]
+    partial = dest.with_name(f'.{dest.name}.partial-{token}')
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if replace and dest.exists():
+            _swap(partial, dest, dest.with_name(f'.{dest.name}.replaced-{token}'))
+        else:
+            partial.rename(dest)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _swap(new: Path, dest: Path, aside: Path) -> None:
+    """Puts ``new`` in the place of ``dest``; on failure ``dest`` is put back."""
+    dest.rename(aside)
+    try:
+        new.rename(dest)
+    except BaseException:
+        aside.rename(dest)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

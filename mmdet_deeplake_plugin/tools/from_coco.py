@@ -1,0 +1,145 @@
+"""Imports a COCO detection data set into a Deep Lake dataset.
+
+One row an image, in the order of the JSON's ``images``, also for images without
+annotations; boxes keep the order of the JSON's ``annotations``. Image bytes,
+boxes (doubles), areas, ids and names are stored exactly as they are in the
+files; crowds and zero-area boxes too. Masks, keypoints and captions are not
+imported.
+
+All input is checked before anything is written. On a local disk a failure or an
+interrupt leaves an existing lake as it was and no half-written one; for other
+storage see ``_writer``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmdet_deeplake_plugin.tools._cli import make_parser, run_tool, with_progress
+from mmdet_deeplake_plugin.tools._coco import CocoAnnotations, read_coco
+from mmdet_deeplake_plugin.tools._images import image_compression
+from mmdet_deeplake_plugin.tools._writer import LakeLayout, check_dest, write_lake
+
+
+def from_coco(
+    ann_file: str | os.PathLike[str],
+    img_dir: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    overwrite: bool = False,
+    progress: bool = False,
+) -> str:
+    """Imports a COCO annotation file and its images.
+
+    Args:
+        ann_file: COCO JSON with ``images``, ``annotations`` and ``categories``.
+        img_dir: Local folder to which the JSON's ``file_name`` s are relative.
+        dest: Where to write: any Deep Lake url.
+        overwrite: Whether an existing lake is replaced. Defaults to False.
+        progress: Whether to draw a progress bar on stderr. Defaults to False.
+
+    Returns:
+        A sentence that says what was written.
+
+    Raises:
+        FileExistsError: If ``dest`` is taken.
+        FileNotFoundError: If the JSON or an image is missing.
+        ValueError: If the JSON is not a valid COCO file, or an image is none.
+        OSError: If the storage fails.
+    """
+    ann_path, image_folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
+    check_dest(url, overwrite)
+    coco = read_coco(ann_path)
+    per_box = {'iscrowd': 'uint8', 'area': 'float64', 'ann_id': 'int64'}
+    if coco.has_ignored:
+        per_box['ignore'] = 'uint8'
+    names = [image['file_name'] for image in coco.images]
+    layout = LakeLayout(
+        converter='from_coco',
+        annotation_style='coco',
+        box_format='ltwh',
+        image_compression=image_compression(image_folder, names),
+        class_names=[category['name'] for category in coco.categories],
+        per_box=per_box,
+        text_ids=coco.text_ids,
+        category_metadata={
+            'category_ids': [category['id'] for category in coco.categories],
+            'categories': json.dumps(coco.categories, ensure_ascii=False),
+        },
+    )
+    summary = (
+        f'{len(coco.images)} images, {coco.num_boxes} boxes, '
+        f'{len(coco.categories)} classes from {ann_path.name}'
+    )
+    rows = _rows(coco, image_folder, layout)
+    rows = with_progress(rows, len(coco.images), 'writing images', progress)
+    write_lake(url, layout, rows, f'Imported {summary}', overwrite)
+    return f'{url}: wrote {summary}'
+
+
+def _rows(
+    coco: CocoAnnotations, image_folder: Path, layout: LakeLayout
+) -> Iterator[dict[str, Any]]:
+    category_ids = layout.category_metadata['category_ids']
+    labels = {category_id: label for label, category_id in enumerate(category_ids)}
+    for image in coco.images:
+        annotations = coco.by_image[image['id']]
+        values: dict[str, list[Any]] = {
+            'iscrowd': [bool(ann.get('iscrowd')) for ann in annotations],
+            'area': [_area(ann) for ann in annotations],
+            'ann_id': [ann['id'] for ann in annotations],
+            'ignore': [bool(ann.get('ignore')) for ann in annotations],
+        }
+        boxes = np.array([ann['bbox'] for ann in annotations], np.float64)
+        yield {
+            'images': (image_folder / image['file_name']).read_bytes(),
+            'boxes': boxes.reshape(-1, 4),
+            'categories': np.array(
+                [labels[ann['category_id']] for ann in annotations], np.int32
+            ),
+            **{
+                name: np.array(values[name], dtype)
+                for name, dtype in layout.per_box.items()
+            },
+            'image_id': str(image['id']) if layout.text_ids else image['id'],
+            'file_name': image['file_name'],
+            'width': int(image['width']),
+            'height': int(image['height']),
+        }
+
+
+def _area(annotation: dict[str, Any]) -> float:
+    """The JSON's area, which is a mask's if there is one, else the box's."""
+    if annotation.get('area') is not None:
+        return annotation['area']
+    return annotation['bbox'][2] * annotation['bbox'][3]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of :func:`from_coco`; returns the exit code."""
+    parser = make_parser(
+        'from_coco',
+        'Imports a COCO detection data set into a Deep Lake dataset.',
+        'annotations/instances_val2017.json val2017 lakes/coco_val',
+    )
+    parser.add_argument('ann_json', metavar='ANN_JSON', help='COCO annotation file')
+    parser.add_argument('img_dir', metavar='IMG_DIR', help='folder of the images')
+    parser.add_argument('dest', metavar='DEST', help='any Deep Lake url')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace the lake at DEST'
+    )
+    args = parser.parse_args(argv)
+    return run_tool(
+        lambda: from_coco(
+            args.ann_json, args.img_dir, args.dest, args.overwrite, progress=True
+        )
+    )
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
