@@ -139,7 +139,8 @@ class DeepLakeMetric(BaseMetric):
         """Evaluates the predictions of all ranks.
 
         Args:
-            results: Pairs of ``img_path`` and :class:`Prediction`.
+            results: Pairs of ``img_path`` and what :class:`Prediction` holds, as a
+                tuple, which MMEngine makes of it.
 
         Returns:
             Name -> number, the mean average precision first, so that
@@ -151,7 +152,7 @@ class DeepLakeMetric(BaseMetric):
         """
         classes = (self.dataset_meta or {})['classes']
         # Ranks that were padded with repeated images give them twice.
-        by_image = {find_lake(path): prediction for path, prediction in results}
+        by_image = {find_lake(path): Prediction(*found) for path, found in results}
         rows_of: dict[Lake, list[int]] = {}
         for lake, row in by_image:
             rows_of.setdefault(lake, []).append(row)
