@@ -130,7 +130,8 @@ def test_written_results_are_those_of_coco_metric(name, lake, coco_files, tmp_pa
     ann_file = coco_files(name)['ann_file']
     _evaluate(CocoMetric(ann_file=ann_file, **options), dataset, samples)
     ours, stock = (
-        json.loads((tmp_path / f'{who}.bbox.json').read_text()) for who in ('ours', 'stock')
+        json.loads((tmp_path / f'{who}.bbox.json').read_text())
+        for who in ('ours', 'stock')
     )
     assert ours == stock and len(stock) > 100
 

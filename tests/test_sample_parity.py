@@ -71,9 +71,7 @@ def test_reordered_subset_in_the_order_of_the_lake_is_coco_dataset(
     """label_order='lake' numbers labels as CocoDataset does for re-ordered classes."""
     classes = _coco_classes(name, CLASSES[name][1])[::-1]
     stock = CocoDataset(**coco_files(name), metainfo=dict(classes=classes))
-    ours = DeepLakeDataset(
-        lake(name), metainfo=dict(classes=classes), label_order='lake'
-    )
+    ours = DeepLakeDataset(lake(name), metainfo=dict(classes=classes), label_order='lake')
     for index in range(len(stock)):
         assert ours.get_cat_ids(index) == stock.get_cat_ids(index)
     assert ours.metainfo['classes'] == classes[::-1]
@@ -132,9 +130,7 @@ def test_every_sample_of_a_stock_pipeline_is_that_of_coco_dataset(
 
 
 @pytest.mark.parametrize('name', ['bccd_val', 'coco_cc'])
-def test_every_sample_of_mosaic_and_mixup_is_that_of_coco_dataset(
-    name, lake, coco_files
-):
+def test_every_sample_of_mosaic_and_mixup_is_that_of_coco_dataset(name, lake, coco_files):
     """MultiImageMixDataset with YOLOX's pipeline mixes the same images."""
     config = stock_config('yolox/yolox_tiny_8xb8-300e_coco.py')
     mix = config.train_dataset.pipeline

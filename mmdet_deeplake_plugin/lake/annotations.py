@@ -175,8 +175,8 @@ class _Reader:
         for row, part, count in zip(self.rows, parts, counts):
             if len(part) != count:
                 raise ValueError(
-                    f'{self._where(column, row)}: {len(part)} values for {count} boxes in '
-                    f'column {self.columns.of("gt_bboxes")!r}; write one a box'
+                    f'{self._where(column, row)}: {len(part)} values for {count} boxes '
+                    f'in column {self.columns.of("gt_bboxes")!r}; write one a box'
                 )
             if part.size and part.dtype.kind not in 'biuf':
                 raise ValueError(
@@ -185,9 +185,7 @@ class _Reader:
                 )
         return _flatten(parts, dtype)[0]
 
-    def check_labels(
-        self, labels: NDArray[np.int64], offsets: NDArray[np.int64]
-    ) -> None:
+    def check_labels(self, labels: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
         """Refuses labels that have no class name."""
         known = len(self.columns.class_names)
         outside = (labels < 0) | (labels >= known) if known else labels < 0

@@ -59,9 +59,7 @@ class DeepLakeBackend(BaseStorageBackend):
 
     def join_path(self, filepath: str, *filepaths: str) -> str:
         """Joins parts of a path by ``/``."""
-        return '/'.join(
-            [filepath.rstrip('/'), *(part.strip('/') for part in filepaths)]
-        )
+        return '/'.join([filepath.rstrip('/'), *(part.strip('/') for part in filepaths)])
 
     @contextmanager
     def get_local_path(self, filepath: str) -> Iterator[str]:

@@ -193,9 +193,7 @@ def _box_format(handle: Any, column: str, dtype: Any, given: str | None) -> str:
     return declared
 
 
-def _classes(
-    handle: Any, column: str | None
-) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def _classes(handle: Any, column: str | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
     if column is None:
         return (), ()
     names = tuple(str(name) for name in _metadata(handle[column], 'class_names') or ())

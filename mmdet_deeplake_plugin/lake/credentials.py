@@ -83,9 +83,7 @@ class Credentials:
                 f'deeplake_credentials is a {type(config).__name__}; write a dict '
                 "such as dict(token='env:ACTIVELOOP_TOKEN', creds=None)"
             )
-        values = {
-            key: value for key, value in config.items() if value not in (None, '')
-        }
+        values = {key: value for key, value in config.items() if value not in (None, '')}
         for key in values:
             if key in ('username', 'password'):
                 raise ValueError(

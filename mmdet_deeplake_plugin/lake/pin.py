@@ -352,12 +352,7 @@ def _same_rows(view: Any, head: Any, rows: NDArray[np.int64] | None) -> bool:
     shared = set(column_names(head))
     for column in view.schema.columns:
         name, dtype = column.name, column.dtype
-        if (
-            name not in shared
-            or dtype.is_image
-            or dtype.is_segment_mask
-            or dtype.is_link
-        ):
+        if name not in shared or dtype.is_image or dtype.is_segment_mask or dtype.is_link:
             continue
         if dtype.kind in (
             deeplake.types.TypeKind.BinaryMask,

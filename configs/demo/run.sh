@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# The main job on real photographs: images -> lakes -> the stock train.py and test.py.
+# `make demo` runs it; everything it makes lies in demo_out/.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+out=demo_out
+config=configs/demo/rtmdet_tiny_tree-crowns_cpu.py
+stock=$(python -c 'import mmdet, os; print(os.path.dirname(mmdet.__file__))')/.mim/tools
+wheel=deepforest-2.1.0-py3-none-any.whl
+# torch >= 2.6 refuses MMEngine's checkpoints unless told that they are trusted.
+export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1
+mkdir -p $out
+
+echo '== 1/5 aerial photographs with tree crowns (package deepforest, MIT licence)'
+if [ ! -d $out/photos ]; then
+    [ -f $out/$wheel ] || python -m pip download --quiet --no-deps --dest $out deepforest==2.1.0
+    python - "$out" "$wheel" <<'PYTHON'
+import sys, zipfile
+from pathlib import Path
+
+out, wheel = Path(sys.argv[1]), sys.argv[2]
+photos = ('2019_YELL_2_528000_4978000_image_crop2', '2019_YELL_2_541000_4977000_image_crop',
+          'OSBS_029')
+(out / 'photos').mkdir()
+with zipfile.ZipFile(out / wheel) as archive:
+    for name in (f'{photo}{suffix}' for photo in photos for suffix in ('.png', '.xml')):
+        (out / 'photos' / name).write_bytes(archive.read(f'deepforest/data/{name}'))
+PYTHON
+fi
+
+echo '== 2/5 tiles of 320 pixels, train and val apart'
+python -m mmdet_deeplake_plugin.tools.tile $out/photos $out/tiles --overwrite
+
+echo '== 3/5 two lakes'
+python -m mmdet_deeplake_plugin.tools.from_voc $out/tiles train $out/lakes/train --overwrite
+python -m mmdet_deeplake_plugin.tools.from_voc $out/tiles val $out/lakes/val --overwrite
+
+echo '== 4/5 stock tools/train.py on the lakes'
+rm -rf $out/work_dir
+python "$stock/train.py" $config --work-dir $out/work_dir
+
+echo '== 5/5 stock tools/test.py: scores, and pictures of predictions over ground truth'
+checkpoint=$(ls $out/work_dir/best_*.pth)
+python "$stock/test.py" $config "$checkpoint" --work-dir $out/work_dir --show-dir pictures \
+    | tee $out/test.log
+
+pictures=$(ls -d $out/work_dir/*/pictures | tail -1)
+echo
+echo '== done'
+grep -E 'Average (Precision|Recall)' $out/test.log || true
+echo "checkpoint: $checkpoint"
+echo "pictures:   $pictures ($(ls "$pictures" | wc -l) images: left ground truth, right prediction)"

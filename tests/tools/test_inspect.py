@@ -1,0 +1,55 @@
+"""tools.inspect shows what a lake holds, and what to write to read it."""
+
+from __future__ import annotations
+
+import ast
+
+import deeplake
+
+from mmdet_deeplake_plugin import DeepLakeDataset
+from mmdet_deeplake_plugin.tools.inspect import inspect, main
+
+
+def test_shows_roles_boxes_and_classes(lake):
+    """Numbers are those of the files that the lake was made of."""
+    text = inspect(lake('bccd_train'))
+    assert 'boxes:    2805 in 205 of 205 images' in text
+    assert 'rows:     205' in text
+    assert 'convention xywh, style coco' in text
+    assert '1 without extent' in text
+    for role, column in (('img', 'images'), ('gt_bboxes', 'boxes'), ('area', 'area')):
+        assert f'{role:16}{column}' in text
+    assert '2382  RBC' in text and '209  Platelets' in text
+
+
+def test_the_snippet_builds_the_same_dataset(lake):
+    """What it prints for a config can be pasted, and means the rows it showed."""
+    path = lake('bccd_val')
+    query = 'SELECT * WHERE image_id > 40'
+    text = inspect(path, query=query)
+    snippet = text.split('for a config:')[1].split('# and')[0].replace('…', '()')
+    arguments = {
+        item.arg: ast.literal_eval(item.value)
+        for item in ast.parse(snippet.strip()).body[0].value.keywords
+    }
+    assert arguments.pop('type') == 'DeepLakeDataset'
+    built = DeepLakeDataset(**arguments)
+    assert f'rows:     87, {len(built)} chosen' in text
+    assert 0 < len(built) < 87
+
+
+def test_an_ambiguous_lake_is_shown_with_the_problem(tmp_path):
+    """Columns are listed although their roles cannot be told."""
+    dataset = deeplake.create(str(tmp_path / 'lake'))
+    dataset.add_column('left', deeplake.types.Image())
+    dataset.add_column('right', deeplake.types.Image())
+    dataset.commit()
+    text = inspect(str(tmp_path / 'lake'))
+    assert 'left' in text and 'right' in text
+    assert "problem: deeplake_tensors['img'] is not given and 2 columns fit" in text
+
+
+def test_no_lake_is_an_error_without_traceback(tmp_path, capsys):
+    """The command line says what is missing and ends with 2."""
+    assert main([str(tmp_path / 'nothing')]) == 2
+    assert 'there is no Deep Lake dataset there' in capsys.readouterr().err
