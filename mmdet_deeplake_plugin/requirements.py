@@ -23,7 +23,7 @@ REQUIREMENTS = (
     ),
     (('mmcv', 'onedl-mmcv'), '2.0', None, f'see {_INSTALL_MMCV}'),
     (('mmdet', 'onedl-mmdetection'), '3.0', '4', 'pip install "mmdet>=3.0,<4"'),
-    (('deeplake',), '4.4', '5', 'pip install "deeplake>=4.4,<5"'),
+    (('deeplake',), '4.5', '5', 'pip install "deeplake>=4.5,<5"'),
 )
 
 

@@ -67,7 +67,9 @@ def voc_root(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope='session')
-def voc_lake(voc_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+def voc_lake(
+    voc_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], str]:
     """Path of the lake made of a split of BCCD's Pascal VOC files."""
     from mmdet_deeplake_plugin.tools.from_voc import from_voc
 
