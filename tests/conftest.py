@@ -9,7 +9,7 @@ from pathlib import Path
 # Two test processes share two cores: threads of their own would only get in the way.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-import pytest  # noqa: E402
+import pytest
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
 

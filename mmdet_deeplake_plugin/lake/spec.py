@@ -111,10 +111,20 @@ def normalise_path(path: str) -> str:
 
 
 def split_suffix(path: str) -> tuple[str, str]:
-    """Parts ``path@branch`` or ``path@tag``; a local folder of that name stays whole."""
-    head, mark, tail = path.rpartition('@')
-    is_suffix = mark and head and '/' not in tail and not os.path.isdir(path)
-    return (head, tail) if is_suffix else (path, '')
+    """Parts ``path@branch`` or ``path@tag``.
+
+    Raises:
+        ValueError: If there is an ``@`` elsewhere in the path, where Deep Lake
+            would cut it.
+    """
+    head, _, tail = path.partition('@')
+    if '@' in tail or '/' in tail:
+        raise ValueError(
+            f'deeplake_path={path!r}: Deep Lake takes what follows the first @ for a '
+            'branch or tag, so no folder of the path may have an @ in its name; rename '
+            'it, or use a symbolic link'
+        )
+    return head, tail
 
 
 def split_from(query: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ imported.
 
 All input is checked before anything is written. On a local disk a failure or an
 interrupt leaves an existing lake as it was and no half-written one; for other
-storage see ``_writer``.
+storage see ``lake/writer.py``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from mmdet_deeplake_plugin.lake.writer import LakeLayout, check_dest, write_lake
 from mmdet_deeplake_plugin.tools._cli import make_parser, run_tool, with_progress
 from mmdet_deeplake_plugin.tools._coco import CocoAnnotations, read_coco
 from mmdet_deeplake_plugin.tools._images import image_compression
-from mmdet_deeplake_plugin.tools._writer import LakeLayout, check_dest, write_lake
 
 
 def from_coco(

@@ -8,7 +8,7 @@ are stored as they are in the files.
 
 All input is checked before anything is written. On a local disk a failure or an
 interrupt leaves an existing lake as it was and no half-written one; for other
-storage see ``_writer``.
+storage see ``lake/writer.py``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 from mmengine.logging import print_log
 
+from mmdet_deeplake_plugin.lake.writer import LakeLayout, check_dest, write_lake
 from mmdet_deeplake_plugin.tools._cli import (
     comma_list,
     make_parser,
@@ -32,7 +33,6 @@ from mmdet_deeplake_plugin.tools._cli import (
 )
 from mmdet_deeplake_plugin.tools._images import image_compression
 from mmdet_deeplake_plugin.tools._voc import VocAnnotation, read_voc
-from mmdet_deeplake_plugin.tools._writer import LakeLayout, check_dest, write_lake
 
 
 def from_voc(

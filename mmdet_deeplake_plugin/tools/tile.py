@@ -29,6 +29,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmdet_deeplake_plugin.lake.staging import staged_folder
 from mmdet_deeplake_plugin.tools._cli import (
     comma_list,
     make_parser,
@@ -42,7 +43,6 @@ from mmdet_deeplake_plugin.tools._sources import (
     resolve_stems,
 )
 from mmdet_deeplake_plugin.tools._split import Part, split_by_image, split_by_strip
-from mmdet_deeplake_plugin.tools._staging import staged_folder
 from mmdet_deeplake_plugin.tools._tiling import (
     Region,
     check_grid,

@@ -15,7 +15,7 @@ import deeplake.types as types
 import numpy as np
 import pytest
 
-from mmdet_deeplake_plugin.tools import _writer
+from mmdet_deeplake_plugin.lake import writer
 from mmdet_deeplake_plugin.tools.from_coco import from_coco, main
 from mmdet_deeplake_plugin.version import __version__
 
@@ -259,12 +259,12 @@ def test_image_list_of_a_test_set(tmp_path: Path, coco: Coco, logged: list[str])
 
 def test_batches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """No batch exceeds the limit of rows, or goes on after the limit of bytes."""
-    monkeypatch.setattr(_writer, 'MAX_BATCH_ROWS', 3)
-    monkeypatch.setattr(_writer, 'MAX_BATCH_BYTES', 10)
+    monkeypatch.setattr(writer, 'MAX_BATCH_ROWS', 3)
+    monkeypatch.setattr(writer, 'MAX_BATCH_BYTES', 10)
     sizes = [1, 1, 1, 1, 9, 1, 20, 4]
     rows = [{'images': bytes(size)} for size in sizes]
     batches = [
-        [len(row['images']) for row in batch] for batch in _writer._batches(iter(rows))
+        [len(row['images']) for row in batch] for batch in writer._batches(iter(rows))
     ]
     assert batches == [[1, 1, 1], [1, 9], [1, 20], [4]]
 
@@ -273,7 +273,7 @@ def test_rows_are_the_same_for_any_batch(
     tmp_path: Path, coco: Coco, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows that are written in several batches keep their order."""
-    monkeypatch.setattr(_writer, 'MAX_BATCH_ROWS', 2)
+    monkeypatch.setattr(writer, 'MAX_BATCH_ROWS', 2)
     lake = convert(tmp_path, coco)
     assert lake['image_id'][:].tolist() == [30, 29, 28]
 
@@ -569,7 +569,7 @@ def break_reading_of(
     monkeypatch: pytest.MonkeyPatch, name: str, failure: BaseException
 ) -> None:
     """From now on reading this file fails, when the rows before it are written."""
-    monkeypatch.setattr(_writer, 'MAX_BATCH_ROWS', 1)
+    monkeypatch.setattr(writer, 'MAX_BATCH_ROWS', 1)
     read_bytes = Path.read_bytes
 
     def read(path: Path) -> bytes:

@@ -4,7 +4,7 @@ The result has one row an image and one commit. Either it is complete or it is
 not there:
 
 - On a local disk it is written beside its destination and renamed at the end
-  (see ``_staging``), so a failure keeps the lake that was to be replaced.
+  (see ``staging``), so a failure keeps the lake that was to be replaced.
 - Elsewhere (``s3://``, ``al://``, ``mem://`` ...) nothing can be renamed. The
   old lake is deleted when the first new row is about to be written, that is
   after the input was checked, and a half-written new one is deleted. A storage
@@ -26,7 +26,7 @@ import deeplake
 import deeplake.types as types
 from mmengine.logging import print_log
 
-from mmdet_deeplake_plugin.tools._staging import staged_folder
+from mmdet_deeplake_plugin.lake.staging import staged_folder
 from mmdet_deeplake_plugin.version import __version__
 
 MAX_BATCH_ROWS = 64
