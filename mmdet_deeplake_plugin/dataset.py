@@ -18,6 +18,7 @@ from .lake import (
     Lake,
     LakeSource,
     LakeSpec,
+    declared_style,
     map_columns,
     nearest,
     on_main_rank,
@@ -284,6 +285,7 @@ def _open(
     else:
         spec = LakeSpec.from_config(*spec_keys)
         pin, rows = on_main_rank(lambda: resolve(spec))
+    style = style or declared_style(spec, pin) or 'coco'
     columns = map_columns(LakeSource(spec, pin).handle, tensors, box_format, style)
     return open_lake(spec, pin, columns), rows
 

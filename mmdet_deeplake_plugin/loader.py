@@ -51,9 +51,7 @@ class DeepLakeLoader(Sampler):
     def __iter__(self) -> Iterator[int]:
         """Indices of this rank in their order, as Python integers."""
         order = epoch_order(len(self.dataset), self.seed, self.epoch, self.shuffle)
-        return iter(
-            rank_slice(order, self.rank, self.world_size, self.round_up).tolist()
-        )
+        return iter(rank_slice(order, self.rank, self.world_size, self.round_up).tolist())
 
     def __len__(self) -> int:
         """Number of samples that this rank sees in an epoch."""

@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def epoch_order(
-    num_rows: int, seed: int, epoch: int, shuffle: bool
-) -> NDArray[np.int64]:
+def epoch_order(num_rows: int, seed: int, epoch: int, shuffle: bool) -> NDArray[np.int64]:
     """The order in which one epoch visits the rows.
 
     Args:

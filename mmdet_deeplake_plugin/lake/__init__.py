@@ -4,7 +4,9 @@ from .backend import DeepLakeBackend, register
 from .columns import map_columns
 from .errors import nearest
 from .lake import Lake, find_lake, open_lake
-from .pin import on_main_rank, resolve, resolve_object
+from .objects import resolve_object
+from .opening import declared_style
+from .pin import on_main_rank, resolve
 from .source import LakeSource
 from .spec import LakeSpec
 
@@ -13,6 +15,7 @@ __all__ = [
     'Lake',
     'LakeSource',
     'LakeSpec',
+    'declared_style',
     'find_lake',
     'map_columns',
     'nearest',

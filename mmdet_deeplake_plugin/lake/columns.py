@@ -16,7 +16,7 @@ from deeplake import types as T
 
 from ..boxes import check_box_format
 from .errors import nearest
-from .pin import column_names
+from .opening import column_names
 from .roles import ROLES, Role
 
 STYLES = ('coco', 'voc')
@@ -58,7 +58,7 @@ def map_columns(
     handle: Any,
     tensors: Any = None,
     box_format: str | None = None,
-    style: str | None = None,
+    style: str = 'coco',
 ) -> Columns:
     """Settles the roles of an open lake.
 
@@ -68,7 +68,7 @@ def map_columns(
             ``None`` to leave an optional role (or the annotations of an
             unlabelled lake) without a column.
         box_format: Box convention that overrides what the lake declares.
-        style: Annotation style that overrides what the lake declares.
+        style: Annotation style, ``'coco'`` or ``'voc'``.
 
     Raises:
         ValueError: If a role or column is unknown, a required role has no
@@ -100,7 +100,7 @@ def map_columns(
         box_format=box_format or 'xyxy',
         class_names=class_names,
         category_ids=category_ids,
-        style=_style(handle, style),
+        style=_check_style(style),
     )
 
 
@@ -212,10 +212,7 @@ def _classes(handle: Any, column: str | None) -> tuple[tuple[str, ...], tuple[in
     return names, ids or tuple(range(len(names)))
 
 
-def _style(handle: Any, given: str | None) -> str:
-    metadata = getattr(handle, 'metadata', None)
-    style = given or (_metadata(handle, 'annotation_style') if metadata else None)
-    style = style or 'coco'
+def _check_style(style: str) -> str:
     if style not in STYLES:
         raise ValueError(
             f'annotation_style={style!r} is unknown{nearest(style, STYLES)}; write coco '

@@ -17,3 +17,8 @@ def first_line(error: BaseException) -> str:
     text = str(error.args[0]) if error.args else ''
     lines = text.strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names with commas between them, or ``'none'``."""
+    return ', '.join(names) or 'none'

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .annotations import AnnotationTable, read_annotations
 from .columns import Columns
-from .pin import Pin
+from .opening import Pin
 from .source import LakeSource
 from .spec import LakeSpec
 

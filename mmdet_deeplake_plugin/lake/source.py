@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import first_line
-from .pin import Pin, open_at
+from .opening import Pin, open_at
 from .spec import LakeSpec
 from .values import read_values
 

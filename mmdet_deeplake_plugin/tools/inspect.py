@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from ..lake import Lake, LakeSource, LakeSpec, map_columns, open_lake, resolve
+from ..lake import (
+    Lake,
+    LakeSource,
+    LakeSpec,
+    declared_style,
+    map_columns,
+    open_lake,
+    resolve,
+)
 from ..samples import has_extent
 from ._cli import make_parser, run_tool
 
@@ -59,8 +67,9 @@ def inspect(
     spec = LakeSpec.from_config(path, credentials, commit_id, view_id, query)
     pin, rows = resolve(spec)
     source = LakeSource(spec, pin)
+    style = declared_style(spec, pin) or 'coco'
     try:
-        lake, problem = open_lake(spec, pin, map_columns(source.handle)), ''
+        lake, problem = open_lake(spec, pin, map_columns(source.handle, style=style)), ''
     except ValueError as error:
         lake, problem = None, str(error)
     found = _Found(spec, source, rows, lake, problem)
