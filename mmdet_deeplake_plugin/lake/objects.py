@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import deeplake
 import numpy as np
 from numpy.typing import NDArray
 
+from .credentials import Credentials
 from .opening import Pin, column_names, open_branch
 from .pin import select_rows
 from .spec import LakeSpec
@@ -47,8 +49,9 @@ def resolve_object(dataset: Any) -> tuple[LakeSpec, Pin, NDArray[np.int64] | Non
             'deeplake_query instead'
         )
     queries = [link['query_string'] for link in chain[1:] if 'query_string' in link]
-    spec = LakeSpec.from_config(
-        address['url'], dict(creds=address['params']) if address.get('params') else None
+    creds = tuple((key, str(value)) for key, value in address.get('params', {}).items())
+    spec = replace(
+        LakeSpec.from_config(address['url']), credentials=Credentials(creds=creds)
     )
     head = open_branch(spec, '')
     names = {head.branches[name].id: name for name in head.branches.names()}

@@ -24,6 +24,7 @@ class Pin:
         tag: Name of the saved view that ``rows`` count in, ``''`` for the lake.
         is_v3: Whether the lake is in the format of Deep Lake 3.
         num_rows: Number of rows of that state.
+        tag_id: Id of the saved view; another view of the same name has another.
     """
 
     branch: str
@@ -31,6 +32,7 @@ class Pin:
     tag: str
     is_v3: bool
     num_rows: int
+    tag_id: str = ''
 
 
 def open_at(spec: LakeSpec, pin: Pin) -> Any:
@@ -48,7 +50,13 @@ def open_at(spec: LakeSpec, pin: Pin) -> Any:
     else:
         handle = open_branch(spec, pin.branch)
         if pin.tag:
+            tags = handle.tags
             handle = open_tag(handle, spec, pin.tag)
+            if tags[pin.tag].id != pin.tag_id:
+                raise ValueError(
+                    f'the view {pin.tag!r} of {spec.path} is no longer the one that this '
+                    'run began with: it was deleted and saved anew. Start the run again'
+                )
         elif handle.version != pin.version:
             handle = open_version(handle, spec, pin.version)
     if len(handle) != pin.num_rows:
@@ -108,7 +116,7 @@ def open_v3(spec: LakeSpec, version: str) -> Any:
     url = f'{spec.path}@{version}' if version else spec.path
     try:
         return deeplake.query(f'SELECT * FROM "{url}"', **spec.credentials.resolve())
-    except Exception as error:
+    except Exception as error:  # of any type, depending on the storage
         raise FileNotFoundError(
             f'deeplake_path={spec.url!r}: there is no Deep Lake dataset there'
             + (f' with a version {version!r}' if version else '')
@@ -122,8 +130,14 @@ def _explained(spec: LakeSpec, task: Callable[[], T]) -> T:
     try:
         return task()
     except (deeplake.LogNotexistsError, deeplake.StorageKeyNotFound) as error:
+        hint = (
+            ' (a mem:// lake lives in the process that made it: use num_workers=0, or '
+            'workers that are forked)'
+            if spec.path.startswith('mem://')
+            else ''
+        )
         raise FileNotFoundError(
-            f'{where}: there is no Deep Lake dataset there'
+            f'{where}: there is no Deep Lake dataset there{hint}'
         ) from error
     except (
         deeplake.AuthenticationError,

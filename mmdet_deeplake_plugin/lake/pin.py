@@ -74,8 +74,12 @@ def resolve(spec: LakeSpec) -> tuple[Pin, NDArray[np.int64] | None]:
             handle = view
     if spec.commit_id and not tag:
         handle = open_version(head, spec, spec.commit_id)
-    version = head.tags[tag].version if tag else handle.version
-    pin = Pin(head.current_branch.name, version, tag, False, len(handle))
+    branch = head.current_branch.name
+    if tag:
+        saved = head.tags[tag]
+        pin = Pin(branch, saved.version, tag, False, len(handle), saved.id)
+    else:
+        pin = Pin(branch, handle.version, '', False, len(handle))
     return pin, select_rows(handle, queries, spec)
 
 
