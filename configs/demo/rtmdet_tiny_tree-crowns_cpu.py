@@ -12,7 +12,7 @@ max_epochs = 16
 model = dict(
     backbone=dict(init_cfg=None),
     bbox_head=dict(num_classes=1),
-    test_cfg=dict(nms_pre=1000, max_per_img=200))
+    test_cfg=dict(nms=dict(iou_threshold=0.5), max_per_img=200))
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -31,7 +31,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=1,
     pin_memory=False,
     sampler=dict(_delete_=True, type='DeepLakeLoader', shuffle=True),
@@ -59,9 +59,9 @@ val_evaluator = dict(
 test_evaluator = val_evaluator
 
 train_cfg = dict(max_epochs=max_epochs, val_interval=8, dynamic_intervals=None)
-optim_wrapper = dict(optimizer=dict(lr=0.004))
+optim_wrapper = dict(optimizer=dict(lr=0.003))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=60),
     dict(
         type='CosineAnnealingLR',
         eta_min=0.0001,
