@@ -293,6 +293,11 @@ def _open(
 def _choose_classes(lake: Lake, asked: Any) -> tuple[Lake, tuple[str, ...]]:
     """The classes of the dataset, and the lake with a name for every label."""
     names = lake.columns.class_names
+    if isinstance(asked, str):
+        raise ValueError(
+            f'metainfo.classes={asked!r} is a string and no file with a name in each '
+            f'line; write a tuple, classes=({asked!r},)'
+        )
     classes = tuple(asked) if asked is not None else names
     if not classes:
         column = lake.columns.of('gt_labels')

@@ -42,7 +42,7 @@ def read_ground_truth(
 
 def _of_lake(lake: Lake, rows: Sequence[int], with_degenerate: bool) -> GroundTruth:
     table = lake.annotations(np.asarray(rows, dtype=np.int64))
-    img_ids = list(table.img_ids)
+    img_ids: list[Any] = [i if isinstance(i, str) else int(i) for i in table.img_ids]
     if len(set(img_ids)) < len(img_ids):
         twice = Counter(img_ids).most_common(1)[0][0]
         first, second = [row for row, i in zip(rows, img_ids) if i == twice][:2]

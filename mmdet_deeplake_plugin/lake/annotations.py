@@ -206,7 +206,7 @@ class _Reader:
             return self._scalars(width), self._scalars(height)
         shapes = self.source.shapes(self.columns.img, self.rows)
         for index, shape in enumerate(shapes):
-            if len(shape) < 2:  # a format whose size Deep Lake does not read
+            if len(shape) < 2 or 0 in shape[:2]:  # Deep Lake cannot read the size
                 shapes[index] = self.source.decoded_shape(
                     self.columns.img, int(self.rows[index])
                 )
@@ -220,8 +220,9 @@ class _Reader:
             return self.rows.copy()
         values = [_scalar(value) for value in self.values(column)]
         if any(isinstance(value, (str, bytes)) for value in values):
-            return PackedStrings(values)
-        return np.asarray(values, dtype=np.int64)
+            # An empty text comes back as None.
+            return PackedStrings(['' if value is None else value for value in values])
+        return self._integers(column, values)
 
     def file_names(self) -> PackedStrings:
         """File names, empty if no column holds them."""
@@ -230,7 +231,16 @@ class _Reader:
         return PackedStrings([_scalar(value) or '' for value in values])
 
     def _scalars(self, column: str) -> NDArray[np.int64]:
-        return np.array([_scalar(v) for v in self.values(column)], dtype=np.int64)
+        return self._integers(column, [_scalar(value) for value in self.values(column)])
+
+    def _integers(self, column: str, values: list[Any]) -> NDArray[np.int64]:
+        for row, value in zip(self.rows, values):
+            if not isinstance(value, (int, float)) or not float(value).is_integer():
+                raise ValueError(
+                    f'{self._where(column, row)}: {value!r} is no whole number; correct '
+                    'the row, or leave the column out by None in deeplake_tensors'
+                )
+        return np.array(values, dtype=np.int64)
 
     def _where(self, column: str | None, row: int) -> str:
         return f'{self.source.name}, column {column!r}, row {row}'

@@ -56,24 +56,24 @@ def resolve_object(dataset: Any) -> tuple[LakeSpec, Pin, NDArray[np.int64] | Non
     head = open_branch(spec, '')
     names = {head.branches[name].id: name for name in head.branches.names()}
     branch = names.get(chain[0].get('branch_id'), head.current_branch.name)
-    if isinstance(dataset, deeplake.DatasetView):
-        head = open_branch(spec, branch)
-        pin = Pin(branch, head.version, '', False, len(head))
-        rows = select_rows(head, queries, spec)
-        if not _same_rows(dataset, head, rows):
+    # A dataset is a view too, by inheritance.
+    if isinstance(dataset, (deeplake.Dataset, deeplake.ReadOnlyDataset)):
+        if dataset.version == _UNCOMMITTED:
             raise ValueError(
-                'dataset= is a view whose query gives other rows when it runs again '
-                '(it is random, or the lake has moved on); save it by '
-                "view.tag('NAME') and write deeplake_view_id='NAME', or pass the query "
-                'as deeplake_query'
+                'dataset= has changes that no commit holds; call commit() first, so that '
+                'every process can read them'
             )
-        return spec, pin, rows
-    if dataset.version == _UNCOMMITTED:
+        return spec, Pin(branch, dataset.version, '', False, len(dataset)), None
+    head = open_branch(spec, branch)
+    pin = Pin(branch, head.version, '', False, len(head))
+    rows = select_rows(head, queries, spec)
+    if not _same_rows(dataset, head, rows):
         raise ValueError(
-            'dataset= has changes that no commit holds; call commit() first, so that '
-            'every process can read them'
+            'dataset= is a view whose query gives other rows when it runs again (it is '
+            "random, or the lake has moved on); save it by view.tag('NAME') and write "
+            "deeplake_view_id='NAME', or pass the query as deeplake_query"
         )
-    return spec, Pin(branch, dataset.version, '', False, len(dataset)), None
+    return spec, pin, rows
 
 
 def _same_rows(view: Any, head: Any, rows: NDArray[np.int64] | None) -> bool:

@@ -115,7 +115,9 @@ class LakeSource:
         Raises:
             ValueError: If the bytes are no image.
         """
-        image = mmcv.imfrombytes(self.image_bytes(column, row))
+        content = self.image_bytes(column, row)
+        # OpenCV raises for no bytes at all, and gives None for wrong ones.
+        image = mmcv.imfrombytes(content) if content else None
         if image is None:
             raise ValueError(
                 f'{self.name}, column {column!r}, row {row}: the bytes are no image that '
