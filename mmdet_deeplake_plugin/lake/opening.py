@@ -35,6 +35,10 @@ class Pin:
     tag_id: str = ''
 
 
+class NoDatasetError(FileNotFoundError):
+    """There is no dataset in the format of Deep Lake 4 where one was looked for."""
+
+
 def open_at(spec: LakeSpec, pin: Pin) -> Any:
     """Opens a lake in the state of a pin.
 
@@ -114,29 +118,33 @@ def open_v3(spec: LakeSpec, version: str) -> Any:
     """Opens a lake of Deep Lake 3 as a view."""
     # `open` refuses the format of Deep Lake 3; a query reads it.
     url = f'{spec.path}@{version}' if version else spec.path
+    failure: Exception | None = None
     try:
-        return deeplake.query(f'SELECT * FROM "{url}"', **spec.credentials.resolve())
+        view = deeplake.query(f'SELECT * FROM "{url}"', **spec.credentials.resolve())
+        if view is not None:  # as it is for a bucket that does not exist
+            return view
     except Exception as error:  # of any type, depending on the storage
-        raise FileNotFoundError(
-            f'deeplake_path={spec.url!r}: there is no Deep Lake dataset there'
-            + (f' with a version {version!r}' if version else '')
-            + '. Check the path; make one by python -m '
-            'mmdet_deeplake_plugin.tools.from_coco'
-        ) from error
+        failure = error
+    raise FileNotFoundError(
+        f'deeplake_path={spec.url!r}: there is no Deep Lake dataset there'
+        + (f' with a version {version!r}' if version else '')
+        + '. Check the path; make one by python -m '
+        'mmdet_deeplake_plugin.tools.from_coco'
+    ) from failure
 
 
 def _explained(spec: LakeSpec, task: Callable[[], T]) -> T:
     where = f'deeplake_path={spec.url!r}'
     try:
         return task()
-    except (deeplake.LogNotexistsError, deeplake.StorageKeyNotFound) as error:
+    except deeplake.LogNotexistsError as error:
         hint = (
             ' (a mem:// lake lives in the process that made it: use num_workers=0, or '
             'workers that are forked)'
             if spec.path.startswith('mem://')
             else ''
         )
-        raise FileNotFoundError(
+        raise NoDatasetError(
             f'{where}: there is no Deep Lake dataset there{hint}'
         ) from error
     except (
@@ -157,7 +165,7 @@ def _explained(spec: LakeSpec, task: Callable[[], T]) -> T:
         deeplake.HTTPRequestFailedError,
     ) as error:
         raise ConnectionError(f'{where}: {first_line(error)}') from error
-    except KeyError as error:  # a missing bucket
+    except (deeplake.StorageKeyNotFound, KeyError) as error:  # a missing bucket
         raise FileNotFoundError(f'{where}: {first_line(error)}') from error
 
 

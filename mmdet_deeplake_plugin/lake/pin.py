@@ -15,7 +15,15 @@ from mmengine.dist import broadcast_object_list, get_dist_info
 from numpy.typing import NDArray
 
 from .errors import first_line, listed, nearest
-from .opening import Pin, column_names, open_branch, open_tag, open_v3, open_version
+from .opening import (
+    NoDatasetError,
+    Pin,
+    column_names,
+    open_branch,
+    open_tag,
+    open_v3,
+    open_version,
+)
 from .spec import LakeSpec
 
 _ROW = 'mmdet_row'
@@ -40,7 +48,7 @@ def resolve(spec: LakeSpec) -> tuple[Pin, NDArray[np.int64] | None]:
     """
     try:
         head = open_branch(spec, '')
-    except FileNotFoundError:
+    except NoDatasetError:
         return _resolve_v3(spec)
     tag = spec.view_id
     if spec.suffix:
