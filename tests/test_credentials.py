@@ -1,0 +1,498 @@
+"""Secrets: references are followed late, literals leak nowhere, and S3 opens by them."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import logging
+import multiprocessing
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from lakes import row, write_lake
+from mmdet.utils import register_all_modules
+from mmengine.dataset import pseudo_collate
+from mmengine.logging import MMLogger
+from samples import assert_equal
+from torch.utils.data import DataLoader
+
+import mmdet_deeplake_plugin.lake.credentials as module
+import mmdet_deeplake_plugin.lake.opening as opening
+from mmdet_deeplake_plugin import DeepLakeDataset
+from mmdet_deeplake_plugin.lake.credentials import CREDS_KEYS, Credentials
+
+register_all_modules()
+
+SECRET = 'hunter2-hunter2'
+LITERAL = dict(token=SECRET, creds=dict(aws_secret_access_key=SECRET, aws_region='eu'))
+LOAD = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='PackDetInputs'),
+]
+
+
+@pytest.fixture(autouse=True)
+def not_warned(monkeypatch):
+    """Each test starts as a process that has not warned yet."""
+    monkeypatch.setattr(module, '_warned', False)
+
+
+@pytest.fixture()
+def log() -> Iterator[io.StringIO]:
+    """What MMEngine's logger writes."""
+    logger = MMLogger.get_current_instance()
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logger.addHandler(handler)
+    yield stream
+    logger.removeHandler(handler)
+
+
+def _raises(error: type[Exception], text: str) -> Any:
+    return pytest.raises(error, match=re.escape(text))
+
+
+# --------------------------------------------------------------------------- references
+
+
+def test_a_variable_is_read_when_a_lake_is_opened_and_again_later(monkeypatch):
+    """env: follows the environment at each opening, so a renewed token is used."""
+    credentials = Credentials.from_config(dict(token='env:LAKE_TOKEN'))
+    monkeypatch.setenv('LAKE_TOKEN', 'first')
+    assert credentials.resolve() == {'token': 'first'}
+    monkeypatch.setenv('LAKE_TOKEN', 'second')
+    assert credentials.resolve() == {'token': 'second'}
+
+
+def test_a_file_is_read_when_a_lake_is_opened_and_again_later(tmp_path, monkeypatch):
+    """file: reads the file at each opening, without the line's end; ~ is the home."""
+    file = tmp_path / 'token'
+    file.write_text('first\n')
+    credentials = Credentials.from_config(dict(token=f'file:{file}'))
+    assert credentials.resolve() == {'token': 'first'}
+    file.write_text('second\n')
+    assert credentials.resolve() == {'token': 'second'}
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert (
+        Credentials.from_config(dict(token='file:~/token')).resolve()['token'] == 'second'
+    )
+
+
+def test_creds_may_mix_references_and_plain_keys(monkeypatch):
+    """Each value of creds is followed by itself."""
+    monkeypatch.setenv('LAKE_KEY', 'abc')
+    creds = dict(aws_secret_access_key='env:LAKE_KEY', aws_region='eu-1', profile_name='')
+    credentials = Credentials.from_config(dict(creds=creds))
+    assert credentials.resolve() == {
+        'creds': {'aws_secret_access_key': 'abc', 'aws_region': 'eu-1'}
+    }
+
+
+@pytest.mark.parametrize('kind', ['env', 'file'])
+def test_creds_may_be_one_reference_to_json(kind, tmp_path, monkeypatch):
+    """env: and file: may hold all creds as a JSON object."""
+    creds = {'aws_access_key_id': 'a', 'aws_secret_access_key': 'b'}
+    if kind == 'env':
+        monkeypatch.setenv('LAKE_CREDS', json.dumps(creds))
+        reference = 'env:LAKE_CREDS'
+    else:
+        (tmp_path / 'creds.json').write_text(json.dumps(creds))
+        reference = f'file:{tmp_path / "creds.json"}'
+    credentials = Credentials.from_config(dict(creds=reference))
+    assert credentials.resolve() == {'creds': creds}
+    assert not credentials.has_literal_secret
+
+
+@pytest.mark.parametrize(
+    'config',
+    [None, {}, dict(token=None, creds=None), dict(token='', creds='ENV'), dict(creds={})],
+    ids=repr,
+)
+def test_nothing_leaves_it_to_the_environment(config):
+    """Without keys Deep Lake and the provider look for credentials themselves."""
+    assert Credentials.from_config(config).resolve() == {}
+
+
+# ------------------------------------------------------------------------------ mistakes
+
+MISTAKES = {
+    'username': (
+        dict(username='me'),
+        ValueError,
+        'deeplake_credentials.username: Deep Lake 4 has no login by user name and '
+        "password; make a token on the web site and write token='env:ACTIVELOOP_TOKEN'",
+    ),
+    'password': (
+        dict(password=SECRET),
+        ValueError,
+        'deeplake_credentials.password: Deep Lake 4 has no login',
+    ),
+    'unknown-key': (
+        dict(cred='env:X'),
+        ValueError,
+        'deeplake_credentials.cred is unknown (did you mean creds?); the keys are token '
+        'and creds',
+    ),
+    'unknown-creds-key': (
+        dict(creds=dict(aws_acces_key_id=SECRET)),
+        ValueError,
+        'deeplake_credentials.creds.aws_acces_key_id is unknown (did you mean '
+        f'aws_access_key_id?); Deep Lake reads {", ".join(CREDS_KEYS)}',
+    ),
+    'no-mapping': (
+        SECRET,
+        TypeError,
+        "deeplake_credentials is a str; write a dict such as dict(token='env:ACTIVELOOP_"
+        "TOKEN', creds=None)",
+    ),
+    'token-no-string': (
+        dict(token=[SECRET]),
+        TypeError,
+        'deeplake_credentials.token is a list; write a string',
+    ),
+    'creds-value-no-string': (
+        dict(creds=dict(aws_region=3)),
+        TypeError,
+        'deeplake_credentials.creds.aws_region is a int; write a string',
+    ),
+    'creds-no-reference': (
+        dict(creds=SECRET),
+        ValueError,
+        'deeplake_credentials.creds is a string that is no reference; write a dict of '
+        "keys, 'env:NAME' or 'file:PATH' (JSON), or None for the storage provider's own "
+        'environment',
+    ),
+    'creds-no-mapping': (
+        dict(creds=[SECRET]),
+        TypeError,
+        "deeplake_credentials.creds is a list; write a dict, 'env:NAME', 'file:PATH' or "
+        'None',
+    ),
+}
+
+
+@pytest.mark.parametrize(('config', 'error', 'text'), MISTAKES.values(), ids=MISTAKES)
+def test_a_wrong_key_is_told_without_its_value(config, error, text):
+    """Each mistake names the key and the remedy, and never shows what was written."""
+    with _raises(error, text) as caught:
+        Credentials.from_config(config)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_missing_variable_is_told():
+    """The error names key, reference and variable."""
+    credentials = Credentials.from_config(
+        dict(creds=dict(aws_secret_access_key='env:NONE'))
+    )
+    text = (
+        "deeplake_credentials.creds.aws_secret_access_key='env:NONE': the environment "
+        'variable NONE is not set; export it in the shell that starts the training'
+    )
+    with _raises(ValueError, text):
+        credentials.resolve()
+
+
+def test_a_missing_file_is_told(tmp_path):
+    """The error names key, reference and cause."""
+    credentials = Credentials.from_config(dict(token='file:/no/such/token'))
+    text = (
+        "deeplake_credentials.token='file:/no/such/token': cannot read it: No such file"
+    )
+    with _raises(ValueError, text):
+        credentials.resolve()
+
+
+@pytest.mark.parametrize('content', [SECRET, f'["{SECRET}"]', f'{{"a": "{SECRET}"'])
+def test_what_is_no_json_object_is_told_without_showing_it(content, monkeypatch):
+    """Neither the message nor what it was raised from quotes the content."""
+    monkeypatch.setenv('LAKE_CREDS', content)
+    credentials = Credentials.from_config(dict(creds='env:LAKE_CREDS'))
+    text = (
+        "deeplake_credentials.creds='env:LAKE_CREDS': what it refers to is no JSON object"
+    )
+    with _raises(ValueError, text) as caught:
+        credentials.resolve()
+    assert SECRET not in _chain(caught.value)
+
+
+def test_an_unknown_key_in_the_json_is_told(monkeypatch):
+    """Keys of a referenced object are checked too."""
+    monkeypatch.setenv('LAKE_CREDS', json.dumps({'secret': SECRET}))
+    with _raises(ValueError, 'deeplake_credentials.creds.secret is unknown') as caught:
+        Credentials.from_config(dict(creds='env:LAKE_CREDS')).resolve()
+    assert SECRET not in _chain(caught.value)
+
+
+# ------------------------------------------------------------------------------ literals
+
+
+def test_a_literal_secret_is_warned_of_once_naming_the_three_places(log):
+    """Log, work directory and checkpoint are named, with what to write instead."""
+    for _ in range(3):
+        Credentials.from_config(LITERAL)
+    text = log.getvalue()
+    assert text.count('deeplake_credentials holds a secret as it is') == 1
+    for place in ('the log', 'work_dir/*.py', 'every checkpoint'):
+        assert place in text
+    assert "token='env:ACTIVELOOP_TOKEN', or 'file:PATH'" in text
+    assert SECRET not in text
+
+
+@pytest.mark.parametrize(
+    'config',
+    [
+        dict(token='env:X', creds='file:y.json'),
+        dict(
+            creds=dict(
+                aws_region='eu', endpoint_url='http://x', aws_access_key_id='env:A'
+            )
+        ),
+        dict(creds=dict(profile_name='me', creds_key='managed')),
+    ],
+    ids=['references', 'plain-keys', 'profile'],
+)
+def test_references_and_plain_keys_are_not_warned_of(config, log):
+    """A config without a secret gives no warning, and pickles whole."""
+    credentials = Credentials.from_config(config)
+    assert log.getvalue() == ''
+    assert not credentials.has_literal_secret
+    assert pickle.loads(pickle.dumps(credentials)) == credentials
+
+
+def test_the_repr_shows_references_and_hides_secrets():
+    """What is printed tells where secrets come from, never what they are."""
+    text = repr(Credentials.from_config(LITERAL))
+    assert SECRET not in text and "'aws_region': 'eu'" in text and '***' in text
+    shown = repr(Credentials.from_config(dict(token='env:A', creds='file:b')))
+    assert shown == "Credentials(token='env:A', creds='file:b')"
+
+
+def test_a_pickle_holds_no_literal_secret():
+    """Pickles and deep copies that may be stored leave the secret out."""
+    credentials = Credentials.from_config(LITERAL)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert SECRET.encode() not in pickle.dumps(credentials, protocol)
+    restored = pickle.loads(pickle.dumps(credentials))
+    assert restored.resolve() == {'creds': {'aws_region': 'eu'}}
+
+
+def test_a_worker_that_is_spawned_gets_the_secret():
+    """The pipe to a worker is no disk: the worker can open the lake."""
+    context = multiprocessing.get_context('spawn')
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_send_resolved, args=(Credentials.from_config(LITERAL), sender)
+    )
+    process.start()
+    assert receiver.poll(60), 'the spawned process said nothing'
+    assert receiver.recv() == Credentials.from_config(LITERAL).resolve()
+    process.join(60)
+
+
+def _send_resolved(credentials: Credentials, sender: Any) -> None:
+    sender.send(credentials.resolve())
+
+
+def test_a_dataset_leaks_no_secret(tmp_path, monkeypatch):
+    """Pickle, repr, meta info, image paths and errors of a dataset are free of it."""
+    path = write_lake(tmp_path / 'lake')
+    dataset = DeepLakeDataset(path, deeplake_credentials=LITERAL)
+    info = dataset.get_data_info(0)
+    for text in (
+        pickle.dumps(dataset).decode('latin1'),
+        pickle.dumps(dataset.lake).decode('latin1'),
+        repr(dataset),
+        repr(dataset.lake.source.spec),
+        str(dataset.metainfo),
+        str(info),
+    ):
+        assert SECRET not in text
+    for keys in (
+        dict(deeplake_view_id='x'),
+        dict(deeplake_commit_id='x'),
+        dict(deeplake_query='SELECT * WHERE image_id > 9'),
+        dict(deeplake_path='/no/lake'),
+        dict(metainfo=dict(classes=('x',))),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError)) as caught:
+            DeepLakeDataset(
+                **{'deeplake_path': path, 'deeplake_credentials': LITERAL, **keys}
+            )
+        assert SECRET not in _chain(caught.value)
+
+
+def _chain(error: BaseException | None) -> str:
+    """Messages of an error and of all that it was raised from."""
+    texts = []
+    while error is not None:
+        texts.append(f'{error!s} {error!r}')
+        error = error.__cause__ or (
+            None if error.__suppress_context__ else error.__context__
+        )
+    return '\n'.join(texts)
+
+
+# ------------------------------------------------------------------------ object storage
+
+
+@dataclass
+class Bucket:
+    """A bucket on this machine, and the creds that open it."""
+
+    url: str
+    creds: dict[str, str]
+
+
+# In a process of its own: Deep Lake holds the interpreter while it waits for an answer.
+SERVER = """
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope='module')
+def bucket() -> Iterator[Bucket]:
+    """An S3 server on the loopback with an empty bucket."""
+    pytest.importorskip('moto.server', reason='moto[server] is not installed')
+    boto3 = pytest.importorskip('boto3', reason='boto3 is not installed')
+    process = subprocess.Popen(
+        [sys.executable, '-c', SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdin and process.stdout
+    creds = dict(
+        aws_access_key_id='key',
+        aws_secret_access_key=SECRET,
+        aws_region='us-east-1',
+        endpoint_url=f'http://127.0.0.1:{int(process.stdout.readline())}',
+    )
+    client = boto3.client(
+        's3',
+        aws_access_key_id='key',
+        aws_secret_access_key=SECRET,
+        region_name='us-east-1',
+        endpoint_url=creds['endpoint_url'],
+    )
+    client.create_bucket(Bucket='lakes')
+    yield Bucket('s3://lakes', creds)
+    process.stdin.close()
+    process.wait(timeout=60)
+
+
+@pytest.fixture()
+def references(bucket, monkeypatch) -> dict[str, Any]:
+    """deeplake_credentials for the bucket, by references."""
+    monkeypatch.setenv('LAKE_KEY', bucket.creds['aws_access_key_id'])
+    monkeypatch.setenv('LAKE_SECRET', bucket.creds['aws_secret_access_key'])
+    return dict(
+        creds=dict(
+            bucket.creds,
+            aws_access_key_id='env:LAKE_KEY',
+            aws_secret_access_key='env:LAKE_SECRET',
+        )
+    )
+
+
+@pytest.fixture(scope='module')
+def remote(bucket) -> str:
+    """A lake in the bucket."""
+    return write_lake(f'{bucket.url}/train', [row(i) for i in range(6)], **bucket.creds)
+
+
+def test_a_lake_in_a_bucket_gives_the_samples_of_a_local_one(
+    remote, references, tmp_path
+):
+    """Through creds by reference every sample is equal, here and in forked workers."""
+    local = DeepLakeDataset(write_lake(tmp_path / 'lake'), pipeline=LOAD)
+    dataset = DeepLakeDataset(remote, deeplake_credentials=references, pipeline=LOAD)
+    assert len(dataset) == len(local) == 6
+    for index in range(6):
+        assert_equal(dataset[index], local[index])
+    loader = DataLoader(
+        dataset,
+        batch_size=3,
+        num_workers=2,
+        multiprocessing_context='fork',
+        collate_fn=pseudo_collate,
+    )
+    seen = [image for batch in loader for image in batch['inputs']]
+    assert_equal(seen, [local[index]['inputs'] for index in range(6)])
+
+
+def test_a_pickle_by_reference_opens_the_bucket_again(remote, references):
+    """References travel, so a copy in another place reads on."""
+    dataset = DeepLakeDataset(remote, deeplake_credentials=references, pipeline=LOAD)
+    state = pickle.dumps(dataset)
+    assert SECRET.encode() not in state
+    assert_equal(pickle.loads(state)[2], dataset[2])
+    assert_equal(copy.deepcopy(dataset)[2], dataset[2])
+
+
+def test_a_query_with_from_reads_a_bucket(remote, references):
+    """FROM "s3://…" is opened by the same credentials."""
+    dataset = DeepLakeDataset(
+        deeplake_query=f'SELECT * FROM "{remote}" WHERE image_id > 3',
+        deeplake_credentials=references,
+    )
+    assert [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))] == [4, 5]
+
+
+def test_a_missing_lake_in_a_bucket_is_told(bucket, references):
+    """The error names the path, and no secret."""
+    with _raises(FileNotFoundError, "deeplake_path='s3://lakes/none': ") as caught:
+        DeepLakeDataset('s3://lakes/none', deeplake_credentials=references)
+    assert SECRET not in _chain(caught.value)
+
+
+def test_a_missing_bucket_is_told_without_asking_for_a_v3_lake(references, monkeypatch):
+    """Deep Lake needs 30 seconds to say so: it is asked once, and its words are kept."""
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise KeyError('[S3] Key not found: message=The specified bucket does not exist')
+
+    asked = []
+    monkeypatch.setattr(opening.deeplake, 'open_read_only', refuse)
+    monkeypatch.setattr(
+        opening.deeplake, 'query', lambda *args, **kwargs: asked.append(args)
+    )
+    text = (
+        "deeplake_path='s3://none/lake': [S3] Key not found: message=The specified bucket"
+    )
+    with _raises(FileNotFoundError, text):
+        DeepLakeDataset('s3://none/lake', deeplake_credentials=references)
+    assert not asked
+
+
+def test_refused_access_is_told(references, monkeypatch):
+    """The error names path, kind and the references used, and what to check."""
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise opening.deeplake.StorageAccessDenied('[S3] Access denied: action=GetObject')
+
+    # A real refusal makes Deep Lake 4.7.4 crash when the process ends.
+    monkeypatch.setattr(opening.deeplake, 'open_read_only', refuse)
+    text = (
+        "deeplake_path='s3://lakes/train': access denied (StorageAccessDenied) with "
+        'Credentials('
+    )
+    with _raises(PermissionError, text) as caught:
+        DeepLakeDataset('s3://lakes/train', deeplake_credentials=references)
+    message = str(caught.value)
+    assert "'aws_secret_access_key': 'env:LAKE_SECRET'" in message
+    assert 'Check deeplake_credentials, or the environment' in message
+    assert SECRET not in _chain(caught.value)
