@@ -121,6 +121,11 @@ class DeepLakeDataset(BaseDetDataset):
     ) -> None:
         _refuse(unknown)
         _check_filter(filter_cfg, test_mode)
+        if caption_prompt is not None and not return_classes:
+            raise ValueError(
+                'caption_prompt words the text that return_classes=True adds to samples; '
+                'set that too, or leave caption_prompt out'
+            )
         if label_order not in _LABEL_ORDERS:
             raise ValueError(
                 f'label_order={label_order!r} is unknown'
@@ -145,10 +150,10 @@ class DeepLakeDataset(BaseDetDataset):
             test_mode=test_mode,
             lazy_init=True,
             max_refetch=max_refetch,
-            return_classes=return_classes,
-            caption_prompt=caption_prompt,
-            backend_args=backend_args,
         )
+        # MMDetection 3.0 has no such arguments.
+        self.return_classes = return_classes
+        self.caption_prompt = caption_prompt
         self.lake, classes = _choose_classes(lake, self._metainfo.get('classes'))
         if label_order == 'lake':
             names = self.lake.columns.class_names

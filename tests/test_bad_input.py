@@ -148,6 +148,11 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ValueError,
         ["metainfo.classes=('cat', 'dog', 'cat') names a class twice"],
     ),
+    'caption-without-text': (
+        dict(caption_prompt=dict(cat=dict(prefix='a '))),
+        ValueError,
+        ['caption_prompt words the text that return_classes=True adds to samples; set'],
+    ),
     'classes-no-tuple': (
         dict(metainfo=dict(classes='cat')),
         ValueError,
