@@ -7,7 +7,7 @@ _base_ = 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
 custom_imports = dict(imports=['mmdet_deeplake_plugin'], allow_failed_imports=False)
 
 size = (320, 320)
-max_epochs = 16
+max_epochs = 14
 
 model = dict(
     backbone=dict(init_cfg=None),
