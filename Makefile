@@ -12,7 +12,7 @@ export PATH := $(BIN):$(PATH)
 
 help:
 	@echo 'make setup  create .venv with pinned versions'
-	@echo 'make demo   train and test a detector on aerial photographs (8 minutes)'
+	@echo 'make demo   train and test a detector on aerial photographs (5 to 8 minutes)'
 	@echo 'make test   lint, types and all tests'
 	@echo 'make lint   lint and types only'
 	@echo 'make clean  remove what the above made, but for the environments'
