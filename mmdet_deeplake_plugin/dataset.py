@@ -14,6 +14,12 @@ from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from .dataset_keys import (
+    check_caption,
+    check_filter,
+    check_label_order,
+    refuse_unknown,
+)
 from .lake import (
     Lake,
     LakeSource,
@@ -27,10 +33,6 @@ from .lake import (
     resolve_object,
 )
 from .samples import Samples, make_samples
-
-_FILE_KEYS = ('ann_file', 'data_root', 'data_prefix', 'img_subdir', 'ann_subdir')
-_FILTER_KEYS = ('filter_empty_gt', 'min_size', 'bbox_min_size')
-_LABEL_ORDERS = ('classes', 'lake')
 
 
 @DATASETS.register_module()
@@ -119,18 +121,10 @@ class DeepLakeDataset(BaseDetDataset):
         backend_args: dict | None = None,
         **unknown: Any,
     ) -> None:
-        _refuse(unknown)
-        _check_filter(filter_cfg, test_mode)
-        if caption_prompt is not None and not return_classes:
-            raise ValueError(
-                'caption_prompt words the text that return_classes=True adds to samples; '
-                'set that too, or leave caption_prompt out'
-            )
-        if label_order not in _LABEL_ORDERS:
-            raise ValueError(
-                f'label_order={label_order!r} is unknown'
-                f'{nearest(label_order, _LABEL_ORDERS)}; write classes or lake'
-            )
+        refuse_unknown(unknown, DeepLakeDataset.__init__)
+        check_filter(filter_cfg, test_mode)
+        check_label_order(label_order)
+        check_caption(caption_prompt, return_classes)
         spec = (deeplake_path, deeplake_credentials, deeplake_commit_id)
         lake, self._rows = _open(
             dataset,
@@ -324,36 +318,3 @@ def _choose_classes(lake: Lake, asked: Any) -> tuple[Lake, tuple[str, ...]]:
     if len(set(classes)) < len(classes):
         raise ValueError(f'metainfo.classes={classes!r} names a class twice')
     return lake, classes
-
-
-def _refuse(unknown: dict[str, Any]) -> None:
-    known = [
-        name
-        for name in DeepLakeDataset.__init__.__annotations__
-        if name not in ('return', 'unknown')
-    ]
-    for key, value in unknown.items():
-        if key in _FILE_KEYS:
-            raise ValueError(
-                f'{key}={value!r} has no meaning for DeepLakeDataset, whose lake holds '
-                'images and annotations. It may come from the base config: begin the '
-                'dict with _delete_=True'
-            )
-        raise ValueError(
-            f'{key!r} is no key of DeepLakeDataset{nearest(key, known)}; its keys are '
-            f'{", ".join(known)}'
-        )
-
-
-def _check_filter(filter_cfg: Any, test_mode: bool) -> None:
-    for key in filter_cfg or {}:
-        if key not in _FILTER_KEYS:
-            raise ValueError(
-                f'filter_cfg.{key} is unknown{nearest(key, _FILTER_KEYS)}; the keys are '
-                f'{", ".join(_FILTER_KEYS)}'
-            )
-    if test_mode and (filter_cfg or {}).get('bbox_min_size') is not None:
-        raise ValueError(
-            'filter_cfg.bbox_min_size turns small boxes into ignored ones and would '
-            'change the ground truth of a test; leave it out where test_mode=True'
-        )

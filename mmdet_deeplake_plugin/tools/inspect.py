@@ -156,7 +156,6 @@ def _sizes(sizes: np.ndarray) -> str:
 
 
 def _snippet(found: _Found, lake: Lake, num_classes: int) -> list[str]:
-    assert found.lake is not None
     columns = lake.columns
     pin = found.source.pin
     roles = {role: name for role, name in columns.roles if role in _MAIN_ROLES}

@@ -1,0 +1,64 @@
+"""The configs that ship with the plugin load, and read a lake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmdet.registry import DATASETS, METRICS
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from samples import BCCD, stock_config
+
+from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric
+
+register_all_modules()
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+STOCK = {
+    'faster_rcnn/faster-rcnn_r50_fpn_1x_deeplake.py': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'rtmdet/rtmdet_tiny_8xb32-300e_deeplake.py': 'rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
+    'yolo/yolov3_d53_8xb8-ms-416-273e_deeplake.py': 'yolo/yolov3_d53_8xb8-ms-416-273e_coco.py',
+}
+
+
+def _plain(value: Any) -> Any:
+    """A part of a config, without MMEngine's mark of the package that it came from."""
+    if isinstance(value, dict):
+        dropped = ('_scope_', 'backend_args')
+        return {key: _plain(part) for key, part in value.items() if key not in dropped}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value
+
+
+@pytest.mark.parametrize('name', STOCK)
+def test_a_config_differs_from_the_stock_one_in_its_data_alone(name):
+    """Model, schedule, optimizer and pipelines are those that MMDetection ships."""
+    ours, stock = Config.fromfile(CONFIGS / name), stock_config(STOCK[name])
+    for key in ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'test_cfg'):
+        assert _plain(ours[key]) == _plain(stock[key]), key
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        pipelines = ours[key].dataset.pipeline, stock[key].dataset.pipeline
+        assert _plain(pipelines[0]) == _plain(pipelines[1])
+        assert ours[key].batch_size == stock[key].batch_size
+        assert ours[key].dataset.type == 'DeepLakeDataset'
+        assert ours[key].sampler.type == 'DeepLakeLoader'
+
+
+@pytest.mark.parametrize('name', [*STOCK, 'demo/rtmdet_tiny_tree-crowns_cpu.py'])
+def test_a_config_reads_a_lake(name, lake):
+    """Its datasets and its metric are built as they stand, but for the path."""
+    config = Config.fromfile(CONFIGS / name)
+    for key in ('train_dataloader', 'val_dataloader'):
+        dataset = DATASETS.build({**config[key].dataset, 'deeplake_path': lake('bccd_val')})
+        assert isinstance(dataset, DeepLakeDataset) and dataset.metainfo['classes'] == BCCD
+        assert dataset[0]['inputs'].shape[0] == 3
+    assert isinstance(METRICS.build(config.val_evaluator), DeepLakeMetric)
+
+
+def test_every_config_is_tested():
+    """A config that is added is not forgotten here."""
+    shipped = {str(path.relative_to(CONFIGS)) for path in CONFIGS.glob('*/*.py')}
+    assert shipped == {*STOCK, 'demo/rtmdet_tiny_tree-crowns_cpu.py'}
