@@ -24,7 +24,6 @@ from .lake import (
     Lake,
     LakeSource,
     LakeSpec,
-    declared_style,
     map_columns,
     nearest,
     on_main_rank,
@@ -62,7 +61,8 @@ class DeepLakeDataset(BaseDetDataset):
             as fractions of the image. Defaults to what the lake declares.
         annotation_style: ``'coco'``: leaves out degenerate boxes, as
             ``CocoDataset`` does; ``'voc'``: keeps all, as ``XMLDataset`` does.
-            Defaults to what the lake declares, else ``'coco'``.
+            Defaults to the metadata ``annotation_style`` of the box column, else
+            ``'coco'``.
         label_order: ``'classes'``: label ``i`` is ``metainfo['classes'][i]``.
             ``'lake'``: labels follow the order of the lake's classes whatever the
             order in ``metainfo``, as ``CocoDataset`` numbers them by its file;
@@ -284,7 +284,6 @@ def _open(
     else:
         spec = LakeSpec.from_config(*spec_keys)
         pin, rows = on_main_rank(lambda: resolve(spec))
-    style = style or declared_style(spec, pin) or 'coco'
     columns = map_columns(LakeSource(spec, pin).handle, tensors, box_format, style)
     return open_lake(spec, pin, columns), rows
 

@@ -88,7 +88,7 @@ def write_lake(
         rows: Values by column; six plain rows by default.
         columns: Column -> type on top of ``COLUMNS``; ``None`` drops one.
         class_names: Names of the labels; ``None`` stores none.
-        metadata: Metadata of the lake.
+        metadata: Metadata of the column ``boxes``.
         creds: Storage credentials.
     """
     types = {**COLUMNS, **(columns or {})}
@@ -98,7 +98,7 @@ def write_lake(
     for name, dtype in types.items():
         lake.add_column(name, dtype)
     for key, value in (metadata or {}).items():
-        lake.metadata[key] = value
+        lake['boxes'].metadata[key] = value
     if class_names is not None and 'categories' in types:
         lake['categories'].metadata['class_names'] = list(class_names)
     if rows:

@@ -415,3 +415,18 @@ def test_a_lake_that_was_replaced_is_told(tmp_path):
     dataset = pickle.loads(state)
     with pytest.raises(ValueError, match='was it replaced, or the tag moved'):
         dataset.lake.source.handle  # noqa: B018
+
+
+def test_the_annotation_style_is_that_of_the_pinned_version(tmp_path):
+    """A style declared later changes neither an old version nor a view of it."""
+    path = write_lake(tmp_path / 'lake')
+    handle = open_lake(path)
+    handle['boxes'].metadata['annotation_style'] = 'voc'
+    handle.commit()
+    old = handle.version
+    handle.query('SELECT * LIMIT 2').tag('first two')
+    handle['boxes'].metadata['annotation_style'] = 'coco'
+    handle.commit()
+    assert DeepLakeDataset(path).lake.columns.style == 'coco'
+    for keys in (dict(deeplake_commit_id=old), dict(deeplake_view_id='first two')):
+        assert DeepLakeDataset(path, **keys).lake.columns.style == 'voc', keys

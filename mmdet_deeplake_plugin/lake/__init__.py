@@ -5,7 +5,6 @@ from .columns import map_columns
 from .errors import nearest
 from .lake import Lake, find_lake, open_lake
 from .objects import resolve_object
-from .opening import declared_style
 from .pin import on_main_rank, resolve
 from .source import LakeSource
 from .spec import LakeSpec
@@ -15,7 +14,6 @@ __all__ = [
     'Lake',
     'LakeSource',
     'LakeSpec',
-    'declared_style',
     'find_lake',
     'map_columns',
     'nearest',

@@ -58,7 +58,7 @@ def map_columns(
     handle: Any,
     tensors: Any = None,
     box_format: str | None = None,
-    style: str = 'coco',
+    style: str | None = None,
 ) -> Columns:
     """Settles the roles of an open lake.
 
@@ -68,7 +68,9 @@ def map_columns(
             ``None`` to leave an optional role (or the annotations of an
             unlabelled lake) without a column.
         box_format: Box convention that overrides what the lake declares.
-        style: Annotation style, ``'coco'`` or ``'voc'``.
+        style: Annotation style that overrides what the metadata
+            ``annotation_style`` of the box column declares; ``'coco'`` if neither
+            is there.
 
     Raises:
         ValueError: If a role or column is unknown, a required role has no
@@ -100,7 +102,7 @@ def map_columns(
         box_format=box_format or 'xyxy',
         class_names=class_names,
         category_ids=category_ids,
-        style=_check_style(style),
+        style=_style(handle, roles.get('gt_bboxes'), style),
     )
 
 
@@ -212,7 +214,10 @@ def _classes(handle: Any, column: str | None) -> tuple[tuple[str, ...], tuple[in
     return names, ids or tuple(range(len(names)))
 
 
-def _check_style(style: str) -> str:
+def _style(handle: Any, column: str | None, given: str | None) -> str:
+    # In the metadata of the column, which has versions; a lake's own has none.
+    declared = _metadata(handle[column], 'annotation_style') if column else None
+    style = given or declared or 'coco'
     if style not in STYLES:
         raise ValueError(
             f'annotation_style={style!r} is unknown{nearest(style, STYLES)}; write coco '

@@ -71,18 +71,6 @@ def open_at(spec: LakeSpec, pin: Pin) -> Any:
     return handle
 
 
-def declared_style(spec: LakeSpec, pin: Pin) -> str | None:
-    """The ``annotation_style`` in the metadata of a lake, ``None`` if it has none.
-
-    A saved view has no metadata of its own, so this asks the lake behind it.
-    """
-    if pin.is_v3:
-        return None
-    metadata = open_branch(spec, pin.branch).metadata
-    key = 'annotation_style'
-    return str(metadata[key]) if key in metadata.keys() else None
-
-
 def open_branch(spec: LakeSpec, branch: str) -> Any:
     """Opens the newest version of a branch, ``''`` for the main one."""
     url = f'{spec.path}@{branch}' if branch not in ('', 'main') else spec.path
@@ -121,7 +109,7 @@ def open_v3(spec: LakeSpec, version: str) -> Any:
     failure: Exception | None = None
     try:
         view = deeplake.query(f'SELECT * FROM "{url}"', **spec.credentials.resolve())
-        if view is not None:  # as it is for a bucket that does not exist
+        if view is not None:  # None: the bucket does not exist
             return view
     except Exception as error:  # of any type, depending on the storage
         failure = error

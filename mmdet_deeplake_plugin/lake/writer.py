@@ -190,7 +190,9 @@ class _NewLake:
             self._dataset.commit(f'{message} ({self._layout.signature})')
 
     def _write_metadata(self) -> None:
-        self._dataset.metadata['annotation_style'] = self._layout.annotation_style
+        style = self._layout.annotation_style
+        # Not in the lake's own metadata, which has no versions.
+        self._dataset['boxes'].metadata['annotation_style'] = style
         self._dataset.metadata['converter'] = self._layout.signature
         values = {
             'class_names': list(self._layout.class_names),

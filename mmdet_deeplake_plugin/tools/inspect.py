@@ -16,7 +16,6 @@ from ..lake import (
     Lake,
     LakeSource,
     LakeSpec,
-    declared_style,
     map_columns,
     open_lake,
     resolve,
@@ -67,9 +66,8 @@ def inspect(
     spec = LakeSpec.from_config(path, credentials, commit_id, view_id, query)
     pin, rows = resolve(spec)
     source = LakeSource(spec, pin)
-    style = declared_style(spec, pin) or 'coco'
     try:
-        lake, problem = open_lake(spec, pin, map_columns(source.handle, style=style)), ''
+        lake, problem = open_lake(spec, pin, map_columns(source.handle)), ''
     except ValueError as error:
         lake, problem = None, str(error)
     found = _Found(spec, source, rows, lake, problem)

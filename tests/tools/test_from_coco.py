@@ -160,7 +160,7 @@ def test_lake_says_who_wrote_it(tmp_path: Path, coco: Coco) -> None:
     """Style and converter stand in the metadata, and there is one commit."""
     lake = convert(tmp_path, coco)
     converter = f'mmdet_deeplake_plugin.tools.from_coco {__version__}'
-    assert lake.metadata['annotation_style'] == 'coco'
+    assert lake['boxes'].metadata['annotation_style'] == 'coco'
     assert lake.metadata['converter'] == converter
     messages = [version.message for version in lake.history]
     assert messages == [

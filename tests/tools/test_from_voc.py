@@ -151,7 +151,7 @@ def test_columns_and_metadata(voc: Path) -> None:
         'width',
         'height',
     ]
-    assert lake.metadata['annotation_style'] == 'voc'
+    assert lake['boxes'].metadata['annotation_style'] == 'voc'
     converter = f'mmdet_deeplake_plugin.tools.from_voc {__version__}'
     assert lake.metadata['converter'] == converter
 
