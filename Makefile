@@ -8,11 +8,12 @@ VENV_V3 := .venv-v3
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo s3 test lint clean
 
 help:
 	@echo 'make setup  create .venv with pinned versions'
 	@echo 'make demo   train and test a detector on aerial photographs (5 to 8 minutes)'
+	@echo 'make s3     run an S3 server with a lake in it, that can be told to fail'
 	@echo 'make test   lint, types and all tests'
 	@echo 'make lint   lint and types only'
 	@echo 'make clean  remove what the above made, but for the environments'
@@ -35,6 +36,9 @@ $(VENV_V3)/.ready:
 
 demo: setup
 	bash configs/demo/run.sh
+
+s3: setup
+	python tests/s3_demo.py
 
 lint: setup
 	ruff check .

@@ -112,6 +112,12 @@ def open_lake(path: str, writable: bool = True) -> Any:
     return (deeplake.open if writable else deeplake.open_read_only)(path)
 
 
+def image_bytes(path: str, creds: Mapping[str, str] | None = None) -> list[bytes]:
+    """The stored images of a lake, read one by one."""
+    lake = deeplake.open_read_only(path, **({'creds': dict(creds)} if creds else {}))
+    return [lake['images'].get_bytes(number) for number in range(len(lake))]
+
+
 def append(path: str, numbers: Sequence[int]) -> str:
     """Appends rows in a commit and returns its version id."""
     lake = deeplake.open(path)
