@@ -1,8 +1,8 @@
 """Train MMDetection 3.x models on Deep Lake datasets, with the stock tools.
 
 Named in a config's ``custom_imports``, it registers ``DeepLakeDataset``,
-``DeepLakeLoader`` and ``DeepLakeMetric``, and the file backend that serves
-their images to the stock pipelines.
+``DeepLakeLoader`` and ``DeepLakeMetric``, the file backend that serves their
+images to the stock pipelines, a batch sampler and two opt-in hooks.
 """
 
 from .requirements import check_requirements
@@ -10,11 +10,21 @@ from .version import __version__
 
 check_requirements()
 
+from .batch_sampler import DeepLakeAspectRatioBatchSampler  # noqa: E402
 from .dataset import DeepLakeDataset  # noqa: E402
+from .hooks import DeepLakeReportHook, DeepLakeResumeHook  # noqa: E402
 from .lake import register  # noqa: E402
 from .loader import DeepLakeLoader  # noqa: E402
 from .metric import DeepLakeMetric  # noqa: E402
 
 register()
 
-__all__ = ['DeepLakeDataset', 'DeepLakeLoader', 'DeepLakeMetric', '__version__']
+__all__ = [
+    'DeepLakeAspectRatioBatchSampler',
+    'DeepLakeDataset',
+    'DeepLakeLoader',
+    'DeepLakeMetric',
+    'DeepLakeReportHook',
+    'DeepLakeResumeHook',
+    '__version__',
+]

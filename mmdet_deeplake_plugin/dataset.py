@@ -21,6 +21,7 @@ from .dataset_keys import (
     refuse_unknown,
 )
 from .lake import (
+    ImageReader,
     Lake,
     LakeSource,
     LakeSpec,
@@ -32,6 +33,7 @@ from .lake import (
     resolve_object,
 )
 from .samples import Samples, make_samples
+from .timing import timed_pipeline
 
 
 @DATASETS.register_module()
@@ -153,6 +155,7 @@ class DeepLakeDataset(BaseDetDataset):
             names = self.lake.columns.class_names
             classes = tuple(name for name in names if name in classes)
         self._metainfo['classes'] = classes
+        self.reader = ImageReader(self.lake)
         if not lazy_init:
             self.full_init()
 
@@ -218,6 +221,60 @@ class DeepLakeDataset(BaseDetDataset):
         data_info['instances'] = samples.instances(position)
         data_info['sample_idx'] = idx if idx >= 0 else len(self) + idx
         return data_info
+
+    def prepare_data(self, idx: int) -> Any:
+        """Runs the pipeline on a sample, whose image comes by this dataset's reader.
+
+        Args:
+            idx: Index of the sample.
+        """
+        self.lake.read_through(self.reader)
+        if self.reader.meter.is_shared:
+            return timed_pipeline(
+                self.pipeline, self.get_data_info(idx), self.reader.meter
+            )
+        return super().prepare_data(idx)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """The samples of a batch; what can be read at one time is read first.
+
+        Args:
+            indices: Indices of the samples.
+        """
+        self.reader.prepare(self.rows_of(np.asarray(indices)).tolist())
+        return [self[index] for index in indices]
+
+    @force_full_init
+    def rows_of(self, indices: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
+        """Rows of the lake that samples show.
+
+        Args:
+            indices: Indices of samples, shape ``(K,)``; ``None`` for all.
+        """
+        positions = self._positions if indices is None else self._positions[indices]
+        return self._samples.rows[positions]
+
+    @force_full_init
+    def labels_of_samples(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Labels of all samples as flat arrays.
+
+        Returns:
+            Offsets, shape ``(N + 1,)``, and labels: sample ``i`` has the labels
+            ``labels[offsets[i]:offsets[i + 1]]``.
+        """
+        samples, positions = self._samples, self._positions
+        sizes = np.diff(samples.offsets)[positions]
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        source = np.arange(offsets[-1]) + np.repeat(
+            samples.offsets[positions] - offsets[:-1], sizes
+        )
+        return offsets, samples.labels[source]
+
+    @force_full_init
+    def sizes_of_samples(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Widths and heights of all samples in pixels, each of shape ``(N,)``."""
+        positions = self._positions
+        return self._samples.widths[positions], self._samples.heights[positions]
 
     @force_full_init
     def get_cat_ids(self, idx: int) -> list[int]:

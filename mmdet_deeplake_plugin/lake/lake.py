@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from .columns import Columns
 from .opening import Pin
 from .source import LakeSource
 from .spec import LakeSpec
+
+if TYPE_CHECKING:
+    from .images import ImageReader
 
 PREFIX = 'deeplake'
 _SIGNATURES = (
@@ -51,6 +55,7 @@ class Lake:
         self.source = source
         self.columns = columns
         self.key = _key(source, columns)
+        self._reader: Callable[[], ImageReader | None] = _no_reader
 
     @property
     def name(self) -> str:
@@ -60,6 +65,29 @@ class Lake:
     def annotations(self, rows: NDArray[np.int64] | None) -> AnnotationTable:
         """Annotations of rows, ``None`` for all; see :func:`read_annotations`."""
         return read_annotations(self.source, self.columns, rows)
+
+    def numbers(
+        self, what: str, rows: NDArray[np.int64], is_expression: bool
+    ) -> NDArray[np.float64]:
+        """A number for each row.
+
+        Args:
+            what: Name of a column, or a TQL expression.
+            rows: Row numbers, shape ``(R,)``.
+            is_expression: Whether ``what`` is an expression.
+
+        Raises:
+            ValueError: If there is no such column, the expression is wrong, or a row
+                has no single number.
+        """
+        values = self.source.computed(what if is_expression else f'"{what}"', rows)
+        try:
+            return np.array([float(value) for value in values])
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f'{self.name}: {what!r} gives no single number for each row: '
+                f'{values[0]!r}'
+            ) from error
 
     def image_path(self, row: int, name: str) -> str:
         """Path under which the stock pipeline asks for a row's image.
@@ -71,6 +99,15 @@ class Lake:
         """
         return f'{PREFIX}://{self.key}/{row}/{name}'
 
+    def read_through(self, reader: ImageReader) -> None:
+        """Gets images from now on by a dataset's reader, while that lives.
+
+        Args:
+            reader: Reads rows of this lake.
+        """
+        # Two datasets may show one lake; each reads ahead by a plan of its own.
+        self._reader = weakref.ref(reader)
+
     def image_bytes(self, row: int) -> bytes:
         """The encoded image of a row, as it was stored.
 
@@ -78,7 +115,11 @@ class Lake:
             ValueError: If it cannot be read, or what is stored is no image.
         """
         column = self.columns.img
-        content = self.source.image_bytes(column, row)
+        reader = self._reader()
+        if reader is None:
+            content = self.source.image_bytes(column, row)
+        else:
+            content = reader.image_bytes(row)
         if not content.startswith(_SIGNATURES):
             raise ValueError(
                 f'{self.name}, column {column!r}, row {row}: {len(content)} bytes that '
@@ -129,6 +170,10 @@ def find_lake(path: str) -> tuple[Lake, int]:
             'made on'
         )
     return lake, int(row)
+
+
+def _no_reader() -> None:
+    return None
 
 
 def _key(source: LakeSource, columns: Columns) -> str:

@@ -110,11 +110,12 @@ def select_rows(
     """
     if not queries:
         return None
-    view = handle.query(f'SELECT *, ROW_NUMBER() AS {_ROW}')
+    # A view may crash when the one that it was made of is gone: all are held.
+    views = [handle.query(f'SELECT *, ROW_NUMBER() AS {_ROW}')]
     for query in queries:
         try:
-            view = view.query(_keep_row_number(query))
-            numbers = view[_ROW][:]
+            views.append(views[-1].query(_keep_row_number(query)))
+            numbers = views[-1][_ROW][:]
         except (RuntimeError, KeyError, ValueError) as error:
             raise ValueError(
                 f'deeplake_query={query!r} failed: {first_line(error)}. A query must '

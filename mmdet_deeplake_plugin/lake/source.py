@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 import mmcv
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import first_line
-from .opening import Pin, open_at
+from .errors import first_line, listed
+from .opening import Pin, column_names, open_at
 from .spec import LakeSpec
 from .values import read_values
 
@@ -35,6 +36,7 @@ class LakeSource:
         self.pin = pin
         self._handle: Any = None
         self._process = os.getpid()
+        self._opening = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -59,8 +61,9 @@ class LakeSource:
         if self._process != os.getpid():
             _inherited.append(self._handle)
             self._handle, self._process = None, os.getpid()
-        if self._handle is None:
-            self._handle = open_at(self.spec, self.pin)
+        with self._opening:  # threads that read ahead must share one
+            if self._handle is None:
+                self._handle = open_at(self.spec, self.pin)
         return self._handle
 
     def values(self, column: str, rows: NDArray[np.int64]) -> list[Any]:
@@ -74,6 +77,25 @@ class LakeSource:
             One value a row, in the order of ``rows``.
         """
         return read_values(self.handle, column, rows)
+
+    def computed(self, expression: str, rows: NDArray[np.int64]) -> list[Any]:
+        """Values of a TQL expression.
+
+        Args:
+            expression: What stands behind ``SELECT``.
+            rows: Row numbers, shape ``(R,)``.
+
+        Raises:
+            ValueError: If Deep Lake does not understand it.
+        """
+        try:
+            view = self.handle.query(f'SELECT {expression} AS computed')
+            return read_values(view, 'computed', rows)
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(
+                f'{self.name}: cannot compute {expression}: {first_line(error)}; '
+                f'columns: {listed(column_names(self.handle))}'
+            ) from error
 
     def shapes(self, column: str, rows: NDArray[np.int64]) -> list[Any]:
         """Stored shapes of images, without reading their bytes.
@@ -108,6 +130,32 @@ class LakeSource:
                 f'{first_line(error)}'
             ) from error
         return content
+
+    def images_bytes(self, column: str, rows: slice | list[int]) -> list[bytes]:
+        """The encoded images of several rows, read at one time.
+
+        Args:
+            column: Name of the image column.
+            rows: A slice of rows, best that of a stored chunk, or row numbers.
+
+        Raises:
+            ValueError: If they cannot be read; names lake, column, rows and cause.
+        """
+        handle = self.handle
+        try:
+            images = handle[column]
+            if isinstance(rows, slice) and rows.stop - rows.start == 1:
+                return [images.get_bytes(rows.start)]
+            return list(images.get_bytes(rows))
+        except Exception as error:
+            if isinstance(rows, slice):
+                which = f'{rows.start} to {rows.stop - 1}'
+            else:
+                which = listed(map(str, rows))
+            raise ValueError(
+                f'{self.name}, column {column!r}, rows {which}: cannot read the images: '
+                f'{first_line(error)}'
+            ) from error
 
     def decoded_shape(self, column: str, row: int) -> NDArray[np.int64]:
         """Shape ``(H, W, C)`` of a row's image, found by decoding it.

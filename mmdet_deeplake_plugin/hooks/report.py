@@ -1,0 +1,200 @@
+"""One line in the log at the end of each epoch: where the time and the bytes went."""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from mmengine.dist import all_gather_object, get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.registry import HOOKS
+from mmengine.runner import IterBasedTrainLoop
+from torch.utils.data import DataLoader
+
+from ..lake import Meter
+from ..lanes import ChunkIndex
+from ..loader import DeepLakeLoader
+from ..places import Places, find_places
+from ..quality import distinct_chunks, shuffle_entropy
+from ..timing import TimedCollate
+
+_STAGES = ('storage', 'decode', 'transforms', 'collate')
+
+
+@HOOKS.register_module()
+class DeepLakeReportHook(Hook):
+    """Reports each epoch of a training on ``DeepLakeDataset``.
+
+    Samples per second, the share of the time that the training waited for data, how
+    the workers' time divides into waiting for storage, decoding, transforms and
+    collating, what was read, and that beside what was needed. Numbers are sums over
+    ranks and workers. Of transforms that a wrapper runs, no time is seen.
+
+    Args:
+        details: Whether to add, in lines of their own, the quality of the shuffle and
+            the seconds of each stage.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, details: bool = False) -> None:
+        self.details = details
+        self._meters: list[Meter] = []
+        self._before: dict[str, float] = {}
+        self._began = self._waited = self._idle_since = 0.0
+        Meter.shared_from_now_on()
+
+    def before_train(self, runner: Any) -> None:
+        """Begins to measure.
+
+        Args:
+            runner: The runner.
+        """
+        dataloader = runner.train_loop.dataloader
+        places = find_places(dataloader.dataset)
+        self._meters = (
+            [dataset.reader.meter for dataset in places.datasets] if places else []
+        )
+        for meter in self._meters:
+            meter.share()
+        if self._meters:
+            dataloader.collate_fn = TimedCollate(dataloader.collate_fn, self._meters[0])
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Begins an epoch.
+
+        Args:
+            runner: The runner.
+        """
+        self._begin()
+
+    def before_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Adds up the time in which the training waited for a batch.
+
+        Args:
+            runner: The runner.
+            batch_idx: Number of the batch.
+            data_batch: The batch.
+        """
+        self._waited += perf_counter() - self._idle_since
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Reports when an epoch of the iteration-based loop is over.
+
+        Args:
+            runner: The runner.
+            batch_idx: Number of the batch.
+            data_batch: The batch.
+            outputs: The losses.
+        """
+        self._idle_since = perf_counter()
+        loop = runner.train_loop
+        if isinstance(loop, IterBasedTrainLoop):
+            done, length = loop.iter + 1, max(len(loop.dataloader), 1)
+            if done % length == 0 or done == loop.max_iters:
+                self._report(loop.dataloader, (done - 1) // length)
+                self._begin()
+
+    def after_train_epoch(self, runner: Any, metrics: Any = None) -> None:
+        """Reports an epoch.
+
+        Args:
+            runner: The runner.
+            metrics: Not used.
+        """
+        if not isinstance(runner.train_loop, IterBasedTrainLoop):
+            self._report(runner.train_loop.dataloader, runner.epoch)
+
+    def _begin(self) -> None:
+        self._began = self._idle_since = perf_counter()
+        self._waited = 0.0
+        self._before = _sums([meter.totals() for meter in self._meters])
+
+    def _report(self, dataloader: DataLoader, epoch: int) -> None:
+        if not self._meters:
+            return
+        seconds = perf_counter() - self._began
+        now = _sums([meter.totals() for meter in self._meters])
+        own = {field: value - self._before[field] for field, value in now.items()}
+        total = _sums(all_gather_object(own))
+        waited = sum(all_gather_object(self._waited)) / get_world_size()
+        if is_main_process():
+            print_log(
+                f'DeepLakeLoader, epoch {epoch + 1}: {summary(total, seconds, waited)}',
+                logger='current',
+                level=logging.INFO,
+            )
+            if self.details:
+                self._print_details(dataloader, total)
+
+    def _print_details(self, dataloader: DataLoader, total: dict[str, float]) -> None:
+        stages = ', '.join(f'{stage} {total[stage]:.1f} s' for stage in _STAGES)
+        print_log(f'DeepLakeLoader, all workers: {stages}', logger='current')
+        sampler = getattr(dataloader.batch_sampler, 'sampler', None)
+        places = find_places(dataloader.dataset)
+        if isinstance(sampler, DeepLakeLoader) and places:
+            size = dataloader.batch_sampler.batch_size * get_world_size()
+            text = shuffle_quality(sampler, places, size)
+            print_log(f'DeepLakeLoader, shuffle {sampler.shuffle}: {text}', 'current')
+
+
+def summary(total: dict[str, float], seconds: float, waited: float) -> str:
+    """An epoch's counters in words.
+
+    Args:
+        total: Field of :class:`Meter` -> sum over ranks and workers.
+        seconds: Length of the epoch.
+        waited: Seconds in which the training waited for data, mean of the ranks.
+    """
+    busy = sum(total[stage] for stage in _STAGES) or 1.0
+    shares = ', '.join(f'{stage} {total[stage] / busy:.0%}' for stage in _STAGES)
+    return (
+        f'{total["samples"]:.0f} samples, {total["samples"] / seconds:.1f} per second; '
+        f'training waited {waited / seconds:.1%}; workers: {shares}; read '
+        f'{total["bytes"] / 1e6:.1f} MB in {total["requests"]:.0f} reads '
+        f'({total["chunks"]:.0f} whole chunks), '
+        f'{total["bytes"] / max(total["needed"], 1):.2f} x what was needed'
+    )
+
+
+def shuffle_quality(sampler: DeepLakeLoader, places: Places, batch_size: int) -> str:
+    """The quality of the order of the sampler's epoch, measured.
+
+    Args:
+        sampler: The sampler.
+        places: Where its samples lie.
+        batch_size: Samples in a batch of all ranks.
+    """
+    sizes = [len(dataset.reader.chunks) for dataset in places.datasets]
+    offsets = np.cumsum([0, *sizes])
+    chunks = places.gather(
+        [
+            dataset.reader.chunks.of(dataset.rows_of()) + offset
+            for dataset, offset in zip(places.datasets, offsets)
+        ]
+    )
+    place_of = np.empty(len(chunks), dtype=np.int64)
+    index = ChunkIndex.from_chunks(chunks, int(offsets[-1]))
+    place_of[index.take(np.arange(len(index)))] = np.arange(len(index))
+    order = place_of[sampler.global_order()]
+    at_random = np.random.default_rng(0).permutation(len(order))
+    by_place = np.sort(chunks)
+    return (
+        f'{shuffle_entropy(order, by_place):.2f} bits of '
+        f'{shuffle_entropy(at_random, by_place):.2f}, '
+        f'{distinct_chunks(order, by_place, batch_size):.0%} of a batch from chunks of '
+        'their own'
+    )
+
+
+def _sums(parts: list[dict[str, float]]) -> dict[str, float]:
+    return (
+        {field: sum(part[field] for part in parts) for field in parts[0]} if parts else {}
+    )

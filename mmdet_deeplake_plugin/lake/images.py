@@ -1,0 +1,148 @@
+"""Gets the encoded images of a dataset's rows, by the way that costs least."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from mmengine.dist import get_rank
+from mmengine.logging import print_log
+from numpy.typing import NDArray
+from torch.utils.data import get_worker_info
+
+from .chunk_cache import ChunkCache
+from .chunks import ChunkMap, map_chunks
+from .lake import Lake
+from .meter import Meter
+from .plan import Expected
+
+_LOCAL = ('file', 'mem')
+
+
+class ImageReader:
+    """Reads the images of one dataset: by row, by list, by chunk.
+
+    By itself it reads row by row, and on object storage the rows of a batch as one
+    list; a sampler that goes along stored chunks makes it read these whole.
+
+    Args:
+        lake: The lake; the reader and it are shared by all processes' copies.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        self.meter = Meter()
+        self.in_lists = self.is_remote
+        self._chunks: ChunkMap | None = None
+        self._cache: ChunkCache | None = None
+        self._offset = 0
+        self._listed: dict[int, bytes] = {}
+        self.expected: Expected | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a read goes over a network."""
+        scheme, mark, _ = self.lake.source.spec.path.partition('://')
+        return bool(mark) and scheme not in _LOCAL
+
+    @property
+    def has_chunks(self) -> bool:
+        """Whether reading neighbouring rows at one time costs less than one by one.
+
+        Not in a saved view: its rows may lie anywhere.
+        """
+        return not self.lake.source.pin.tag
+
+    @property
+    def chunks(self) -> ChunkMap:
+        """Which rows lie in which chunk."""
+        if self._chunks is None:
+            self._chunks = map_chunks(self.lake.source.handle, self.lake.columns.img)
+        return self._chunks
+
+    def go_along(self, cache: ChunkCache | None, offset: int) -> None:
+        """Reads chunks whole as a plan comes to them.
+
+        Args:
+            cache: Holds the chunks of this lake and others; ``None`` ends it.
+            offset: Number of this lake's first chunk in the plan.
+        """
+        self._cache, self._offset = cache, offset
+
+    def image_bytes(self, row: int) -> bytes:
+        """The encoded image of a row, as it was stored.
+
+        Args:
+            row: Row number.
+
+        Raises:
+            ValueError: If it cannot be read.
+        """
+        began = perf_counter()
+        content = self._listed.pop(row, None)
+        if content is None and self._cache is not None:
+            content = self._cache.take(self._chunk_of(row), row)
+        if content is None:
+            content = self.lake.source.image_bytes(self.lake.columns.img, row)
+            self.meter.add(requests=1, bytes=len(content))
+        self.meter.add(needed=len(content), storage=perf_counter() - began)
+        return content
+
+    def prepare(self, rows: Sequence[int]) -> None:
+        """Reads what a batch is going to ask for, at one time.
+
+        Args:
+            rows: Row numbers.
+
+        Raises:
+            ValueError: If they cannot be read.
+        """
+        if self.expected is not None:
+            self._compare(len(rows))
+        began = perf_counter()
+        missing, self._listed = list(rows), {}
+        if self._cache is not None:
+            chunks = {row: self._chunk_of(row) for row in rows}
+            self._cache.fetch(set(chunks.values()))
+            missing = [row for row in rows if not self._cache.covers(chunks[row])]
+        if self.in_lists and len(set(missing)) > 1:
+            missing = sorted(set(missing))
+            images = self.lake.source.images_bytes(self.lake.columns.img, missing)
+            self._listed = dict(zip(missing, images))
+            self.meter.add(requests=1, bytes=sum(map(len, images)))
+        self.meter.add(storage=perf_counter() - began)
+
+    def chunk_rows(self, chunk: int) -> tuple[int, int]:
+        """First row of a chunk, and the first behind it."""
+        return self.chunks.rows(chunk)
+
+    def read_chunk(self, chunk: int) -> list[bytes]:
+        """Encoded images of a chunk's rows.
+
+        Raises:
+            ValueError: If it cannot be read.
+        """
+        rows = slice(*self.chunks.rows(chunk))
+        images = self.lake.source.images_bytes(self.lake.columns.img, rows)
+        self.meter.add(chunks=1, requests=1, bytes=sum(map(len, images)))
+        return images
+
+    def _compare(self, batch_size: int) -> None:
+        """Warns, once and from one process, if the dataloader is not the expected one."""
+        worker = get_worker_info()
+        expected, self.expected = self.expected, None
+        if expected is None or (worker is not None and worker.id) or get_rank():
+            return
+        text = expected.compare(batch_size, worker.num_workers if worker else 0)
+        if text:
+            print_log(text, logger='current', level=logging.WARNING)
+
+    def _chunk_of(self, row: int) -> int:
+        rows: NDArray[np.int64] = np.asarray(row, dtype=np.int64)
+        return self._offset + int(self.chunks.of(rows))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ImageReader:
+        return self

@@ -1,0 +1,141 @@
+"""Which chunks an epoch goes through, told to the workers by shared memory.
+
+The sampler lives in the main process, reading happens in workers that may have
+started long before. So the plan of an epoch lies in memory that all share. It is
+a hint: a worker that misreads it reads more than it need, never anything wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+class ReadPlan:
+    """The way of an epoch through the chunks of all lakes of a dataset.
+
+    Chunks of several lakes are numbered one after the other.
+
+    Args:
+        expected: Number of samples of the dataset in each chunk, shape ``(C,)``.
+        slots: Largest number of chunks that may follow a chunk.
+        share: Part of a chunk's samples that one worker of this rank meets, if there
+            is one worker.
+        per_worker: Whether several workers divide that part among them; in lanes
+            each worker has chunks of its own.
+        once: Whether each row is asked for once in an epoch, so that its bytes may be
+            forgotten when they were given away.
+        alone: Whether there is one rank.
+        cache_bytes: Largest size of the chunks that a worker holds, in bytes.
+    """
+
+    def __init__(
+        self,
+        expected: NDArray[np.int64],
+        slots: int,
+        share: float,
+        per_worker: bool,
+        once: bool,
+        alone: bool,
+        cache_bytes: int,
+    ) -> None:
+        self.expected = expected
+        self.share = share
+        self.per_worker = per_worker
+        self.once = once
+        self.alone = alone
+        self.cache_bytes = cache_bytes
+        self._starts = torch.zeros(len(expected), dtype=torch.bool).share_memory_()
+        self._follows = torch.full((len(expected), slots), -1).share_memory_()
+        self._epochs = torch.zeros(1, dtype=torch.int64).share_memory_()
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs that were announced."""
+        return int(self._epochs[0])
+
+    def announce(self, starts: NDArray[np.int64], ways: list[NDArray[np.int64]]) -> None:
+        """Says how the next epoch goes; no worker may be at work.
+
+        Args:
+            starts: Chunks at which it begins; -1 for none.
+            ways: Chunks in the order in which each lane goes through them.
+        """
+        follows = self._follows.numpy()
+        follows[:] = -1
+        for way in ways:
+            here, there = way[:-1], way[1:]
+            for slot in range(follows.shape[1]):
+                free = follows[here, slot] == -1
+                follows[here[free], slot] = there[free]
+                here, there = here[~free], there[~free]
+        begins = self._starts.numpy()
+        begins[:] = False
+        begins[starts[starts >= 0]] = True
+        self._epochs += 1
+
+    def starts(self) -> set[int]:
+        """Chunks at which the epoch begins."""
+        return set(np.flatnonzero(self._starts.numpy()).tolist())
+
+    def after(self, chunk: int) -> set[int]:
+        """Chunks that follow a chunk."""
+        return set(self._follows[chunk].tolist()) - {-1}
+
+    def ahead(self, chunk: int) -> set[int]:
+        """Chunks that follow a chunk, and that the same process is to read.
+
+        Where two lanes begin in one chunk, the lanes may be those of two ranks.
+        """
+        following = self.after(chunk)
+        return following if len(following) == 1 or self.alone else set()
+
+    def __deepcopy__(self, memo: dict[int, object]) -> ReadPlan:
+        return self  # a copy would no longer be the one that the sampler writes to
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The dataloader that the lanes were chosen for.
+
+    Args:
+        world_size: Number of ranks.
+        lanes: Number of lanes; 0 if the order has none.
+        batch_size: What the loader was told of the dataloader, if anything.
+        num_workers: The same.
+    """
+
+    world_size: int
+    lanes: int
+    batch_size: int | None
+    num_workers: int | None
+
+    def compare(self, batch_size: int, num_workers: int) -> str:
+        """What is worth a warning, ``''`` if nothing is.
+
+        Args:
+            batch_size: The dataloader's batch size.
+            num_workers: The dataloader's number of workers.
+        """
+        found = {'batch_size': batch_size, 'num_workers': num_workers}
+        for key, value in found.items():
+            told = getattr(self, key)
+            if told is not None and told != value:
+                return (
+                    f'{key}={told} of DeepLakeLoader, but {value} of the dataloader: the '
+                    'order is the same, but chunks may be read more than once; write '
+                    f'{key}={value} in the sampler too'
+                )
+        met = self.world_size * max(num_workers, 1) * batch_size
+        if self.lanes and self.lanes % met:
+            return (
+                f'{self.lanes} lanes are no multiple of {self.world_size} ranks x '
+                f'{num_workers} workers x batch size {batch_size}, so chunks are read '
+                f'more than once; write batch_size={batch_size}, '
+                f'num_workers={num_workers} in the sampler (the order then is another '
+                'one), or ignore this'
+            )
+        return ''

@@ -1,0 +1,249 @@
+"""An order that shuffles well and reads each stored chunk about once.
+
+The chunks are shuffled and laid one after the other; the sequence of samples
+that this gives is cut into ``lanes`` pieces of equal length, and position ``p``
+of the epoch draws from lane ``p mod lanes``. So neighbours come from different
+chunks, while a lane goes through one chunk after the other. PyTorch deals batch
+``j`` to worker ``j mod workers``: with ``lanes`` a multiple of ranks x workers x
+batch size, each worker only ever meets lanes of its own, and reads their chunks
+once. Where it does not divide, the order is the same, and only locality suffers.
+
+Every other lane runs backwards: the chunk that a cut divides is then at the end
+of both lanes, or at the beginning of both, and is wanted at one time. Between the
+lanes of two workers of a rank it is at the end (for an even batch size).
+
+Pure functions of their arguments: no process state, no torch, no Deep Lake. A
+lane is built without the others, so a rank builds only those that it meets.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .order import rank_length
+
+# Random keys are drawn in blocks, each with a generator of its own, so that a
+# lane's keys are found without drawing those before.
+_KEYS_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True)
+class ChunkIndex:
+    """The samples of a dataset by the chunk that holds them.
+
+    Args:
+        starts: Chunk ``c`` holds samples ``items[starts[c]:starts[c + 1]]``, shape
+            ``(C + 1,)``.
+        items: Sample indices by chunk, shape ``(N,)``; ``None`` where they are
+            ``0, 1, 2, …``.
+    """
+
+    starts: NDArray[np.int64]
+    items: NDArray[np.integer] | None = None
+
+    @classmethod
+    def from_chunks(cls, chunks: NDArray[np.integer], num_chunks: int) -> ChunkIndex:
+        """Sorts samples by chunk.
+
+        Args:
+            chunks: Sample -> chunk, shape ``(N,)``.
+            num_chunks: Number of chunks ``C``; some may hold no sample.
+        """
+        starts = np.zeros(num_chunks + 1, dtype=np.int64)
+        np.cumsum(np.bincount(chunks, minlength=num_chunks), out=starts[1:])
+        if np.all(chunks[1:] >= chunks[:-1]):
+            return cls(starts)
+        items = np.argsort(chunks, kind='stable')
+        return cls(starts, items.astype(_index_type(len(items)), copy=False))
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def num_chunks(self) -> int:
+        """Number of chunks, with those that hold no sample."""
+        return len(self.starts) - 1
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Number of samples in each chunk, shape ``(C,)``."""
+        return np.diff(self.starts)
+
+    def take(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Sample indices at positions of the samples sorted by chunk."""
+        if self.items is None:
+            return positions
+        return self.items[positions].astype(np.int64, copy=False)
+
+    def repeated(self, counts: NDArray[np.int64]) -> ChunkIndex:
+        """The index of a multiset of the samples.
+
+        Args:
+            counts: How often each sample occurs, shape ``(N,)``.
+        """
+        items = self.take(np.arange(len(self)))
+        repeats = counts[items]
+        ends = np.concatenate([[0], np.cumsum(repeats)])
+        items = np.repeat(items, repeats)
+        return ChunkIndex(ends[self.starts], items.astype(_index_type(len(counts))))
+
+    def only(self, chosen: NDArray[np.bool_]) -> ChunkIndex:
+        """The index of some of the samples, in the same chunks.
+
+        Args:
+            chosen: Whether a sample is kept, shape ``(N,)`` by sample index.
+        """
+        items = self.take(np.arange(len(self)))
+        kept = chosen[items]
+        ends = np.concatenate([[0], np.cumsum(kept)])
+        return ChunkIndex(ends[self.starts], items[kept])
+
+
+class Lanes:
+    """The lanes of one epoch.
+
+    Args:
+        index: Samples by chunk.
+        lanes: Number of lanes, 1 or more.
+        window: Number of chunks whose samples a lane mixes, 1 or more; a worker
+            holds as many for each of its lanes.
+        seed: Seed of the run, 0 or more.
+        epoch: Number of the epoch, from 0.
+        group: Number that gives several orders of one epoch keys of their own;
+            they share the order of the chunks.
+    """
+
+    def __init__(
+        self,
+        index: ChunkIndex,
+        lanes: int,
+        window: int,
+        seed: int,
+        epoch: int,
+        group: int = 0,
+    ) -> None:
+        self.index, self.lanes, self.window = index, lanes, window
+        self._seed = (seed, epoch, 1 + group)
+        keys = _keys((seed, epoch, 0), 0, index.num_chunks)
+        self.sequence = np.argsort(keys, kind='stable')
+        self._ends = np.cumsum(index.sizes[self.sequence])
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def bounds(self, lane: int) -> tuple[int, int]:
+        """Where a lane begins and ends in the sequence of samples chunk by chunk."""
+        size, rest = divmod(len(self.index), self.lanes)
+        begin = lane * size + min(lane, rest)
+        return begin, begin + size + (lane < rest)
+
+    def chunks(self, lane: int) -> NDArray[np.int64]:
+        """The chunks of a lane, in the order in which it goes through them."""
+        begin, end = self.bounds(lane)
+        if begin == end:
+            return np.empty(0, dtype=np.int64)
+        first, last = self._span(begin, end)
+        chunks = self.sequence[first : last + 1]
+        chunks = chunks[self.index.sizes[chunks] > 0]
+        return chunks if lane % 2 else chunks[::-1]
+
+    def chunk_at(self, lane: int, turn: int) -> int:
+        """The chunk that a lane is at after ``turn`` draws, -1 when it is at its end."""
+        begin, end = self.bounds(lane)
+        if turn >= end - begin:
+            return -1
+        place = begin + turn if lane % 2 else end - 1 - turn
+        return int(self.sequence[np.searchsorted(self._ends, place, side='right')])
+
+    def lane(self, lane: int) -> NDArray[np.int64]:
+        """The samples of a lane in their order."""
+        begin, end = self.bounds(lane)
+        if begin == end:
+            return np.empty(0, dtype=np.int64)
+        first, last = self._span(begin, end)
+        chunks = self.sequence[first : last + 1]
+        sizes = self.index.sizes[chunks]
+        offset = int(self._ends[first] - sizes[0])
+        before = np.cumsum(sizes) - sizes
+        ordinal = np.repeat(np.arange(len(chunks), dtype=np.uint64), sizes)
+        positions = np.arange(len(ordinal)) + np.repeat(
+            self.index.starts[chunks] - before, sizes
+        )
+        keys = _keys(self._seed, offset, int(self._ends[last]))
+        # Inside its chunk first: two lanes that share a chunk must agree on who
+        # takes which of its samples.
+        shuffled = np.argsort(ordinal << np.uint64(32) | keys, kind='stable')
+        shuffled = shuffled[begin - offset : end - offset]
+        if lane % 2 == 0:
+            shuffled = shuffled[::-1]
+        if self.window > 1:
+            passed = np.abs(
+                ordinal[shuffled].astype(np.int64) - int(ordinal[shuffled[0]])
+            )
+            window = (passed // self.window).astype(np.uint64)
+            mixed = window << np.uint64(32) | keys[shuffled]
+            shuffled = shuffled[np.argsort(mixed, kind='stable')]
+        return self.index.take(positions[shuffled])
+
+    def rank_slice(self, rank: int, world_size: int, count: int) -> NDArray[np.int64]:
+        """What a rank sees: positions ``rank, rank + world_size, …`` of the epoch.
+
+        Args:
+            rank: Rank of the process, ``0 <= rank < world_size``.
+            world_size: Number of ranks.
+            count: Number of samples; beyond the end the epoch's beginning repeats.
+
+        Returns:
+            Sample indices, shape ``(count,)``.
+        """
+        own = rank_length(len(self), rank, world_size, round_up=False)
+        rows = np.empty(own, dtype=np.int64)
+        # Of so many draws of a lane that follow each other, one at most is the rank's.
+        step = world_size // math.gcd(self.lanes, world_size)
+        for lane in range(min(self.lanes, len(self))):
+            for turn in range(step):
+                position = lane + self.lanes * turn
+                if position % world_size == rank and position < len(self):
+                    place = (position - rank) // world_size
+                    stride = self.lanes * step // world_size
+                    rows[place::stride] = self.lane(lane)[turn::step]
+        if count <= own:
+            return rows
+        repeated = [
+            self._at((rank + place * world_size) % len(self))
+            for place in range(own, count)
+        ]
+        return np.concatenate([rows, np.array(repeated, dtype=np.int64)])
+
+    def _at(self, position: int) -> int:
+        turn, lane = divmod(position, self.lanes)
+        return int(self.lane(lane)[turn])
+
+    def _span(self, begin: int, end: int) -> tuple[int, int]:
+        first = int(np.searchsorted(self._ends, begin, side='right'))
+        return first, int(np.searchsorted(self._ends, end, side='left'))
+
+
+def _keys(seed: tuple[int, ...], start: int, stop: int) -> NDArray[np.uint64]:
+    """Random 32-bit keys of the places ``start`` to ``stop`` of an endless row."""
+    blocks = range(start // _KEYS_AT_ONCE, -(-stop // _KEYS_AT_ONCE))
+    if not blocks:
+        return np.empty(0, dtype=np.uint64)
+    drawn = [
+        # The raw stream of a bit generator never changes between releases of NumPy.
+        np.random.Philox(np.random.SeedSequence((*seed, block))).random_raw(
+            _KEYS_AT_ONCE // 2
+        )
+        for block in blocks
+    ]
+    keys = np.concatenate(drawn).view(np.uint32).astype(np.uint64)
+    offset = blocks.start * _KEYS_AT_ONCE
+    return keys[start - offset : stop - offset]
+
+
+def _index_type(count: int) -> type[np.integer]:
+    return np.int32 if count <= np.iinfo(np.int32).max else np.int64
