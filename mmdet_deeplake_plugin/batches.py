@@ -55,8 +55,8 @@ def global_batches(
         batch = rest[start : start + batch_size]
         if len(batch) < batch_size and drop_last:
             break
-        missing = -len(batch) % world_size
-        batches.append(np.concatenate([batch, np.resize(order, missing)]))
+        missing = np.arange(-len(batch) % world_size)
+        batches.append(np.concatenate([batch, order[missing % len(order)]]))
     return batches
 
 

@@ -85,11 +85,15 @@ class ChunkIndex:
         Args:
             counts: How often each sample occurs, shape ``(N,)``.
         """
-        items = self.take(np.arange(len(self)))
-        repeats = counts[items]
-        ends = np.concatenate([[0], np.cumsum(repeats)])
-        items = np.repeat(items, repeats)
-        return ChunkIndex(ends[self.starts], items.astype(_index_type(len(counts))))
+        repeats = counts if self.items is None else counts[self.items]
+        ends = np.zeros(len(repeats) + 1, dtype=np.int64)
+        np.cumsum(repeats, out=ends[1:])
+        starts = ends[self.starts]
+        del ends  # the largest array here
+        items = self.items
+        if items is None:
+            items = np.arange(len(self), dtype=_index_type(len(self)))
+        return ChunkIndex(starts, np.repeat(items, repeats))
 
     def only(self, chosen: NDArray[np.bool_]) -> ChunkIndex:
         """The index of some of the samples, in the same chunks.
@@ -97,10 +101,7 @@ class ChunkIndex:
         Args:
             chosen: Whether a sample is kept, shape ``(N,)`` by sample index.
         """
-        items = self.take(np.arange(len(self)))
-        kept = chosen[items]
-        ends = np.concatenate([[0], np.cumsum(kept)])
-        return ChunkIndex(ends[self.starts], items[kept])
+        return self.repeated(chosen.astype(np.int64))
 
 
 class Lanes:

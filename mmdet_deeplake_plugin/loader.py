@@ -224,12 +224,12 @@ class DeepLakeLoader(Sampler):
         return state
 
     def load_order_state(self, state: dict[str, Any]) -> None:
-        """Takes over the order of an earlier run.
+        """Takes over the order of an earlier run, but for its kind of shuffle.
 
         Args:
             state: What :meth:`order_state` returned there.
         """
-        self.seed, self.shuffle = state['seed'], state['shuffle']
+        self.seed = state['seed']
         self.lanes = state.get('lanes', self.lanes)
         self.window = state.get('window', self.window)
 

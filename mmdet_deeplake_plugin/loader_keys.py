@@ -7,6 +7,7 @@ from .places import Places
 
 SHUFFLES = ('auto', 'full', 'lanes', 'none')
 LOADER_TYPES = ('auto', 'c++', 'python')
+_OPTIONAL = ('batch_size', 'num_workers', 'lanes')
 _LANES = 64
 
 
@@ -15,7 +16,8 @@ def check_loader_keys(loader_type: str, **counts: int | None) -> None:
 
     Args:
         loader_type: One of ``LOADER_TYPES``.
-        counts: Values of the keys that count something; ``None`` where one is unset.
+        counts: Values of the keys that count something; ``None`` where one that may
+            be unset is.
 
     Raises:
         ValueError: If a value is wrong; names the key and what to write.
@@ -28,7 +30,8 @@ def check_loader_keys(loader_type: str, **counts: int | None) -> None:
     for key, value in counts.items():
         least = 0 if key in ('num_workers', 'cache_bytes') else 1
         is_count = isinstance(value, int) and not isinstance(value, bool)
-        if value is not None and not (is_count and value >= least):
+        is_unset = value is None and key in _OPTIONAL
+        if not is_unset and not (is_count and value >= least):
             raise ValueError(
                 f'{key}={value!r} of DeepLakeLoader is no whole number from {least} on; '
                 'write one, or leave it out'

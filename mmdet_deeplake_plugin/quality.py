@@ -5,8 +5,12 @@ Pure functions: arrays in, numbers out.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+
+from .lanes import ChunkIndex
 
 
 def step_entropy(order: NDArray[np.integer]) -> float:
@@ -38,7 +42,7 @@ def shuffle_entropy(order: NDArray[np.integer], chunks: NDArray[np.integer]) -> 
 def distinct_chunks(
     order: NDArray[np.integer], chunks: NDArray[np.integer], batch_size: int
 ) -> float:
-    """Mean share of the samples of a batch that come from a chunk of their own.
+    """Mean number of chunks that the samples of a batch come from, per sample.
 
     Args:
         order: Position -> row, shape ``(N,)``.
@@ -53,3 +57,47 @@ def distinct_chunks(
         return float('nan')
     batches = np.sort(chunks[order[: count * batch_size]].reshape(count, batch_size))
     return float((1 + (np.diff(batches) != 0).sum(axis=1)).mean() / batch_size)
+
+
+@dataclass(frozen=True)
+class ShuffleQuality:
+    """How well an epoch is shuffled.
+
+    Args:
+        entropy: Of the order, in bits; see :func:`shuffle_entropy`.
+        at_random: The same of a permutation at random.
+        distinct: Mean share of a batch that comes from chunks of its own.
+    """
+
+    entropy: float
+    at_random: float
+    distinct: float
+
+    def __str__(self) -> str:
+        return (
+            f'{self.entropy:.2f} bits of {self.at_random:.2f}, {self.distinct:.0%} of a '
+            'batch from chunks of their own'
+        )
+
+
+def measure_quality(
+    order: NDArray[np.int64], chunks: NDArray[np.int64], batch_size: int
+) -> ShuffleQuality:
+    """Measures an order of samples.
+
+    Args:
+        order: Position -> sample, shape ``(N,)``.
+        chunks: Sample -> chunk; samples may lie in any order.
+        batch_size: Samples in a batch of all ranks.
+    """
+    index = ChunkIndex.from_chunks(chunks, int(chunks.max(initial=-1)) + 1)
+    # Steps are measured where the samples lie, not by their numbers.
+    place_of = np.empty(len(chunks), dtype=np.int64)
+    place_of[index.take(np.arange(len(index)))] = np.arange(len(index))
+    order, by_place = place_of[order], np.sort(chunks)
+    at_random = np.random.default_rng(0).permutation(len(order))
+    return ShuffleQuality(
+        shuffle_entropy(order, by_place),
+        shuffle_entropy(at_random, by_place),
+        distinct_chunks(order, by_place, batch_size),
+    )

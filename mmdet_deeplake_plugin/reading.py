@@ -17,6 +17,7 @@ class Reading:
     """Nothing to tell: images are read row by row, or the rows of a batch as a list."""
 
     index = ChunkIndex(np.zeros(1, dtype=np.int64))
+    plan: ReadPlan | None = None
 
     def begin(self, lanes: list[Lanes], skip: int) -> None:
         """Announces an epoch.
@@ -43,7 +44,7 @@ class ReadingAlongChunks(Reading):
         order: NDArray[np.int64] | None = None,
     ) -> None:
         self.index = index
-        self._plan = plan
+        self.plan = plan
         self._order = order
 
     def begin(self, lanes: list[Lanes], skip: int) -> None:
@@ -53,13 +54,13 @@ class ReadingAlongChunks(Reading):
             lanes: The lanes of its order, if it has any.
             skip: Number of samples of all ranks that are left out at its beginning.
         """
-        if self._plan is None:
+        if self.plan is None:
             return
         if self._order is not None:
             rest = self._order[skip:]
             changes = np.flatnonzero(np.diff(rest, prepend=-1))
             way = rest[changes]
-            self._plan.announce(way[:1], [way])
+            self.plan.announce(way[:1], [way])
             return
         total = sum(len(each) for each in lanes)
         starts, ways = [], []
@@ -69,7 +70,7 @@ class ReadingAlongChunks(Reading):
                 turns = -(-max(passed - lane, 0) // each.lanes)
                 starts.append(each.chunk_at(lane, turns))
                 ways.append(each.chunks(lane))
-        self._plan.announce(np.array(starts, dtype=np.int64), ways)
+        self.plan.announce(np.array(starts, dtype=np.int64), ways)
 
 
 def plan_reading(

@@ -56,7 +56,7 @@ def sample_weights(
         offsets, labels = _labels(places)
         if kind == 'repeat_factor':
             factors = repeat_factors(offsets, labels, argument)
-            return factors, max(round(float(factors.sum())), 1)
+            return factors, round(float(factors.sum()))
         values = class_balanced_weights(offsets, labels)
     else:
         values = places.gather(
@@ -65,7 +65,9 @@ def sample_weights(
                 for dataset in places.datasets
             ]
         )
-    if not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
+    if not len(values):
+        return values, 0
+    if not ((values >= 0).all() and 0 < values.sum() < np.inf):
         raise ValueError(
             f'weights={weights!r} of DeepLakeLoader gives weights from {values.min()} to '
             f'{values.max()}; they must be finite, 0 or more, and not all 0'
@@ -75,7 +77,7 @@ def sample_weights(
 
 def _checked(weights: Any) -> tuple[str, Any]:
     kind = weights.get('type') if isinstance(weights, dict) else None
-    if kind not in _KEYS:
+    if not isinstance(kind, str) or kind not in _KEYS:
         raise ValueError(
             f'weights={weights!r} of DeepLakeLoader{nearest(kind, _KEYS)}; write '
             f'{_EXAMPLES}'
@@ -87,8 +89,11 @@ def _checked(weights: Any) -> tuple[str, Any]:
             f'{_EXAMPLES}'
         )
     argument = weights[key] if key else None
-    wanted: type | tuple[type, ...] = (int, float) if key == 'threshold' else str
-    if key and (not isinstance(argument, wanted) or not argument):
+    if key == 'threshold':
+        is_fit = isinstance(argument, (int, float)) and 0 < argument < np.inf
+    else:
+        is_fit = key is None or (isinstance(argument, str) and bool(argument))
+    if not is_fit:
         raise ValueError(
             f'weights={weights!r} of DeepLakeLoader: {key} is {argument!r}; write '
             f'{_EXAMPLES}'

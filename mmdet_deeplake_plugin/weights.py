@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+_AT_ONCE = 1 << 16
+
 
 def repeat_factors(
     offsets: NDArray[np.int64], labels: NDArray[np.integer], threshold: float
@@ -15,8 +17,8 @@ def repeat_factors(
     """Repeat factors of LVIS (Gupta et al., 2019, section 4.2).
 
     A class in a share ``f`` of the images has the factor ``max(1, sqrt(threshold /
-    f))``, an image the largest factor of its classes. The images without a label
-    count as a class of their own, as in ``ClassBalancedDataset``.
+    f))``, an image the largest factor of its classes, and 1 if it has no label: the
+    factors of ``ClassBalancedDataset`` before it rounds them up.
 
     Args:
         offsets: Image ``i`` has labels ``labels[offsets[i]:offsets[i + 1]]``, shape
@@ -29,6 +31,7 @@ def repeat_factors(
     """
     image, label, share = _classes_of_images(offsets, labels)
     factor = np.maximum(1.0, np.sqrt(threshold / share))
+    factor[-1] = 1.0  # of the images without a label
     factors = np.ones(len(offsets) - 1)
     np.maximum.at(factors, image, factor[label])
     return factors
@@ -77,22 +80,32 @@ def sample_counts(
     rng = np.random.Generator(
         np.random.Philox(np.random.SeedSequence((seed, epoch, 1 << 20)))
     )
-    # Neighbours would otherwise be rounded down and up in turn.
-    shuffled = rng.permutation(len(weights))
-    ends = np.cumsum(weights[shuffled])
-    ends *= total / ends[-1]
-    ends[-1] = total
-    marks = np.floor(ends + rng.random()).astype(np.int64)
-    marks[-1] = total
-    counts = np.empty(len(weights), dtype=np.int64)
-    counts[shuffled] = np.diff(np.minimum(marks, total), prepend=0)
+    offset = rng.random()
+    counts = np.zeros(len(weights), dtype=np.int64)
+    blocks = [slice(i, i + _AT_ONCE) for i in range(0, len(weights), _AT_ONCE)]
+    ends = np.cumsum([weights[block].sum() for block in blocks])
+    begin, marked = 0.0, 0.0
+    for block, end in zip(blocks, ends / ends[-1:] * total):
+        # In sequence, neighbours would be rounded down and up in turn.
+        shuffled = rng.permutation(len(weights[block]))
+        part = np.cumsum(weights[block][shuffled])
+        if part[-1] > 0:
+            part /= part[-1]
+            reached = np.minimum(begin + part * (end - begin), end)
+            reached[part == 1] = end
+            marks = np.minimum(np.floor(reached + offset), total)
+            counts[block][shuffled] = np.diff(marks, prepend=marked)
+            begin, marked = end, marks[-1]
     return counts
 
 
 def _classes_of_images(
     offsets: NDArray[np.int64], labels: NDArray[np.integer]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Pairs of image and class, each once, and the share of images of each class."""
+    """Pairs of image and class, each once, and the share of images of each class.
+
+    The last class is that of the images without a label.
+    """
     count = len(offsets) - 1
     sizes = np.diff(offsets)
     num_classes = int(labels.max(initial=-1)) + 2
@@ -104,5 +117,5 @@ def _classes_of_images(
     )
     pairs = np.unique(image * num_classes + label)
     image, label = pairs // num_classes, pairs % num_classes
-    share = np.bincount(label, minlength=num_classes) / count
+    share = np.bincount(label, minlength=num_classes) / max(count, 1)
     return image, label, np.where(share > 0, share, 1.0)

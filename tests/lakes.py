@@ -107,6 +107,30 @@ def write_lake(
     return str(path)
 
 
+def write_columns(
+    path: Path | str, columns: Mapping[str, Any], batches: Any, **creds: Any
+) -> str:
+    """Writes batches of columns, each in a commit and so in stored chunks of its own."""
+    lake = deeplake.create(str(path), **({'creds': creds} if creds else {}))
+    for name, dtype in columns.items():
+        lake.add_column(name, dtype)
+    lake['categories'].metadata['class_names'] = list(CLASSES)
+    for batch in batches:
+        lake.append(batch)
+        lake.commit()
+    return str(path)
+
+
+def change(path: str, delete: Sequence[int] = (), update: Any = ()) -> None:
+    """Deletes rows, then replaces images: pairs of row and bytes, in a commit."""
+    lake = deeplake.open(path)
+    for number in sorted(delete, reverse=True):
+        lake.delete(number)
+    for number, content in update:
+        lake[number]['images'] = content
+    lake.commit()
+
+
 def open_lake(path: str, writable: bool = True) -> Any:
     """Opens a lake."""
     return (deeplake.open if writable else deeplake.open_read_only)(path)

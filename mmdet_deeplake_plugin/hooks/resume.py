@@ -48,8 +48,9 @@ class DeepLakeResumeHook(Hook):
     def __init__(self, accept_changes: bool = False) -> None:
         self.accept_changes = accept_changes
         self._found: dict[str, Any] | None = None
-        self._resumed_epoch: tuple[int, int] | None = None
-        self._first_iteration = 0
+        self._resumed: tuple[int, int] | None = None
+        # The epoch that is trained, and the iteration at which it began.
+        self._began = (0, 0)
         hold(self)
 
     def before_run(self, runner: Any) -> None:
@@ -74,9 +75,12 @@ class DeepLakeResumeHook(Hook):
         loop = runner.train_loop
         sampler = find_sampler(loop.dataloader)
         if loop.iter > 0:
-            self._take_over(runner, sampler)
+            self._resumed = self._take_over(runner, sampler)
         if isinstance(loop, IterBasedTrainLoop):
-            loop.dataloader_iterator = BatchStream(loop.dataloader, loop.iter)
+            epoch, done = self._resumed or (0, 0)
+            forgets = getattr(loop, 'fast_forward_on_resume', False)  # in onedl-mmengine
+            advance = 0 if forgets else loop.iter
+            loop.dataloader_iterator = BatchStream(loop.dataloader, epoch, done, advance)
 
     def before_train_epoch(self, runner: Any) -> None:
         """Leaves out the batches of a resumed epoch that were trained.
@@ -84,14 +88,13 @@ class DeepLakeResumeHook(Hook):
         Args:
             runner: The runner.
         """
-        self._first_iteration = runner.iter
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             return
-        if self._resumed_epoch and self._resumed_epoch[0] == runner.epoch:
-            done = self._resumed_epoch[1]
+        resumed, self._resumed = self._resumed, None
+        done = resumed[1] if resumed and resumed[0] == runner.epoch else 0
+        if done:
             skip_batches(runner.train_loop.dataloader, done)
-            self._first_iteration -= done
-        self._resumed_epoch = None
+        self._began = (runner.epoch, runner.iter - done)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Adds lake, order and position to a checkpoint.
@@ -102,17 +105,18 @@ class DeepLakeResumeHook(Hook):
         """
         loop, meta = runner.train_loop, checkpoint['meta']
         if isinstance(loop, IterBasedTrainLoop):
-            epoch, done = divmod(meta['iter'], max(len(loop.dataloader), 1))
-        elif meta['epoch'] == runner.epoch:
-            epoch, done = runner.epoch, meta['iter'] - self._first_iteration
-        else:
+            epoch, done = loop.dataloader_iterator.epoch, loop.dataloader_iterator.batches
+        elif meta['epoch'] == self._began[0]:
+            epoch, done = meta['epoch'], meta['iter'] - self._began[1]
+        else:  # between two epochs
             epoch, done = meta['epoch'], 0
         checkpoint[KEY] = {
             **describe(loop.dataloader),
             'position': {'epoch': epoch, 'batches': done},
         }
 
-    def _take_over(self, runner: Any, sampler: DeepLakeLoader) -> None:
+    def _take_over(self, runner: Any, sampler: DeepLakeLoader) -> tuple[int, int]:
+        """The epoch in which to go on, and the number of its batches to leave out."""
         dataloader, loop = runner.train_loop.dataloader, runner.train_loop
         if self._found is None:
             print_log(
@@ -121,19 +125,22 @@ class DeepLakeResumeHook(Hook):
                 logger='current',
                 level=logging.WARNING,
             )
-            done = loop.iter - loop.epoch * len(dataloader)
-            self._resumed_epoch = (loop.epoch, min(max(done, 0), len(dataloader)))
-            return
+            length = max(len(dataloader), 1)
+            if isinstance(loop, IterBasedTrainLoop):
+                return divmod(loop.iter, length)
+            return loop.epoch, min(max(loop.iter - loop.epoch * length, 0), length)
         config = (runner.cfg.get('train_dataloader') or {}).get('sampler') or {}
-        stated = {
+        # The shuffle decides how images are read, and so is settled already.
+        stated = {'shuffle'} | {
             key for key in ('seed', 'lanes', 'window') if config.get(key) is not None
         }
-        order = {**sampler.order_state(), **self._found['order']}
-        order.update({key: sampler.order_state().get(key) for key in stated})
+        own = sampler.order_state()
+        order = {**own, **self._found['order']}
+        order.update({key: own[key] for key in stated & own.keys()})
         sampler.load_order_state(order)
         self._compare(self._found, describe(dataloader))
         position = self._found['position']
-        self._resumed_epoch = (position['epoch'], position['batches'])
+        return position['epoch'], position['batches']
 
     def _compare(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         old, new = _flat(before), _flat(now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -47,16 +48,14 @@ def skip_batches(dataloader: DataLoader, count: int) -> None:
     """
     batches, sampler = dataloader.batch_sampler, find_sampler(dataloader)
     if isinstance(batches, DeepLakeAspectRatioBatchSampler):
-        batches.skip(count)
+        batches.skip(min(count, len(batches)))
     elif type(batches) is BatchSampler:
         sampler.skip(min(count * batches.batch_size, len(sampler)))
     elif count:
         taken: list[int] = []
-        dealt = Counter(
-            index
-            for batch in islice(_replay(batches, sampler, taken), count)
-            for index in batch
-        )
+        # A copy, as it keeps what it has taken and not yet put into a batch.
+        replay = copy.deepcopy(batches, {id(sampler): _Noted(sampler, taken)})
+        dealt = Counter(index for batch in islice(replay, count) for index in batch)
         left = []
         for index in taken:
             if dealt[index]:
@@ -74,13 +73,18 @@ class BatchStream:
 
     Args:
         dataloader: With a ``DeepLakeLoader``.
-        done: Number of batches that were trained; as many items come at once, empty.
+        epoch: Number of the epoch to begin in.
+        batches: Number of batches of that epoch that were trained.
+        advance: Number of items that come first, at once and empty: the loop asks
+            for what was trained and throws it away.
     """
 
-    def __init__(self, dataloader: DataLoader, done: int) -> None:
+    def __init__(
+        self, dataloader: DataLoader, epoch: int = 0, batches: int = 0, advance: int = 0
+    ) -> None:
         self._dataloader = dataloader
-        self._advance = done
-        self._epoch, self._skip = divmod(done, max(len(dataloader), 1))
+        self._advance = advance
+        self.epoch, self.batches = epoch, batches
         self._iterator: Iterator[Any] | None = None
 
     def __iter__(self) -> BatchStream:
@@ -94,31 +98,36 @@ class BatchStream:
         if self._iterator is None:
             self._iterator = self._begin()
         try:
-            return next(self._iterator)
+            batch = next(self._iterator)
         except StopIteration:
-            self._epoch, self._skip = self._epoch + 1, 0
+            self.epoch, self.batches = self.epoch + 1, 0
             self._iterator = self._begin()
-            return next(self._iterator)
+            batch = next(self._iterator)
+        self.batches += 1
+        return batch
+
+    def skip_iter(self, num_iters: int) -> None:
+        """What the loop of onedl-mmengine calls instead of asking for empty items.
+
+        Args:
+            num_iters: Not used: the stream begins behind them.
+        """
+        self._advance = 0
 
     def _begin(self) -> Iterator[Any]:
-        find_sampler(self._dataloader).set_epoch(self._epoch)
-        skip_batches(self._dataloader, self._skip)
+        find_sampler(self._dataloader).set_epoch(self.epoch)
+        skip_batches(self._dataloader, self.batches)
         return iter(self._dataloader)
 
 
-def _replay(
-    batches: BatchSampler, sampler: DeepLakeLoader, taken: list[int]
-) -> Iterator[list[int]]:
-    """The batches of an epoch, with a note of each index that was taken for them."""
+class _Noted:
+    """A sampler that notes what it deals."""
 
-    class Noted(list):
-        def __iter__(self) -> Iterator[int]:
-            for index in sampler:
-                taken.append(index)
-                yield index
+    def __init__(self, sampler: DeepLakeLoader, taken: list[int]) -> None:
+        self._sampler, self._taken = sampler, taken
+        self.dataset = sampler.dataset
 
-    original, batches.sampler = batches.sampler, Noted()
-    try:
-        yield from batches
-    finally:
-        batches.sampler = original
+    def __iter__(self) -> Iterator[int]:
+        for index in self._sampler:
+            self._taken.append(index)
+            yield index

@@ -37,7 +37,7 @@ class ImageReader:
         self.meter = Meter()
         self.in_lists = self.is_remote
         self._chunks: ChunkMap | None = None
-        self._cache: ChunkCache | None = None
+        self.cache: ChunkCache | None = None
         self._offset = 0
         self._listed: dict[int, bytes] = {}
         self.expected: Expected | None = None
@@ -70,7 +70,7 @@ class ImageReader:
             cache: Holds the chunks of this lake and others; ``None`` ends it.
             offset: Number of this lake's first chunk in the plan.
         """
-        self._cache, self._offset = cache, offset
+        self.cache, self._offset = cache, offset
 
     def image_bytes(self, row: int) -> bytes:
         """The encoded image of a row, as it was stored.
@@ -83,8 +83,8 @@ class ImageReader:
         """
         began = perf_counter()
         content = self._listed.pop(row, None)
-        if content is None and self._cache is not None:
-            content = self._cache.take(self._chunk_of(row), row)
+        if content is None and self.cache is not None:
+            content = self.cache.take(self._chunk_of(row), row)
         if content is None:
             content = self.lake.source.image_bytes(self.lake.columns.img, row)
             self.meter.add(requests=1, bytes=len(content))
@@ -104,10 +104,10 @@ class ImageReader:
             self._compare(len(rows))
         began = perf_counter()
         missing, self._listed = list(rows), {}
-        if self._cache is not None:
+        if self.cache is not None:
             chunks = {row: self._chunk_of(row) for row in rows}
-            self._cache.fetch(set(chunks.values()))
-            missing = [row for row in rows if not self._cache.covers(chunks[row])]
+            self.cache.fetch(set(chunks.values()))
+            missing = [row for row in rows if not self.cache.covers(chunks[row])]
         if self.in_lists and len(set(missing)) > 1:
             missing = sorted(set(missing))
             images = self.lake.source.images_bytes(self.lake.columns.img, missing)

@@ -99,6 +99,11 @@ class Lake:
         """
         return f'{PREFIX}://{self.key}/{row}/{name}'
 
+    @property
+    def reader(self) -> ImageReader | None:
+        """The reader by which images come, if any."""
+        return self._reader()
+
     def read_through(self, reader: ImageReader) -> None:
         """Gets images from now on by a dataset's reader, while that lives.
 
@@ -115,7 +120,7 @@ class Lake:
             ValueError: If it cannot be read, or what is stored is no image.
         """
         column = self.columns.img
-        reader = self._reader()
+        reader = self.reader
         if reader is None:
             content = self.source.image_bytes(column, row)
         else:
