@@ -32,6 +32,9 @@ from .lake import (
     resolve,
     resolve_object,
 )
+from .lake.origin import lost_in_conversion
+from .pipeline_needs import reads_masks
+from .sample_masks import MaskedInstances, SampleMasks, sample_masks
 from .samples import Samples, make_samples
 from .timing import timed_pipeline
 
@@ -56,9 +59,9 @@ class DeepLakeDataset(BaseDetDataset):
         deeplake_query: TQL that selects rows, on top of commit or view; with a
             FROM clause it names the lake itself.
         deeplake_tensors: Role -> column, for the roles ``img``, ``gt_bboxes``,
-            ``gt_labels``, ``gt_ignore_flags``, ``area``, ``ignore``, ``img_id``,
-            ``file_name``, ``width``, ``height``. What is missing is inferred by
-            type; ``None`` leaves a role without a column.
+            ``gt_labels``, ``gt_masks``, ``gt_ignore_flags``, ``area``, ``ignore``,
+            ``img_id``, ``file_name``, ``width``, ``height``. What is missing is
+            inferred by type; ``None`` leaves a role without a column.
         box_format: ``xyxy``, ``xywh``, ``cxcywh`` in pixels, with the suffix ``n``
             as fractions of the image. Defaults to what the lake declares.
         annotation_style: ``'coco'``: leaves out degenerate boxes, as
@@ -136,7 +139,9 @@ class DeepLakeDataset(BaseDetDataset):
             annotation_style,
         )
         self._samples: Samples
+        self._masks: SampleMasks | None
         self._positions: NDArray[np.int64]
+        self._asked: tuple[Any, bool] | None = None
         super().__init__(
             metainfo=metainfo,
             filter_cfg=filter_cfg,
@@ -171,6 +176,7 @@ class DeepLakeDataset(BaseDetDataset):
             columns.style,
             (self.filter_cfg or {}).get('bbox_min_size'),
         )
+        self._masks = sample_masks(self.lake, self._samples, self._reads_masks)
         self._positions = self._kept_positions()
         self._fully_initialized = True
         if self._indices is not None:
@@ -196,8 +202,9 @@ class DeepLakeDataset(BaseDetDataset):
 
         Returns:
             ``img_path`` (a ``deeplake://`` path), ``img_id``, ``height``, ``width``
-            (pixels), ``instances`` (boxes as xyxy in pixels), ``seg_map_path``
-            (``None``), ``sample_idx`` and, with ``return_classes``, the text.
+            (pixels), ``instances`` (boxes as xyxy in pixels, masks; these are read
+            when somebody looks at an instance), ``seg_map_path`` (``None``),
+            ``sample_idx`` and, with ``return_classes``, the text.
 
         Raises:
             IndexError: If there is no such sample.
@@ -219,21 +226,37 @@ class DeepLakeDataset(BaseDetDataset):
             data_info['caption_prompt'] = self.caption_prompt
             data_info['custom_entities'] = True
         data_info['instances'] = samples.instances(position)
+        if self._masks is not None:
+            data_info['instances'] = MaskedInstances(
+                data_info['instances'], self._masks, position
+            )
         data_info['sample_idx'] = idx if idx >= 0 else len(self) + idx
         return data_info
 
     def prepare_data(self, idx: int) -> Any:
         """Runs the pipeline on a sample, whose image comes by this dataset's reader.
 
+        Masks are read only if a transform may look at them, so training on boxes
+        costs nothing more in a lake with masks.
+
         Args:
             idx: Index of the sample.
         """
         self.lake.read_through(self.reader)
+        data_info = self.get_data_info(idx)
+        instances = data_info.get('instances')
+        if isinstance(instances, MaskedInstances):
+            data_info['instances'] = instances.plain(with_masks=self._reads_masks)
         if self.reader.meter.is_shared:
-            return timed_pipeline(
-                self.pipeline, self.get_data_info(idx), self.reader.meter
-            )
-        return super().prepare_data(idx)
+            return timed_pipeline(self.pipeline, data_info, self.reader.meter)
+        return self.pipeline(data_info)
+
+    @property
+    def _reads_masks(self) -> bool:
+        # Hooks may replace the pipeline in the middle of a training.
+        if self._asked is None or self._asked[0] is not self.pipeline:
+            self._asked = (self.pipeline, reads_masks(self.pipeline))
+        return self._asked[1]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """The samples of a batch; what can be read at one time is read first.
@@ -342,7 +365,11 @@ def _open(
         spec = LakeSpec.from_config(*spec_keys)
         pin, rows = on_main_rank(lambda: resolve(spec))
     columns = map_columns(LakeSource(spec, pin).handle, tensors, box_format, style)
-    return open_lake(spec, pin, columns), rows
+    lake = open_lake(spec, pin, columns)
+    lost = lost_in_conversion(lake.source.handle)
+    if lost:
+        print_log(f'{lake.name}: {lost}', logger='current', level=logging.WARNING)
+    return lake, rows
 
 
 def _choose_classes(lake: Lake, asked: Any) -> tuple[Lake, tuple[str, ...]]:

@@ -13,14 +13,19 @@ from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
+from numpy.typing import NDArray
 
 from .evaluation import GroundTruth
 from .lake import Lake
+from .lake.annotations import AnnotationTable
+from .masks import Segmentation
 from .samples import has_extent
 
 
 def read_ground_truth(
-    rows_of: Mapping[Lake, Sequence[int]], with_degenerate: bool = True
+    rows_of: Mapping[Lake, Sequence[int]],
+    with_degenerate: bool = True,
+    with_masks: bool = False,
 ) -> GroundTruth:
     """Reads the annotations of images.
 
@@ -29,18 +34,25 @@ def read_ground_truth(
         with_degenerate: Whether boxes without extent count in lakes of the style
             ``coco``. ``CocoMetric`` scores them, since they stand in its file;
             ``VOCMetric`` scores what the dataset kept.
+        with_masks: Whether to read the masks too.
 
     Returns:
         Ground truth of the images, lake by lake, in the order of the rows.
 
     Raises:
-        ValueError: If two rows of a lake have the same image id.
+        ValueError: If two rows of a lake have the same image id, or masks are asked
+            for where there are none.
     """
-    parts = [_of_lake(lake, rows, with_degenerate) for lake, rows in rows_of.items()]
+    parts = [
+        _of_lake(lake, rows, with_degenerate, with_masks)
+        for lake, rows in rows_of.items()
+    ]
     return parts[0] if len(parts) == 1 else _joined(parts)
 
 
-def _of_lake(lake: Lake, rows: Sequence[int], with_degenerate: bool) -> GroundTruth:
+def _of_lake(
+    lake: Lake, rows: Sequence[int], with_degenerate: bool, with_masks: bool
+) -> GroundTruth:
     table = lake.annotations(np.asarray(rows, dtype=np.int64))
     img_ids: list[Any] = [i if isinstance(i, str) else int(i) for i in table.img_ids]
     if len(set(img_ids)) < len(img_ids):
@@ -71,7 +83,26 @@ def _of_lake(lake: Lake, rows: Sequence[int], with_degenerate: bool) -> GroundTr
         areas=table.areas[keep],
         crowd=table.ignore_flags[keep],
         excluded=table.excluded[keep],
+        segmentations=_masks_of(lake, table, keep) if with_masks else None,
     )
+
+
+def _masks_of(
+    lake: Lake, table: AnnotationTable, keep: NDArray[np.bool_]
+) -> list[Segmentation]:
+    if lake.masks is None:
+        raise ValueError(
+            f"metric 'segm' compares masks, but {lake.name} has no column for gt_masks; "
+            "write metric='bbox', or name the column in deeplake_tensors"
+        )
+    packed = lake.masks.packed(table.rows)
+    sizes = zip(table.widths.tolist(), table.heights.tolist())
+    counts = np.diff(table.offsets).tolist()
+    masks: list[Segmentation] = []
+    for index, (row, count, size) in enumerate(zip(table.rows.tolist(), counts, sizes)):
+        text = None if packed is None else packed[index]
+        masks += lake.masks.of_row(row, count, size, text)
+    return [masks[index] for index in np.flatnonzero(keep).tolist()]
 
 
 def _joined(parts: Sequence[GroundTruth]) -> GroundTruth:
@@ -104,6 +135,9 @@ def _joined(parts: Sequence[GroundTruth]) -> GroundTruth:
         labels=np.concatenate(labels),
         category_names=names,
         category_ids=tuple(ids.values()),
+        segmentations=[mask for part in parts for mask in part.segmentations or ()]
+        if all(part.segmentations is not None for part in parts)
+        else None,
         **{
             field: np.concatenate([getattr(part, field) for part in parts])
             for field in (

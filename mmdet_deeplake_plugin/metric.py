@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmdet.registry import METRICS
+from mmdet.structures.mask import encode_mask_results
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from .evaluation import GroundTruth, Prediction, evaluate_coco, evaluate_voc
 from .ground_truth import read_ground_truth
 from .lake import Lake, find_lake, nearest
+from .masks import as_text_counts
 
 _PREFIXES = {'COCO': 'coco', 'PascalVOC': 'pascal_voc'}
 _METRICS = {
-    'COCO': ('bbox', 'proposal', 'proposal_fast'),
+    'COCO': ('bbox', 'segm', 'proposal', 'proposal_fast'),
     'PascalVOC': ('mAP', 'recall'),
 }
 
@@ -33,16 +36,17 @@ class DeepLakeMetric(BaseMetric):
 
     Args:
         metrics_format: ``'COCO'`` or ``'PascalVOC'``.
-        metric: COCO: ``bbox``, ``proposal``, ``proposal_fast`` or a list of them.
+        metric: COCO: ``bbox``, ``segm``, ``proposal``, ``proposal_fast`` or a list.
             PascalVOC: ``mAP`` or ``recall``. Defaults to ``bbox`` or ``mAP``.
         classwise: COCO: whether to report the AP of each class.
-        proposal_nums: Numbers of detections an image: three for ``bbox`` and
-            ``proposal``.
+        proposal_nums: Numbers of detections an image: three for ``bbox``, ``segm``
+            and ``proposal``.
         iou_thrs: IoU threshold or thresholds. Defaults to 0.5 to 0.95 in steps of
             0.05 (COCO) or 0.5 (PascalVOC).
         metric_items: COCO: which numbers to report.
         format_only: COCO: write the results as JSON and evaluate nothing.
-        outfile_prefix: COCO: path prefix of the JSON.
+        outfile_prefix: COCO: path prefix of the JSON files, ``.bbox.json`` and, if
+            the model predicts masks, ``.segm.json``.
         sort_categories: COCO: whether classes are listed by category id.
         backend: COCO: ``'pycocotools'``.
         scale_ranges: PascalVOC: ranges of box scale in pixels, ``[(0, 32), …]``.
@@ -116,7 +120,8 @@ class DeepLakeMetric(BaseMetric):
             data_batch: Unused.
             data_samples: Samples with ``img_path`` and ``pred_instances``
                 (``bboxes`` ``(n, 4)`` as xyxy in pixels of the original image,
-                ``scores`` ``(n,)``, ``labels`` ``(n,)``).
+                ``scores`` ``(n,)``, ``labels`` ``(n,)``; if there are any, ``masks``
+                ``(n, H, W)`` or run-length codes, and ``mask_scores`` ``(n,)``).
 
         Raises:
             KeyError: If a sample has no ``img_path``.
@@ -132,6 +137,10 @@ class DeepLakeMetric(BaseMetric):
                 bboxes=found['bboxes'].cpu().numpy(),
                 scores=found['scores'].cpu().numpy(),
                 labels=found['labels'].cpu().numpy(),
+                masks=_run_lengths(found['masks']) if 'masks' in found else None,
+                mask_scores=found['mask_scores'].cpu().numpy()
+                if 'mask_scores' in found
+                else None,
             )
             self.results.append((sample['img_path'], prediction))
 
@@ -183,10 +192,21 @@ class DeepLakeMetric(BaseMetric):
         # A validation after each epoch asks for the same rows each time.
         if self._ground_truth is None or self._ground_truth[0] != rows_of:
             truth = read_ground_truth(
-                rows_of, with_degenerate=self.metrics_format == 'COCO'
+                rows_of,
+                with_degenerate=self.metrics_format == 'COCO',
+                with_masks='segm' in self.metrics and not self.options['format_only'],
             )
             self._ground_truth = (rows_of, truth)
         return self._ground_truth[1]
+
+
+def _run_lengths(masks: Any) -> list[dict[str, Any]]:
+    if isinstance(masks, torch.Tensor):
+        # One at a time: a hundred masks of a large image fill gigabytes.
+        masks = [
+            encode_mask_results(mask[None].detach().cpu().numpy())[0] for mask in masks
+        ]
+    return [as_text_counts(mask) for mask in masks]
 
 
 def _check_metrics(metrics_format: str, metric: Any) -> list[str]:

@@ -43,6 +43,9 @@ class Samples:
         names: File name of the image, without folders, unique in the dataset.
         labelled: Whether a row has any annotation of the classes, also one that
             is left out, shape ``(R,)``.
+        stored: Which of the row's stored annotations an instance is, from 0,
+            shape ``(N,)``.
+        num_stored: Number of a row's stored annotations, shape ``(R,)``.
     """
 
     rows: NDArray[np.int64]
@@ -55,6 +58,8 @@ class Samples:
     img_ids: NDArray[np.int64] | PackedStrings
     names: PackedStrings
     labelled: NDArray[np.bool_]
+    stored: NDArray[np.int32]
+    num_stored: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -129,6 +134,7 @@ def make_samples(
             ignore_flags = ignore_flags | small
     offsets = np.zeros(len(table) + 1, dtype=np.int64)
     np.cumsum(np.bincount(row[keep], minlength=len(table)), out=offsets[1:])
+    stored = np.flatnonzero(keep) - table.offsets[row[keep]]
     return Samples(
         rows=table.rows,
         offsets=offsets,
@@ -140,6 +146,8 @@ def make_samples(
         img_ids=table.img_ids,
         names=_image_names(table),
         labelled=labelled,
+        stored=stored.astype(np.int32),
+        num_stored=np.diff(table.offsets).astype(np.int32),
     )
 
 

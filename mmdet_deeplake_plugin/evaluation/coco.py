@@ -1,23 +1,22 @@
-"""COCO's box metrics: ground truth and predictions to mAP and recall.
+"""COCO's box and mask metrics: ground truth and predictions to mAP and recall.
 
 The numbers, keys and written JSON are those of MMDetection's ``CocoMetric``
 with an annotation file. The differences:
 
 - a label means its class by name, whatever the order of the categories;
-- ``bbox_mAP`` comes first, so that ``save_best='auto'`` picks it;
+- ``bbox_mAP`` and ``segm_mAP`` come first, so that ``save_best='auto'`` picks one;
 - no detections at all are scored like any other result: zeros;
 - ``iou_thrs`` may be a float or a list, also together with ``classwise``;
 - classwise rows belong to their class in any order of category ids;
 - ``proposal_fast`` leaves out what is marked ``ignore`` wherever it stands
   among the metrics (stock forgets the marks once another metric has run).
-
-Masks are not covered.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from mmdet.evaluation import print_recall_summary
@@ -26,11 +25,17 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from .classwise import classwise_precision
-from .coco_api import backend_classes, coco_detections, load, run
+from .coco_api import (
+    backend_classes,
+    coco_detections,
+    load_annotations,
+    load_detections,
+    run,
+)
 from .ground_truth import GroundTruth, Prediction
 from .recall import proposal_recall
 
-METRICS = ('bbox', 'proposal', 'proposal_fast')
+METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
 
 # Where COCOeval.stats holds each item. The names of the recalls are fixed,
 # whatever proposal_nums says, as in MMDetection.
@@ -48,7 +53,7 @@ _STATS = {
     'AR_m@1000': 10,
     'AR_l@1000': 11,
 }
-_BBOX_ITEMS = tuple(_STATS)[:6]
+_PRECISION_ITEMS = tuple(_STATS)[:6]
 _PROPOSAL_ITEMS = tuple(_STATS)[6:]
 
 
@@ -74,26 +79,29 @@ def evaluate_coco(
         gt: The annotations.
         predictions: One per image, in the order of ``gt.img_ids``.
         classes: Class names: label i of a prediction means ``classes[i]``.
-        metrics: Some of ``bbox`` (precision and recall per class),
-            ``proposal`` (recall whatever the class) and ``proposal_fast``
-            (the same with a simpler matching). Defaults to ``bbox``.
-        classwise: Whether ``bbox`` also reports ``<class>_precision`` and
-            logs a table of classes. Defaults to False.
-        proposal_nums: How many detections of an image may count. ``bbox`` and
-            ``proposal`` need three numbers, and report precision at most 100
+        metrics: Some of ``bbox`` (precision and recall per class), ``segm`` (the
+            same by the overlap of masks), ``proposal`` (recall whatever the class)
+            and ``proposal_fast`` (the same with a simpler matching). Defaults to
+            ``bbox``.
+        classwise: Whether ``bbox`` and ``segm`` also report ``<class>_precision``
+            (with both, the later one's) and log a table of classes. Defaults to
+            False.
+        proposal_nums: How many detections of an image may count. ``bbox``, ``segm``
+            and ``proposal`` need three numbers, and report precision at most 100
             detections. Defaults to (100, 300, 1000).
         iou_thrs: IoU thresholds. Defaults to 0.5 to 0.95 in steps of 0.05.
         metric_items: Which items of COCO's summary to report, such as
             ``mAP_50`` or ``AR@100``. Defaults to the six precisions for
-            ``bbox`` and the six recalls for ``proposal``.
+            ``bbox`` and ``segm`` and the six recalls for ``proposal``.
         format_only: Whether to write the predictions without scoring them.
             Defaults to False.
         outfile_prefix: The predictions are written in COCO's format to
-            ``<outfile_prefix>.bbox.json``. Defaults to None: nowhere.
+            ``<outfile_prefix>.bbox.json`` and, if they have masks,
+            ``<outfile_prefix>.segm.json``. Defaults to None: nowhere.
         sort_categories: Whether classes are listed by category id instead of
             in stored order. Defaults to False.
-        backend: Which implementation of COCO's evaluation computes ``bbox``
-            and ``proposal``: ``pycocotools``. Defaults to that.
+        backend: Which implementation of COCO's evaluation computes ``bbox``,
+            ``segm`` and ``proposal``: ``pycocotools``. Defaults to that.
         logger: Where tables go, see ``mmengine.logging.print_log``. Defaults
             to None: the current logger.
 
@@ -105,7 +113,8 @@ def evaluate_coco(
     Raises:
         KeyError: If a metric, a metric item or the backend is unknown.
         ValueError: If a class is not in the ground truth, if a label has no
-            class, or if options do not fit together.
+            class, if ``segm`` lacks masks of either side, or if options do not fit
+            together.
     """
     log = 'current' if logger is None else logger
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
@@ -113,10 +122,11 @@ def evaluate_coco(
     thresholds = _thresholds(iou_thrs)
     _check_options(metrics, metric_items, proposal_nums, format_only, outfile_prefix)
     coco_class, eval_class = backend_classes(backend)
-    if 'bbox' in metrics and 100 not in proposal_nums:
+    by_class = [metric for metric in metrics if metric in ('bbox', 'segm')]
+    if by_class and 100 not in proposal_nums:
         print_log(
-            f'proposal_nums={proposal_nums} lacks 100: COCO states bbox_mAP for 100 '
-            'detections an image, so it will be -1',
+            f'proposal_nums={proposal_nums} lacks 100: COCO states {by_class[0]}_mAP for '
+            '100 detections an image, so it will be -1',
             logger=log,
             level=logging.WARNING,
         )
@@ -124,12 +134,23 @@ def evaluate_coco(
     stored_labels = gt.labels_of_classes(classes)
 
     category_of_label = [gt.category_ids[label] for label in stored_labels]
-    detections = coco_detections(gt, predictions, category_of_label)
+    has_masks = any(found.masks is not None for found in predictions)
+    if 'segm' in metrics:
+        _check_predicted_masks(gt, predictions)
+    detections = {
+        kind: coco_detections(gt, predictions, category_of_label, kind == 'segm')
+        for kind in (('bbox', 'segm') if has_masks else ('bbox',))
+    }
     if outfile_prefix is not None:
-        dump(detections, f'{outfile_prefix}.bbox.json')
-        print_log(f'Predictions are written to {outfile_prefix}.bbox.json', logger=log)
+        for kind, content in detections.items():
+            dump(content, f'{outfile_prefix}.{kind}.json')
+            print_log(
+                f'Predictions are written to {outfile_prefix}.{kind}.json', logger=log
+            )
     if format_only:
         return {}
+    if 'segm' in metrics:
+        _check_stored_masks(gt, stored_labels)
 
     # The order of the categories decides between equal scores in `proposal`.
     wanted = set(category_of_label)
@@ -138,34 +159,38 @@ def evaluate_coco(
     names = dict(zip(gt.category_ids, gt.category_names))
 
     results: dict[str, float] = {}
-    coco_gt = coco_dt = None
+    coco_gt: Any = None
+    loaded: dict[str, Any] = {}
     for metric in metrics:
         print_log(f'Evaluating {metric}...', logger=log)
         if metric == 'proposal_fast':
             results.update(_fast_recall(gt, predictions, proposal_nums, thresholds, log))
             continue
+        kind = 'segm' if metric == 'segm' else 'bbox'
         if coco_gt is None:
-            coco_gt, coco_dt = load(coco_class, gt.to_coco(), detections)
-        evaluation = eval_class(coco_gt, coco_dt, 'bbox')
+            coco_gt = load_annotations(coco_class, gt.to_coco())
+        if kind not in loaded:
+            loaded[kind] = load_detections(coco_gt, detections[kind])
+        evaluation = eval_class(coco_gt, loaded[kind], kind)
         evaluation.params.imgIds = gt.img_ids
         evaluation.params.catIds = cat_ids
         evaluation.params.maxDets = proposal_nums
         evaluation.params.iouThrs = thresholds
-        evaluation.params.useCats = int(metric == 'bbox')
+        evaluation.params.useCats = int(metric != 'proposal')
         run(evaluation, log)
         if metric == 'proposal':
             for item in _PROPOSAL_ITEMS if metric_items is None else metric_items:
                 results[item] = float(f'{evaluation.stats[_STATS[item]]:.3f}')
             continue
-        for item in _BBOX_ITEMS if metric_items is None else metric_items:
-            results[f'bbox_{item}'] = float(round(evaluation.stats[_STATS[item]], 3))
+        for item in _PRECISION_ITEMS if metric_items is None else metric_items:
+            results[f'{metric}_{item}'] = float(round(evaluation.stats[_STATS[item]], 3))
         if classwise:
             rows = {cat_id: names[cat_id] for cat_id in cat_ids}
             precisions, table = classwise_precision(evaluation, rows)
             results.update(precisions)
             print_log(f'\n{table}', logger=log)
         summary = ' '.join(f'{value:.3f}' for value in evaluation.stats[:6])
-        print_log(f'bbox_mAP_copypaste: {summary}', logger=log)
+        print_log(f'{metric}_mAP_copypaste: {summary}', logger=log)
     return _mean_first(results)
 
 
@@ -199,10 +224,10 @@ def _check_options(
             raise KeyError(
                 f'unknown metric item {item!r}: write some of {_quoted(_STATS)}'
             )
-    needs_three = 'bbox' in metrics or 'proposal' in metrics
+    needs_three = set(metrics) - {'proposal_fast'}
     if needs_three and len(proposal_nums) != 3:
         raise ValueError(
-            f'proposal_nums={proposal_nums}: the metrics bbox and proposal need '
+            f'proposal_nums={proposal_nums}: the metrics bbox, segm and proposal need '
             'three numbers, such as (100, 300, 1000)'
         )
     if format_only and outfile_prefix is None:
@@ -210,6 +235,28 @@ def _check_options(
             'format_only=True only writes the predictions, but outfile_prefix is '
             "not set: add outfile_prefix='path/of/results'"
         )
+
+
+def _check_predicted_masks(gt: GroundTruth, predictions: Sequence[Prediction]) -> None:
+    for img_id, found in zip(gt.img_ids, predictions):
+        if found.masks is None and len(found.labels):
+            raise ValueError(
+                f"metric 'segm' compares masks, but the model predicts none (image "
+                f"{img_id!r}); write metric='bbox', or use a model with a mask head"
+            )
+
+
+def _check_stored_masks(gt: GroundTruth, stored_labels: NDArray[np.int64]) -> None:
+    scored = np.isin(gt.labels, stored_labels)
+    for index, img_id in enumerate(gt.img_ids):
+        rows = gt.instances(index)
+        for number in np.flatnonzero(scored[rows]).tolist():
+            if gt.segmentations is None or not gt.segmentations[rows.start + number]:
+                raise ValueError(
+                    f"metric 'segm' compares masks, but instance {number} of image "
+                    f"{img_id!r} is stored without one; write metric='bbox', or store "
+                    'its mask'
+                )
 
 
 def _fast_recall(
@@ -235,7 +282,7 @@ def _fast_recall(
 
 
 def _mean_first(results: dict[str, float]) -> dict[str, float]:
-    first = [name for name in results if name == 'bbox_mAP']
+    first = [name for name in ('bbox_mAP', 'segm_mAP') if name in results]
     return {name: results[name] for name in [*first, *results]}
 
 

@@ -47,7 +47,10 @@ def backend_classes(name: str) -> tuple[type, type]:
 
 
 def coco_detections(
-    gt: GroundTruth, predictions: Sequence[Prediction], category_of_label: Sequence[int]
+    gt: GroundTruth,
+    predictions: Sequence[Prediction],
+    category_of_label: Sequence[int],
+    with_masks: bool = False,
 ) -> list[dict[str, Any]]:
     """Predictions as the content of a COCO result file.
 
@@ -55,57 +58,70 @@ def coco_detections(
         gt: The annotations: gives the image ids.
         predictions: One per image, in the order of ``gt.img_ids``.
         category_of_label: Category id of each label.
+        with_masks: Whether to add the masks, with their own scores.
 
     Returns:
         One dict per box with ``image_id``, ``bbox`` (left, top, width, height
-        in pixels), ``score`` and ``category_id``, in the order of the images.
+        in pixels), ``score``, ``category_id`` and, with masks, ``segmentation``, in
+        the order of the images.
     """
     detections = []
-    for img_id, (bboxes, scores, labels) in zip(gt.img_ids, predictions):
+    for img_id, (bboxes, scores, labels, masks, mask_scores) in zip(
+        gt.img_ids, predictions
+    ):
         # In double from the stored float32: the size is then the exact
         # difference of the corners, which float32 would round.
         corners = np.asarray(bboxes, dtype=np.float64).reshape(-1, 4)
         boxes = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
+        if with_masks and mask_scores is not None:
+            scores = mask_scores
         scores = np.asarray(scores, dtype=np.float64)
-        for box, score, label in zip(boxes.tolist(), scores.tolist(), labels):
-            detections.append(
-                {
-                    'image_id': img_id,
-                    'bbox': box,
-                    'score': score,
-                    'category_id': category_of_label[int(label)],
-                }
-            )
+        found: list[dict[str, Any]] = [
+            {
+                'image_id': img_id,
+                'bbox': box,
+                'score': score,
+                'category_id': category_of_label[int(label)],
+            }
+            for box, score, label in zip(boxes.tolist(), scores.tolist(), labels)
+        ]
+        if with_masks:
+            for detection, mask in zip(found, masks or ()):
+                detection['segmentation'] = mask
+        detections += found
     return detections
 
 
-def load(
-    coco_class: type, annotations: dict[str, Any], detections: list[dict[str, Any]]
-) -> tuple[Any, Any]:
-    """Annotations and detections as two ``COCO`` objects.
+def load_annotations(coco_class: type, annotations: dict[str, Any]) -> Any:
+    """Annotations as a ``COCO`` object.
 
     Args:
         coco_class: The backend's ``COCO``.
         annotations: Content of an annotation file.
-        detections: Content of a result file, may be empty. The dicts gain
-            keys.
     """
-
-    def indexed(content: dict[str, Any]) -> Any:
-        coco = coco_class()
-        coco.dataset = content
-        coco.createIndex()
-        return coco
-
+    coco = coco_class()
+    coco.dataset = annotations
     with contextlib.redirect_stdout(io.StringIO()):
-        coco_gt = indexed(annotations)
-        # loadRes() looks at the first detection, and fails without one.
-        coco_dt = (
-            coco_gt.loadRes(detections)
-            if detections
-            else indexed({**annotations, 'annotations': []})
-        )
-    return coco_gt, coco_dt
+        coco.createIndex()
+    return coco
+
+
+def load_detections(coco_gt: Any, detections: list[dict[str, Any]]) -> Any:
+    """Detections as a ``COCO`` object of the same class as the annotations'.
+
+    Args:
+        coco_gt: The annotations.
+        detections: Content of a result file, may be empty. Those with masks lose
+            their ``bbox``, and all gain keys.
+    """
+    if not detections:  # loadRes() looks at the first one
+        return load_annotations(type(coco_gt), {**coco_gt.dataset, 'annotations': []})
+    if 'segmentation' in detections[0]:
+        for detection in detections:
+            # Where there is a box, loadRes() takes its area for the mask's.
+            detection.pop('bbox', None)
+    with contextlib.redirect_stdout(io.StringIO()):
+        return coco_gt.loadRes(detections)
 
 
 def run(evaluation: Any, logger: logging.Logger | str) -> None:

@@ -1,7 +1,6 @@
 """Ground truth and predictions as flat arrays: what every metric here takes.
 
-Both know neither Deep Lake nor MMDetection's sample dicts. Masks are not
-covered.
+Both know neither Deep Lake nor MMDetection's sample dicts.
 """
 
 from __future__ import annotations
@@ -37,11 +36,17 @@ class Prediction(NamedTuple):
             original image.
         scores: Confidences, shape ``(n,)``, float32.
         labels: Class indices, shape ``(n,)``, int64.
+        masks: Run-length codes of the original image's size with ``counts`` as
+            text, n of them; None if the model predicts none.
+        mask_scores: Confidences of the masks, shape ``(n,)``, float32; None if they
+            are ``scores``.
     """
 
     bboxes: NDArray[Any]
     scores: NDArray[Any]
     labels: NDArray[Any]
+    masks: list[dict[str, Any]] | None = None
+    mask_scores: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +73,8 @@ class GroundTruth:
         crowd: COCO's ``iscrowd`` or VOC's ``difficult``, shape ``(N,)``, bool.
         excluded: COCO's ``ignore`` field, shape ``(N,)``, bool. Only the
             metric ``proposal_fast`` heeds it, as stock MMDetection does.
+        segmentations: Polygons or run-length codes as COCO files hold them, N of
+            them, None for an instance without; None if they were not read.
 
     Raises:
         ValueError: If there is no image, if ids or names repeat, if ids mix
@@ -88,6 +95,7 @@ class GroundTruth:
     areas: NDArray[np.float64]
     crowd: NDArray[np.bool_]
     excluded: NDArray[np.bool_]
+    segmentations: list[Any] | None = None
 
     def __post_init__(self) -> None:
         """Bring every field to its type and check that they fit together."""
@@ -139,6 +147,8 @@ class GroundTruth:
         count = len(self.labels)
         for name in _PER_INSTANCE:
             _check_length(name, getattr(self, name), count, 'labels')
+        if self.segmentations is not None:
+            _check_length('segmentations', self.segmentations, count, 'labels')
         fits = self.offsets[0] == 0 and self.offsets[-1] == count
         if not fits or np.any(np.diff(self.offsets) < 0):
             raise ValueError(
@@ -205,10 +215,12 @@ class GroundTruth:
                 'give one per image, in the order of img_ids'
             )
         for img_id, prediction in zip(self.img_ids, predictions):
-            lengths = [len(array) for array in prediction]
+            given = {k: v for k, v in prediction._asdict().items() if v is not None}
+            lengths = [len(values) for values in given.values()]
             if len(set(lengths)) > 1:
+                *names, last = given
                 raise ValueError(
-                    f'image {img_id!r}: bboxes, scores and labels have '
+                    f'image {img_id!r}: {", ".join(names)} and {last} have '
                     f'lengths {lengths}, but must be equally long'
                 )
             labels = np.asarray(prediction.labels)
@@ -227,7 +239,7 @@ class GroundTruth:
             Dict with ``info``, ``images``, ``annotations`` and
             ``categories``, of plain Python values. Annotation ids are 1 to N
             in stored order, since pycocotools takes a match with id 0 for
-            none.
+            none. Only instances with a mask have a ``segmentation``.
         """
         image_of = np.repeat(np.arange(len(self)), np.diff(self.offsets))
         columns = zip(
@@ -238,7 +250,7 @@ class GroundTruth:
             self.crowd.tolist(),
             self.excluded.tolist(),
         )
-        annotations = [
+        annotations: list[dict[str, Any]] = [
             {
                 'id': number,
                 'image_id': self.img_ids[image],
@@ -252,6 +264,9 @@ class GroundTruth:
                 columns, start=1
             )
         ]
+        for annotation, segmentation in zip(annotations, self.segmentations or ()):
+            if segmentation is not None:
+                annotation['segmentation'] = segmentation
         images = [
             {'id': img_id, 'width': width, 'height': height, 'file_name': name}
             for img_id, width, height, name in zip(

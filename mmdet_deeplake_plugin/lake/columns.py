@@ -8,7 +8,7 @@ type, else from the ``coords`` of a v3 lake, and is never read from values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from deeplake import types as T
 
 from ..boxes import check_box_format
 from .errors import nearest
-from .opening import column_names
 from .roles import ROLES, Role
 
 STYLES = ('coco', 'voc')
@@ -77,9 +76,8 @@ def map_columns(
             column or several, the box convention is declared nowhere, or the
             class names are no list of distinct names.
     """
-    names = column_names(handle)
     types = {column.name: column.dtype for column in handle.schema.columns}
-    given = _check_given(tensors, names)
+    given = _check_given(tensors, types)
     roles = {role: name for role, name in given.items() if name is not None}
     for role in ROLES.values():
         if role.name not in given:
@@ -92,6 +90,8 @@ def map_columns(
             f'deeplake_tensors: {lone} is None, but boxes and labels go together; '
             'set both to None for a lake without annotations'
         )
+    if 'gt_bboxes' not in roles:
+        roles.pop('gt_masks', None)  # masks are read in step with boxes
     class_names, category_ids = _classes(handle, roles.get('gt_labels'))
     if 'gt_bboxes' in roles:
         box_format = _box_format(
@@ -124,7 +124,7 @@ def declared_box_format(handle: Any, column: str) -> str | None:
             candidate = T.BoundingBox(dtype=dtype.id, format=order, bbox_type=unit)
             if dtype in (candidate, T.Nullable(candidate)):
                 return name + suffix
-    coords = _metadata(handle[column], 'coords')
+    coords = metadata_of(handle[column], 'coords')
     if not isinstance(coords, Mapping):
         return None
     stated_order = _ORDERS.get(str(coords.get('mode', '')).lower())
@@ -134,7 +134,7 @@ def declared_box_format(handle: Any, column: str) -> str | None:
     return stated_order + stated_unit
 
 
-def _check_given(tensors: Any, names: Sequence[str]) -> dict[str, str | None]:
+def _check_given(tensors: Any, types: Mapping[str, Any]) -> dict[str, str | None]:
     if not tensors:
         return {}
     if not isinstance(tensors, Mapping):
@@ -152,20 +152,34 @@ def _check_given(tensors: Any, names: Sequence[str]) -> dict[str, str | None]:
             raise ValueError(
                 'deeplake_tensors: img is None, but every sample needs an image'
             )
-        if name is not None and name not in names:
+        if name is None:
+            continue
+        if name not in types:
             raise ValueError(
                 f'deeplake_tensors[{role!r}]={name!r}: the lake has no such column'
-                f'{nearest(name, names)}; columns: {", ".join(names)}'
+                f'{nearest(name, types)}; columns: {", ".join(types)}'
+            )
+        takes = ROLES[role].takes
+        if takes is not None and not takes(types[name]):
+            raise ValueError(
+                f'deeplake_tensors[{role!r}]={name!r}: that column is {types[name]}, but '
+                f'the role takes {ROLES[role].wanted}'
             )
     return dict(tensors)
 
 
 def _infer(role: Role, types: Mapping[str, Any], taken: set[str]) -> str | None:
     free = {name: dtype for name, dtype in types.items() if name not in taken}
-    if role.fits is None:
-        candidates = [name for name in free if name.lower() in role.usual_names]
-    else:
+    candidates = []
+    if role.fits is not None:
         candidates = [name for name, dtype in free.items() if role.fits(dtype)]
+    if not candidates:
+        candidates = [
+            name
+            for name, dtype in free.items()
+            if name.lower() in role.usual_names
+            and (role.takes is None or role.takes(dtype))
+        ]
     if len(candidates) == 1:
         return candidates[0]
     if not candidates and not role.required:
@@ -174,7 +188,8 @@ def _infer(role: Role, types: Mapping[str, Any], taken: set[str]) -> str | None:
     if candidates:
         raise ValueError(
             f'deeplake_tensors[{role.name!r}] is not given and {len(candidates)} columns '
-            f'fit: {", ".join(candidates)}; write one of them. Columns: {shown}'
+            f'fit: {", ".join(candidates)}; write one of them'
+            f'{"" if role.required else ", or None to do without"}. Columns: {shown}'
         )
     raise ValueError(
         f'deeplake_tensors[{role.name!r}] is not given and no column is declared to hold '
@@ -198,14 +213,14 @@ def _box_format(handle: Any, column: str, dtype: Any, given: str | None) -> str:
 def _classes(handle: Any, column: str | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
     if column is None:
         return (), ()
-    names = tuple(str(name) for name in _metadata(handle[column], 'class_names') or ())
+    names = tuple(str(name) for name in metadata_of(handle[column], 'class_names') or ())
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(
             f'class_names of column {column!r} holds {", ".join(twice)} more than once; '
             'names must tell classes apart'
         )
-    ids = tuple(int(i) for i in _metadata(handle[column], 'category_ids') or ())
+    ids = tuple(int(i) for i in metadata_of(handle[column], 'category_ids') or ())
     if ids and len(ids) != len(names):
         raise ValueError(
             f'column {column!r} has {len(names)} class_names, but {len(ids)} '
@@ -216,7 +231,7 @@ def _classes(handle: Any, column: str | None) -> tuple[tuple[str, ...], tuple[in
 
 def _style(handle: Any, column: str | None, given: str | None) -> str:
     # In the metadata of the column, which has versions; a lake's own has none.
-    declared = _metadata(handle[column], 'annotation_style') if column else None
+    declared = metadata_of(handle[column], 'annotation_style') if column else None
     style = given or declared or 'coco'
     if style not in STYLES:
         raise ValueError(
@@ -227,6 +242,7 @@ def _style(handle: Any, column: str | None, given: str | None) -> str:
     return style
 
 
-def _metadata(owner: Any, key: str) -> Any:
+def metadata_of(owner: Any, key: str) -> Any:
+    """A value of the metadata of a column or a lake, ``None`` if it has none."""
     metadata = owner.metadata  # has no get()
     return metadata[key] if key in metadata.keys() else None

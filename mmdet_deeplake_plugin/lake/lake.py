@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from .annotations import AnnotationTable, read_annotations
 from .columns import Columns
+from .masks import MaskColumn
 from .opening import Pin
 from .source import LakeSource
 from .spec import LakeSpec
@@ -49,12 +50,17 @@ class Lake:
     Args:
         source: Reads the pinned state.
         columns: The columns that play the roles.
+
+    Attributes:
+        masks: The column of masks, ``None`` if there is none.
     """
 
     def __init__(self, source: LakeSource, columns: Columns) -> None:
         self.source = source
         self.columns = columns
         self.key = _key(source, columns)
+        masks = columns.of('gt_masks')
+        self.masks = None if masks is None else MaskColumn(source, masks)
         self._reader: Callable[[], ImageReader | None] = _no_reader
 
     @property

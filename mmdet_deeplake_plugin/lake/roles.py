@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from deeplake.types import TypeKind
@@ -21,6 +22,8 @@ class Role:
         usual_names: Column names, in lower case, that are taken for an optional
             role whose type says nothing.
         wanted: What to store, in the words of an error message.
+        takes: Tells by a column's type whether it can play the role at all, be it
+            given or called by a usual name; ``None`` if any can.
     """
 
     name: str
@@ -28,6 +31,15 @@ class Role:
     fits: Callable[[Any], bool] | None
     usual_names: tuple[str, ...]
     wanted: str
+    takes: Callable[[Any], bool] | None = None
+
+
+class MaskKind(Enum):
+    """How a column stores the masks of an image."""
+
+    TEXT = 'COCO segmentations as JSON'
+    POLYGONS = 'one polygon an instance'
+    BITMAPS = 'dense masks (H, W, N)'
 
 
 def kind_of(dtype: Any) -> Any:
@@ -56,10 +68,28 @@ def is_labels(dtype: Any) -> bool:
     return kind_of(dtype) == TypeKind.ClassLabel or 'kind=class_label' in str(dtype)
 
 
+def mask_kind(dtype: Any) -> MaskKind | None:
+    """How a column of a type would store masks, ``None`` if it cannot."""
+    return _MASK_KINDS.get(kind_of(dtype))
+
+
+def is_masks(dtype: Any) -> bool:
+    """Whether a column is declared as masks of instances."""
+    return mask_kind(dtype) in (MaskKind.POLYGONS, MaskKind.BITMAPS)
+
+
+_MASK_KINDS = {
+    TypeKind.Text: MaskKind.TEXT,
+    TypeKind.Polygon: MaskKind.POLYGONS,
+    TypeKind.BinaryMask: MaskKind.BITMAPS,
+}
 _KINDS_INSIDE = {
     'kind=image': TypeKind.Image,
     'kind=bbox': TypeKind.BoundingBox,
     'kind=class_label': TypeKind.ClassLabel,
+    'kind=bmask': TypeKind.BinaryMask,
+    'nullable[polygon': TypeKind.Polygon,
+    'nullable[text': TypeKind.Text,
 }
 
 ROLES: dict[str, Role] = {
@@ -68,6 +98,15 @@ ROLES: dict[str, Role] = {
         Role('img', True, is_image, (), 'encoded images, one a row'),
         Role('gt_bboxes', True, is_boxes, (), 'boxes (N, 4), N a row'),
         Role('gt_labels', True, is_labels, (), 'class numbers (N,), N a row'),
+        Role(
+            'gt_masks',
+            False,
+            is_masks,
+            ('segmentation',),
+            'masks, N a row: BinaryMask (H, W, N), Polygon, or the text that '
+            'tools.from_coco writes',
+            takes=lambda dtype: mask_kind(dtype) is not None,
+        ),
         Role(
             'gt_ignore_flags',
             False,

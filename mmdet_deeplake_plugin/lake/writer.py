@@ -41,7 +41,8 @@ class LakeLayout:
 
     A row holds ``images`` (encoded bytes, stored verbatim), ``boxes`` ``(N, 4)``
     in pixels, ``categories`` ``(N,)`` (indices into ``class_names``), each name
-    of ``per_box`` ``(N,)``, ``image_id``, ``file_name``, ``width``, ``height``.
+    of ``per_box`` ``(N,)``, each name of ``texts``, ``image_id``, ``file_name``,
+    ``width``, ``height``.
 
     Args:
         converter: Module that writes the lake, such as ``'from_coco'``.
@@ -53,6 +54,8 @@ class LakeLayout:
         per_box: Further columns with one number a box: name to numpy dtype.
         text_ids: Whether ``image_id`` holds strings instead of 64-bit integers.
         category_metadata: Further metadata of the column ``categories``.
+        texts: Further columns with one text an image.
+        image_metadata: Metadata of the column ``images``.
     """
 
     converter: str
@@ -63,6 +66,8 @@ class LakeLayout:
     per_box: dict[str, str]
     text_ids: bool
     category_metadata: dict[str, Any] = field(default_factory=dict)
+    texts: tuple[str, ...] = ()
+    image_metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
     def signature(self) -> str:
@@ -200,6 +205,8 @@ class _NewLake:
         }
         for key, value in values.items():
             self._dataset['categories'].metadata[key] = value
+        for key, value in self._layout.image_metadata.items():
+            self._dataset['images'].metadata[key] = value
 
 
 def _column_types(layout: LakeLayout) -> dict[str, Any]:
@@ -212,6 +219,7 @@ def _column_types(layout: LakeLayout) -> dict[str, Any]:
         ),
         'categories': types.ClassLabel(types.Array('int32', 1)),
         **per_box,
+        **{name: types.Text() for name in layout.texts},
         'image_id': types.Text() if layout.text_ids else types.Int64(),
         'file_name': types.Text(),
         'width': types.Int32(),

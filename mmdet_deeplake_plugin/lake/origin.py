@@ -1,0 +1,86 @@
+"""What a converter kept of a COCO file for the way back, and what another one lost."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .columns import Columns, metadata_of
+from .opening import column_names
+from .source import LakeSource
+
+# The columns of deeplake.from_coco, without the prefix of a group.
+_FOREIGN = {'images_meta', 'super_categories', 'masks', 'areas', 'iscrowds'}
+
+
+class CocoOrigin:
+    """Reads what ``tools.from_coco`` stored beside the annotations.
+
+    Args:
+        source: Reads the lake.
+        columns: Its columns.
+    """
+
+    def __init__(self, source: LakeSource, columns: Columns) -> None:
+        self.source = source
+        self.columns = columns
+        self._names = column_names(source.handle)
+
+    def per_box(self, column: str, rows: NDArray[np.int64]) -> list[int] | None:
+        """A column of one number a box, ``None`` if the lake has none.
+
+        Args:
+            column: ``ann_id`` or ``ann_position``.
+            rows: Row numbers.
+        """
+        if column not in self._names:
+            return None
+        values = self.source.values(column, rows)
+        return [int(number) for value in values for number in np.ravel(value)]
+
+    def image_keys(self, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Further keys of each row's image (licence, url, …)."""
+        if 'coco_image' not in self._names:
+            return [{} for _ in rows]
+        texts = self.source.values('coco_image', rows)
+        return [json.loads(text) if text else {} for text in texts]
+
+    def file_keys(self) -> dict[str, Any]:
+        """Further keys of the file: ``info``, ``licenses`` and the like."""
+        text = metadata_of(self.source.handle[self.columns.img], 'coco_file')
+        return json.loads(text) if text else {}
+
+    def categories(self) -> list[dict[str, Any]]:
+        """The file's categories; of a lake of another origin, ids and names."""
+        column = self.columns.of('gt_labels')
+        text = metadata_of(self.source.handle[column], 'categories') if column else None
+        names = self.columns.class_names
+        stored = json.loads(text) if isinstance(text, str) else []
+        if [category.get('name') for category in stored] == list(names):
+            return stored
+        pairs = zip(self.columns.category_ids, names)
+        return [{'id': category_id, 'name': name} for category_id, name in pairs]
+
+
+def lost_in_conversion(handle: Any) -> str:
+    """What ``deeplake.from_coco`` lost of the files that a lake was made of.
+
+    Args:
+        handle: An open Deep Lake dataset or view.
+
+    Returns:
+        A sentence, ``''`` for a lake of another origin.
+    """
+    names = {name.rpartition('/')[2] for name in column_names(handle)}
+    if not names >= _FOREIGN:
+        return ''
+    return (
+        'this lake looks like one of deeplake.from_coco, which keeps neither the ids of '
+        'images, annotations and categories nor the polygons (masks are dense), and cuts '
+        'areas to whole numbers and boxes to single precision: numbers may differ from '
+        'those of the COCO file in the last digits. '
+        'python -m mmdet_deeplake_plugin.tools.from_coco keeps them all'
+    )
