@@ -1,8 +1,7 @@
 """Reads a COCO annotation file and checks all of it before anything is written.
 
-Boxes only: ``segmentation``, keypoints and captions are neither checked nor
-used. Nothing is dropped: crowds, zero areas and boxes outside of the image are
-valid here.
+Boxes and masks: keypoints and captions are neither checked nor used. Nothing is
+dropped: crowds, zero areas and boxes outside of the image are valid here.
 """
 
 from __future__ import annotations
@@ -18,6 +17,11 @@ from typing import Any
 
 from mmengine.logging import print_log
 
+from mmdet_deeplake_plugin.masks import segmentation_problem, too_few_points
+
+_MAIN_KEYS = ('images', 'categories', 'annotations')
+_IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
+
 
 @dataclass(frozen=True)
 class CocoAnnotations:
@@ -27,11 +31,15 @@ class CocoAnnotations:
         images: The file's ``images``, in its order.
         categories: The file's ``categories``, in its order.
         by_image: Image id to its annotations, in the file's order.
+        positions: Annotation id to its position in the file's ``annotations``.
+        others: The file's further keys: ``info``, ``licenses``, ….
     """
 
     images: list[dict[str, Any]]
     categories: list[dict[str, Any]]
     by_image: dict[Any, list[dict[str, Any]]]
+    positions: dict[int, int]
+    others: dict[str, Any]
 
     @property
     def num_boxes(self) -> int:
@@ -45,9 +53,35 @@ class CocoAnnotations:
         return any(ann.get('ignore') for annotations in lists for ann in annotations)
 
     @property
+    def has_masks(self) -> bool:
+        """Whether any annotation has a ``segmentation``."""
+        lists = self.by_image.values()
+        return any('segmentation' in ann for annotations in lists for ann in annotations)
+
+    @property
+    def has_image_keys(self) -> bool:
+        """Whether any image has keys beside id, file name and size."""
+        return any(set(image) - set(_IMAGE_KEYS) for image in self.images)
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether the annotations stand in the file image by image."""
+        order = [
+            self.positions[ann['id']]
+            for image in self.images
+            for ann in self.by_image[image['id']]
+        ]
+        return order == sorted(order)
+
+    @property
     def text_ids(self) -> bool:
         """Whether any image id is not a 64-bit integer."""
         return not all(_is_int64(image['id']) for image in self.images)
+
+
+def image_keys(image: dict[str, Any]) -> dict[str, Any]:
+    """What the file says of an image beside id, file name and size."""
+    return {key: value for key, value in image.items() if key not in _IMAGE_KEYS}
 
 
 def read_coco(ann_file: Path) -> CocoAnnotations:
@@ -79,11 +113,13 @@ def read_coco(ann_file: Path) -> CocoAnnotations:
     try:
         _check_images(images)
         _check_categories(categories)
-        return CocoAnnotations(
-            images, categories, _group(images, categories, annotations)
-        )
+        by_image = _group(images, categories, annotations)
     except ValueError as error:
         raise ValueError(f'{ann_file}: {error}') from error
+    _warn_of_ignored_masks(ann_file, annotations)
+    positions = {ann['id']: index for index, ann in enumerate(annotations)}
+    others = {key: value for key, value in content.items() if key not in _MAIN_KEYS}
+    return CocoAnnotations(images, categories, by_image, positions, others)
 
 
 def _load(ann_file: Path) -> dict[str, Any]:
@@ -101,7 +137,7 @@ def _load(ann_file: Path) -> dict[str, Any]:
                 f'{ann_file} is not a COCO annotation file: it has no key {key!r} '
                 f"(found: {keys}); 'images', 'annotations', 'categories' are needed"
             )
-    for key in ('images', 'categories', 'annotations'):
+    for key in _MAIN_KEYS:
         if not _is_list_of_dicts(content.get(key, [])):
             raise ValueError(
                 f'{ann_file} is not a COCO annotation file: {key!r} is not a list of '
@@ -158,6 +194,7 @@ def _group(
     annotations: list[dict[str, Any]],
 ) -> dict[Any, list[dict[str, Any]]]:
     by_image: dict[Any, list[dict[str, Any]]] = {image['id']: [] for image in images}
+    sizes = {image['id']: (int(image['width']), int(image['height'])) for image in images}
     category_ids = {category['id'] for category in categories}
     for index, annotation in enumerate(annotations):
         if not _is_int64(annotation.get('id')):
@@ -177,9 +214,46 @@ def _group(
         area = annotation.get('area')
         if area is not None and not _is_finite(area):
             raise ValueError(f"{where} needs a number as 'area', but has {area!r}")
+        problem = _mask_problem(
+            annotation.get('segmentation'), *sizes[annotation['image_id']]
+        )
+        if problem:
+            raise ValueError(f"{where} has a wrong 'segmentation': {problem}")
         by_image[annotation['image_id']].append(annotation)
     _refuse_duplicates('annotations', 'ids', (ann['id'] for ann in annotations))
     return by_image
+
+
+def _mask_problem(segmentation: Any, width: int, height: int) -> str:
+    problem = segmentation_problem(segmentation, width, height)
+    if problem or segmentation is None:
+        return problem
+    if isinstance(segmentation, list):
+        for polygon in segmentation:
+            if not all(map(_is_finite, polygon)):
+                return f'{polygon!r:.60} is no polygon of finite numbers'
+        return ''
+    counts = segmentation['counts']
+    if isinstance(counts, str):
+        return ''
+    if not all(_is_int(count) and count >= 0 for count in counts):
+        return 'its counts are not all whole numbers, 0 or more'
+    found, needed = sum(counts), width * height
+    if found != needed:
+        return f'its counts add up to {found} pixels, but the image has {needed}'
+    return ''
+
+
+def _warn_of_ignored_masks(ann_file: Path, annotations: list[dict[str, Any]]) -> None:
+    found = [ann['id'] for ann in annotations if too_few_points(ann.get('segmentation'))]
+    if found:
+        print_log(
+            f'{ann_file}: {len(found)} annotations have a polygon of fewer than three '
+            f'points or half a point, the first is id {found[0]}; they are stored as '
+            'they are, and MMDetection leaves such polygons out',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def _check_reference(

@@ -2,9 +2,9 @@
 
 One row an image, in the order of the JSON's ``images``, also for images without
 annotations; boxes keep the order of the JSON's ``annotations``. Image bytes,
-boxes (doubles), areas, ids and names are stored exactly as they are in the
-files; crowds and zero-area boxes too. Masks, keypoints and captions are not
-imported.
+boxes (doubles), masks (polygons and run-length codes, to the last digit), areas, ids
+and names are stored exactly as they are in the files; crowds and zero-area boxes too.
+Keypoints and captions are not imported.
 
 All input is checked before anything is written. On a local disk a failure or an
 interrupt leaves an existing lake as it was and no half-written one; for other
@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from mmdet_deeplake_plugin.lake.writer import LakeLayout, check_dest, write_lake
+from mmdet_deeplake_plugin.masks import pack_segmentations
 from mmdet_deeplake_plugin.tools._cli import make_parser, run_tool, with_progress
-from mmdet_deeplake_plugin.tools._coco import CocoAnnotations, read_coco
+from mmdet_deeplake_plugin.tools._coco import CocoAnnotations, image_keys, read_coco
 from mmdet_deeplake_plugin.tools._images import image_compression
 
 
@@ -58,6 +59,11 @@ def from_coco(
     per_box = {'iscrowd': 'uint8', 'area': 'float64', 'ann_id': 'int64'}
     if coco.has_ignored:
         per_box['ignore'] = 'uint8'
+    if not coco.is_grouped:
+        per_box['ann_position'] = 'int64'
+    texts = ['segmentation'] if coco.has_masks else []
+    if coco.has_image_keys:
+        texts.append('coco_image')
     names = [image['file_name'] for image in coco.images]
     layout = LakeLayout(
         converter='from_coco',
@@ -71,6 +77,11 @@ def from_coco(
             'category_ids': [category['id'] for category in coco.categories],
             'categories': json.dumps(coco.categories, ensure_ascii=False),
         },
+        texts=tuple(texts),
+        # Not needed to train: for the way back, by to_coco, and for the licences.
+        image_metadata={'coco_file': json.dumps(coco.others, ensure_ascii=False)}
+        if coco.others
+        else {},
     )
     summary = (
         f'{len(coco.images)} images, {coco.num_boxes} boxes, '
@@ -87,6 +98,7 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     category_ids = layout.category_metadata['category_ids']
     labels = {category_id: label for label, category_id in enumerate(category_ids)}
+    positions = coco.positions
     for image in coco.images:
         annotations = coco.by_image[image['id']]
         values: dict[str, list[Any]] = {
@@ -94,7 +106,9 @@ def _rows(
             'area': [_area(ann) for ann in annotations],
             'ann_id': [ann['id'] for ann in annotations],
             'ignore': [bool(ann.get('ignore')) for ann in annotations],
+            'ann_position': [positions[ann['id']] for ann in annotations],
         }
+        segmentations = [ann.get('segmentation') for ann in annotations]
         boxes = np.array([ann['bbox'] for ann in annotations], np.float64)
         yield {
             'images': (image_folder / image['file_name']).read_bytes(),
@@ -106,6 +120,8 @@ def _rows(
                 name: np.array(values[name], dtype)
                 for name, dtype in layout.per_box.items()
             },
+            'segmentation': pack_segmentations(segmentations),
+            'coco_image': json.dumps(image_keys(image), ensure_ascii=False),
             'image_id': str(image['id']) if layout.text_ids else image['id'],
             'file_name': image['file_name'],
             'width': int(image['width']),

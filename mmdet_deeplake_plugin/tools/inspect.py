@@ -25,7 +25,7 @@ from ._cli import make_parser, run_tool
 
 _SHOWN_CLASSES = 20
 _SHOWN_VERSIONS = 5
-_MAIN_ROLES = ('img', 'gt_bboxes', 'gt_labels')
+_MAIN_ROLES = ('img', 'gt_bboxes', 'gt_labels', 'gt_masks')
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,7 @@ def _data(found: _Found) -> list[str]:
         f'{columns.box_format}, style {columns.style}',
         f'          {np.count_nonzero(table.ignore_flags)} crowd or difficult, '
         f'{np.count_nonzero(~has_extent(table))} without extent',
+        *_masks(lake),
         f'sizes:    {_sizes(sizes)}',
         f'classes:  {len(names)}' if names else 'classes:  no class names',
     ]
@@ -141,6 +142,12 @@ def _data(found: _Found) -> list[str]:
     if known > _SHOWN_CLASSES:
         lines.append(f'  … and {known - _SHOWN_CLASSES} more')
     return [*lines, '', 'for a config:', *_snippet(found, lake, known)]
+
+
+def _masks(lake: Lake) -> list[str]:
+    if lake.masks is None or lake.masks.kind is None:
+        return []
+    return [f'masks:    {lake.masks.kind.value}, column {lake.masks.column}']
 
 
 def _sizes(sizes: np.ndarray) -> str:
