@@ -38,6 +38,11 @@ TYPES = {
     'floats': T.Array('float64', 1),
     'ints': T.Array('int32', 1),
     'table': T.Array('float64', 2),
+    'bitmaps': T.BinaryMask(),
+    'bitmaps or null': T.Nullable(T.BinaryMask()),
+    'polygons': T.Polygon(),
+    'polygons or null': T.Nullable(T.Polygon()),
+    'text or null': T.Nullable(T.Text()),
 }
 
 
@@ -129,6 +134,17 @@ def change(path: str, delete: Sequence[int] = (), update: Any = ()) -> None:
     for number, content in update:
         lake[number]['images'] = content
     lake.commit()
+
+
+def deeplake_from_coco(ann_file: str, images: str, path: Path | str) -> str:
+    """Imports COCO files by Deep Lake's own converter and returns the lake's path."""
+    deeplake.from_coco(
+        images_directory=images,
+        annotation_files={'instances': ann_file},
+        dest=str(path),
+        file_to_group_mapping={'instances': ''},
+    )
+    return str(path)
 
 
 def open_lake(path: str, writable: bool = True) -> Any:

@@ -10,6 +10,7 @@ import mmdet
 import numpy as np
 import torch
 from mmdet.structures.bbox import BaseBoxes
+from mmdet.structures.mask.structures import BaseInstanceMasks
 from mmengine.config import Config
 from mmengine.structures import BaseDataElement
 
@@ -48,6 +49,9 @@ def assert_equal(left: Any, right: Any, where: str = '') -> None:
         assert len(left) == len(right), where
         for index, (one, other) in enumerate(zip(left, right)):
             assert_equal(one, other, f'{where}[{index}]')
+    elif isinstance(left, BaseInstanceMasks):
+        assert (left.height, left.width) == (right.height, right.width), where
+        assert_equal(left.masks, right.masks, where)
     elif isinstance(left, BaseBoxes):
         assert_equal(left.tensor, right.tensor, where)
     elif isinstance(left, torch.Tensor):

@@ -587,7 +587,7 @@ METRICS: dict[str, tuple[dict[str, Any], list[str]]] = {
         dict(metric='bboxes'),
         [
             "metric='bboxes' is no metric of metrics_format='COCO' (did you mean bbox?); "
-            'write bbox, proposal, proposal_fast'
+            'write bbox, segm, proposal, proposal_fast'
         ],
     ),
     'metric-of-the-other-format': (
@@ -601,7 +601,7 @@ METRICS: dict[str, tuple[dict[str, Any], list[str]]] = {
         dict(metrics_format='PascalVOC', metric=['mAP', 'recall']),
         ["metric=['mAP', 'recall']: write one of mAP, recall"],
     ),
-    'no-metric': (dict(metric=[]), ['metric=[]: write one of bbox, proposal']),
+    'no-metric': (dict(metric=[]), ['metric=[]: write one of bbox, segm, proposal']),
     'voc-option-for-coco': (
         dict(eval_mode='area'),
         ["eval_mode='area' has no meaning for metrics_format='COCO'; leave it out"],

@@ -18,6 +18,7 @@ register_all_modules()
 CONFIGS = Path(__file__).parents[1] / 'configs'
 STOCK = {
     'faster_rcnn/faster-rcnn_r50_fpn_1x_deeplake.py': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'mask_rcnn/mask-rcnn_r50_fpn_1x_deeplake.py': 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
     'rtmdet/rtmdet_tiny_8xb32-300e_deeplake.py': 'rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
     'yolo/yolov3_d53_8xb8-ms-416-273e_deeplake.py': 'yolo/yolov3_d53_8xb8-ms-416-273e_coco.py',
 }
@@ -52,9 +53,13 @@ def test_a_config_reads_a_lake(name, lake):
     """Its datasets and its metric are built as they stand, but for the path."""
     config = Config.fromfile(CONFIGS / name)
     for key in ('train_dataloader', 'val_dataloader'):
-        dataset = DATASETS.build({**config[key].dataset, 'deeplake_path': lake('bccd_val')})
-        assert isinstance(dataset, DeepLakeDataset) and dataset.metainfo['classes'] == BCCD
-        assert dataset[0]['inputs'].shape[0] == 3
+        path = lake('coco_cc' if 'mask' in name else 'bccd_val')
+        dataset = DATASETS.build({**config[key].dataset, 'deeplake_path': path})
+        assert isinstance(dataset, DeepLakeDataset)
+        assert 'mask' in name or dataset.metainfo['classes'] == BCCD
+        sample = dataset[0]
+        assert sample['inputs'].shape[0] == 3
+        assert ('masks' in sample['data_samples'].gt_instances) is ('mask' in name)
     assert isinstance(METRICS.build(config.val_evaluator), DeepLakeMetric)
 
 

@@ -86,7 +86,7 @@ class Case:
             {
                 'img_id': image['id'],
                 'ori_shape': (image['height'], image['width']),
-                'pred_instances': _tensors(prediction._asdict()),
+                'pred_instances': _tensors(prediction),
             }
             for image, prediction in zip(
                 self.content['images'], self._relabelled(label_of)
@@ -129,7 +129,7 @@ class Case:
                 {
                     'gt_instances': groups[0],
                     'ignored_instances': groups[1],
-                    'pred_instances': _tensors(prediction._asdict()),
+                    'pred_instances': _tensors(prediction),
                 }
             )
         return samples
@@ -149,10 +149,12 @@ class Case:
 
     def _relabelled(self, label_of: np.ndarray) -> list[Prediction]:
         relabelled = []
-        for bboxes, scores, labels in self.predictions:
-            new = label_of[labels]
+        for found in self.predictions:
+            new = label_of[found.labels]
             kept = new >= 0
-            relabelled.append(Prediction(bboxes[kept], scores[kept], new[kept]))
+            relabelled.append(
+                Prediction(found.bboxes[kept], found.scores[kept], new[kept])
+            )
         return relabelled
 
 
@@ -162,8 +164,10 @@ def _evaluate(metric: Any, samples: list[dict[str, Any]]) -> dict[str, float]:
     return {name.split('/', 1)[1]: value for name, value in results.items()}
 
 
-def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+def _tensors(prediction: Prediction) -> dict[str, torch.Tensor]:
+    arrays = prediction._asdict()
+    names = ('bboxes', 'scores', 'labels')
+    return {name: torch.from_numpy(arrays[name]) for name in names}
 
 
 def _xyxy(box: Sequence[float]) -> list[float]:

@@ -276,9 +276,9 @@ def test_warns_where_precision_is_not_defined(synthetic: Any, log: Any) -> None:
     ('options', 'error', 'text'),
     [
         pytest.param(
-            {'metrics': ['bbox', 'segm']},
+            {'metrics': ['bbox', 'mask']},
             KeyError,
-            "unknown metric 'segm': write one of 'bbox', 'proposal', 'proposal_fast'",
+            "unknown metric 'mask': write one of 'bbox', 'segm', 'proposal', 'prop",
             id='metric',
         ),
         pytest.param(
@@ -302,7 +302,7 @@ def test_warns_where_precision_is_not_defined(synthetic: Any, log: Any) -> None:
         pytest.param(
             {'proposal_nums': (100, 300)},
             ValueError,
-            r'proposal_nums=\[100, 300\]: the metrics bbox and proposal need three',
+            r'proposal_nums=\[100, 300\]: the metrics bbox, segm and proposal need three',
             id='proposal-nums',
         ),
         pytest.param(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -104,6 +105,9 @@ def test_real_files_are_stored_exactly(
         assert stored['boxes'].tolist() == [ann['bbox'] for ann in anns]
         assert stored['area'].tolist() == [ann['area'] for ann in anns]
         assert stored['ann_id'].tolist() == [ann['id'] for ann in anns]
+        if any('segmentation' in ann for ann in coco['annotations']):
+            masks = json.loads(stored['segmentation'])
+            assert masks == [ann['segmentation'] for ann in anns]
         assert stored['iscrowd'].tolist() == [ann['iscrowd'] for ann in anns]
         expected = [labels[ann['category_id']] for ann in anns]
         assert list(stored['categories']) == expected
@@ -149,6 +153,7 @@ def test_columns_declare_their_types(tmp_path: Path, coco: Coco) -> None:
         'iscrowd',
         'area',
         'ann_id',
+        'ann_position',
         'image_id',
         'file_name',
         'width',
@@ -630,3 +635,102 @@ def test_help_shows_an_example(
         runpy.run_module(module, run_name='__main__')
     assert exit_info.value.code == 0
     assert f'example: python -m {module} ' in capsys.readouterr().out
+
+
+# --------------------------------------------------------------------------- masks
+
+
+def with_mask(coco: Coco, segmentation: Any) -> Coco:
+    """The same file with a mask for the annotation of the first image (40 x 30)."""
+    coco['annotations'][1]['segmentation'] = segmentation
+    return coco
+
+
+@pytest.mark.parametrize(
+    'segmentation',
+    [
+        [[0.1, 1 / 3, 5, 6, 7, 2.0000000000000004], [1, 2, 3, 4, 5, 6, 7, 8]],
+        {'size': [30, 40], 'counts': [600, 1, 599]},
+        {'size': [30, 40], 'counts': 'Tb`0:1'},
+        [],
+    ],
+    ids=['polygons', 'counts', 'compressed', 'empty'],
+)
+def test_masks_are_stored_as_they_are(
+    tmp_path: Path, coco: Coco, segmentation: Any
+) -> None:
+    """One JSON list a row, null for annotations without, every digit as in the file."""
+    lake = convert(tmp_path, with_mask(coco, segmentation))
+    rows = [json.loads(text) for text in lake['segmentation'][:]]
+    assert rows == [[segmentation], [], [None, None]]
+
+
+def test_a_file_without_masks_makes_no_column_of_masks(
+    tmp_path: Path, coco: Coco
+) -> None:
+    """Boxes alone stay boxes alone."""
+    lake = convert(tmp_path, coco)
+    assert 'segmentation' not in [item.name for item in lake.schema.columns]
+
+
+@pytest.mark.parametrize(
+    ('segmentation', 'text'),
+    [
+        pytest.param(
+            {'size': [40, 30], 'counts': [1200]},
+            'a mask of 40 x 30 pixels (height x width) in an image of 30 x 40',
+            id='size',
+        ),
+        pytest.param(
+            {'size': [30, 40], 'counts': [600, 1]},
+            'its counts add up to 601 pixels, but the image has 1200',
+            id='sum',
+        ),
+        pytest.param(
+            {'size': [30, 40], 'counts': [1201, -1]},
+            'its counts are not all whole numbers, 0 or more',
+            id='negative',
+        ),
+        pytest.param(
+            {'size': [30, 40]},
+            "{'size': [30, 40]} is no COCO segmentation; write a list of polygons, or",
+            id='no-counts',
+        ),
+        pytest.param(
+            [1, 2, 3, 4, 5, 6],
+            '[1, 2, 3, 4, 5, 6] is no list of polygons; write [[x, y, x, y, …], …]',
+            id='flat',
+        ),
+        pytest.param(
+            [[1, 2, 3, 4, 5, 'six']],
+            "[1, 2, 3, 4, 5, 'six'] is no polygon of finite numbers",
+            id='text',
+        ),
+        pytest.param(
+            [[1, 2, 3, 4, 5, float('nan')]],
+            '[1, 2, 3, 4, 5, nan] is no polygon of finite numbers',
+            id='nan',
+        ),
+        pytest.param('whole', "'whole' is no COCO segmentation", id='string'),
+    ],
+)
+def test_a_wrong_mask_is_named_before_anything_is_written(
+    tmp_path: Path, coco: Coco, segmentation: Any, text: str
+) -> None:
+    """The error names the annotation, what is wrong and what to write."""
+    where = "annotations[1] (id 5) has a wrong 'segmentation': "
+    with pytest.raises(ValueError, match=re.escape(where + text)):
+        convert(tmp_path, with_mask(coco, segmentation))
+    assert not (tmp_path / 'lake').exists()
+
+
+@pytest.mark.parametrize('polygon', [[1, 2, 3, 4], [1, 2, 3, 4, 5, 6, 7]])
+def test_polygons_that_mmdetection_leaves_out_are_counted(
+    tmp_path: Path, coco: Coco, polygon: list, logged: list[str]
+) -> None:
+    """Two points, or half a point: stored, as CocoDataset has them, with a warning."""
+    lake = convert(tmp_path, with_mask(coco, [polygon]))
+    assert json.loads(lake['segmentation'][0]) == [[polygon]]
+    (message,) = [text for text in logged if 'polygon' in text]
+    assert '1 annotations have a polygon of fewer than three points' in message
+    assert 'the first is id 5' in message

@@ -22,6 +22,14 @@ def test_shows_roles_boxes_and_classes(lake):
     assert '2382  RBC' in text and '209  Platelets' in text
 
 
+def test_shows_masks(lake):
+    """How masks are stored, and their role in the snippet to paste."""
+    text = inspect(lake('coco_cc'))
+    assert 'masks:    COCO segmentations as JSON, column segmentation' in text
+    assert "'gt_masks': 'segmentation'" in text
+    assert 'masks:' not in inspect(lake('bccd_val'))
+
+
 def test_the_snippet_builds_the_same_dataset(lake):
     """What it prints for a config can be pasted, and means the rows it showed."""
     path = lake('bccd_val')
