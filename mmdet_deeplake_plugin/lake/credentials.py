@@ -135,6 +135,35 @@ class Credentials:
             }
         return arguments
 
+    def secrets(self) -> list[str]:
+        """The secrets as they are now, to be taken out of texts; never to be shown."""
+        try:
+            arguments = self.resolve()
+        except ValueError:
+            return []
+        creds = arguments.get('creds', {})
+        values = [value for key, value in creds.items() if key not in _PLAIN_KEYS]
+        return [*values, *([arguments['token']] if 'token' in arguments else [])]
+
+    def age(self) -> tuple[int, ...]:
+        """Times at which the files that references name were changed, in ns.
+
+        Credentials of a short life are renewed in a file; another time than before
+        says that a lake is to be opened anew.
+        """
+        values = [self.token, *([self.creds] if isinstance(self.creds, str) else [])]
+        if not isinstance(self.creds, str):
+            values += [value for _, value in self.creds]
+        times = []
+        for value in values:
+            if value.startswith('file:'):
+                try:
+                    path = Path(value[len('file:') :]).expanduser()
+                    times.append(path.stat().st_mtime_ns)
+                except OSError:
+                    times.append(0)
+        return tuple(times)
+
     def __repr__(self) -> str:
         creds = (
             self.creds

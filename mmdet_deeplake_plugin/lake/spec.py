@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .credentials import Credentials
+from .patience import Patience
 
+_LOCAL = ('file', 'mem')
 _FROM = re.compile(r'\bFROM\s+(?:"([^"]+)"|\'([^\']+)\')', re.IGNORECASE)
 
 
@@ -24,6 +26,7 @@ class LakeSpec:
         view_id: Name of a tag (a saved view), ``''`` for none.
         query: TQL without its FROM clause, ``''`` for all rows.
         credentials: References to the secrets that open it.
+        patience: How long reads may take.
     """
 
     path: str
@@ -32,6 +35,7 @@ class LakeSpec:
     view_id: str = ''
     query: str = ''
     credentials: Credentials = field(default_factory=Credentials)
+    patience: Patience = field(default_factory=Patience)
 
     @classmethod
     def from_config(
@@ -41,6 +45,7 @@ class LakeSpec:
         commit_id: Any = '',
         view_id: Any = '',
         query: Any = '',
+        patience: Patience | None = None,
     ) -> LakeSpec:
         """Checks the ``deeplake_*`` keys of a config that name a lake.
 
@@ -50,6 +55,7 @@ class LakeSpec:
             commit_id: ``deeplake_commit_id``.
             view_id: ``deeplake_view_id``.
             query: ``deeplake_query``.
+            patience: How long reads may take.
 
         Raises:
             TypeError: If one of them is no string.
@@ -93,7 +99,14 @@ class LakeSpec:
             view_id=view_id or '',
             query=query,
             credentials=Credentials.from_config(credentials),
+            patience=patience or Patience(),
         )
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether reading goes over a network."""
+        scheme, mark, _ = self.path.partition('://')
+        return bool(mark) and scheme not in _LOCAL
 
     @property
     def url(self) -> str:
