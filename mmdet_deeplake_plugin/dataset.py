@@ -14,17 +14,23 @@ from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from .broken_images import SkippedSamples, find_fault
 from .dataset_keys import (
     check_caption,
     check_filter,
     check_label_order,
+    check_on_broken,
+    patience,
     refuse_unknown,
 )
 from .lake import (
+    REMEDY,
+    BrokenImageError,
     ImageReader,
     Lake,
     LakeSource,
     LakeSpec,
+    Patience,
     map_columns,
     nearest,
     on_main_rank,
@@ -83,6 +89,14 @@ class DeepLakeDataset(BaseDetDataset):
         test_mode: Whether every row is kept and an empty sample is an error.
         lazy_init: Whether to leave reading annotations to ``full_init``.
         max_refetch: How often a sample that the pipeline drops is replaced.
+        read_timeout: Seconds that one attempt of a read from object storage may take.
+        retry_timeout: Seconds that all attempts of a read may take together, each with
+            the lake opened anew, before it is an error.
+        on_broken_image: What to do about an image that is missing, cut short or
+            cannot be decoded. ``'raise'``: an error that names lake, row and cause.
+            ``'skip'``: in training the next sample by index that can be decoded
+            takes its place; in test mode a black image does, and
+            ``DeepLakeMetric`` counts no detections for it. Both are logged.
         return_classes: Whether samples carry the classes as ``text``.
         caption_prompt: Prompt for ``return_classes``.
         backend_args: Accepted, as stock configs pass it; without effect.
@@ -121,6 +135,9 @@ class DeepLakeDataset(BaseDetDataset):
         test_mode: bool = False,
         lazy_init: bool = False,
         max_refetch: int = 1000,
+        read_timeout: float = 60.0,
+        retry_timeout: float = 300.0,
+        on_broken_image: str = 'raise',
         return_classes: bool = False,
         caption_prompt: dict | None = None,
         backend_args: dict | None = None,
@@ -130,10 +147,13 @@ class DeepLakeDataset(BaseDetDataset):
         check_filter(filter_cfg, test_mode)
         check_label_order(label_order)
         check_caption(caption_prompt, return_classes)
+        check_on_broken(on_broken_image)
+        self.on_broken_image = on_broken_image
         spec = (deeplake_path, deeplake_credentials, deeplake_commit_id)
         lake, self._rows = _open(
             dataset,
             (*spec, deeplake_view_id, deeplake_query),
+            patience(read_timeout, retry_timeout),
             deeplake_tensors,
             box_format,
             annotation_style,
@@ -141,6 +161,7 @@ class DeepLakeDataset(BaseDetDataset):
         self._samples: Samples
         self._masks: SampleMasks | None
         self._positions: NDArray[np.int64]
+        self._skipped: SkippedSamples
         self._asked: tuple[Any, bool] | None = None
         super().__init__(
             metainfo=metainfo,
@@ -176,6 +197,10 @@ class DeepLakeDataset(BaseDetDataset):
             columns.style,
             (self.filter_cfg or {}).get('bbox_min_size'),
         )
+        if self.on_broken_image == 'raise':
+            self._refuse_unsized()
+        else:
+            self._skipped = SkippedSamples(len(self._samples))
         self._masks = sample_masks(self.lake, self._samples, self._reads_masks)
         self._positions = self._kept_positions()
         self._fully_initialized = True
@@ -237,13 +262,40 @@ class DeepLakeDataset(BaseDetDataset):
         """Runs the pipeline on a sample, whose image comes by this dataset's reader.
 
         Masks are read only if a transform may look at them, so training on boxes
-        costs nothing more in a lake with masks.
+        costs nothing more in a lake with masks. For an image that cannot be decoded
+        see ``on_broken_image``.
 
         Args:
             idx: Index of the sample.
+
+        Raises:
+            BrokenImageError: If its image is broken and that is an error, or no
+                image can be decoded.
         """
+        for step in range(len(self)):
+            index = (idx + step) % len(self) if step else idx
+            try:
+                return self._prepared(self.get_data_info(index))
+            except Exception as error:
+                fault = self._fault(index, error)
+                raises = self.on_broken_image == 'raise'
+                if fault is None or (raises and fault is error):
+                    raise
+                if raises:
+                    raise fault from error
+            self._note_skipped(index, fault)
+            if self.test_mode:
+                return self._prepared(self._blank_info(index))
+        raise BrokenImageError(
+            f'none of the {len(self)} images of {self.lake.name} can be decoded'
+        )
+
+    def take_skipped_rows(self) -> list[int]:
+        """Rows whose image was skipped since the last call, by any worker."""
+        return self._samples.rows[self._skipped.take()].tolist()
+
+    def _prepared(self, data_info: dict) -> Any:
         self.lake.read_through(self.reader)
-        data_info = self.get_data_info(idx)
         instances = data_info.get('instances')
         if isinstance(instances, MaskedInstances):
             data_info['instances'] = instances.plain(with_masks=self._reads_masks)
@@ -334,6 +386,45 @@ class DeepLakeDataset(BaseDetDataset):
         subset.get_subset_(indices)
         return subset
 
+    def _fault(self, index: int, error: Exception) -> BrokenImageError | None:
+        if not -len(self) <= index < len(self):
+            return None
+        row = int(self._samples.rows[self._positions[index]])
+        path = self.get_data_info(index)['img_path']
+        return find_fault(error, self.lake, row, path, self.pipeline)
+
+    def _note_skipped(self, index: int, fault: BrokenImageError) -> None:
+        if self._skipped.add(int(self._positions[index])):
+            instead = 'a black' if self.test_mode else 'the next'
+            cause = str(fault).removesuffix(f'; {REMEDY}')
+            print_log(
+                f'{instead} image takes the place of a broken one: {cause}',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+    def _blank_info(self, index: int) -> dict:
+        data_info = self.get_data_info(index)
+        position = int(self._positions[index])
+        data_info['img_path'] = self.lake.blank_path(
+            int(self._samples.rows[position]),
+            self._samples.names[position],
+            data_info['width'],
+            data_info['height'],
+        )
+        return data_info
+
+    def _refuse_unsized(self) -> None:
+        """Raises the error of the first image whose size cannot be told."""
+        columns = self.lake.columns
+        if columns.of('width') and columns.of('height'):
+            return
+        samples = self._samples
+        unsized = samples.rows[(samples.widths <= 0) | (samples.heights <= 0)]
+        for row in unsized[:1].tolist():
+            self.lake.image_bytes(row)
+            raise self.lake.broken(row, 'neither Pillow nor OpenCV tells its size')
+
     def _kept_positions(self) -> NDArray[np.int64]:
         samples = self._samples
         keep = np.ones(len(samples), dtype=bool)
@@ -347,7 +438,8 @@ class DeepLakeDataset(BaseDetDataset):
 
 def _open(
     dataset: Any,
-    spec_keys: tuple[Any, ...],
+    spec_keys: tuple[Any, Any, Any, Any, Any],
+    patience: Patience,
     tensors: Any,
     box_format: str | None,
     style: str | None,
@@ -362,7 +454,7 @@ def _open(
             )
         spec, pin, rows = resolve_object(dataset)
     else:
-        spec = LakeSpec.from_config(*spec_keys)
+        spec = LakeSpec.from_config(*spec_keys, patience=patience)
         pin, rows = on_main_rank(lambda: resolve(spec))
     columns = map_columns(LakeSource(spec, pin).handle, tensors, box_format, style)
     lake = open_lake(spec, pin, columns)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any
 
-from .lake import nearest
+from .lake import Patience, nearest
 
 _FILE_KEYS = ('ann_file', 'data_root', 'data_prefix', 'img_subdir', 'ann_subdir')
 _FILTER_KEYS = ('filter_empty_gt', 'min_size', 'bbox_min_size')
 _LABEL_ORDERS = ('classes', 'lake')
+_BROKEN_POLICIES = ('raise', 'skip')
 
 
 def refuse_unknown(unknown: Mapping[str, Any], init: Callable[..., None]) -> None:
@@ -70,6 +71,19 @@ def check_label_order(label_order: str) -> None:
         )
 
 
+def check_on_broken(on_broken_image: str) -> None:
+    """Refuses an unknown ``on_broken_image``.
+
+    Raises:
+        ValueError: If it is neither ``'raise'`` nor ``'skip'``.
+    """
+    if on_broken_image not in _BROKEN_POLICIES:
+        raise ValueError(
+            f'on_broken_image={on_broken_image!r} is unknown'
+            f'{nearest(on_broken_image, _BROKEN_POLICIES)}; write raise or skip'
+        )
+
+
 def check_caption(caption_prompt: Any, return_classes: bool) -> None:
     """Refuses a ``caption_prompt`` for a text that is not asked for.
 
@@ -81,3 +95,22 @@ def check_caption(caption_prompt: Any, return_classes: bool) -> None:
             'caption_prompt words the text that return_classes=True adds to samples; '
             'set that too, or leave caption_prompt out'
         )
+
+
+def patience(read_timeout: Any, retry_timeout: Any) -> Patience:
+    """How long reads may take.
+
+    Args:
+        read_timeout: Seconds of an attempt.
+        retry_timeout: Seconds of all attempts.
+
+    Raises:
+        ValueError: If one is no positive number; names the key and what to write.
+    """
+    for key, value in (('read_timeout', read_timeout), ('retry_timeout', retry_timeout)):
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (is_number and value > 0):
+            raise ValueError(
+                f'{key}={value!r} of DeepLakeDataset is no number of seconds above 0'
+            )
+    return Patience(float(read_timeout), float(retry_timeout))

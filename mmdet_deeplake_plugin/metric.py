@@ -9,11 +9,12 @@ import torch
 from mmdet.registry import METRICS
 from mmdet.structures.mask import encode_mask_results
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
 
+from .broken_images import listed_rows
 from .evaluation import GroundTruth, Prediction, evaluate_coco, evaluate_voc
 from .ground_truth import read_ground_truth
-from .lake import Lake, find_lake, nearest
+from .lake import Lake, blank_size, find_lake, nearest
 from .masks import as_text_counts
 
 _PREFIXES = {'COCO': 'coco', 'PascalVOC': 'pascal_voc'}
@@ -133,12 +134,14 @@ class DeepLakeMetric(BaseMetric):
                     'img_path in the meta_keys of PackDetInputs'
                 )
             found = sample['pred_instances']
+            # What is found on a picture that stands for a broken image is nothing.
+            part = slice(0 if blank_size(sample['img_path']) else None)
             prediction = Prediction(
-                bboxes=found['bboxes'].cpu().numpy(),
-                scores=found['scores'].cpu().numpy(),
-                labels=found['labels'].cpu().numpy(),
-                masks=_run_lengths(found['masks']) if 'masks' in found else None,
-                mask_scores=found['mask_scores'].cpu().numpy()
+                bboxes=found['bboxes'][part].cpu().numpy(),
+                scores=found['scores'][part].cpu().numpy(),
+                labels=found['labels'][part].cpu().numpy(),
+                masks=_run_lengths(found['masks'][part]) if 'masks' in found else None,
+                mask_scores=found['mask_scores'][part].cpu().numpy()
                 if 'mask_scores' in found
                 else None,
             )
@@ -161,6 +164,7 @@ class DeepLakeMetric(BaseMetric):
         """
         classes = (self.dataset_meta or {})['classes']
         # Ranks that were padded with repeated images give them twice.
+        _log_broken([path for path, _ in results])
         by_image = {find_lake(path): Prediction(*found) for path, found in results}
         rows_of: dict[Lake, list[int]] = {}
         for lake, row in by_image:
@@ -198,6 +202,22 @@ class DeepLakeMetric(BaseMetric):
             )
             self._ground_truth = (rows_of, truth)
         return self._ground_truth[1]
+
+
+def _log_broken(paths: Sequence[str]) -> None:
+    """Lists the images in whose place a black one was predicted."""
+    rows_of: dict[str, set[int]] = {}
+    for path in filter(blank_size, paths):
+        lake, row = find_lake(path)
+        rows_of.setdefault(lake.name, set()).add(row)
+    count = sum(map(len, rows_of.values()))
+    if count:
+        found = {name: sorted(rows) for name, rows in rows_of.items()}
+        print_log(
+            f'DeepLakeMetric: {count} of {len(set(paths))} images could not be decoded '
+            f'and count as images without detections: {listed_rows(found)}',
+            logger='current',  # no warning: MMEngine shows an equal one only once
+        )
 
 
 def _run_lengths(masks: Any) -> list[dict[str, Any]]:

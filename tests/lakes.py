@@ -44,6 +44,22 @@ TYPES = {
     'polygons or null': T.Nullable(T.Polygon()),
     'text or null': T.Nullable(T.Text()),
 }
+# Types of image columns.
+IMAGE_TYPES = {
+    'jpeg': T.Image(sample_compression='jpeg'),
+    'png': T.Image(sample_compression='png'),
+    'png-16-bit': T.Image(dtype='uint16', sample_compression='png'),
+    'uncompressed': T.Image(sample_compression='null'),
+    'uncompressed-16-bit': T.Image(dtype='uint16', sample_compression='null'),
+    'array': T.Array('uint8', 3),
+    'floats': T.Array('float32', 3),
+    'bytes': T.Bytes(),
+    'nullable': T.Nullable(T.Image(sample_compression='png')),
+    'nullable-jpeg': T.Nullable(T.Image(sample_compression='jpeg')),
+    'nullable-uncompressed': T.Nullable(T.Image(sample_compression='null')),
+    'link': T.Link(T.Image(sample_compression='jpeg')),
+    'nullable-link': T.Nullable(T.Link(T.Image(sample_compression='jpeg'))),
+}
 
 
 def box_type(

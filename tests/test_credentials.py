@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from lakes import row, write_lake
+from lakes import IMAGE_TYPES, picture, row, write_lake
 from mmdet.utils import register_all_modules
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
@@ -412,6 +412,30 @@ def references(bucket, monkeypatch) -> dict[str, Any]:
 def remote(bucket) -> str:
     """A lake in the bucket."""
     return write_lake(f'{bucket.url}/train', [row(i) for i in range(6)], **bucket.creds)
+
+
+def test_links_into_a_bucket_are_read_with_the_credentials_of_the_lake(
+    bucket, references, tmp_path
+):
+    """Size, bytes and a missing file, through a lake whose images are links."""
+    import boto3
+
+    keys = ('aws_access_key_id', 'aws_secret_access_key', 'endpoint_url')
+    client = boto3.client('s3', **{key: bucket.creds[key] for key in keys})
+    image = picture(9, 50, 30)
+    client.put_object(Bucket='lakes', Key='photos/a b.jpg', Body=image)
+    links = [f'{bucket.url}/photos/a b.jpg', f'{bucket.url}/photos/gone.jpg']
+    rows = [{**row(i), 'images': link} for i, link in enumerate(links)]
+    columns = {'images': IMAGE_TYPES['link'], 'width': None, 'height': None}
+    path = write_lake(f'{bucket.url}/links', rows, columns, **bucket.creds)
+    dataset = DeepLakeDataset(
+        path, deeplake_credentials=references, on_broken_image='skip'
+    )
+    info = dataset.get_data_info(0)
+    assert (info['width'], info['height']) == (50, 30)
+    assert dataset.lake.image_bytes(0) == image
+    with pytest.raises(ValueError, match=r'row 1: its link .*gone\.jpg leads to no file'):
+        dataset.lake.image_bytes(1)
 
 
 def test_a_lake_in_a_bucket_gives_the_samples_of_a_local_one(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..boxes import to_xywh, to_xyxy
 from .columns import Columns
+from .image_sizes import read_sizes
 from .strings import PackedStrings
 
 
@@ -33,8 +34,9 @@ class AnnotationTable:
         ignore_flags: Crowd (COCO) or difficult (VOC), shape ``(N,)``.
         excluded: COCO's ``ignore``: training never sees it, shape ``(N,)``.
         areas: Area in square pixels, shape ``(N,)``.
-        widths: Image width in pixels, shape ``(R,)``.
-        heights: Image height in pixels, shape ``(R,)``.
+        widths: Image width in pixels, shape ``(R,)``; 0 if neither a column nor the
+            image tells.
+        heights: Image height in pixels, shape ``(R,)``; likewise.
         img_ids: Image id, shape ``(R,)``, integers or strings.
         file_names: File name of the image; empty strings if there is none.
         box_format: Convention of ``boxes``.
@@ -95,8 +97,8 @@ def read_annotations(
 
     Raises:
         ValueError: If boxes are not ``(N, 4)`` finite numbers, a row's labels,
-            flags or areas are not as many as its boxes, a label has no class
-            name, or an image has no size.
+            flags or areas are not as many as its boxes, or a label has no class
+            name.
     """
     if rows is None:
         rows = np.arange(source.num_rows, dtype=np.int64)
@@ -200,18 +202,11 @@ class _Reader:
         )
 
     def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Widths and heights in pixels, shape ``(R,)`` each."""
+        """Widths and heights in pixels, shape ``(R,)`` each; 0 if unreadable."""
         width, height = self.columns.of('width'), self.columns.of('height')
         if width and height:
             return self._scalars(width), self._scalars(height)
-        shapes = self.source.shapes(self.columns.img, self.rows)
-        for index, shape in enumerate(shapes):
-            if len(shape) < 2 or 0 in shape[:2]:  # Deep Lake cannot read the size
-                shapes[index] = self.source.decoded_shape(
-                    self.columns.img, int(self.rows[index])
-                )
-        sizes = np.array([shape[:2] for shape in shapes], dtype=np.int64).reshape(-1, 2)
-        return sizes[:, 1].copy(), sizes[:, 0].copy()
+        return read_sizes(self.source, self.columns.img, self.rows)
 
     def img_ids(self) -> NDArray[np.int64] | PackedStrings:
         """Image ids; row numbers if no column holds them."""

@@ -14,7 +14,8 @@ from typing import Any
 
 from mmengine.fileio import BaseStorageBackend, register_backend
 
-from .lake import PREFIX, find_lake
+from .lake import PREFIX, blank_size, find_lake
+from .stored_images import blank_image
 
 
 class DeepLakeBackend(BaseStorageBackend):
@@ -35,7 +36,8 @@ class DeepLakeBackend(BaseStorageBackend):
             ValueError: If the path or the image is broken.
         """
         lake, row = find_lake(str(filepath))
-        return lake.image_bytes(row)
+        size = blank_size(filepath)
+        return blank_image(*size) if size else lake.image_bytes(row)
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
         """The bytes of :meth:`get` as text."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, Protocol
 
 from torch.utils.data import get_worker_info
 
+from .background import start
 from .plan import ReadPlan
 
-_THREADS = 4
 _USUAL_CHUNK = 8 << 20  # bytes: what Deep Lake aims at
 # What a request costs beside its bytes, in bytes: about 20 ms at 12 MB/s.
 _REQUEST = 256 << 10
@@ -62,7 +63,6 @@ class ChunkCache:
         self._due: set[int] = set()
         self._held: dict[int, _Held] = {}
         self._coming: dict[int, Future[list[bytes]]] = {}
-        self._pool: ThreadPoolExecutor | None = None
         self._clock = 0
         self._largest = 0
         self._row_bytes = 0.0
@@ -75,7 +75,7 @@ class ChunkCache:
             row: Row of its lake.
 
         Raises:
-            ValueError: If the chunk cannot be read.
+            LakeReadError: If the chunk cannot be read.
         """
         self._follow()
         held = self._held.get(chunk) or self._load(chunk)
@@ -106,10 +106,8 @@ class ChunkCache:
             known = chunk in self._held or chunk in self._coming
             if known or not self._wanted_whole(chunk):
                 continue
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(_THREADS, 'deeplake-chunk')
             self._due.discard(chunk)
-            self._coming[chunk] = self._pool.submit(self._read, chunk)
+            self._coming[chunk] = start(partial(self._read, chunk), 'deeplake-chunk')
 
     def covers(self, chunk: int) -> bool:
         """Whether rows of a chunk are held, on their way or about to be read."""

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
 from .chunk_cache import ChunkCache
-from .chunks import ChunkMap, map_chunks
+from .chunks import ChunkMap
+from .image_check import is_whole
 from .lake import Lake
 from .meter import Meter
 from .plan import Expected
-
-_LOCAL = ('file', 'mem')
+from .stored_images import ENCODED, storage_of
 
 
 class ImageReader:
@@ -37,6 +37,7 @@ class ImageReader:
         self.meter = Meter()
         self.in_lists = self.is_remote
         self._chunks: ChunkMap | None = None
+        self._is_encoded: bool | None = None
         self.cache: ChunkCache | None = None
         self._offset = 0
         self._listed: dict[int, bytes] = {}
@@ -45,22 +46,22 @@ class ImageReader:
     @property
     def is_remote(self) -> bool:
         """Whether a read goes over a network."""
-        scheme, mark, _ = self.lake.source.spec.path.partition('://')
-        return bool(mark) and scheme not in _LOCAL
+        return self.lake.source.spec.is_remote
 
     @property
     def has_chunks(self) -> bool:
         """Whether reading neighbouring rows at one time costs less than one by one.
 
-        Not in a saved view: its rows may lie anywhere.
+        Not in a saved view, whose rows may lie anywhere, nor where the column does not
+        hold the bytes of the images.
         """
-        return not self.lake.source.pin.tag
+        return not self.lake.source.pin.tag and self._holds_bytes
 
     @property
     def chunks(self) -> ChunkMap:
         """Which rows lie in which chunk."""
         if self._chunks is None:
-            self._chunks = map_chunks(self.lake.source.handle, self.lake.columns.img)
+            self._chunks = self.lake.source.chunks(self.lake.columns.img)
         return self._chunks
 
     def go_along(self, cache: ChunkCache | None, offset: int) -> None:
@@ -79,13 +80,14 @@ class ImageReader:
             row: Row number.
 
         Raises:
-            ValueError: If it cannot be read.
+            BrokenImageError: If the row holds no whole image.
+            LakeReadError: If it cannot be read.
         """
         began = perf_counter()
         content = self._listed.pop(row, None)
         if content is None and self.cache is not None:
             content = self.cache.take(self._chunk_of(row), row)
-        if content is None:
+        if content is None or not is_whole(content):
             content = self.lake.source.image_bytes(self.lake.columns.img, row)
             self.meter.add(requests=1, bytes=len(content))
         self.meter.add(needed=len(content), storage=perf_counter() - began)
@@ -98,7 +100,7 @@ class ImageReader:
             rows: Row numbers.
 
         Raises:
-            ValueError: If they cannot be read.
+            LakeReadError: If they cannot be read.
         """
         if self.expected is not None:
             self._compare(len(rows))
@@ -108,7 +110,7 @@ class ImageReader:
             chunks = {row: self._chunk_of(row) for row in rows}
             self.cache.fetch(set(chunks.values()))
             missing = [row for row in rows if not self.cache.covers(chunks[row])]
-        if self.in_lists and len(set(missing)) > 1:
+        if self.in_lists and len(set(missing)) > 1 and self._holds_bytes:
             missing = sorted(set(missing))
             images = self.lake.source.images_bytes(self.lake.columns.img, missing)
             self._listed = dict(zip(missing, images))
@@ -123,7 +125,7 @@ class ImageReader:
         """Encoded images of a chunk's rows.
 
         Raises:
-            ValueError: If it cannot be read.
+            LakeReadError: If it cannot be read.
         """
         rows = slice(*self.chunks.rows(chunk))
         images = self.lake.source.images_bytes(self.lake.columns.img, rows)
@@ -139,6 +141,13 @@ class ImageReader:
         text = expected.compare(batch_size, worker.num_workers if worker else 0)
         if text:
             print_log(text, logger='current', level=logging.WARNING)
+
+    @property
+    def _holds_bytes(self) -> bool:
+        if self._is_encoded is None:
+            dtype = self.lake.source.type_of(self.lake.columns.img)
+            self._is_encoded = storage_of(dtype) == ENCODED
+        return self._is_encoded
 
     def _chunk_of(self, row: int) -> int:
         rows: NDArray[np.int64] = np.asarray(row, dtype=np.int64)

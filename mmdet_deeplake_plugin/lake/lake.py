@@ -9,6 +9,7 @@ the same lake with the same columns.
 from __future__ import annotations
 
 import hashlib
+import re
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from .annotations import AnnotationTable, read_annotations
 from .columns import Columns
+from .image_check import BrokenImageError
 from .masks import MaskColumn
 from .opening import Pin
 from .source import LakeSource
@@ -27,17 +29,11 @@ if TYPE_CHECKING:
     from .images import ImageReader
 
 PREFIX = 'deeplake'
-_SIGNATURES = (
-    b'\xff\xd8\xff',  # JPEG
-    b'\x89PNG\r\n\x1a\n',
-    b'BM',
-    b'GIF8',
-    b'RIFF',  # WebP
-    b'II*\x00',  # TIFF
-    b'MM\x00*',
-    b'\x00\x00\x00\x0cjP',  # JPEG 2000
-    b'\xff\x4f\xff\x51',
+REMEDY = (
+    'correct or delete the row, or leave it out by deeplake_query or '
+    "on_broken_image='skip'"
 )
+_BLANK = re.compile(r'blank-(\d+)x(\d+)/')
 
 _open_lakes: weakref.WeakValueDictionary[str, Lake] = weakref.WeakValueDictionary()
 
@@ -105,6 +101,17 @@ class Lake:
         """
         return f'{PREFIX}://{self.key}/{row}/{name}'
 
+    def blank_path(self, row: int, name: str, width: int, height: int) -> str:
+        """Path of a black image that stands for a row's broken one in a test.
+
+        Args:
+            row: Row number.
+            name: File name as in :meth:`image_path`.
+            width: In pixels.
+            height: In pixels.
+        """
+        return self.image_path(row, f'blank-{width}x{height}/{name}')
+
     @property
     def reader(self) -> ImageReader | None:
         """The reader by which images come, if any."""
@@ -120,25 +127,32 @@ class Lake:
         self._reader = weakref.ref(reader)
 
     def image_bytes(self, row: int) -> bytes:
-        """The encoded image of a row, as it was stored.
+        """The encoded image of a row, whole as far as its ends tell.
 
         Raises:
-            ValueError: If it cannot be read, or what is stored is no image.
+            BrokenImageError: If no whole image is stored.
+            LakeReadError: If it cannot be read.
         """
-        column = self.columns.img
         reader = self.reader
-        if reader is None:
-            content = self.source.image_bytes(column, row)
-        else:
-            content = reader.image_bytes(row)
-        if not content.startswith(_SIGNATURES):
-            raise ValueError(
-                f'{self.name}, column {column!r}, row {row}: {len(content)} bytes that '
-                f'begin with {content[:8]!r} are no image (JPEG, PNG, BMP, GIF, WebP, '
-                'TIFF or JPEG 2000); correct or delete the row, or leave it out by '
-                'deeplake_query'
-            )
+        try:
+            if reader is None:
+                content = self.source.image_bytes(self.columns.img, row)
+            else:
+                content = reader.image_bytes(row)
+        except BrokenImageError as error:
+            raise self.broken(row, error) from error
         return content
+
+    def broken(self, row: int, cause: object) -> BrokenImageError:
+        """The error that a row's image cannot be used.
+
+        Args:
+            row: Row number.
+            cause: What is wrong with it.
+        """
+        return BrokenImageError(
+            f'{self.name}, column {self.columns.img!r}, row {row}: {cause}; {REMEDY}'
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_lake, (self.source.spec, self.source.pin, self.columns)
@@ -181,6 +195,13 @@ def find_lake(path: str) -> tuple[Lake, int]:
             'made on'
         )
     return lake, int(row)
+
+
+def blank_size(path: str) -> tuple[int, int] | None:
+    """Width and height of the black image that a path names; ``None`` for others."""
+    _, _, tail = str(path).partition('://')
+    found = _BLANK.match(tail.partition('/')[2].partition('/')[2])
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _no_reader() -> None:

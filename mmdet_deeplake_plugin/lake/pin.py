@@ -24,6 +24,7 @@ from .opening import (
     open_v3,
     open_version,
 )
+from .patience import persist
 from .spec import LakeSpec
 
 _ROW = 'mmdet_row'
@@ -43,9 +44,21 @@ def resolve(spec: LakeSpec) -> tuple[Pin, NDArray[np.int64] | None]:
 
     Raises:
         FileNotFoundError: If there is no lake at the path.
+        PermissionError: If access is denied.
+        LakeReadError: If it cannot be reached.
         ValueError: If a branch, tag or version is not there, the query is
             wrong or selects no row.
     """
+    return persist(
+        spec,
+        f'deeplake_path={spec.url!r}',
+        lambda: _resolve(spec),
+        lambda: None,
+        try_denied=False,
+    )
+
+
+def _resolve(spec: LakeSpec) -> tuple[Pin, NDArray[np.int64] | None]:
     try:
         head = open_branch(spec, '')
     except NoDatasetError:

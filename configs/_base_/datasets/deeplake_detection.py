@@ -55,5 +55,9 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='DeepLakeMetric', metrics_format='COCO', metric='bbox')
 test_evaluator = val_evaluator
 
-# Fails early, with both numbers, when a head has another num_classes than the lake.
-custom_hooks = [dict(type='NumClassCheckHook')]
+custom_hooks = [
+    # Fails early, with both numbers, when a head has another num_classes than the lake.
+    dict(type='NumClassCheckHook'),
+    # Lists what on_broken_image='skip' left out, at the end of each epoch.
+    dict(type='SkippedImagesHook'),
+]
