@@ -84,6 +84,9 @@ class Reads:
         lists: Reads of several rows of a batch at one time.
         listed: Rows in these.
         rows: Rows read by themselves.
+        chunks_again: Chunks that the same worker had read whole before.
+        rows_again: Rows, alone or in lists, of such chunks.
+        divided: Chunks of which a worker read rows, and had not read the whole.
         waits: Round trips to storage of the busiest worker, one after the other.
         peak: Largest size of the images that one worker holds, in bytes.
     """
@@ -94,6 +97,9 @@ class Reads:
     lists: float = 0
     listed: float = 0
     rows: float = 0
+    chunks_again: float = 0
+    rows_again: float = 0
+    divided: float = 0
     waits: float = 0
     peak: float = 0
 
@@ -161,7 +167,10 @@ class Simulation:
             starts = range(number % readers * size, self._length, readers * size)
             enough = starts[: -(-_ENOUGH // size)]
             worker = _Worker(
-                self._reader, self._plan, self._dataloader.num_workers > 0, self._row_bytes
+                self._reader,
+                self._plan,
+                self._dataloader.num_workers > 0,
+                self._row_bytes,
             )
             found = worker.read(
                 self._rows[samples[start : start + size]] for start in enough
@@ -179,6 +188,8 @@ class _Worker:
         self._reader = reader
         self._image = bytes(row_bytes)
         self._found = Reads()
+        self._read_before: set[int] = set()
+        self._divided: set[int] = set()
         self._cache: ChunkCache | None = None
         if plan is not None:
             self._cache = (_CacheOfWorker if ahead else ChunkCache)(plan, [self], [0])
@@ -187,6 +198,7 @@ class _Worker:
         for rows in batches:
             self._found.samples += len(rows)
             self._read_batch(self._cache, rows)
+        self._found.divided = len(self._divided)
         return self._found
 
     def chunk_rows(self, chunk: int) -> tuple[int, int]:
@@ -197,6 +209,8 @@ class _Worker:
         self._found.chunks += 1
         self._found.waits += 1
         self._found.chunk_rows += stop - first
+        self._found.chunks_again += chunk in self._read_before
+        self._read_before.add(chunk)
         return [self._image] * (stop - first)
 
     def _read_batch(self, cache: ChunkCache | None, rows: NDArray[np.int64]) -> None:
@@ -212,6 +226,12 @@ class _Worker:
             elif cache is None or cache.take(chunk, row) is None:
                 self._found.rows += 1
                 self._found.waits += _TRIPS_TO_ROW
+            else:
+                continue
+            if chunk in self._read_before:
+                self._found.rows_again += 1
+            else:
+                self._divided.add(chunk)
         if cache is not None:
             self._found.peak = max(self._found.peak, _held_bytes(cache, self._image))
 

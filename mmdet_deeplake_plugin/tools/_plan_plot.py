@@ -57,9 +57,7 @@ def draw_order(
     figure.savefig(file, dpi=120, format='png')
 
 
-def reader_of(
-    positions: NDArray[np.int64], dataloader: Dataloader
-) -> NDArray[np.int64]:
+def reader_of(positions: NDArray[np.int64], dataloader: Dataloader) -> NDArray[np.int64]:
     """Number of the process, over all ranks, that reads a position of the epoch."""
     ranks = positions % dataloader.world_size
     batches = positions // dataloader.world_size // dataloader.batch_size

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..simulation import Reads
-from ._planning import Plan
+from ._planning import LoaderKeys, Plan
 
 # Measured with Deep Lake 4.7.4: a row that is read without its chunk costs a read of
-# the chunk's beginning, unless the chunk is among the last so many, and one of rows
-# around it up to so many bytes.
+# the chunk's beginning, and one of the rows around it up to so many bytes. Each process
+# remembers what it read, up to about 14 chunks of 8 MB.
 _BEGINNING = 32 << 10
-_REMEMBERED = 14
 _AROUND = 123_000
+_REMEMBERED = 14 * (8 << 20)
 
 
 def describe(plan: Plan, latency: float = 0.0, bandwidth: float = 0.0) -> str:
@@ -34,20 +33,34 @@ def describe(plan: Plan, latency: float = 0.0, bandwidth: float = 0.0) -> str:
     return '\n'.join([*lines, *notes, '', 'for a config:', f'  {_sampler(plan)}'])
 
 
-def network_cost(reads: Reads, row_bytes: int, num_chunks: int) -> tuple[float, float]:
-    """Requests and bytes that reads cost on object storage.
+def network_cost(plan: Plan) -> tuple[float, float]:
+    """Requests and bytes that an epoch costs on object storage.
 
     Args:
-        reads: What is read.
-        row_bytes: Size of an image.
-        num_chunks: Number of chunks of the lake.
+        plan: The plan.
+
+    Returns:
+        Both for all ranks together.
     """
-    alone = reads.listed + reads.rows
-    beginnings = alone * max(0.0, 1 - _REMEMBERED / max(num_chunks, 1))
-    around = max(_AROUND // row_bytes, 1) * row_bytes
-    requests = reads.chunks + alone + beginnings
-    read = reads.chunk_rows * row_bytes + alone * around + beginnings * _BEGINNING
-    return requests, read
+    reads, size, sizes = plan.reads, plan.row_bytes, plan.chunk_sizes
+    known = min(1.0, _REMEMBERED / (sizes.sum() * size))
+    alone = reads.listed + reads.rows - known * reads.rows_again
+    blocks = np.maximum(np.round(sizes / max(_AROUND // size, 1)), 1)
+
+    def fetched(pieces: float) -> float:
+        """Pieces that are read, of so many in which the rows lie."""
+        met = pieces * -np.expm1(-alone / max(pieces, 1))
+        return float((1 - known) * alone + known * met)
+
+    beginnings = fetched(reads.divided)
+    around = fetched(reads.divided * blocks.mean())
+    whole = 1 - known * reads.chunks_again / max(reads.chunks, 1)
+    return (
+        whole * reads.chunks + beginnings + around,
+        whole * reads.chunk_rows * size
+        + beginnings * _BEGINNING
+        + around * sizes.sum() / blocks.sum() * size,
+    )
 
 
 def _lake(plan: Plan) -> list[str]:
@@ -65,7 +78,7 @@ def _lake(plan: Plan) -> list[str]:
 def _order(plan: Plan) -> list[str]:
     keys, loader = plan.keys, plan.dataloader
     where = 'on object storage' if plan.is_remote else 'local'
-    if not plan.was_auto:
+    if plan.asked.shuffle != 'auto':
         why = 'as asked'
     elif plan.is_remote and keys.shuffle == 'full':
         why = 'auto: rows of a saved view lie anywhere'
@@ -73,13 +86,14 @@ def _order(plan: Plan) -> list[str]:
         why = f'auto: the lake is {where}'
     lines = [f'shuffle:  {keys.shuffle} ({why})']
     if keys.shuffle == 'lanes' and keys.lanes:
-        met = loader.world_size * loader.readers * loader.batch_size
         who = (
-            f'{loader.world_size} ranks x {loader.readers} workers x batch size '
-            f'{loader.batch_size}'
+            f'{_count(loader.world_size, "rank")} x {_count(loader.readers, "worker")} x '
+            f'batch size {loader.batch_size}'
         )
-        fits = f'{keys.lanes // met} x ({who})' if keys.lanes % met == 0 else ''
-        lines.append(f'lanes:    {keys.lanes}, {fits or f"no multiple of {who}"}')
+        times = (
+            f'{keys.lanes // plan.per_draw} x' if plan.lanes_divide else 'no multiple of'
+        )
+        lines.append(f'lanes:    {keys.lanes}, {times} {who}')
     return lines
 
 
@@ -89,11 +103,11 @@ def _epoch(plan: Plan) -> list[str]:
     how = 'in lists of a batch' if reads.lists else 'one by one'
     needed = reads.samples * plan.row_bytes
     lines = [
-        f'an epoch: {reads.samples:.0f} images by {reads.chunks:.0f} whole chunks and '
-        f'{alone:.0f} rows {how}'
+        f'an epoch: {reads.samples:.0f} images, from {reads.chunks:.0f} whole chunks and '
+        f'{alone:.0f} rows read {how}'
     ]
     if plan.is_remote:
-        requests, read = network_cost(reads, plan.row_bytes, len(plan.chunk_sizes))
+        requests, read = network_cost(plan)
         lines.append(
             f'          about {requests:.0f} requests ({requests / reads.samples:.3f} an '
             f'image), {_size(read)}: {read / needed:.2f} x what is needed'
@@ -107,7 +121,7 @@ def _epoch(plan: Plan) -> list[str]:
     processes = loader.world_size * loader.readers
     lines.append(
         f'memory:   at most {_size(reads.peak)} of images in a worker, '
-        f'{_size(reads.peak * processes)} in all {processes}'
+        f'{_size(reads.peak * processes)} in {_count(processes, "worker")}'
         if plan.along_chunks
         else 'memory:   no more than the images of a batch'
     )
@@ -117,49 +131,52 @@ def _epoch(plan: Plan) -> list[str]:
 def _speed(plan: Plan, latency: float, bandwidth: float) -> str:
     reads = plan.reads
     processes = plan.dataloader.world_size * plan.dataloader.readers
-    _, read = network_cost(reads, plan.row_bytes, len(plan.chunk_sizes))
+    _, read = network_cost(plan)
     seconds = reads.waits * latency + (read / processes / bandwidth if bandwidth else 0)
     return (
-        f'speed:    a worker waits {seconds:.0f} s for storage in an epoch if it reads one '
-        f'after the other, {reads.samples / max(seconds, 1e-9):.0f} images per second of '
-        'all workers'
+        f'speed:    {reads.samples / max(seconds, 1e-9):.0f} images per second of all '
+        'workers, if each read waited for the one before'
     )
 
 
 def _notes(plan: Plan) -> list[str]:
     notes = []
-    if plan.warning:
-        notes.append(f'{plan.keys.lanes} lanes do not divide: {_LANES_ADVICE}')
-    if _wants_memory(plan):
-        left = plan.reads.listed + plan.reads.rows - plan.unbound.listed
+    if plan.keys.shuffle == 'lanes' and not plan.lanes_divide:
         notes.append(
-            f'{left - plan.unbound.rows:.0f} images are read by themselves as there is no '
-            f'room for their chunks in cache_bytes={plan.keys.cache_bytes}'
+            f'workers share lanes and read chunks more than once; leave lanes='
+            f'{plan.keys.lanes} out, or write a multiple of {plan.per_draw}'
         )
-    if plan.is_remote and plan.keys.shuffle == 'full' and not plan.was_auto:
-        notes.append("shuffle='full' reads each row by itself; 'lanes' whole chunks")
+    if plan.room:
+        notes.append(
+            f'some chunks find no room in cache_bytes={plan.keys.cache_bytes}, and their '
+            'rows are read one by one'
+        )
+    if plan.is_remote and plan.keys.shuffle == 'full' and plan.asked.shuffle == 'full':
+        notes.append("each row is read by itself; shuffle='lanes' reads whole chunks")
     return notes
 
 
-_LANES_ADVICE = 'workers share chunks and read them more than once; leave lanes out'
-
-
-def _wants_memory(plan: Plan) -> bool:
-    return plan.unbound.chunk_rows > plan.reads.chunk_rows
-
-
 def _sampler(plan: Plan) -> str:
-    keys, loader = plan.keys, plan.dataloader
-    shuffle: bool | str = keys.shuffle if not plan.was_auto else True
-    if keys.shuffle == 'none':
-        shuffle = False
-    given = {
-        'type': 'DeepLakeLoader',
-        'shuffle': shuffle,
+    asked, loader = plan.asked, plan.dataloader
+    keys: dict[str, object] = {
+        'shuffle': {'auto': True, 'none': False}.get(asked.shuffle, asked.shuffle),
         'batch_size': loader.batch_size,
         'num_workers': loader.num_workers,
     }
-    return f'sampler=dict({", ".join(f"{key}={value!r}" for key, value in given.items())})'
+    usual = LoaderKeys()
+    if asked.lanes is not None and plan.lanes_divide:
+        keys['lanes'] = asked.lanes
+    for key in ('window', 'loader_type', 'cache_bytes'):
+        if getattr(asked, key) != getattr(usual, key):
+            keys[key] = getattr(asked, key)
+    if plan.room:
+        keys['cache_bytes'] = plan.room
+    given = ''.join(f', {key}={value!r}' for key, value in keys.items())
+    return f"sampler=dict(type='DeepLakeLoader'{given})"
+
+
+def _count(count: int, what: str) -> str:
+    return f'{count} {what}{"s" * (count != 1)}'
 
 
 def _size(count: float) -> str:

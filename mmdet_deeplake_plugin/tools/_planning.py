@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dataset import DeepLakeDataset
-from ..lake import Expected, ImageReader, LakeSource, LakeSpec
-from ..lake import map_columns, open_lake, resolve
+from ..lake import ImageReader, LakeSource, LakeSpec, map_columns, open_lake, resolve
 from ..lanes import Lanes
 from ..loader_keys import check_loader_keys, choose_shuffle, default_lanes
 from ..places import Places
@@ -20,6 +19,7 @@ from ..simulation import Dataloader, Epoch, Reads, Simulation
 from ._cli import with_progress
 
 _SIZED = 32  # images whose size is looked up
+_MIB, _NO_BOUND = 1 << 20, 1 << 62
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,11 @@ class Plan:
         chunks_stored: Whether chunks are the stored ones; else blocks of rows.
         row_bytes: Mean size of some images, in bytes.
         keys: The loader's keys, ``shuffle`` and ``lanes`` settled.
-        was_auto: Whether the shuffle was left to the loader.
-        warning: What the loader would warn of; ``''`` if nothing.
+        asked: What they were before.
         dataloader: Who reads.
         along_chunks: Whether chunks are read whole.
         reads: What an epoch reads.
-        unbound: The same if a worker might hold as much as it likes.
+        room: What ``cache_bytes`` must be to read more chunks whole; 0 if it suffices.
         quality: Of the shuffle.
         order: Position -> sample, shape ``(N,)``.
     """
@@ -74,14 +73,24 @@ class Plan:
     chunks_stored: bool
     row_bytes: int
     keys: LoaderKeys
-    was_auto: bool
-    warning: str
+    asked: LoaderKeys
     dataloader: Dataloader
     along_chunks: bool
     reads: Reads
-    unbound: Reads
+    room: int
     quality: ShuffleQuality
     order: NDArray[np.int64]
+
+    @property
+    def per_draw(self) -> int:
+        """Samples of a batch of each worker, of all ranks: lanes are to divide by it."""
+        loader = self.dataloader
+        return loader.world_size * loader.readers * loader.batch_size
+
+    @property
+    def lanes_divide(self) -> bool:
+        """Whether each worker has lanes of its own."""
+        return (self.keys.lanes or 0) % self.per_draw == 0
 
 
 class _Rows:
@@ -144,15 +153,22 @@ def make_plan(
     reading = _reading(places, settled, world)
     epoch = _epoch(reading, settled, len(rows))
     row_bytes = _mean_size(reader, rows)
-    reads = _simulate(epoch, dataloader, reading, reader, rows, row_bytes, progress)
-    unbound = reads
+
+    def reads_with(cache_bytes: int) -> Reads:
+        bound = _reading(places, replace(settled, cache_bytes=cache_bytes), world)
+        tried = Simulation(epoch, dataloader, bound, reader, rows, row_bytes)
+        shown = with_progress(tried, len(tried), 'trying workers', progress)
+        return list(shown)[-1]
+
+    reads, room = reads_with(settled.cache_bytes), 0
     if reading.plan is not None and reads.listed + reads.rows:
-        free = _reading(places, replace(settled, cache_bytes=1 << 62), world)
-        unbound = _simulate(epoch, dataloader, free, reader, rows, row_bytes, progress)
+        most = reads_with(_NO_BOUND)
+        if most.chunk_rows > reads.chunk_rows:
+            room = -(-int(most.peak) // _MIB) * _MIB
+            while reads_with(room).chunk_rows < most.chunk_rows:
+                room *= 2
     order = epoch.of_rank(0, 1)
     chunks = reader.chunks
-    size = dataloader.batch_size
-    met = Expected(world, lanes if settled.shuffle == 'lanes' else 0, None, None)
     return Plan(
         name=source.name,
         is_remote=reader.is_remote,
@@ -162,13 +178,12 @@ def make_plan(
         chunks_stored=chunks.stored,
         row_bytes=row_bytes,
         keys=settled,
-        was_auto=keys.shuffle == 'auto',
-        warning=met.compare(size, dataloader.num_workers),
+        asked=keys,
         dataloader=dataloader,
         along_chunks=reading.plan is not None,
         reads=reads,
-        unbound=unbound,
-        quality=measure_quality(order, chunks.of(rows), world * size),
+        room=room,
+        quality=measure_quality(order, chunks.of(rows), world * dataloader.batch_size),
         order=order,
     )
 
@@ -189,22 +204,6 @@ def _epoch(reading: Reading, keys: LoaderKeys, num_samples: int) -> Epoch:
     if keys.shuffle == 'lanes' and keys.lanes:
         lanes = Lanes(reading.index, keys.lanes, keys.window, keys.seed, 0)
     return Epoch(num_samples, keys.seed, keys.shuffle != 'none', lanes)
-
-
-def _simulate(
-    epoch: Epoch,
-    dataloader: Dataloader,
-    reading: Reading,
-    reader: ImageReader,
-    rows: NDArray[np.int64],
-    row_bytes: int,
-    progress: bool,
-) -> Reads:
-    found = Reads()
-    tried = Simulation(epoch, dataloader, reading, reader, rows, row_bytes)
-    for found in with_progress(tried, len(tried), 'trying workers', progress):
-        pass
-    return found
 
 
 def _mean_size(reader: ImageReader, rows: NDArray[np.int64]) -> int:
