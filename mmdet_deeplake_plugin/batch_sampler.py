@@ -23,12 +23,15 @@ class DeepLakeAspectRatioBatchSampler(BatchSampler):
     its own samples, so ranks may end with different numbers of batches and wait for
     each other for ever. Here the batches of all ranks together are formed, and each
     is dealt to the ranks. With one rank and ``shuffle='full'`` the batches are those
-    of ``AspectRatioBatchSampler``; in lanes they keep to the lanes.
+    of ``AspectRatioBatchSampler``, but for the last full one that this loses now and
+    then with ``drop_last``; in lanes they keep to the lanes.
 
     Args:
         sampler: A ``DeepLakeLoader``.
         batch_size: Samples in a batch of one rank.
         drop_last: Whether a batch that is not full at the end of an epoch is left out.
+            Otherwise it is filled up to a multiple of the ranks from the beginning,
+            whatever the sampler's ``round_up``.
 
     Raises:
         TypeError: If the sampler is another one.

@@ -29,9 +29,9 @@ _AT_ONCE = 1 << 16
 class DeepLakeLoader(Sampler):
     """Deals the samples of a dataset to ranks in one order for any number of ranks.
 
-    The global order is a pure function of seed, epoch and the lake. Rank ``r`` of
-    ``R`` takes positions ``r, r + R, r + 2R, …``, which is also how MMEngine puts the
-    results of a validation together again.
+    The global order is a pure function of seed, epoch, the lake and, in lanes, their
+    number. Rank ``r`` of ``R`` takes positions ``r, r + R, r + 2R, …``, which is also
+    how MMEngine puts the results of a validation together again.
 
     Args:
         dataset: Dataset, wrapped or not. Of one that is not made of
@@ -48,7 +48,8 @@ class DeepLakeLoader(Sampler):
         window: Number of chunks whose samples a lane mixes. More shuffles better and
             holds more in memory.
         lanes: Number of lanes. Defaults to the least multiple of ranks x
-            ``num_workers`` x ``batch_size`` from 64 on if both are given, else 64.
+            ``num_workers`` x ``batch_size`` from 64 on if both are given, else 64;
+            another number is another order, so state it to compare runs.
         loader_type: ``'c++'``: reads whole chunks, or the rows of a batch as a list,
             by Deep Lake's engine; ``'python'``: reads row by row; ``'auto'``: the
             former for lakes on object storage, the latter for others.
@@ -200,10 +201,13 @@ class DeepLakeLoader(Sampler):
         return spread(parts, self.lanes, (self.seed, self.epoch)), lanes
 
     def is_upright(self) -> NDArray[np.bool_]:
-        """Whether an image is higher than wide, by sample, shape ``(N,)``."""
+        """Whether an image is higher than wide, by sample, shape ``(N,)``.
+
+        Raises:
+            ValueError: If the dataset does not tell the size of its images.
+        """
         if self._places is None:
-            infos = map(self.dataset.get_data_info, range(len(self.dataset)))
-            return np.array([info['width'] < info['height'] for info in infos], bool)
+            return self._is_upright_by_info()
         sizes = [dataset.sizes_of_samples() for dataset in self._places.datasets]
         return self._places.gather([width < height for width, height in sizes])
 
@@ -232,6 +236,16 @@ class DeepLakeLoader(Sampler):
         self.seed = state['seed']
         self.lanes = state.get('lanes', self.lanes)
         self.window = state.get('window', self.window)
+
+    def _is_upright_by_info(self) -> NDArray[np.bool_]:
+        try:
+            infos = map(self.dataset.get_data_info, range(len(self.dataset)))
+            return np.array([info['width'] < info['height'] for info in infos], bool)
+        except (AttributeError, KeyError) as error:
+            raise ValueError(
+                f'{type(self.dataset).__name__} does not tell the size of its images; '
+                'batches of one orientation need get_data_info() with width and height'
+            ) from error
 
     def _counts(self) -> NDArray[np.int64] | None:
         if self._weights is None:

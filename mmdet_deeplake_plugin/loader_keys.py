@@ -29,9 +29,9 @@ def check_loader_keys(loader_type: str, **counts: int | None) -> None:
         )
     for key, value in counts.items():
         least = 0 if key in ('num_workers', 'cache_bytes') else 1
-        is_count = isinstance(value, int) and not isinstance(value, bool)
         is_unset = value is None and key in _OPTIONAL
-        if not is_unset and not (is_count and value >= least):
+        is_count = isinstance(value, int) and not isinstance(value, bool)
+        if not is_unset and not (is_count and int(value or 0) >= least):
             raise ValueError(
                 f'{key}={value!r} of DeepLakeLoader is no whole number from {least} on; '
                 'write one, or leave it out'

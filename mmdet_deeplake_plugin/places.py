@@ -41,6 +41,21 @@ class Places:
         starts = np.cumsum([0, *map(len, values[:-1])])
         return np.concatenate(values)[starts[self.which] + self.index]
 
+    def chunks(self) -> tuple[NDArray[np.int64], list[int]]:
+        """Stored chunks of the samples; those of several lakes are numbered on.
+
+        Returns:
+            Chunk of each index, shape ``(N,)``, and the number of each lake's first
+            chunk, followed by the number of chunks of all.
+        """
+        readers = [dataset.reader for dataset in self.datasets]
+        offsets = np.cumsum([0, *(len(reader.chunks) for reader in readers)]).tolist()
+        parts = [
+            dataset.reader.chunks.of(dataset.rows_of()) + offset
+            for dataset, offset in zip(self.datasets, offsets)
+        ]
+        return self.gather(parts), offsets
+
 
 def find_places(dataset: Any) -> Places | None:
     """Finds what the indices of a dataset mean.

@@ -103,14 +103,7 @@ def plan_reading(
     in_chunks = by_engine and all(reader.has_chunks for reader in readers)
     if shuffle == 'full' or (shuffle == 'none' and not in_chunks):
         return Reading()
-    sizes = [len(reader.chunks) for reader in readers]
-    offsets = np.cumsum([0, *sizes]).tolist()
-    chunks = places.gather(
-        [
-            reader.chunks.of(dataset.rows_of()) + offset
-            for dataset, reader, offset in zip(places.datasets, readers, offsets)
-        ]
-    )
+    chunks, offsets = places.chunks()
     index = ChunkIndex.from_chunks(chunks, offsets[-1])
     in_sequence = shuffle == 'none'
     if not in_chunks or (in_sequence and not _in_runs(chunks, offsets[-1])):

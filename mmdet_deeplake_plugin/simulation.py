@@ -247,15 +247,13 @@ class _Worker:
 class _CacheOfWorker(ChunkCache):
     """Reads ahead as a cache does inside a worker, but has what it reads at once."""
 
-    def fetch(self, chunks: Iterable[int]) -> None:
-        self._follow()
-        for chunk in chunks:
-            known = chunk in self._held or chunk in self._coming
-            if not known and self._wanted_whole(chunk):
-                self._due.discard(chunk)
-                coming: Future[list[bytes]] = Future()
-                coming.set_result(self._read(chunk))
-                self._coming[chunk] = coming
+    def _may_read_ahead(self) -> bool:
+        return True
+
+    def _begin_to_read(self, chunk: int) -> Future[list[bytes]]:
+        coming: Future[list[bytes]] = Future()
+        coming.set_result(self._read(chunk))
+        return coming
 
     def coming_rows(self) -> int:
         """Number of rows that were read ahead."""

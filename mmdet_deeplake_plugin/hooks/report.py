@@ -6,7 +6,6 @@ import logging
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 from mmengine.dist import all_gather_object, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -15,10 +14,9 @@ from mmengine.runner import IterBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from ..lake import Meter
-from ..lanes import ChunkIndex
 from ..loader import DeepLakeLoader
-from ..places import Places, find_places
-from ..quality import distinct_chunks, shuffle_entropy
+from ..places import find_places
+from ..quality import measure_quality
 from ..timing import TimedCollate
 
 _STAGES = ('storage', 'decode', 'transforms', 'collate')
@@ -141,8 +139,8 @@ class DeepLakeReportHook(Hook):
         places = find_places(dataloader.dataset)
         if isinstance(sampler, DeepLakeLoader) and places:
             size = dataloader.batch_sampler.batch_size * get_world_size()
-            text = shuffle_quality(sampler, places, size)
-            print_log(f'DeepLakeLoader, shuffle {sampler.shuffle}: {text}', 'current')
+            found = measure_quality(sampler.global_order(), places.chunks()[0], size)
+            print_log(f'DeepLakeLoader, shuffle {sampler.shuffle}: {found}', 'current')
 
 
 def summary(total: dict[str, float], seconds: float, waited: float) -> str:
@@ -161,36 +159,6 @@ def summary(total: dict[str, float], seconds: float, waited: float) -> str:
         f'{total["bytes"] / 1e6:.1f} MB in {total["requests"]:.0f} reads '
         f'({total["chunks"]:.0f} whole chunks), '
         f'{total["bytes"] / max(total["needed"], 1):.2f} x what was needed'
-    )
-
-
-def shuffle_quality(sampler: DeepLakeLoader, places: Places, batch_size: int) -> str:
-    """The quality of the order of the sampler's epoch, measured.
-
-    Args:
-        sampler: The sampler.
-        places: Where its samples lie.
-        batch_size: Samples in a batch of all ranks.
-    """
-    sizes = [len(dataset.reader.chunks) for dataset in places.datasets]
-    offsets = np.cumsum([0, *sizes])
-    chunks = places.gather(
-        [
-            dataset.reader.chunks.of(dataset.rows_of()) + offset
-            for dataset, offset in zip(places.datasets, offsets)
-        ]
-    )
-    place_of = np.empty(len(chunks), dtype=np.int64)
-    index = ChunkIndex.from_chunks(chunks, int(offsets[-1]))
-    place_of[index.take(np.arange(len(index)))] = np.arange(len(index))
-    order = place_of[sampler.global_order()]
-    at_random = np.random.default_rng(0).permutation(len(order))
-    by_place = np.sort(chunks)
-    return (
-        f'{shuffle_entropy(order, by_place):.2f} bits of '
-        f'{shuffle_entropy(at_random, by_place):.2f}, '
-        f'{distinct_chunks(order, by_place, batch_size):.0%} of a batch from chunks of '
-        'their own'
     )
 
 

@@ -174,10 +174,11 @@ def describe(dataloader: DataLoader) -> dict[str, Any]:
         ``order`` and ``batches``.
     """
     sampler, batches = find_sampler(dataloader), dataloader.batch_sampler
-    form = {
+    form: dict[str, Any] = {
         'sampler': type(batches).__name__,
         'global_batch': batches.batch_size * get_world_size(),
         'drop_last': batches.drop_last,
+        'in_epoch': len(dataloader),  # with drop_last, some depend on the ranks
     }
     if isinstance(batches, AspectRatioBatchSampler):
         form['ranks'] = get_world_size()  # each rank sorts its own samples there

@@ -100,14 +100,13 @@ class ChunkCache:
     def fetch(self, chunks: Iterable[int]) -> None:
         """Begins to read chunks that the plan is at, if there is room for them."""
         self._follow()
-        if get_worker_info() is None:
+        if not self._may_read_ahead():
             return
         for chunk in chunks:
             known = chunk in self._held or chunk in self._coming
-            if known or not self._wanted_whole(chunk):
-                continue
-            self._due.discard(chunk)
-            self._coming[chunk] = start(partial(self._read, chunk), 'deeplake-chunk')
+            if not known and self._wanted_whole(chunk):
+                self._due.discard(chunk)
+                self._coming[chunk] = self._begin_to_read(chunk)
 
     def covers(self, chunk: int) -> bool:
         """Whether rows of a chunk are held, on their way or about to be read."""
@@ -119,6 +118,12 @@ class ChunkCache:
     def held_bytes(self) -> int:
         """Size of the images that are held, in bytes."""
         return sum(held.nbytes for held in self._held.values())
+
+    def _may_read_ahead(self) -> bool:
+        return get_worker_info() is not None
+
+    def _begin_to_read(self, chunk: int) -> Future[list[bytes]]:
+        return start(partial(self._read, chunk), 'deeplake-chunk')
 
     def _load(self, chunk: int) -> _Held | None:
         coming = self._coming.pop(chunk, None)
