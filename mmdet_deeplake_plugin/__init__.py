@@ -2,7 +2,7 @@
 
 Named in a config's ``custom_imports``, it registers ``DeepLakeDataset``,
 ``DeepLakeLoader`` and ``DeepLakeMetric``, the file backend that serves their
-images to the stock pipelines, a batch sampler and two opt-in hooks.
+images to the stock pipelines, a batch sampler and three opt-in hooks.
 """
 
 from .requirements import check_requirements
@@ -12,7 +12,11 @@ check_requirements()
 
 from .batch_sampler import DeepLakeAspectRatioBatchSampler  # noqa: E402
 from .dataset import DeepLakeDataset  # noqa: E402
-from .hooks import DeepLakeReportHook, DeepLakeResumeHook  # noqa: E402
+from .hooks import (  # noqa: E402
+    DeepLakeReportHook,
+    DeepLakeResumeHook,
+    DeepLakeSkippedImagesHook,
+)
 from .lake import register  # noqa: E402
 from .loader import DeepLakeLoader  # noqa: E402
 from .metric import DeepLakeMetric  # noqa: E402
@@ -26,5 +30,6 @@ __all__ = [
     'DeepLakeMetric',
     'DeepLakeReportHook',
     'DeepLakeResumeHook',
+    'DeepLakeSkippedImagesHook',
     '__version__',
 ]

@@ -79,8 +79,8 @@ def _checked(weights: Any) -> tuple[str, Any]:
     kind = weights.get('type') if isinstance(weights, dict) else None
     if not isinstance(kind, str) or kind not in _KEYS:
         raise ValueError(
-            f'weights={weights!r} of DeepLakeLoader{nearest(kind, _KEYS)}; write '
-            f'{_EXAMPLES}'
+            f'weights={weights!r} of DeepLakeLoader has no known type'
+            f'{nearest(kind, _KEYS)}; write {_EXAMPLES}'
         )
     key = _KEYS[kind]
     if set(weights) != {'type', key} - {None}:

@@ -458,7 +458,7 @@ def test_the_rows_that_were_skipped_are_listed_at_the_end_of_each_epoch(tmp_path
         ),
         train_cfg=dict(by_epoch=True, max_epochs=2),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        custom_hooks=[HOOKS.build(dict(type='SkippedImagesHook'))],
+        custom_hooks=[HOOKS.build(dict(type='DeepLakeSkippedImagesHook'))],
         default_scope='mmdet',
         experiment_name='skips',
     )

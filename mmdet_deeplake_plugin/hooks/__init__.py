@@ -1,6 +1,7 @@
-"""Opt-in hooks: resuming in the middle of an epoch, and a report of each epoch."""
+"""Opt-in hooks: resuming in mid-epoch, a report of each epoch, a list of skipped rows."""
 
 from .report import DeepLakeReportHook
 from .resume import DeepLakeResumeHook
+from .skipped import DeepLakeSkippedImagesHook
 
-__all__ = ['DeepLakeReportHook', 'DeepLakeResumeHook']
+__all__ = ['DeepLakeReportHook', 'DeepLakeResumeHook', 'DeepLakeSkippedImagesHook']

@@ -31,7 +31,8 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DeepLakeLoader', shuffle=True),
-    batch_sampler=dict(type='AspectRatioBatchSampler'),
+    # Upright and wide images apart, with as many batches on every rank.
+    batch_sampler=dict(type='DeepLakeAspectRatioBatchSampler'),
     dataset=dict(
         type='DeepLakeDataset',
         deeplake_path=train_lake,
@@ -59,5 +60,8 @@ custom_hooks = [
     # Fails early, with both numbers, when a head has another num_classes than the lake.
     dict(type='NumClassCheckHook'),
     # Lists what on_broken_image='skip' left out, at the end of each epoch.
-    dict(type='SkippedImagesHook'),
+    dict(type='DeepLakeSkippedImagesHook'),
+    # With default_hooks=dict(checkpoint=dict(by_epoch=False, interval=1000)), --resume
+    # goes on in the middle of an epoch.
+    dict(type='DeepLakeResumeHook'),
 ]
