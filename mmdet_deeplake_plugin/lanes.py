@@ -14,6 +14,10 @@ lanes of two workers of a rank it is at the end (for an even batch size).
 
 Pure functions of their arguments: no process state, no torch, no Deep Lake. A
 lane is built without the others, so a rank builds only those that it meets.
+
+Lanes that follow each other take pieces that follow each other, since they often
+belong to one worker. With less than two chunks for a lane that would put samples of
+one chunk into one batch, so the pieces of such small lakes are dealt far apart.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from .order import rank_length
 # Random keys are drawn in blocks, each with a generator of its own, so that a
 # lane's keys are found without drawing those before.
 _KEYS_AT_ONCE = 1 << 16
+_CHUNKS_OF_A_LANE = 2
 
 
 @dataclass(frozen=True)
@@ -132,15 +137,20 @@ class Lanes:
         keys = _keys((seed, epoch, 0), 0, index.num_chunks)
         self.sequence = np.argsort(keys, kind='stable')
         self._ends = np.cumsum(index.sizes[self.sequence])
+        piece = _pieces(lanes, int(np.count_nonzero(index.sizes)))
+        size, rest = divmod(len(index), lanes)
+        lengths = size + (np.argsort(piece) < rest)  # of each piece: that of its lane
+        stops = np.cumsum(lengths)
+        self._starts = (stops - lengths)[piece]
+        self._stops = stops[piece]
+        self._backwards = piece % 2 == 0
 
     def __len__(self) -> int:
         return len(self.index)
 
     def bounds(self, lane: int) -> tuple[int, int]:
         """Where a lane begins and ends in the sequence of samples chunk by chunk."""
-        size, rest = divmod(len(self.index), self.lanes)
-        begin = lane * size + min(lane, rest)
-        return begin, begin + size + (lane < rest)
+        return int(self._starts[lane]), int(self._stops[lane])
 
     def chunks(self, lane: int) -> NDArray[np.int64]:
         """The chunks of a lane, in the order in which it goes through them."""
@@ -150,14 +160,14 @@ class Lanes:
         first, last = self._span(begin, end)
         chunks = self.sequence[first : last + 1]
         chunks = chunks[self.index.sizes[chunks] > 0]
-        return chunks if lane % 2 else chunks[::-1]
+        return chunks[::-1] if self._backwards[lane] else chunks
 
     def chunk_at(self, lane: int, turn: int) -> int:
         """The chunk that a lane is at after ``turn`` draws, -1 when it is at its end."""
         begin, end = self.bounds(lane)
         if turn >= end - begin:
             return -1
-        place = begin + turn if lane % 2 else end - 1 - turn
+        place = end - 1 - turn if self._backwards[lane] else begin + turn
         return int(self.sequence[np.searchsorted(self._ends, place, side='right')])
 
     def lane(self, lane: int) -> NDArray[np.int64]:
@@ -179,7 +189,7 @@ class Lanes:
         # takes which of its samples.
         shuffled = np.argsort(ordinal << np.uint64(32) | keys, kind='stable')
         shuffled = shuffled[begin - offset : end - offset]
-        if lane % 2 == 0:
+        if self._backwards[lane]:
             shuffled = shuffled[::-1]
         if self.window > 1:
             passed = np.abs(
@@ -227,6 +237,18 @@ class Lanes:
     def _span(self, begin: int, end: int) -> tuple[int, int]:
         first = int(np.searchsorted(self._ends, begin, side='right'))
         return first, int(np.searchsorted(self._ends, end, side='left'))
+
+
+def _pieces(lanes: int, num_chunks: int) -> NDArray[np.int64]:
+    """The piece of the sequence that each lane takes, shape ``(lanes,)``."""
+    every = np.arange(lanes)
+    if num_chunks >= _CHUNKS_OF_A_LANE * lanes:
+        return every
+    # Steps by the golden ratio keep neighbours apart, whatever the number of lanes.
+    step = max(round(lanes * 0.618), 1)
+    while math.gcd(step, lanes) > 1:
+        step += 1
+    return every * step % lanes
 
 
 def _keys(seed: tuple[int, ...], start: int, stop: int) -> NDArray[np.uint64]:

@@ -254,9 +254,13 @@ class DeepLakeLoader(Sampler):
 
     def _permuted(self, counts: NDArray[np.int64] | None) -> NDArray[np.int64]:
         order = epoch_order(self._total, self.seed, self.epoch, self.shuffle != 'none')
-        if counts is None:
-            return order
-        return np.repeat(np.arange(len(counts)), counts)[order]
+        if counts is not None:
+            samples = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+            del counts
+            for start in range(0, len(order), _AT_ONCE):  # no second array of all
+                part = order[start : start + _AT_ONCE]
+                part[:] = samples[part]
+        return order
 
     def _lanes(
         self,

@@ -2,10 +2,8 @@
 
 The *global* order is the same for any number of ranks; rank ``r`` of ``R``
 takes its positions ``r, r + R, r + 2R, …`` (:func:`rank_slice`). No process
-state, no torch, no Deep Lake.
-
-Orders that keep to stored chunks are not here yet; they take the place of the
-permutation in :func:`epoch_order` and leave the rest as it is.
+state, no torch, no Deep Lake. Orders that keep to stored chunks are in
+:mod:`~mmdet_deeplake_plugin.lanes`.
 """
 
 from __future__ import annotations
@@ -73,7 +71,9 @@ def rank_slice(
     Returns:
         The rank's rows in their order.
     """
-    if round_up and len(order):
-        total = rank_length(len(order), rank, world_size, round_up) * world_size
-        order = np.resize(order, total)
-    return order[rank::world_size]
+    rows = order[rank::world_size]
+    count = rank_length(len(order), rank, world_size, round_up)
+    if count == len(rows):
+        return rows
+    beyond = rank + world_size * np.arange(len(rows), count)
+    return np.append(rows, order[beyond % len(order)])

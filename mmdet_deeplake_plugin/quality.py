@@ -75,8 +75,8 @@ class ShuffleQuality:
 
     def __str__(self) -> str:
         return (
-            f'{self.entropy:.2f} bits of {self.at_random:.2f}, {self.distinct:.0%} of a '
-            'batch from chunks of their own'
+            f'{self.entropy:.2f} bits of {self.at_random:.2f}; a batch has '
+            f'{self.distinct:.2f} chunks for each sample'
         )
 
 

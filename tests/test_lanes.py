@@ -28,11 +28,11 @@ LANES = (1, 2, 3, 8, 64)
 WINDOWS = (1, 2, 5)
 # Of a run with the seed 0 and in its first epoch, but for what is named.
 PINNED = {
-    'seed 0': [0, 1, 8, 4, 2, 7, 5, 11, 6, 3, 9, 10],
-    'epoch 1': [9, 11, 5, 1, 10, 4, 0, 7, 3, 2, 8, 6],
-    'seed 1': [10, 9, 0, 4, 11, 2, 3, 7, 1, 5, 8, 6],
+    'seed 0': [0, 8, 1, 4, 7, 2, 5, 6, 11, 3, 10, 9],
+    'epoch 1': [9, 5, 11, 1, 4, 10, 0, 3, 7, 2, 6, 8],
+    'seed 1': [10, 0, 9, 4, 2, 11, 3, 1, 7, 5, 6, 8],
     'window 2': [3, 6, 0, 11, 1, 9, 2, 7, 5, 8, 4, 10],
-    'group 1': [1, 2, 7, 5, 0, 8, 3, 9, 6, 4, 11, 10],
+    'group 1': [1, 7, 2, 5, 8, 0, 3, 6, 9, 4, 10, 11],
     'any order': [1, 0, 3, 5, 6, 4, 2],
 }
 GRID = list(itertools.product(DATASETS, LANES, WINDOWS))

@@ -56,6 +56,10 @@ class DeepLakeReportHook(Hook):
         self._meters = (
             [dataset.reader.meter for dataset in places.datasets] if places else []
         )
+        # The iteration-based loop has begun to read: meters made since count from 0.
+        self._before = _sums(
+            [meter.totals() for meter in self._meters if not meter.is_shared]
+        )
         for meter in self._meters:
             meter.share()
         if self._meters:
@@ -113,14 +117,16 @@ class DeepLakeReportHook(Hook):
     def _begin(self) -> None:
         self._began = self._idle_since = perf_counter()
         self._waited = 0.0
-        self._before = _sums([meter.totals() for meter in self._meters])
 
     def _report(self, dataloader: DataLoader, epoch: int) -> None:
         if not self._meters:
             return
         seconds = perf_counter() - self._began
         now = _sums([meter.totals() for meter in self._meters])
-        own = {field: value - self._before[field] for field, value in now.items()}
+        own = {
+            field: value - self._before.get(field, 0.0) for field, value in now.items()
+        }
+        self._before = now
         total = _sums(all_gather_object(own))
         waited = sum(all_gather_object(self._waited)) / get_world_size()
         if is_main_process():

@@ -66,6 +66,7 @@ class ChunkCache:
         self._clock = 0
         self._largest = 0
         self._row_bytes = 0.0
+        self._left: dict[int, int] = {}
 
     def take(self, chunk: int, row: int) -> bytes | None:
         """The image of a row, or ``None`` if it is to be read by itself.
@@ -135,7 +136,8 @@ class ChunkCache:
         else:
             return None
         reader, local = self._locate(chunk)
-        held = _Held(reader.chunk_rows(local)[0], images, int(self.plan.expected[chunk]))
+        wanted = self._left.get(chunk, int(self.plan.expected[chunk]))
+        held = _Held(reader.chunk_rows(local)[0], images, wanted)
         self._held[chunk] = held
         self._largest = max(self._largest, held.nbytes)
         self._row_bytes = held.nbytes / max(len(images), 1)
@@ -165,7 +167,7 @@ class ChunkCache:
         if self.plan.per_worker:
             worker = get_worker_info()
             share /= worker.num_workers if worker else 1
-        wanted = self.plan.expected[chunk] * share
+        wanted = self._left.get(chunk, self.plan.expected[chunk]) * share
         whole = _REQUEST + (stop - first) * row_bytes
         return whole < wanted * (_ROW_REQUESTS * _REQUEST + _ROW_BYTES * row_bytes)
 
@@ -176,6 +178,7 @@ class ChunkCache:
             self._epoch = self.plan.epochs
             self._held.clear()
             self._coming.clear()
+            self._left.clear()
             self._due = self.plan.starts()
 
     def _forget_stale(self) -> None:
@@ -184,6 +187,9 @@ class ChunkCache:
         for chunk, held in list(self._held.items()):
             if held.touched and self._clock - held.last > patience:
                 del self._held[chunk]
+                # Another lane may still come to the part of it that is left.
+                self._left[chunk] = held.wanted
+                self._due.add(chunk)
 
     def __getstate__(self) -> dict[str, Any]:
         return {

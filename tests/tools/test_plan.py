@@ -140,7 +140,7 @@ def test_few_workers_tell_of_all(local, monkeypatch):
 
 
 def test_little_room_is_noticed_and_the_advice_helps(local):
-    """With the cache_bytes of the snippet, no row is read by itself any more."""
+    """With the cache_bytes of the snippet, chunks are read whole, but for small parts."""
     keys = LoaderKeys(shuffle='lanes', loader_type='c++', cache_bytes=3 << 20)
     loader = Dataloader(1, 2, 8)
     text = plan(local, loader, keys)
@@ -149,7 +149,7 @@ def test_little_room_is_noticed_and_the_advice_helps(local):
     assert plan_of(local, loader, keys).reads.chunks == 0
     enough = LoaderKeys('lanes', loader_type='c++', cache_bytes=given['cache_bytes'])
     reads = plan_of(local, loader, enough).reads
-    assert reads.chunks and not reads.rows + reads.listed
+    assert reads.chunks and reads.rows + reads.listed < 0.02 * reads.samples
 
 
 def test_the_snippet_builds_the_planned_order(local):
