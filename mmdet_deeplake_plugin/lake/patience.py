@@ -25,6 +25,8 @@ T = TypeVar('T')
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds
 _DENIED_SECONDS = 60.0
 _FEW_ATTEMPTS = 3
+# Not the generator that transforms draw from: a retry must not change a sample.
+_jitter = random.SystemRandom()
 _NETWORK = (
     ConnectionError,
     TimeoutError,
@@ -116,7 +118,7 @@ def persist(
         )
         if remote and not isinstance(failure, BrokenImageError):
             # Jitter, so that all workers do not come back in the same moment.
-            time.sleep(min(pause, _LONGEST_PAUSE) * random.uniform(0.5, 1.0))
+            time.sleep(min(pause, _LONGEST_PAUSE) * _jitter.uniform(0.5, 1.0))
             pause *= 2
     if isinstance(failure, BrokenImageError):
         raise failure

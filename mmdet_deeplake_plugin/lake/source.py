@@ -68,6 +68,8 @@ class LakeSource:
             FileNotFoundError, ValueError: If the lake is not there in the pinned state.
             LakeReadError: If it cannot be opened.
         """
+        if self._handle is not None and self._process == os.getpid():
+            return self._handle
         return self.read('opening it', lambda handle: handle)
 
     def read(self, what: str, task: Callable[[Any], T]) -> T:
