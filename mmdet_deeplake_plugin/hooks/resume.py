@@ -130,8 +130,7 @@ class DeepLakeResumeHook(Hook):
                 return divmod(loop.iter, length)
             return loop.epoch, min(max(loop.iter - loop.epoch * length, 0), length)
         config = (runner.cfg.get('train_dataloader') or {}).get('sampler') or {}
-        # The shuffle decides how images are read, and so is settled already.
-        stated = {'shuffle'} | {
+        stated = {
             key for key in ('seed', 'lanes', 'window') if config.get(key) is not None
         }
         own = sampler.order_state()
