@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -165,7 +166,8 @@ class DeepLakeLoader(Sampler):
         if not 0 <= num_samples <= len(self):
             raise ValueError(
                 f'cannot skip {num_samples} samples of the {len(self)} that rank '
-                f'{self.rank} sees in an epoch'
+                f'{self.rank} sees in an epoch; to go on in a later epoch, add '
+                "dict(type='DeepLakeResumeHook') to custom_hooks"
             )
         self._skip, self._keep = num_samples, list(keep)
 
@@ -222,9 +224,17 @@ class DeepLakeLoader(Sampler):
 
     def order_state(self) -> dict[str, Any]:
         """What the order depends on besides the epoch, in plain values."""
-        state = {'seed': self.seed, 'shuffle': self.shuffle, 'samples': self._total}
+        state = {
+            'seed': self.seed,
+            'shuffle': self.shuffle,
+            'samples': self._total,
+            'round_up': self.round_up,
+        }
         if self.shuffle == 'lanes':
             state.update(lanes=self.lanes, window=self.window)
+        if self._weights is not None:
+            digest = hashlib.sha256(self._weights.tobytes()).hexdigest()
+            state['weights'] = digest[:16]
         return state
 
     def load_order_state(self, state: dict[str, Any]) -> None:

@@ -377,3 +377,17 @@ def test_weights_need_a_lake():
     )
     with pytest.raises(ValueError, match=re.escape(text)):
         DeepLakeLoader(range(9), seed=0, weights=dict(type='class_balanced'))
+
+
+def test_a_checkpoint_tells_one_weighting_from_another(dataset):
+    """Equal lengths, other weights: the state of the order differs, so a resume fails."""
+    ways = [
+        dict(type='class_balanced'),
+        dict(type='query', expression='image_id + 1'),
+        dict(type='query', expression='image_id + 2'),
+    ]
+    states = [DeepLakeLoader(dataset, seed=0, weights=way).order_state() for way in ways]
+    assert len({state['weights'] for state in states}) == 3
+    again = DeepLakeLoader(dataset, seed=0, weights=ways[0])
+    assert again.order_state() == states[0]
+    assert 'weights' not in DeepLakeLoader(dataset, seed=0).order_state()

@@ -570,6 +570,7 @@ def test_a_checkpoint_holds_plain_values_and_no_secret(training, monkeypatch):
             'seed': 3,
             'shuffle': 'lanes',
             'samples': ROWS,
+            'round_up': True,
             'lanes': 4,
             'window': 1,
         },
