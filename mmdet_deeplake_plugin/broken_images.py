@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from mmcv.transforms import LoadImageFromFile
 
-from .lake import BrokenImageError, Lake
+from .lake import BrokenImageError, Lake, LakeReadError
 
 _SKIPPED_BEFORE, _SKIPPED = 1, 2
 
@@ -66,6 +66,8 @@ def find_fault(
     """
     if isinstance(error, BrokenImageError):
         return error
+    if isinstance(error, LakeReadError):  # it was tried for long enough
+        return None
     loaders = [t for t in pipeline.transforms if type(t) is LoadImageFromFile]
     loader = loaders[0] if loaders else LoadImageFromFile()
     try:

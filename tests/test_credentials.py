@@ -7,12 +7,11 @@ import io
 import json
 import logging
 import multiprocessing
+import os
 import pickle
 import re
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from lakes import IMAGE_TYPES, picture, row, write_lake
 from mmdet.utils import register_all_modules
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
+from object_store import Key, ObjectStore
 from samples import assert_equal
 from torch.utils.data import DataLoader
 
@@ -343,55 +343,12 @@ def _chain(error: BaseException | None) -> str:
 # ------------------------------------------------------------------------ object storage
 
 
-@dataclass
-class Bucket:
-    """A bucket on this machine, and the creds that open it."""
-
-    url: str
-    creds: dict[str, str]
-
-
-# In a process of its own: Deep Lake holds the interpreter while it waits for an answer.
-SERVER = """
-import sys
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
-sys.stdin.read()
-"""
-
-
 @pytest.fixture(scope='module')
-def bucket() -> Iterator[Bucket]:
-    """An S3 server on the loopback with an empty bucket."""
-    pytest.importorskip('moto.server', reason='moto[server] is not installed')
-    boto3 = pytest.importorskip('boto3', reason='boto3 is not installed')
-    process = subprocess.Popen(
-        [sys.executable, '-c', SERVER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdin and process.stdout
-    creds = dict(
-        aws_access_key_id='key',
-        aws_secret_access_key=SECRET,
-        aws_region='us-east-1',
-        endpoint_url=f'http://127.0.0.1:{int(process.stdout.readline())}',
-    )
-    client = boto3.client(
-        's3',
-        aws_access_key_id='key',
-        aws_secret_access_key=SECRET,
-        region_name='us-east-1',
-        endpoint_url=creds['endpoint_url'],
-    )
-    client.create_bucket(Bucket='lakes')
-    yield Bucket('s3://lakes', creds)
-    process.stdin.close()
-    process.wait(timeout=60)
+def bucket(tmp_path_factory) -> Iterator[ObjectStore]:
+    """An S3 server on the loopback that checks signatures, with an empty bucket."""
+    key = Key('AKIA0OF0THE0TESTS', SECRET)
+    with ObjectStore.start(tmp_path_factory.mktemp('store'), key=key) as store:
+        yield store
 
 
 @pytest.fixture()
@@ -411,23 +368,20 @@ def references(bucket, monkeypatch) -> dict[str, Any]:
 @pytest.fixture(scope='module')
 def remote(bucket) -> str:
     """A lake in the bucket."""
-    return write_lake(f'{bucket.url}/train', [row(i) for i in range(6)], **bucket.creds)
+    return write_lake(bucket.url('train'), [row(i) for i in range(6)], **bucket.creds)
 
 
 def test_links_into_a_bucket_are_read_with_the_credentials_of_the_lake(
     bucket, references, tmp_path
 ):
     """Size, bytes and a missing file, through a lake whose images are links."""
-    import boto3
-
-    keys = ('aws_access_key_id', 'aws_secret_access_key', 'endpoint_url')
-    client = boto3.client('s3', **{key: bucket.creds[key] for key in keys})
     image = picture(9, 50, 30)
-    client.put_object(Bucket='lakes', Key='photos/a b.jpg', Body=image)
-    links = [f'{bucket.url}/photos/a b.jpg', f'{bucket.url}/photos/gone.jpg']
+    (tmp_path / 'a b.jpg').write_bytes(image)
+    photos = bucket.upload(tmp_path, 'photos')
+    links = [f'{photos}/a b.jpg', f'{photos}/gone.jpg']
     rows = [{**row(i), 'images': link} for i, link in enumerate(links)]
     columns = {'images': IMAGE_TYPES['link'], 'width': None, 'height': None}
-    path = write_lake(f'{bucket.url}/links', rows, columns, **bucket.creds)
+    path = write_lake(bucket.url('links'), rows, columns, **bucket.creds)
     dataset = DeepLakeDataset(
         path, deeplake_credentials=references, on_broken_image='skip'
     )
@@ -483,40 +437,100 @@ def test_a_missing_lake_in_a_bucket_is_told(bucket, references):
     assert SECRET not in _chain(caught.value)
 
 
-def test_a_missing_bucket_is_told_without_asking_for_a_v3_lake(references, monkeypatch):
-    """Deep Lake needs 30 seconds to say so: it is asked once, and its words are kept."""
-
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise KeyError('[S3] Key not found: message=The specified bucket does not exist')
-
-    asked = []
-    monkeypatch.setattr(opening.deeplake, 'open_read_only', refuse)
-    monkeypatch.setattr(
-        opening.deeplake, 'query', lambda *args, **kwargs: asked.append(args)
-    )
+def test_a_missing_bucket_is_told_without_asking_for_a_v3_lake(references):
+    """At once, where Deep Lake would list it for half a minute; its words are kept."""
     text = (
-        "deeplake_path='s3://none/lake': [S3] Key not found: message=The specified bucket"
+        "deeplake_path='s3://none/lake': [S3] Key not found: action=GetObject resource="
+        '_deeplake_log/_meta/next_base status=404 code=NoSuchBucket message=The specified'
     )
+    began = time.monotonic()
     with _raises(FileNotFoundError, text):
         DeepLakeDataset('s3://none/lake', deeplake_credentials=references)
-    assert not asked
+    assert time.monotonic() - began < 15
 
 
-def test_refused_access_is_told(references, monkeypatch):
-    """The error names path, kind and the references used, and what to check."""
+REFUSALS = {
+    'denied': ('AccessDenied', 'Access Denied'),
+    'unknown-key': ('InvalidAccessKeyId', 'The AWS Access Key Id you provided does not'),
+    'expired': ('ExpiredToken', 'The provided token has expired.'),
+}
 
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise opening.deeplake.StorageAccessDenied('[S3] Access denied: action=GetObject')
 
-    # A real refusal makes Deep Lake 4.7.4 crash when the process ends.
-    monkeypatch.setattr(opening.deeplake, 'open_read_only', refuse)
-    text = (
-        "deeplake_path='s3://lakes/train': access denied (StorageAccessDenied) with "
-        'Credentials('
-    )
-    with _raises(PermissionError, text) as caught:
-        DeepLakeDataset('s3://lakes/train', deeplake_credentials=references)
+@pytest.mark.parametrize(('code', 'words'), REFUSALS.values(), ids=REFUSALS)
+def test_refused_access_is_told(code, words, bucket, references, remote):
+    """The error names path, references, what the storage said, and what to check."""
+    bucket.accept_keys([], code)
+    try:
+        with pytest.raises(PermissionError) as caught:
+            DeepLakeDataset(remote, deeplake_credentials=references)
+    finally:
+        bucket.accept_keys([bucket.key])
     message = str(caught.value)
-    assert "'aws_secret_access_key': 'env:LAKE_SECRET'" in message
+    assert message.startswith(
+        f"deeplake_path='{remote}': access denied with Credentials(token='', creds={{"
+    )
+    for part in (f'code={code}', words, "'aws_secret_access_key': 'env:LAKE_SECRET'"):
+        assert part in message
     assert 'Check deeplake_credentials, or the environment' in message
     assert SECRET not in _chain(caught.value)
+
+
+def test_a_false_signature_is_a_refusal(bucket, references, remote, monkeypatch):
+    """A wrong secret is told at once, not tried again as a broken server would be."""
+    monkeypatch.setenv('LAKE_SECRET', 'another')
+    bucket.reset_log()
+    with _raises(PermissionError, 'code=SignatureDoesNotMatch'):
+        DeepLakeDataset(remote, deeplake_credentials=references)
+    assert bucket.totals().requests == 1
+
+
+def test_an_error_in_between_is_told_without_what_deep_lake_said(monkeypatch):
+    """A message of Deep Lake that holds the token loses it, and is not chained."""
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise opening.deeplake.AuthenticationError(f'the token {SECRET} is unknown')
+
+    monkeypatch.setattr(opening.deeplake, 'open_read_only', refuse)
+    monkeypatch.setenv('LAKE_TOKEN', SECRET)
+    with _raises(PermissionError, 'the token *** is unknown') as caught:
+        DeepLakeDataset(
+            'al://org/name', deeplake_credentials=dict(token='env:LAKE_TOKEN')
+        )
+    assert SECRET not in _chain(caught.value)
+
+
+BROKEN_FILES = {
+    'empty': (b'', 'the file is empty'),
+    'no-text': (b'\xff\xfe' + SECRET.encode(), 'it is no text'),
+}
+
+
+@pytest.mark.parametrize(('content', 'text'), BROKEN_FILES.values(), ids=BROKEN_FILES)
+def test_a_file_without_a_secret_is_told(content, text, tmp_path):
+    """Named with its key; nothing of what it holds is quoted."""
+    file = tmp_path / 'token'
+    file.write_bytes(content)
+    credentials = Credentials.from_config(dict(token=f'file:{file}'))
+    with _raises(
+        ValueError, f"deeplake_credentials.token='file:{file}': {text}"
+    ) as caught:
+        credentials.resolve()
+    assert SECRET not in _chain(caught.value)
+
+
+def test_the_age_changes_with_the_file(tmp_path):
+    """Written anew, replaced in the same moment, removed: each is another age."""
+    file, other = tmp_path / 'token', tmp_path / 'other'
+    credentials = Credentials.from_config(dict(token=f'file:{file}'))
+    ages = [credentials.age()]
+    for name in (file, other):
+        name.write_text('first')
+        os.utime(name, ns=(1, 1))
+    ages.append(credentials.age())
+    os.utime(file, ns=(2, 2))
+    ages.append(credentials.age())
+    os.utime(other, ns=(2, 2))
+    other.replace(file)
+    ages.append(credentials.age())
+    assert len(set(ages)) == len(ages)
+    assert credentials.age() == ages[-1]

@@ -30,15 +30,19 @@ def start(task: Callable[[], T], name: str = 'deeplake-read') -> Future[T]:
         name: Name of the thread.
     """
     future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(task())
-        except BaseException as error:  # it belongs to who waits for the result
-            future.set_exception(error)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
+    threading.Thread(target=_run, args=(task, future), name=name, daemon=True).start()
     return future
+
+
+def _run(task: Callable[[], T], future: Future[T]) -> None:
+    try:
+        future.set_result(task())
+    except BaseException as error:  # it belongs to who waits for the result
+        future.set_exception(error)
+    finally:
+        # The error's frames would hold the future, which holds the error, and all that
+        # the call read with: a circle that lives until Python's next full collection.
+        del task, future
 
 
 def within(task: Callable[[], T], seconds: float) -> T:
@@ -72,6 +76,8 @@ def within(task: Callable[[], T], seconds: float) -> T:
     except KeyboardInterrupt:
         _left_behind.update(thread)
         raise
+    finally:
+        del future  # see _run
 
 
 def _before_fork() -> None:

@@ -105,7 +105,7 @@ def persist(
         except Exception as error:
             if _is_final(error) or (isinstance(error, _DENIED) and not try_denied):
                 raise
-            failure = error
+            failure = _without_frames(error)
         reopen()
         spent = time.monotonic() - began
         if not _again(failure, remote, attempts, spent, patience.retry_timeout):
@@ -125,6 +125,19 @@ def persist(
     raise LakeReadError(
         f'{what}: {_cause(failure, spec)} ({attempts} attempts in {spent:.1f} s)'
     ) from None  # what Deep Lake says may hold signed URLs
+
+
+def _without_frames(error: Exception) -> Exception:
+    """The error without what it was raised in.
+
+    Its frames hold the handle that failed, with its connections and its cache, and the
+    error itself: a circle that would live until Python's next full collection.
+    """
+    each: BaseException | None = error
+    while each is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return error
 
 
 def _is_final(error: Exception) -> bool:

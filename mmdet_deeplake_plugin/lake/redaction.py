@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from urllib.parse import quote
 
 _HIDDEN = '***'
 # Parts of signed URLs and headers, whatever their values are.
@@ -20,11 +21,12 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
     Args:
         text: Any text.
-        secrets: Values to take out wherever they stand; ones of less than four
-            characters are no secrets.
+        secrets: Values to take out wherever they stand, also as URLs quote them; ones
+            of less than four characters are no secrets.
     """
-    for secret in sorted(set(secrets), key=len, reverse=True):
+    for secret in sorted(set(secrets), key=len, reverse=True):  # one may hold another
         if len(secret) >= _SHORTEST:
-            text = text.replace(secret, _HIDDEN)
+            for form in (secret, quote(secret, safe=''), quote(secret)):
+                text = text.replace(form, _HIDDEN)
     text = _SIGNED.sub(rf'\1{_HIDDEN}', text)
     return _BEARER.sub(rf'\1{_HIDDEN}', text)
