@@ -26,8 +26,8 @@ EPOCHS = 5
 
 @pytest.fixture()
 def watchdog() -> Iterator[None]:
-    """Ends the process with a traceback of every thread if a test takes minutes."""
-    faulthandler.dump_traceback_later(180, exit=True)
+    """Ends the process with a traceback of every thread if a test takes ten minutes."""
+    faulthandler.dump_traceback_later(600, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
 
