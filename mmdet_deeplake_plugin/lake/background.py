@@ -2,14 +2,21 @@
 
 A call that hangs cannot be ended: Deep Lake tries for up to half an hour, and holds
 off Ctrl-C meanwhile. So it runs in a thread that does not keep the process alive, and
-is left behind when its time is up. A process that forks while such a call runs would
-crash, so a fork waits for the calls that were left behind.
+is left behind when its time is up. A process that forks while such a call runs may
+crash, so a fork waits for it; one that ends while it runs would crash too, so it ends
+without Deep Lake's clearing up.
 """
 
 from __future__ import annotations
 
+import atexit
+import ctypes
+import logging
 import os
+import signal
+import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -19,7 +26,19 @@ T = TypeVar('T')
 
 # Deep Lake gives an attempt up 8 seconds after the server fell silent.
 _WAIT_BEFORE_FORK = 20.0
-_left_behind: set[threading.Thread] = set()
+_WAIT_BEFORE_EXIT, _WAIT_AFTER_FAILURE = 5.0, 0.3
+
+
+class _Call(threading.Thread):
+    """A call of Deep Lake that runs by itself.
+
+    Attributes:
+        has_been_awaited: Whether a fork has waited for it, as others then do not.
+    """
+
+    def __init__(self, task: Callable[[], T], future: Future[T], name: str) -> None:
+        super().__init__(target=_run, args=(task, future), name=name, daemon=True)
+        self.has_been_awaited = False
 
 
 def start(task: Callable[[], T], name: str = 'deeplake-read') -> Future[T]:
@@ -30,7 +49,7 @@ def start(task: Callable[[], T], name: str = 'deeplake-read') -> Future[T]:
         name: Name of the thread.
     """
     future: Future[T] = Future()
-    threading.Thread(target=_run, args=(task, future), name=name, daemon=True).start()
+    _Call(task, future, name).start()
     return future
 
 
@@ -55,39 +74,59 @@ def within(task: Callable[[], T], seconds: float) -> T:
     Raises:
         TimeoutError: If it takes longer; it goes on by itself.
     """
-    done = threading.Event()
-    thread: list[threading.Thread] = []
-
-    def run() -> T:
-        thread.append(threading.current_thread())
-        try:
-            return task()
-        finally:
-            done.set()
-
-    future = start(run)
+    future = start(task)
     try:
         return future.result(timeout=seconds)
     except (TimeoutError, FutureTimeoutError) as error:
-        if done.is_set():
+        if future.done():
             raise  # the call's own
-        _left_behind.update(thread)
-        raise TimeoutError(f'no answer within {seconds:g} s') from error
-    except KeyboardInterrupt:
-        _left_behind.update(thread)
-        raise
+        raise TimeoutError(f'no answer within {seconds:.3g} s') from error
     finally:
         del future  # see _run
 
 
+def _running() -> list[_Call]:
+    return [thread for thread in threading.enumerate() if isinstance(thread, _Call)]
+
+
+def _wait(calls: list[_Call], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    for call in calls:
+        call.join(timeout=max(deadline - time.monotonic(), 0))
+
+
 def _before_fork() -> None:
-    for thread in list(_left_behind):
-        thread.join(timeout=_WAIT_BEFORE_FORK)
-        _left_behind.discard(thread)
+    calls = [call for call in _running() if not call.has_been_awaited]
+    _wait(calls, _WAIT_BEFORE_FORK)
+    for call in calls:
+        call.has_been_awaited = True
 
 
-def _after_fork() -> None:
-    _left_behind.clear()
+def _at_exit() -> None:
+    failure = getattr(sys, 'last_type', None)
+    _wait(_running(), _WAIT_BEFORE_EXIT if failure is None else _WAIT_AFTER_FAILURE)
+    if not _running():
+        return
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    if failure is None:
+        # sys.exit() may have been called; only the C library knows with which code.
+        _leave_by_the_c_library()
+        return
+    if issubclass(failure, KeyboardInterrupt):
+        # Ends as Python does, so that a shell's loop ends with it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    os._exit(1)
 
 
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+def _leave_by_the_c_library() -> None:
+    """Ends the process with its exit code before Deep Lake is cleared up."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, 'on_exit'):  # of glibc
+        library.on_exit(library._exit, None)
+
+
+os.register_at_fork(before=_before_fork)
+atexit.register(_at_exit)

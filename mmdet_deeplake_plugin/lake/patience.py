@@ -16,6 +16,7 @@ from .background import within
 from .errors import first_line
 from .image_check import BrokenImageError
 from .redaction import redact
+from .refusal import is_refusal
 
 if TYPE_CHECKING:
     from .spec import LakeSpec
@@ -25,6 +26,7 @@ T = TypeVar('T')
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds
 _DENIED_SECONDS = 60.0
 _FEW_ATTEMPTS = 3
+_LAST_ATTEMPT = 1.0  # seconds, though the time for all is up
 # Not the generator that transforms draw from: a retry must not change a sample.
 _jitter = random.SystemRandom()
 _NETWORK = (
@@ -33,14 +35,6 @@ _NETWORK = (
     deeplake.StorageNetworkConnectionError,
     deeplake.StorageInternalError,
     deeplake.HTTPRequestFailedError,
-)
-_DENIED = (
-    PermissionError,
-    deeplake.AuthenticationError,
-    deeplake.AuthorizationError,
-    deeplake.PermissionDeniedError,
-    deeplake.StorageAccessDenied,
-    deeplake.ExpiredTokenError,
 )
 
 
@@ -101,9 +95,9 @@ def persist(
         try:
             if not remote:
                 return read()
-            return within(read, max(min(patience.read_timeout, left), 0.1))
+            return within(read, min(patience.read_timeout, max(left, _LAST_ATTEMPT)))
         except Exception as error:
-            if _is_final(error) or (isinstance(error, _DENIED) and not try_denied):
+            if _is_final(error) or (is_refusal(error) and not try_denied):
                 raise
             failure = _without_frames(error)
         reopen()
@@ -118,7 +112,8 @@ def persist(
         )
         if remote and not isinstance(failure, BrokenImageError):
             # Jitter, so that all workers do not come back in the same moment.
-            time.sleep(min(pause, _LONGEST_PAUSE) * _jitter.uniform(0.5, 1.0))
+            wait = min(pause, _LONGEST_PAUSE) * _jitter.uniform(0.5, 1.0)
+            time.sleep(min(wait, max(patience.retry_timeout - spent, 0)))
             pause *= 2
     if isinstance(failure, BrokenImageError):
         raise failure
@@ -152,16 +147,16 @@ def _again(
 ) -> bool:
     if not remote or isinstance(failure, BrokenImageError):
         return attempts < 2
+    if is_refusal(failure):  # Deep Lake calls some of them storage errors
+        return spent < min(budget, _DENIED_SECONDS)
     if isinstance(failure, _NETWORK):
         return spent < budget
-    if isinstance(failure, _DENIED):
-        return spent < min(budget, _DENIED_SECONDS)
     return attempts < _FEW_ATTEMPTS and spent < budget
 
 
 def _cause(failure: Exception, spec: LakeSpec) -> str:
     cause = redact(first_line(failure), spec.credentials.secrets())
-    if isinstance(failure, _DENIED):
+    if is_refusal(failure) and not isinstance(failure, PermissionError):
         return (
             f'access denied with {spec.credentials!r}, looked up anew at each attempt: '
             f'{cause}'
