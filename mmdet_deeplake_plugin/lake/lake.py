@@ -155,16 +155,21 @@ class Lake:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_lake, (self.source.spec, self.source.pin, self.columns)
+        return _find_or_open, (self.source.spec, self.source.pin, self.columns)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Lake:
         return self
 
 
 def open_lake(spec: LakeSpec, pin: Pin, columns: Columns) -> Lake:
-    """The lake of this process for a pin and columns; the handle opens on first use."""
-    lake = Lake(LakeSource(spec, pin), columns)
-    return _open_lakes.setdefault(lake.key, lake)
+    """The lake of this process for a pin and columns; the handle opens on first use.
+
+    A lake that is open already is shared, and read from now on with these credentials
+    and timeouts.
+    """
+    lake = _find_or_open(spec, pin, columns)
+    lake.source.read_with(spec.credentials, spec.patience)
+    return lake
 
 
 def find_lake(path: str) -> tuple[Lake, int]:
@@ -202,6 +207,12 @@ def blank_size(path: str) -> tuple[int, int] | None:
     _, _, tail = str(path).partition('://')
     found = _BLANK.match(tail.partition('/')[2].partition('/')[2])
     return (int(found[1]), int(found[2])) if found else None
+
+
+def _find_or_open(spec: LakeSpec, pin: Pin, columns: Columns) -> Lake:
+    # A pickle on a disk holds no literal secret, so it changes no open lake's.
+    lake = Lake(LakeSource(spec, pin), columns)
+    return _open_lakes.setdefault(lake.key, lake)
 
 
 def _no_reader() -> None:

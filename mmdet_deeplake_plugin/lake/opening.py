@@ -8,10 +8,22 @@ from typing import Any, TypeVar
 
 import deeplake
 
+from .credentials import UnreadableReferenceError
 from .errors import first_line, listed, nearest
+from .redaction import redact
+from .refusal import is_refusal
 from .spec import LakeSpec
 
 T = TypeVar('T')
+
+_BUCKETS = ('s3', 'gcs', 'gs', 'az', 'azure')
+_UNREACHABLE = (
+    deeplake.StorageNetworkConnectionError,
+    deeplake.StorageInternalError,
+    deeplake.HTTPRequestFailedError,
+)
+_MISSING = (deeplake.StorageKeyNotFound, deeplake.NotFoundError, KeyError)
+_FIRST_FILE = '_deeplake_log/_meta/next_base'
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,14 @@ def open_at(spec: LakeSpec, pin: Pin) -> Any:
         FileNotFoundError, PermissionError, ConnectionError, ValueError: If it
             cannot be opened, or is no longer what it was when it was pinned.
     """
+    try:
+        return _open_at(spec, pin)
+    except UnreadableReferenceError as error:
+        # It could be read when the run began: somebody may be rewriting the file.
+        raise PermissionError(str(error)) from error
+
+
+def _open_at(spec: LakeSpec, pin: Pin) -> Any:
     if pin.is_v3:
         handle = open_v3(spec, pin.version)
     else:
@@ -74,14 +94,18 @@ def open_at(spec: LakeSpec, pin: Pin) -> Any:
 def open_branch(spec: LakeSpec, branch: str) -> Any:
     """Opens the newest version of a branch, ``''`` for the main one."""
     url = f'{spec.path}@{branch}' if branch not in ('', 'main') else spec.path
-    return _explained(
-        spec, lambda: deeplake.open_read_only(url, **spec.credentials.resolve())
-    )
+
+    def open_it() -> Any:
+        arguments = spec.credentials.resolve()
+        _knock(spec.path, arguments)
+        return deeplake.open_read_only(url, **arguments)
+
+    return _explained(spec, open_it)
 
 
 def open_tag(head: Any, spec: LakeSpec, tag: str) -> Any:
     """Opens a saved view of an open lake."""
-    names = list(head.tags.names())
+    names = _explained(spec, lambda: list(head.tags.names()))
     if tag not in names:
         raise ValueError(
             f'deeplake_view_id={tag!r}: {spec.path} has no saved view (tag) of that '
@@ -93,12 +117,14 @@ def open_tag(head: Any, spec: LakeSpec, tag: str) -> Any:
 def open_version(head: Any, spec: LakeSpec, version: str) -> Any:
     """Opens a version of an open lake's branch."""
     try:
-        return head.history[version].open()
-    except (deeplake.VersionNotFoundError, deeplake.NotFoundError, KeyError) as error:
+        return _explained(spec, lambda: head.history[version].open())
+    except deeplake.VersionNotFoundError as error:
         known = [head.history[i].id for i in range(len(head.history))]
         raise ValueError(
             f'deeplake_commit_id={version!r}: branch {head.current_branch.name} of '
-            f'{spec.path} has no such version; the newest are {listed(known[-5:])}'
+            f'{spec.path} has no such version; the newest are {listed(known[-5:])}. '
+            'Versions stay when a lake is compacted, but go with a branch or a lake that '
+            'is deleted'
         ) from error
 
 
@@ -111,21 +137,58 @@ def open_v3(spec: LakeSpec, version: str) -> Any:
         view = deeplake.query(f'SELECT * FROM "{url}"', **spec.credentials.resolve())
         if view is not None:  # None: the bucket does not exist
             return view
+    except UnreadableReferenceError:
+        raise
     except Exception as error:  # of any type, depending on the storage
         failure = error
+    if failure is not None and 'not_found' not in str(failure):
+        _raise_explained(spec, failure)
+        raise ConnectionError(
+            f'deeplake_path={spec.url!r}: '
+            f'{redact(str(failure), spec.credentials.secrets())}'
+        )
     raise FileNotFoundError(
         f'deeplake_path={spec.url!r}: there is no Deep Lake dataset there'
         + (f' with a version {version!r}' if version else '')
         + '. Check the path; make one by python -m '
         'mmdet_deeplake_plugin.tools.from_coco'
-    ) from failure
+    )
+
+
+def _knock(path: str, arguments: dict[str, Any]) -> None:
+    """Reads a small file of a lake on object storage, to see whether it is let in.
+
+    When Deep Lake is refused while it opens a lake, it goes on listing files in the
+    background for half a minute; a process that forks or ends meanwhile crashes.
+    Reading a file fails for the same reasons and leaves nothing behind.
+    """
+    if path.partition('://')[0] not in _BUCKETS:
+        return
+    reader = deeplake.storage.Reader(path, **arguments)
+    try:
+        # Not get(), which keeps other threads from running while it waits.
+        reader.get_async(_FIRST_FILE).result()
+    except (KeyError, deeplake.StorageKeyNotFound) as error:
+        if 'NoSuchBucket' in str(error):
+            raise
 
 
 def _explained(spec: LakeSpec, task: Callable[[], T]) -> T:
-    where = f'deeplake_path={spec.url!r}'
     try:
         return task()
-    except deeplake.LogNotexistsError as error:
+    except (ValueError, TypeError, deeplake.VersionNotFoundError):
+        raise
+    except Exception as error:
+        _raise_explained(spec, error)
+        raise
+
+
+def _raise_explained(spec: LakeSpec, error: Exception) -> None:
+    """Raises an error of Deep Lake in words of ours; unknown ones are left alone."""
+    where = f'deeplake_path={spec.url!r}'
+    reason = redact(first_line(error), spec.credentials.secrets())
+    # What Deep Lake says may hold secrets: no error is chained to its own.
+    if isinstance(error, deeplake.LogNotexistsError):
         hint = (
             ' (a mem:// lake lives in the process that made it: use num_workers=0, or '
             'workers that are forked)'
@@ -134,27 +197,21 @@ def _explained(spec: LakeSpec, task: Callable[[], T]) -> T:
         )
         raise NoDatasetError(
             f'{where}: there is no Deep Lake dataset there{hint}'
-        ) from error
-    except (
-        deeplake.AuthenticationError,
-        deeplake.AuthorizationError,
-        deeplake.PermissionDeniedError,
-        deeplake.StorageAccessDenied,
-        deeplake.ExpiredTokenError,
-    ) as error:
+        ) from None
+    if isinstance(error, deeplake.BranchNotFoundError):
+        raise ValueError(
+            f'{where}: {reason}. It was there when this run began, so it was deleted or '
+            'renamed, and its versions with it; start the run again'
+        ) from None
+    if is_refusal(error):
         raise PermissionError(
-            f'{where}: access denied ({type(error).__name__}) with '
-            f'{spec.credentials!r}. Check deeplake_credentials, or the environment '
-            '(ACTIVELOOP_TOKEN, AWS_PROFILE, …)'
-        ) from error
-    except (
-        deeplake.StorageNetworkConnectionError,
-        deeplake.StorageInternalError,
-        deeplake.HTTPRequestFailedError,
-    ) as error:
-        raise ConnectionError(f'{where}: {first_line(error)}') from error
-    except (deeplake.StorageKeyNotFound, KeyError) as error:  # a missing bucket
-        raise FileNotFoundError(f'{where}: {first_line(error)}') from error
+            f'{where}: access denied with {spec.credentials!r}: {reason}. Check '
+            'deeplake_credentials, or the environment (ACTIVELOOP_TOKEN, AWS_PROFILE, …)'
+        ) from None
+    if isinstance(error, _UNREACHABLE):
+        raise ConnectionError(f'{where}: {reason}') from None
+    if isinstance(error, _MISSING):  # a missing bucket, or a dataset of Activeloop's
+        raise FileNotFoundError(f'{where}: {reason}') from None
 
 
 def column_names(handle: Any) -> list[str]:

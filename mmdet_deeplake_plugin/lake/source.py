@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .chunk_files import ChunkFiles
 from .chunks import ChunkMap, map_chunks
+from .credentials import Credentials
 from .errors import first_line, listed
-from .image_check import check_image
+from .image_check import BrokenImageError, check_image
 from .opening import Pin, column_names, open_at
-from .patience import persist
+from .patience import Patience, persist
 from .spec import LakeSpec
-from .stored_images import read_image
+from .stored_images import ENCODED, read_image, storage_of
 from .values import read_values
 
 T = TypeVar('T')
@@ -40,10 +44,8 @@ class LakeSource:
     def __init__(self, spec: LakeSpec, pin: Pin) -> None:
         self.spec = spec
         self.pin = pin
-        self._handle: Any = None
         self._process = os.getpid()
-        self._opening = threading.Lock()
-        self._age: tuple[int, ...] = ()
+        self._opened = _Opened()
 
     @property
     def name(self) -> str:
@@ -68,8 +70,8 @@ class LakeSource:
             FileNotFoundError, ValueError: If the lake is not there in the pinned state.
             LakeReadError: If it cannot be opened.
         """
-        if self._handle is not None and self._process == os.getpid():
-            return self._handle
+        if self._opened.handle is not None and self._process == os.getpid():
+            return self._opened.handle
         return self.read('opening it', lambda handle: handle)
 
     def read(self, what: str, task: Callable[[Any], T]) -> T:
@@ -84,12 +86,27 @@ class LakeSource:
                 or the task raises it.
             LakeReadError: If it fails in the end; names lake, what, cause and attempts.
         """
+        used: list[_Opened] = []
+
+        def attempt() -> T:
+            used.append(self._current())
+            return task(self._open(used[-1]))
+
         return persist(
-            self.spec,
-            f'{self.name}, {what}',
-            lambda: task(self._current()),
-            self._forget,
+            self.spec, f'{self.name}, {what}', attempt, lambda: self._forget(used[-1:])
         )
+
+    def read_with(self, credentials: Credentials, patience: Patience) -> None:
+        """Reads from now on with other credentials and timeouts.
+
+        Args:
+            credentials: What opens the lake from the next opening on; others than
+                before let the handle go.
+            patience: How long reads may take.
+        """
+        if credentials != self.spec.credentials:
+            self._opened = _Opened()
+        self.spec = replace(self.spec, credentials=credentials, patience=patience)
 
     def type_of(self, column: str) -> Any:
         """Deep Lake's type of a column."""
@@ -167,7 +184,15 @@ class LakeSource:
         """
 
         def whole(handle: Any) -> bytes:
-            content = read_image(handle, column, row, self.spec.credentials)
+            lost = self._find_lost(handle, column, np.array([row]))
+            if lost:
+                raise BrokenImageError(f'its chunk file {lost}')
+            try:
+                content = read_image(handle, column, row, self.spec.credentials)
+            except KeyError as error:
+                raise BrokenImageError(
+                    f'its stored chunk is gone ({first_line(error)})'
+                ) from None
             check_image(content)
             return content
 
@@ -175,6 +200,8 @@ class LakeSource:
 
     def images_bytes(self, column: str, rows: slice | list[int]) -> list[bytes]:
         """The stored bytes of several rows, read at one time; they may be cut short.
+
+        Where a stored chunk is gone or cut, all are empty: read by itself, a row tells.
 
         Args:
             column: Name of a column that holds the bytes of images.
@@ -185,31 +212,57 @@ class LakeSource:
         """
 
         def all_of_them(handle: Any) -> list[bytes]:
-            if isinstance(rows, slice) and rows.stop - rows.start == 1:
-                return [bytes(handle[column].get_bytes(rows.start))]
-            return [bytes(content) for content in handle[column].get_bytes(rows)]
+            if self._find_lost(handle, column, numbers):
+                return [b''] * len(numbers)
+            try:
+                if isinstance(rows, slice) and len(numbers) == 1:
+                    return [bytes(handle[column].get_bytes(rows.start))]
+                return [bytes(content) for content in handle[column].get_bytes(rows)]
+            except KeyError:
+                self._forget([self._opened])  # whose next read might crash
+                return [b''] * len(numbers)
 
         if isinstance(rows, slice):
+            numbers = np.arange(rows.start, rows.stop)
             which = f'rows {rows.start} to {rows.stop - 1}'
         else:
+            numbers = np.array(rows, dtype=np.int64)
             which = f'rows {listed(map(str, rows))}'
         return self.read(f'column {column!r}, {which}', all_of_them)
 
-    def _current(self) -> Any:
-        if self._process != os.getpid():
-            _inherited.append(self._handle)
-            self._handle, self._process = None, os.getpid()
-            self._opening = threading.Lock()
-        with self._opening:  # threads that read ahead must share one
-            age = self.spec.credentials.age()
-            if self._handle is None or age != self._age:
-                # Renewed credentials are used before the old ones are refused.
-                self._handle, self._age = open_at(self.spec, self.pin), age
-            return self._handle
+    def _find_lost(self, handle: Any, column: str, rows: NDArray[np.int64]) -> str:
+        """The chunk file on a local disk that ends before one of some rows, in words."""
+        opened, path = self._opened, self.spec.path
+        is_file = '://' not in path or path.startswith('file://')
+        if not is_file or storage_of(handle.schema[column].dtype) != ENCODED:
+            return ''
+        if column not in opened.files:
+            folder = Path(path.removeprefix('file://'))
+            opened.files[column] = ChunkFiles(handle, folder, column)
+        return opened.files[column].find_lost(rows)
 
-    def _forget(self) -> None:
-        with self._opening:
-            self._handle = None
+    def _current(self) -> _Opened:
+        if self._process != os.getpid():
+            _inherited.append(self._opened)
+            self._opened, self._process = _Opened(), os.getpid()
+        opened, age = self._opened, self.spec.credentials.age()
+        if opened.handle is not None and opened.age != age:
+            # Renewed credentials are used before the old ones are refused.
+            self._opened = opened = _Opened()
+        return opened
+
+    def _open(self, opened: _Opened) -> Any:
+        with opened.lock:  # threads that read ahead share one handle
+            if opened.handle is None:
+                age = self.spec.credentials.age()
+                opened.handle, opened.age = open_at(self.spec, self.pin), age
+            return opened.handle
+
+    def _forget(self, used: list[_Opened]) -> None:
+        # Not by its lock, which a call that hangs may hold. Others that failed with
+        # the same handle find a new one here, and leave it.
+        if used and used[0] is self._opened:
+            self._opened = _Opened()
 
     def __getstate__(self) -> dict[str, Any]:
         return {'spec': self.spec, 'pin': self.pin}
@@ -219,3 +272,20 @@ class LakeSource:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LakeSource:
         return self  # nothing in it changes, and a second handle would be a waste
+
+
+class _Opened:
+    """One handle, which the first who needs it opens.
+
+    Attributes:
+        lock: Held while it is opened.
+        handle: The handle, ``None`` before.
+        age: Age of the credentials that it was opened with.
+        files: Chunk files on a local disk, by column.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.handle: Any = None
+        self.age: tuple[int, ...] = ()
+        self.files: dict[str, ChunkFiles] = {}
