@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mmdet.utils import register_all_modules
@@ -91,9 +90,7 @@ def stock_names() -> list[str]:
     return sorted(str(path) for path in paths if '_base_' not in path.parts)
 
 
-def survey(
-    names: Iterable[str], data: ZooData
-) -> tuple[list[Entry], dict[str, Job]]:
+def survey(names: Iterable[str], data: ZooData) -> tuple[list[Entry], dict[str, Job]]:
     """Rewrites configs and collects the comparisons to make.
 
     Args:
@@ -141,7 +138,9 @@ def _entry(name: str, data: ZooData, jobs: dict[str, Job]) -> Entry:
 def _loader_job(loader: Mapping[str, Any], data: ZooData) -> Job:
     cut = smaller(dict(loader))
     files = {**cut, 'dataset': on_files(cut['dataset'], data)}
-    return Job('loader', files, {**files, 'dataset': on_lake(files['dataset'], data.lakes)})
+    return Job(
+        'loader', files, {**files, 'dataset': on_lake(files['dataset'], data.lakes)}
+    )
 
 
 def _add_evaluator(

@@ -77,7 +77,7 @@ def one_line(text: str) -> str:
     Args:
         text: Message of an error.
     """
-    first = re.sub(r"(/[\w.@+-]+){2,}/?", '…', text.strip().splitlines()[0])
+    first = re.sub(r'(/[\w.@+-]+){2,}/?', '…', text.strip().splitlines()[0])
     return first if len(first) <= 160 else f'{first[:159]}…'
 
 

@@ -68,7 +68,9 @@ class ZooData:
         lake = str(folder / 'lake')
         from_coco(ann_file, self._images, lake)
         prefix = dict(img=str(self._images))
-        return dict(data_root=str(folder), ann_file=str(ann_file), data_prefix=prefix), lake
+        return dict(
+            data_root=str(folder), ann_file=str(ann_file), data_prefix=prefix
+        ), lake
 
     def _make_voc(self, folder: Path, classes: tuple[str, ...]) -> tuple[Files, str]:
         (folder / 'Annotations').mkdir()
@@ -79,7 +81,9 @@ class ZooData:
         names = []
         for image in coco['images']:
             names.append(Path(image['file_name']).stem)
-            objects = [ann for ann in coco['annotations'] if ann['image_id'] == image['id']]
+            objects = [
+                ann for ann in coco['annotations'] if ann['image_id'] == image['id']
+            ]
             xml = _voc_xml(image, objects, classes)
             xml.write(folder / 'Annotations' / f'{names[-1]}.xml')
         split.write_text('\n'.join(names))
