@@ -24,11 +24,19 @@ KINDS = {
     'Objects365V2Dataset': 'coco',
     'V3DetDataset': 'coco',
     'iSAIDDataset': 'coco',
+    'CocoPanopticDataset': 'panoptic',
+    'LVISV05Dataset': 'lvis',
+    'LVISV1Dataset': 'lvis',
     'VOCDataset': 'voc',
 }
 # Stock metric -> ``metrics_format`` of DeepLakeMetric.
-FORMATS = {'CocoMetric': 'COCO', 'VOCMetric': 'PascalVOC'}
-_OF_FILES = ('ann_file', 'data_root', 'data_prefix', 'label_file')
+FORMATS = {
+    'CocoMetric': 'COCO',
+    'CocoPanopticMetric': 'Panoptic',
+    'LVISMetric': 'LVIS',
+    'VOCMetric': 'PascalVOC',
+}
+_OF_FILES = ('ann_file', 'data_root', 'data_prefix', 'label_file', 'proposal_file')
 
 
 class OutOfReach(Exception):  # noqa: N818
@@ -62,11 +70,10 @@ def on_files(dataset: Config, data: ZooData) -> Config:
         OutOfReach: If a type of dataset is not one that is made here.
     """
     for leaf in leaves(dataset):
-        if leaf['type'] not in KINDS:
-            raise OutOfReach(leaf['type'])
+        _kind(leaf)
 
     def change(leaf: Config) -> Config:
-        files = data.files(KINDS[leaf['type']], _classes(leaf))
+        files = data.files(_kind(leaf), _classes(leaf))
         return {**leaf, **files}
 
     return _each_leaf(dataset, change)
@@ -82,7 +89,10 @@ def evaluator_on_files(evaluator: Any, dataset: Config) -> Any:
     parts = leaves(dataset)
 
     def change(metric: Config, leaf: Config) -> Config:
-        known = {'ann_file': leaf['ann_file']}
+        known = {
+            'ann_file': leaf['ann_file'],
+            'seg_prefix': leaf['data_prefix'].get('seg'),
+        }
         return {**metric, **{k: v for k, v in known.items() if k in metric}}
 
     if isinstance(evaluator, (list, tuple)):
@@ -125,10 +135,20 @@ def evaluator_on_lake(evaluator: Any) -> Any:
     if evaluator['type'] not in FORMATS:
         raise OutOfReach(evaluator['type'])
     # The last one only spreads the same work over processes.
-    dropped = ('ann_file', 'backend_args', 'use_mp_eval')
+    dropped = ('ann_file', 'seg_prefix', 'backend_args', 'use_mp_eval')
     kept = {key: value for key, value in evaluator.items() if key not in dropped}
     form = FORMATS[evaluator['type']]
     return {**kept, 'type': 'DeepLakeMetric', 'metrics_format': form}
+
+
+def _kind(leaf: Config) -> str:
+    kind = KINDS.get(leaf['type'])
+    if kind is None:
+        raise OutOfReach(leaf['type'])
+    if leaf.get('proposal_file'):
+        return 'proposals'
+    has_maps = bool((leaf.get('data_prefix') or {}).get('seg'))
+    return 'stuff' if kind == 'coco' and has_maps else kind
 
 
 def _classes(leaf: Config) -> tuple[str, ...]:
