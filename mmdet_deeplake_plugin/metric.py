@@ -13,6 +13,7 @@ from mmengine.logging import MMLogger, print_log
 
 from .broken_images import listed_rows
 from .evaluation import GroundTruth, Prediction, evaluate_coco, evaluate_voc
+from .evaluation.coco_api import backend_classes
 from .ground_truth import read_ground_truth
 from .lake import Lake, blank_size, find_lake, nearest
 from .masks import as_text_counts
@@ -49,7 +50,8 @@ class DeepLakeMetric(BaseMetric):
         outfile_prefix: COCO: path prefix of the JSON files, ``.bbox.json`` and, if
             the model predicts masks, ``.segm.json``.
         sort_categories: COCO: whether classes are listed by category id.
-        backend: COCO: ``'pycocotools'``.
+        backend: COCO: ``'pycocotools'``, or ``'faster_coco_eval'`` (a package of
+            that name), which gives the same digits in less time.
         scale_ranges: PascalVOC: ranges of box scale in pixels, ``[(0, 32), …]``.
         eval_mode: PascalVOC: ``'11points'`` or ``'area'``.
         collect_device: ``'cpu'`` or ``'gpu'``: how ranks exchange results.
@@ -60,7 +62,9 @@ class DeepLakeMetric(BaseMetric):
     Raises:
         ValueError: If a key is wrong, or belongs to the other format; when
             evaluating, if the model predicts a label that is no class.
-        KeyError: When evaluating, if the lake of a prediction is not open.
+        KeyError: If the backend is unknown; when evaluating, if the lake of a
+            prediction is not open.
+        ImportError: If the package of the backend is not installed.
     """
 
     def __init__(
@@ -108,6 +112,8 @@ class DeepLakeMetric(BaseMetric):
         )
         voc: dict[str, Any] = dict(scale_ranges=scale_ranges, eval_mode=eval_mode)
         _check_format(metrics_format, coco, voc)
+        if metrics_format == 'COCO':
+            backend_classes(backend)  # a missing package is told before the first epoch
         self.options = coco if metrics_format == 'COCO' else voc
         self.options['proposal_nums'] = tuple(proposal_nums)
         if iou_thrs is not None:

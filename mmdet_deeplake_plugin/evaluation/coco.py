@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from .classwise import classwise_precision
 from .coco_api import (
     backend_classes,
     coco_detections,
+    image_numbers,
     load_annotations,
     load_detections,
     run,
@@ -101,7 +103,8 @@ def evaluate_coco(
         sort_categories: Whether classes are listed by category id instead of
             in stored order. Defaults to False.
         backend: Which implementation of COCO's evaluation computes ``bbox``,
-            ``segm`` and ``proposal``: ``pycocotools``. Defaults to that.
+            ``segm`` and ``proposal``, with the same digits: ``pycocotools`` or
+            ``faster_coco_eval``. Defaults to the former.
         logger: Where tables go, see ``mmengine.logging.print_log``. Defaults
             to None: the current logger.
 
@@ -112,6 +115,7 @@ def evaluate_coco(
 
     Raises:
         KeyError: If a metric, a metric item or the backend is unknown.
+        ImportError: If the package of the backend is not installed.
         ValueError: If a class is not in the ground truth, if a label has no
             class, if ``segm`` lacks masks of either side, or if options do not fit
             together.
@@ -151,6 +155,12 @@ def evaluate_coco(
         return {}
     if 'segm' in metrics:
         _check_stored_masks(gt, stored_labels)
+    if backend != 'pycocotools':  # only that takes ids that are text, or very large
+        numbers = image_numbers(gt.img_ids)
+        gt = replace(gt, img_ids=[numbers[img_id] for img_id in gt.img_ids])
+        for content in detections.values():
+            for detection in content:
+                detection['image_id'] = numbers[detection['image_id']]
 
     # The order of the categories decides between equal scores in `proposal`.
     wanted = set(category_of_label)
