@@ -94,7 +94,7 @@ def run_lvis(
 
 def _indexed(kind: type, content: dict[str, Any]) -> Any:
     # Its constructors take files only.
-    made = kind.__new__(kind)
+    made: Any = object.__new__(kind)
     made.logger = logging.getLogger('lvis')
     made.dataset = content
     with _quiet():
