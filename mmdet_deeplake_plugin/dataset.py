@@ -39,8 +39,9 @@ from .lake import (
     resolve_object,
 )
 from .lake.origin import lost_in_conversion
-from .pipeline_needs import reads_masks
+from .pipeline_needs import reads_masks, takes_proposals
 from .sample_masks import MaskedInstances, SampleMasks, sample_masks
+from .sample_proposals import SampleProposals
 from .samples import Samples, make_samples
 from .timing import timed_pipeline
 
@@ -66,8 +67,8 @@ class DeepLakeDataset(BaseDetDataset):
             FROM clause it names the lake itself.
         deeplake_tensors: Role -> column, for the roles ``img``, ``gt_bboxes``,
             ``gt_labels``, ``gt_masks``, ``gt_ignore_flags``, ``area``, ``ignore``,
-            ``img_id``, ``file_name``, ``width``, ``height``. What is missing is
-            inferred by type; ``None`` leaves a role without a column.
+            ``img_id``, ``file_name``, ``width``, ``height``, ``proposals``,
+            ``proposal_scores``. What is missing is inferred by type or usual name; ``None`` leaves a role without a column.
         box_format: ``xyxy``, ``xywh``, ``cxcywh`` in pixels, with the suffix ``n``
             as fractions of the image. Defaults to what the lake declares.
         annotation_style: ``'coco'``: leaves out degenerate boxes, as
@@ -229,7 +230,8 @@ class DeepLakeDataset(BaseDetDataset):
             ``img_path`` (a ``deeplake://`` path), ``img_id``, ``height``, ``width``
             (pixels), ``instances`` (boxes as xyxy in pixels, masks; these are read
             when somebody looks at an instance), ``seg_map_path`` (``None``),
-            ``sample_idx`` and, with ``return_classes``, the text.
+            ``sample_idx``, with ``return_classes`` the text, and ``proposals`` if the
+            lake has any (read when somebody looks at them).
 
         Raises:
             IndexError: If there is no such sample.
@@ -255,6 +257,10 @@ class DeepLakeDataset(BaseDetDataset):
             data_info['instances'] = MaskedInstances(
                 data_info['instances'], self._masks, position
             )
+        if self.lake.proposals is not None:
+            size = data_info['width'], data_info['height']
+            row = int(samples.rows[position])
+            data_info['proposals'] = SampleProposals(self.lake, row, size)
         data_info['sample_idx'] = idx if idx >= 0 else len(self) + idx
         return data_info
 
@@ -299,6 +305,8 @@ class DeepLakeDataset(BaseDetDataset):
         instances = data_info.get('instances')
         if isinstance(instances, MaskedInstances):
             data_info['instances'] = instances.plain(with_masks=self._reads_masks)
+        if 'proposals' in data_info and not takes_proposals(self.pipeline):
+            del data_info['proposals']  # PackDetInputs would take them for loaded ones
         if self.reader.meter.is_shared:
             return timed_pipeline(self.pipeline, data_info, self.reader.meter)
         return self.pipeline(data_info)

@@ -92,6 +92,7 @@ def map_columns(
         )
     if 'gt_bboxes' not in roles:
         roles.pop('gt_masks', None)  # masks are read in step with boxes
+    _check_proposals(handle, roles.get('proposals'))
     class_names, category_ids = _classes(handle, roles.get('gt_labels'))
     if 'gt_bboxes' in roles:
         box_format = _box_format(
@@ -208,6 +209,16 @@ def _box_format(handle: Any, column: str, dtype: Any, given: str | None) -> str:
             'cxcywhn for fractions of the image'
         )
     return declared
+
+
+def _check_proposals(handle: Any, column: str | None) -> None:
+    if column is not None and declared_box_format(handle, column) is None:
+        raise ValueError(
+            f'the lake does not say how the proposals of column {column!r} '
+            f'({handle.schema[column].dtype}) are meant; store them in a column of the '
+            "type BoundingBox(dtype='float32', format='ltrb', bbox_type='pixel'), or "
+            'write None for proposals in deeplake_tensors'
+        )
 
 
 def _classes(handle: Any, column: str | None) -> tuple[tuple[str, ...], tuple[int, ...]]:

@@ -22,6 +22,7 @@ from .columns import Columns
 from .image_check import BrokenImageError
 from .masks import MaskColumn
 from .opening import Pin
+from .proposals import ProposalColumns
 from .source import LakeSource
 from .spec import LakeSpec
 
@@ -49,6 +50,7 @@ class Lake:
 
     Attributes:
         masks: The column of masks, ``None`` if there is none.
+        proposals: The columns of proposals, ``None`` if there are none.
     """
 
     def __init__(self, source: LakeSource, columns: Columns) -> None:
@@ -57,6 +59,8 @@ class Lake:
         self.key = _key(source, columns)
         masks = columns.of('gt_masks')
         self.masks = None if masks is None else MaskColumn(source, masks)
+        boxes, scores = columns.of('proposals'), columns.of('proposal_scores')
+        self.proposals = None if boxes is None else ProposalColumns(source, boxes, scores)
         self._reader: Callable[[], ImageReader | None] = _no_reader
 
     @property

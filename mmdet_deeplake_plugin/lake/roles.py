@@ -96,6 +96,22 @@ ROLES: dict[str, Role] = {
     role.name: role
     for role in (
         Role('img', True, is_image, (), 'encoded images, one a row'),
+        # Before gt_bboxes, whose type they have: what is called so is not annotations.
+        Role(
+            'proposals',
+            False,
+            None,
+            ('proposals',),
+            'boxes (P, 4), P a row, of the type BoundingBox',
+            takes=is_boxes,
+        ),
+        Role(
+            'proposal_scores',
+            False,
+            None,
+            ('proposal_scores', 'proposals_scores'),
+            'scores (P,) of proposals',
+        ),
         Role('gt_bboxes', True, is_boxes, (), 'boxes (N, 4), N a row'),
         Role('gt_labels', True, is_labels, (), 'class numbers (N,), N a row'),
         Role(

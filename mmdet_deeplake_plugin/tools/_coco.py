@@ -21,6 +21,7 @@ from mmdet_deeplake_plugin.masks import segmentation_problem, too_few_points
 
 _MAIN_KEYS = ('images', 'categories', 'annotations')
 _IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
+_COCO_SERVER = 'http://images.cocodataset.org/'
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,24 @@ class CocoAnnotations:
 
 
 def image_keys(image: dict[str, Any]) -> dict[str, Any]:
-    """What the file says of an image beside id, file name and size."""
-    return {key: value for key, value in image.items() if key not in _IMAGE_KEYS}
+    """What the file says of an image beside id, file name and size.
+
+    ``file_name`` is among it, as ``None``, where the file has none (LVIS).
+    """
+    others = {key: value for key, value in image.items() if key not in _IMAGE_KEYS}
+    return others if 'file_name' in image else {**others, 'file_name': None}
+
+
+def file_name(image: dict[str, Any]) -> Any:
+    """Path of an image in the folder of images.
+
+    LVIS has no ``file_name``, but the address that the image of COCO had; the split is
+    a part of it (``val2017/000000391895.jpg``), as in MMDetection.
+    """
+    url = image.get('coco_url')
+    if 'file_name' not in image and isinstance(url, str):
+        return url.replace(_COCO_SERVER, '')
+    return image.get('file_name')
 
 
 def read_coco(ann_file: Path) -> CocoAnnotations:
@@ -156,7 +173,7 @@ def _check_images(images: list[dict[str, Any]]) -> None:
                 f"{where} needs an 'id', a whole number or a string, but has "
                 f'{image.get("id")!r}'
             )
-        if not isinstance(image.get('file_name'), str):
+        if not isinstance(file_name(image), str):
             raise ValueError(
                 f"{where} (id {image['id']}) needs a 'file_name', but has "
                 f'{image.get("file_name")!r}'

@@ -4,6 +4,7 @@ One row an image, in the order of the JSON's ``images``, also for images without
 annotations; boxes keep the order of the JSON's ``annotations``. Image bytes,
 boxes (doubles), masks (polygons and run-length codes, to the last digit), areas, ids
 and names are stored exactly as they are in the files; crowds and zero-area boxes too.
+LVIS files are such files as well: what they say of images and categories is kept.
 Keypoints and captions are not imported.
 
 All input is checked before anything is written. On a local disk a failure or an
@@ -24,7 +25,12 @@ import numpy as np
 from mmdet_deeplake_plugin.lake.writer import LakeLayout, check_dest, write_lake
 from mmdet_deeplake_plugin.masks import pack_segmentations
 from mmdet_deeplake_plugin.tools._cli import make_parser, run_tool, with_progress
-from mmdet_deeplake_plugin.tools._coco import CocoAnnotations, image_keys, read_coco
+from mmdet_deeplake_plugin.tools._coco import (
+    CocoAnnotations,
+    file_name,
+    image_keys,
+    read_coco,
+)
 from mmdet_deeplake_plugin.tools._images import image_compression
 
 
@@ -38,8 +44,10 @@ def from_coco(
     """Imports a COCO annotation file and its images.
 
     Args:
-        ann_file: COCO JSON with ``images``, ``annotations`` and ``categories``.
-        img_dir: Local folder to which the JSON's ``file_name`` s are relative.
+        ann_file: COCO or LVIS JSON with ``images``, ``annotations`` and
+            ``categories``.
+        img_dir: Local folder to which the JSON's ``file_name`` s are relative; for
+            LVIS, the folder that holds ``train2017`` and ``val2017``.
         dest: Where to write: any Deep Lake url.
         overwrite: Whether an existing lake is replaced. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
@@ -64,7 +72,7 @@ def from_coco(
     texts = ['segmentation'] if coco.has_masks else []
     if coco.has_image_keys:
         texts.append('coco_image')
-    names = [image['file_name'] for image in coco.images]
+    names = [file_name(image) for image in coco.images]
     layout = LakeLayout(
         converter='from_coco',
         annotation_style='coco',
@@ -111,7 +119,7 @@ def _rows(
         segmentations = [ann.get('segmentation') for ann in annotations]
         boxes = np.array([ann['bbox'] for ann in annotations], np.float64)
         yield {
-            'images': (image_folder / image['file_name']).read_bytes(),
+            'images': (image_folder / file_name(image)).read_bytes(),
             'boxes': boxes.reshape(-1, 4),
             'categories': np.array(
                 [labels[ann['category_id']] for ann in annotations], np.int32
@@ -123,7 +131,7 @@ def _rows(
             'segmentation': pack_segmentations(segmentations),
             'coco_image': json.dumps(image_keys(image), ensure_ascii=False),
             'image_id': str(image['id']) if layout.text_ids else image['id'],
-            'file_name': image['file_name'],
+            'file_name': file_name(image),
             'width': int(image['width']),
             'height': int(image['height']),
         }
