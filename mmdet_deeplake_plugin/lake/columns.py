@@ -19,6 +19,7 @@ from .errors import nearest
 from .roles import ROLES, Role, is_boxes, is_labels
 
 STYLES = ('coco', 'voc', 'panoptic')
+_PER_BOX = ('gt_masks', 'segment_ids', 'gt_ignore_flags', 'area', 'ignore')
 _ORDERS = {'ltrb': 'xyxy', 'ltwh': 'xywh', 'ccwh': 'cxcywh'}
 _UNITS = {'pixel': '', 'fractional': 'n'}
 
@@ -107,8 +108,8 @@ def map_columns(
             'set both to None for a lake without annotations'
         )
     if 'gt_bboxes' not in roles:
-        roles.pop('gt_masks', None)  # masks are read in step with boxes
-        roles.pop('segment_ids', None)
+        for role in _PER_BOX:  # these are read in step with boxes
+            roles.pop(role, None)
     owner = roles.get('gt_labels') or roles.get('gt_seg_map')
     class_names, category_ids = _classes(handle, owner)
     if 'gt_bboxes' in roles:
