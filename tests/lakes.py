@@ -44,6 +44,17 @@ TYPES = {
     'polygons': T.Polygon(),
     'polygons or null': T.Nullable(T.Polygon()),
     'text or null': T.Nullable(T.Text()),
+    'map': T.SegmentMask(),
+    'map or null': T.Nullable(T.SegmentMask()),
+    'lz4 map': T.SegmentMask(sample_compression='lz4'),
+    'png map': T.SegmentMask(sample_compression='png'),
+    'map-16-bit': T.SegmentMask(dtype='uint16'),
+    'map-32-bit': T.SegmentMask(dtype='int32'),
+    'png image': T.Image(sample_compression='png'),
+    'bytes': T.Bytes(),
+    'bytes table': T.Array('uint8', 2),
+    'ints table': T.Array('int32', 2),
+    'colours': T.SegmentMask(dtype='uint8'),
 }
 # Types of image columns.
 IMAGE_TYPES = {

@@ -41,7 +41,10 @@ FAMILIES = {
     'query-based boxes': ('sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py', BOXES),
     'instance': ('mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', MASKS),
     'masks by place': ('solov2/solov2_r50_fpn_1x_coco.py', MASKS),
-    'masks by dynamic filters': ('condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py', MASKS),
+    'masks by dynamic filters': (
+        'condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py',
+        MASKS,
+    ),
     'real-time masks': ('rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py', MASKS),
     'query-based masks': ('mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', MASKS),
     'semi-supervised': (

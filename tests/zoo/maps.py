@@ -65,7 +65,9 @@ def write_panoptic(
         ids = np.zeros((info['height'], info['width']), np.int64)
         of_id: dict[int, tuple[int, int]] = {}
         stuff = (len(things) + number % 50, len(things) + 1 + number % 50)
-        for part, label in zip((ids[: len(ids) // 3, 5:], ids[len(ids) // 3 :, 5:]), stuff):
+        for part, label in zip(
+            (ids[: len(ids) // 3, 5:], ids[len(ids) // 3 :, 5:]), stuff
+        ):
             part[:] = 1000 + label
             of_id[1000 + label] = (1 + label, 0)
         for order, (ann, mask) in enumerate(source.painted(info)):

@@ -11,12 +11,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-
 from lakes import TYPES, add_columns, box_type
-from mmdet_deeplake_plugin.tools.from_coco import from_coco
-from mmdet_deeplake_plugin.tools.from_voc import from_voc
 from mmengine.fileio import dump
 from mmengine.structures import InstanceData
+
+from mmdet_deeplake_plugin.tools.from_coco import from_coco
+from mmdet_deeplake_plugin.tools.from_voc import from_voc
 from zoo.maps import write_panoptic, write_stuff
 from zoo.source import Source, stem
 
