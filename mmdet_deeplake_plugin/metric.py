@@ -54,7 +54,8 @@ class DeepLakeMetric(BaseMetric):
             PascalVOC: ``mAP`` or ``recall``. Defaults to ``bbox`` or ``mAP``.
         classwise: COCO, LVIS: whether to report the AP of each class.
         proposal_nums: Numbers of detections an image: three for ``bbox``, ``segm``
-            and ``proposal``. LVIS: for ``proposal_fast`` alone.
+            and ``proposal``; one for precisions of the first two, at that many detections.
+            LVIS: for ``proposal_fast`` alone.
         iou_thrs: IoU threshold or thresholds. Defaults to 0.5 to 0.95 in steps of
             0.05 (COCO) or 0.5 (PascalVOC). LVIS: for ``proposal_fast`` alone.
         metric_items: COCO, LVIS: which numbers to report.

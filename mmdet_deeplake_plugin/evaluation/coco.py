@@ -25,7 +25,7 @@ from mmengine.fileio import dump
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from .classwise import classwise_precision
+from .classwise import classwise_precision, mean_precision
 from .coco_api import (
     backend_classes,
     coco_detections,
@@ -90,7 +90,9 @@ def evaluate_coco(
             False.
         proposal_nums: How many detections of an image may count. ``bbox``, ``segm``
             and ``proposal`` need three numbers, and report precision at most 100
-            detections. Defaults to (100, 300, 1000).
+            detections. With one number ``bbox`` and ``segm`` report precision at
+            that many, as ``CocoMetric(use_mp_eval=True)`` does (V3Det: 300).
+            Defaults to (100, 300, 1000).
         iou_thrs: IoU thresholds. Defaults to 0.5 to 0.95 in steps of 0.05.
         metric_items: Which items of COCO's summary to report, such as
             ``mAP_50`` or ``AR@100``. Defaults to the six precisions for
@@ -127,7 +129,8 @@ def evaluate_coco(
     _check_options(metrics, metric_items, proposal_nums, format_only, outfile_prefix)
     coco_class, eval_class = backend_classes(backend)
     by_class = [metric for metric in metrics if metric in ('bbox', 'segm')]
-    if by_class and 100 not in proposal_nums:
+    is_single = len(proposal_nums) == 1
+    if by_class and 100 not in proposal_nums and not is_single:
         print_log(
             f'proposal_nums={proposal_nums} lacks 100: COCO states {by_class[0]}_mAP for '
             '100 detections an image, so it will be -1',
@@ -187,10 +190,13 @@ def evaluate_coco(
         evaluation = eval_class(coco_gt, loaded[kind], kind)
         evaluation.params.imgIds = gt.img_ids
         evaluation.params.catIds = cat_ids
-        evaluation.params.maxDets = proposal_nums
+        # COCO's summary wants three; all but one of its lines look at the last.
+        evaluation.params.maxDets = [1, 1, *proposal_nums][-3:]
         evaluation.params.iouThrs = thresholds
         evaluation.params.useCats = int(metric != 'proposal')
         run(evaluation, log)
+        if is_single:
+            evaluation.stats[_STATS['mAP']] = mean_precision(evaluation)
         if metric == 'proposal':
             for item in _PROPOSAL_ITEMS if metric_items is None else metric_items:
                 results[item] = float(f'{evaluation.stats[_STATS[item]]:.3f}')
@@ -246,10 +252,14 @@ def _check_options(
                 f'unknown metric item {item!r}: write some of {_quoted(_STATS)}'
             )
     needs_three = set(metrics) - {'proposal_fast'}
-    if needs_three and len(proposal_nums) != 3:
+    one_will_do = 'proposal' not in metrics and set(metric_items or ()) <= {
+        *_PRECISION_ITEMS
+    }
+    if needs_three and len(proposal_nums) not in ((1, 3) if one_will_do else (3,)):
         raise ValueError(
             f'proposal_nums={proposal_nums}: the metrics bbox, segm and proposal need '
-            'three numbers, such as (100, 300, 1000)'
+            'three numbers, such as (100, 300, 1000); for the precisions of bbox and '
+            'segm one will do'
         )
     if format_only and outfile_prefix is None:
         raise ValueError(

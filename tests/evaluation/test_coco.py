@@ -71,6 +71,17 @@ def test_options_equal_stock(
     assert same(ours, synthetic.stock(metrics, **options))
 
 
+@pytest.mark.parametrize('backend', ['pycocotools', 'faster_coco_eval'])
+def test_one_number_of_detections_is_that_of_all_precisions(
+    synthetic: Any, backend: str, same: Any
+) -> None:
+    """V3Det asks for 300 alone, with stock's evaluation in several processes."""
+    few = {'proposal_nums': [2], 'classwise': True}
+    ours = synthetic.ours(backend=backend, **few)
+    assert same(ours, synthetic.stock(use_mp_eval=True, **few))
+    assert 0 < ours['bbox_mAP'] < synthetic.ours()['bbox_mAP']
+
+
 @pytest.mark.parametrize('metric', ['bbox', 'proposal', 'proposal_fast'])
 @pytest.mark.parametrize(
     'classes',
@@ -309,6 +320,12 @@ def test_warns_where_precision_is_not_defined(synthetic: Any, log: Any) -> None:
             ValueError,
             r'proposal_nums=\[100, 300\]: the metrics bbox, segm and proposal need three',
             id='proposal-nums',
+        ),
+        pytest.param(
+            {'proposal_nums': (300,), 'metric_items': ['AR@300']},
+            ValueError,
+            'for the precisions of bbox and segm one will do',
+            id='one-proposal-num',
         ),
         pytest.param(
             {'iou_thrs': []},
