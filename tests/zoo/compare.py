@@ -16,8 +16,9 @@ from mmdet.registry import DATASETS
 from mmengine.evaluator import Evaluator
 from mmengine.registry import EVALUATOR
 from mmengine.runner import Runner
-from pycocotools import mask as coco_mask
 from samples import assert_equal, seeded
+
+from zoo.truth import guessed_segments, true_masks
 
 BATCHES = 2
 SEED = 0
@@ -108,7 +109,11 @@ def _numbers(dataset: dict[str, Any], evaluator: Any) -> dict[str, Any]:
     random = np.random.default_rng(SEED)
     for index in range(len(data)):
         info = data.get_data_info(index)
-        judge.process(data_samples=[_judged(info, _found(info, random))])
+        sample = _judged(info, _found(info, random))
+        if 'segments_info' in info:
+            classes = len(data.metainfo['classes'])
+            sample['pred_panoptic_seg'] = guessed_segments(info, classes, random)
+        judge.process(data_samples=[sample])
     return dict(judge.evaluate(len(data)))
 
 
@@ -127,26 +132,21 @@ def _judged(info: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
 
 def _found(info: dict[str, Any], random: np.random.Generator) -> dict[str, Any]:
     """What a mediocre model finds: nine in ten, moved a little, some mistaken."""
-    real = [part for part in info['instances'] if random.random() < 0.9]
-    boxes = np.array([part['bbox'] for part in real], np.float64).reshape(-1, 4)
+    real = [i for i in range(len(info['instances'])) if random.random() < 0.9]
+    instances = [info['instances'][i] for i in real]
+    boxes = np.array([part['bbox'] for part in instances], np.float64).reshape(-1, 4)
     boxes += random.normal(0, 4, boxes.shape).round()
-    labels = np.array([part['bbox_label'] for part in real], np.int64)
-    mistaken = random.random(len(labels)) < 0.1
-    labels[mistaken] = 0
-    scores = torch.from_numpy(random.random(len(labels)))
-    found = dict(bboxes=torch.from_numpy(boxes), scores=scores)
-    found['labels'] = torch.from_numpy(labels)
-    if all('mask' in part for part in info['instances']):
-        found['masks'] = [_code(part['mask'], info) for part in real]
+    labels = np.array([part['bbox_label'] for part in instances], np.int64)
+    labels[random.random(len(labels)) < 0.1] = 0
+    found = dict(
+        bboxes=torch.from_numpy(boxes),
+        scores=torch.from_numpy(random.random(len(labels))),
+        labels=torch.from_numpy(labels),
+    )
+    masks = true_masks(info)
+    if masks is not None:
+        found['masks'] = torch.from_numpy(masks[real])
     return found
-
-
-def _code(mask: Any, info: dict[str, Any]) -> dict[str, Any]:
-    size = info['height'], info['width']
-    if isinstance(mask, dict):
-        loose = isinstance(mask['counts'], list)
-        return coco_mask.frPyObjects(mask, *size) if loose else mask
-    return coco_mask.merge(coco_mask.frPyObjects(mask, *size))
 
 
 def _compare(files: Callable[[], Any], lake: Callable[[], Any]) -> Outcome:
