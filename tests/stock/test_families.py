@@ -40,7 +40,7 @@ FAMILIES = {
     'transformer': ('deformable_detr/deformable-detr_r50_16xb2-50e_coco.py', BOXES),
     'query-based boxes': ('sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py', BOXES),
     'instance': ('mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', MASKS),
-    'masks by place': ('solov2/solov2_r50_fpn_1x_coco.py', MASKS),
+    'masks by place': ('solov2/solov2-light_r18_fpn_ms-3x_coco.py', MASKS),
     'masks by dynamic filters': (
         'condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py',
         MASKS,

@@ -16,6 +16,7 @@ _SIZES = ('scale', 'scales', 'img_scale', 'size', 'crop_size', 'border')
 # What a model has many of, and may have fewer of.
 _CAPS = {
     'fc_out_channels': 64,
+    'feedforward_channels': 128,
     'max_per_img': 50,
     'nms_pre': 100,
     'num': 32,
