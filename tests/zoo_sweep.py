@@ -31,7 +31,8 @@ from mmdet_deeplake_plugin.tools._cli import with_progress
 
 ROOT = Path(__file__).resolve().parents[1]
 COCO_CC = ROOT.parent / 'shared' / 'data' / 'coco_cc'
-OPTIONAL = ('lvis', 'instaboostfast', 'albumentations', 'transformers')
+# What some of MMDetection's own classes need.
+OPTIONAL = ('lvis', 'panopticapi', 'instaboostfast', 'albumentations', 'transformers')
 
 
 def main() -> int:
@@ -61,7 +62,7 @@ def main() -> int:
         found = with_progress(
             _results(jobs.values(), args.processes), len(jobs), 'comparing', True
         )
-        outcomes = dict(zip(jobs, found))
+        outcomes = dict(zip(jobs, list(found)))
     text = markdown(entries, jobs, outcomes, mmdet.__version__, _packages())
     args.out.write_text(text)
     ours = [o for o in outcomes.values() if o.verdict == 'ours']
@@ -92,11 +93,11 @@ def _packages() -> str:
     there = [name for name in OPTIONAL if importlib.util.find_spec(name)]
     absent = [name for name in OPTIONAL if name not in there]
     parts = [
-        f'{word} the optional package{"s" if len(names) > 1 else ""} {", ".join(names)}'
+        f'{word} {", ".join(names)}'
         for word, names in (('with', there), ('without', absent))
         if names
     ]
-    return ' and '.join(parts)
+    return '; '.join(parts)
 
 
 if __name__ == '__main__':

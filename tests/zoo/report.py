@@ -11,7 +11,7 @@ from zoo.compare import Outcome
 INTRO = """# Model zoo
 
 Which configs that ship with MMDetection {version} read a Deep Lake dataset as they read
-files. Made by `make zoo`; {packages}.
+files. Made by `make zoo` (optional packages: {packages}).
 
 Each config is rewritten by one function (`on_lake` in `tests/zoo/rewrite.py`): the types of
 datasets and metrics are swapped, also within wrappers, and nothing else: pipelines, samplers,
@@ -23,7 +23,7 @@ MMDetection's own dataset and files, fails as well. Models are not built.
 
 Configs that share a dataloader after the rewriting, as most that differ in the model alone do,
 are checked once and share the result: {configs} configs have {loaders} distinct dataloaders
-and {evaluators} distinct evaluators.
+and {evaluators} distinct evaluators within reach.
 """
 
 
@@ -41,7 +41,7 @@ def markdown(
         jobs: Digest -> comparison.
         outcomes: Digest -> what came of it.
         version: Version of MMDetection.
-        packages: Which optional packages there were, a sentence.
+        packages: Which optional packages there were.
     """
     kinds = Counter(job.kind for job in jobs.values())
     whole = [entry for entry in entries if entry.is_whole]
