@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from mmdet.datasets import CocoPanopticDataset
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 
 from zoo.source import Source, stem
 
@@ -85,6 +86,38 @@ def write_panoptic(
             {'image_id': info['id'], 'file_name': name, 'segments_info': segments}
         )
     return dict(images=source.image_infos, annotations=annotations, categories=categories)
+
+
+def things_of(folder: Path, panoptic: dict[str, Any]) -> dict[str, Any]:
+    """The content of a COCO file with the things of a panoptic one, and their masks.
+
+    Args:
+        folder: Folder of the maps.
+        panoptic: What :func:`write_panoptic` returned.
+    """
+    categories = [each for each in panoptic['categories'] if each['isthing']]
+    things = {category['id'] for category in categories}
+    annotations: list[dict[str, Any]] = []
+    for entry in panoptic['annotations']:
+        ids = segment_ids((folder / entry['file_name']).read_bytes())
+        for part in entry['segments_info']:
+            if part['category_id'] in things:
+                code = coco_mask.encode(np.asfortranarray(ids == part['id'], np.uint8))
+                mask = {'size': code['size'], 'counts': code['counts'].decode()}
+                own = {'id': len(annotations) + 1, 'image_id': entry['image_id']}
+                annotations.append({**part, **own, 'segmentation': mask})
+    return {**panoptic, 'annotations': annotations, 'categories': categories}
+
+
+def segment_ids(content: bytes) -> NDArray[np.int64]:
+    """Segment ids of a panoptic PNG, shape ``(H, W)``.
+
+    Args:
+        content: The file.
+    """
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    blue, green, red = np.moveaxis(pixels.astype(np.int64), -1, 0)
+    return red + (green << 8) + (blue << 16)
 
 
 def _segment(

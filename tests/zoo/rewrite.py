@@ -7,11 +7,13 @@ and leaves everything else, wrappers, samplers, pipelines, filters, as it stands
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from mmdet.registry import DATASETS
 
 from zoo.data import ZooData
+from zoo.shapes import THINGS
 
 Config = dict[str, Any]
 
@@ -89,10 +91,10 @@ def evaluator_on_files(evaluator: Any, dataset: Config) -> Any:
     parts = leaves(dataset)
 
     def change(metric: Config, leaf: Config) -> Config:
-        known = {
-            'ann_file': leaf['ann_file'],
-            'seg_prefix': leaf['data_prefix'].get('seg'),
-        }
+        ann_file, maps = leaf['ann_file'], leaf['data_prefix'].get('seg')
+        if _kind(leaf) == 'panoptic' and metric['type'] == 'CocoMetric':
+            ann_file = str(Path(ann_file).with_name(THINGS))
+        known = {'ann_file': ann_file, 'seg_prefix': maps}
         return {**metric, **{k: v for k, v in known.items() if k in metric}}
 
     if isinstance(evaluator, (list, tuple)):

@@ -17,11 +17,14 @@ from mmengine.structures import InstanceData
 
 from mmdet_deeplake_plugin.tools.from_coco import from_coco
 from mmdet_deeplake_plugin.tools.from_voc import from_voc
-from zoo.maps import write_panoptic, write_stuff
+from zoo.maps import things_of, write_panoptic, write_stuff
 from zoo.source import Source, stem
 
 Files = dict[str, Any]
 Classes = tuple[str, ...]
+
+# The COCO file beside a panoptic one.
+THINGS = 'things.json'
 
 
 def make_coco(folder: Path, source: Source, classes: Classes) -> tuple[Files, str]:
@@ -128,8 +131,9 @@ def make_lvis(folder: Path, source: Source, classes: Classes) -> tuple[Files, st
 
 
 def make_panoptic(folder: Path, source: Source, classes: Classes) -> tuple[Files, str]:
-    """A panoptic file with its PNG maps."""
+    """A panoptic file with its PNG maps, and a COCO file of its things."""
     content = write_panoptic(folder / 'maps', source, classes)
+    (folder / THINGS).write_text(json.dumps(things_of(folder / 'maps', content)))
     files = _write_json(folder, content, source)
     files['data_prefix']['seg'] = str(folder / 'maps')
     lake = folder / 'lake'

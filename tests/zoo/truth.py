@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmdet.evaluation import INSTANCE_OFFSET
 from mmengine.fileio import get
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
+
+from zoo.maps import segment_ids
 
 
 def true_masks(info: dict[str, Any]) -> NDArray[np.bool_] | None:
@@ -24,7 +25,7 @@ def true_masks(info: dict[str, Any]) -> NDArray[np.bool_] | None:
     """
     size = info['height'], info['width']
     if 'segments_info' in info:
-        ids = _segment_ids(info)
+        ids = segment_ids(get(info['seg_map_path']))
         masks = [ids == part['id'] for part in info['segments_info'] if part['is_thing']]
     elif all('mask' in part for part in info['instances']):
         codes = [_code(part['mask'], size) for part in info['instances']]
@@ -47,7 +48,7 @@ def guessed_segments(
     Returns:
         ``sem_seg`` of shape ``(1, H, W)``, as panoptic models predict it.
     """
-    ids = _segment_ids(info)
+    ids = segment_ids(get(info['seg_map_path']))
     guess = np.full(ids.shape, num_classes, np.int64)
     for number, part in enumerate(info['segments_info'], start=1):
         label = int(part['category'])
@@ -56,16 +57,6 @@ def guessed_segments(
         if random.random() < 0.9:
             guess[ids == part['id']] = label + INSTANCE_OFFSET * number
     return {'sem_seg': torch.from_numpy(guess[None])}
-
-
-def _segment_ids(info: dict[str, Any]) -> NDArray[np.int64]:
-    content = np.frombuffer(get(info['seg_map_path']), np.uint8)
-    blue, green, red = np.moveaxis(cv2.imdecode(content, cv2.IMREAD_COLOR), -1, 0)
-    return (
-        red.astype(np.int64)
-        + (green.astype(np.int64) << 8)
-        + (blue.astype(np.int64) << 16)
-    )
 
 
 def _code(mask: Any, size: tuple[int, int]) -> dict[str, Any]:
