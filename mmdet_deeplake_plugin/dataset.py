@@ -39,9 +39,12 @@ from .lake import (
     resolve_object,
 )
 from .lake.origin import lost_in_conversion
-from .pipeline_needs import reads_masks
+from .pipeline_needs import reads_masks, takes_proposals
 from .sample_masks import MaskedInstances, SampleMasks, sample_masks
+from .sample_proposals import SampleProposals
+from .sample_segments import split_classes
 from .samples import Samples, make_samples
+from .semantic import label_map
 from .timing import timed_pipeline
 
 
@@ -65,21 +68,26 @@ class DeepLakeDataset(BaseDetDataset):
         deeplake_query: TQL that selects rows, on top of commit or view; with a
             FROM clause it names the lake itself.
         deeplake_tensors: Role -> column, for the roles ``img``, ``gt_bboxes``,
-            ``gt_labels``, ``gt_masks``, ``gt_ignore_flags``, ``area``, ``ignore``,
-            ``img_id``, ``file_name``, ``width``, ``height``. What is missing is
-            inferred by type; ``None`` leaves a role without a column.
+            ``gt_labels``, ``gt_masks``, ``gt_seg_map``, ``segment_ids``,
+            ``gt_ignore_flags``, ``area``, ``ignore``, ``img_id``, ``file_name``,
+            ``width``, ``height``, ``proposals``, ``proposal_scores``. What is missing
+            is inferred by type or usual name; ``None`` leaves a role without a column.
         box_format: ``xyxy``, ``xywh``, ``cxcywh`` in pixels, with the suffix ``n``
             as fractions of the image. Defaults to what the lake declares.
         annotation_style: ``'coco'``: leaves out degenerate boxes, as
-            ``CocoDataset`` does; ``'voc'``: keeps all, as ``XMLDataset`` does.
+            ``CocoDataset`` does; ``'voc'``: keeps all, as ``XMLDataset`` does;
+            ``'panoptic'``: things and stuff, as ``CocoPanopticDataset`` does.
             Defaults to the metadata ``annotation_style`` of the box column, else
+            ``'panoptic'`` if columns play ``gt_seg_map`` and ``segment_ids``, else
             ``'coco'``.
         label_order: ``'classes'``: label ``i`` is ``metainfo['classes'][i]``.
             ``'lake'``: labels follow the order of the lake's classes whatever the
             order in ``metainfo``, as ``CocoDataset`` numbers them by its file;
             ``metainfo['classes']`` is then put into that order.
         metainfo: ``dict(classes=…)`` selects and re-orders classes by name.
-            Defaults to all classes of the lake. ``palette`` and others pass.
+            Defaults to all classes of the lake. ``palette`` and others pass. In a lake
+            of maps alone, pixels of other classes become label 0, as in
+            ``BaseSegDataset(use_label_map=True)``.
         filter_cfg: ``filter_empty_gt``, ``min_size`` and, with ``'voc'``,
             ``bbox_min_size``; heeded unless ``test_mode``.
         indices: The first (last, if negative) so many samples, or a list.
@@ -181,6 +189,18 @@ class DeepLakeDataset(BaseDetDataset):
             names = self.lake.columns.class_names
             classes = tuple(name for name in names if name in classes)
         self._metainfo['classes'] = classes
+        columns = self.lake.columns
+        self._things = columns.things
+        if columns.is_panoptic:
+            self._things, split = split_classes(
+                classes,
+                columns.class_names,
+                columns.things,
+                self._metainfo,
+                self.lake.name,
+            )
+            self._metainfo.update(split)
+        self._label_map = label_map(self.lake, classes) if columns.is_semantic else None
         self.reader = ImageReader(self.lake)
         if not lazy_init:
             self.full_init()
@@ -196,6 +216,7 @@ class DeepLakeDataset(BaseDetDataset):
             self._metainfo['classes'],
             columns.style,
             (self.filter_cfg or {}).get('bbox_min_size'),
+            self._things,
         )
         if self.on_broken_image == 'raise':
             self._refuse_unsized()
@@ -228,8 +249,11 @@ class DeepLakeDataset(BaseDetDataset):
         Returns:
             ``img_path`` (a ``deeplake://`` path), ``img_id``, ``height``, ``width``
             (pixels), ``instances`` (boxes as xyxy in pixels, masks; these are read
-            when somebody looks at an instance), ``seg_map_path`` (``None``),
-            ``sample_idx`` and, with ``return_classes``, the text.
+            when somebody looks at an instance), ``seg_map_path`` (a ``deeplake://``
+            path, ``None`` without maps), ``sample_idx``; of a panoptic lake
+            ``segments_info``, of one with maps alone ``label_map``; with
+            ``return_classes``, the text; and ``proposals`` if the lake has any (read
+            when somebody looks at them).
 
         Raises:
             IndexError: If there is no such sample.
@@ -237,24 +261,32 @@ class DeepLakeDataset(BaseDetDataset):
         position = int(self._positions[idx])
         samples = self._samples
         img_id = samples.img_ids[position]
+        row = int(samples.rows[position])
+        width, height = int(samples.widths[position]), int(samples.heights[position])
         data_info: dict[str, Any] = {
-            'img_path': self.lake.image_path(
-                int(samples.rows[position]), samples.names[position]
-            ),
+            'img_path': self.lake.image_path(row, samples.names[position]),
             'img_id': img_id if isinstance(img_id, str) else int(img_id),
-            'seg_map_path': None,
-            'height': int(samples.heights[position]),
-            'width': int(samples.widths[position]),
+            'seg_map_path': self.lake.seg_map_path(
+                row, samples.names[position], width, height
+            ),
+            'height': height,
+            'width': width,
         }
         if self.return_classes:
-            data_info['text'] = self._metainfo['classes']
-            data_info['caption_prompt'] = self.caption_prompt
-            data_info['custom_entities'] = True
+            data_info.update(self._text())
+        if samples.segments is not None:
+            data_info['segments_info'] = samples.segments.info(position)
+        if self.lake.columns.is_semantic:
+            data_info['label_map'] = self._label_map
         data_info['instances'] = samples.instances(position)
         if self._masks is not None:
             data_info['instances'] = MaskedInstances(
                 data_info['instances'], self._masks, position
             )
+        if self.lake.proposals is not None:
+            size = data_info['width'], data_info['height']
+            row = int(samples.rows[position])
+            data_info['proposals'] = SampleProposals(self.lake, row, size)
         data_info['sample_idx'] = idx if idx >= 0 else len(self) + idx
         return data_info
 
@@ -299,9 +331,24 @@ class DeepLakeDataset(BaseDetDataset):
         instances = data_info.get('instances')
         if isinstance(instances, MaskedInstances):
             data_info['instances'] = instances.plain(with_masks=self._reads_masks)
+        if 'proposals' in data_info and not takes_proposals(self.pipeline):
+            del data_info['proposals']  # PackDetInputs would take them for loaded ones
         if self.reader.meter.is_shared:
             return timed_pipeline(self.pipeline, data_info, self.reader.meter)
         return self.pipeline(data_info)
+
+    def _text(self) -> dict[str, Any]:
+        if self.lake.columns.is_panoptic:
+            return {
+                'text': self._metainfo['thing_classes'],
+                'stuff_text': self._metainfo['stuff_classes'],
+                'custom_entities': True,
+            }
+        return {
+            'text': self._metainfo['classes'],
+            'caption_prompt': self.caption_prompt,
+            'custom_entities': True,
+        }
 
     @property
     def _reads_masks(self) -> bool:
@@ -429,7 +476,8 @@ class DeepLakeDataset(BaseDetDataset):
         samples = self._samples
         keep = np.ones(len(samples), dtype=bool)
         if not self.test_mode and self.filter_cfg is not None:
-            if self.filter_cfg.get('filter_empty_gt', False):
+            semantic = self.lake.columns.is_semantic
+            if self.filter_cfg.get('filter_empty_gt', False) and not semantic:
                 keep &= samples.labelled
             shorter = np.minimum(samples.widths, samples.heights)
             keep &= shorter >= self.filter_cfg.get('min_size', 0)
@@ -474,7 +522,7 @@ def _choose_classes(lake: Lake, asked: Any) -> tuple[Lake, tuple[str, ...]]:
         )
     classes = tuple(asked) if asked is not None else names
     if not classes:
-        column = lake.columns.of('gt_labels')
+        column = lake.columns.of('gt_labels') or lake.columns.of('gt_seg_map')
         raise ValueError(
             f'{lake.name} has no class names (metadata class_names of column '
             f"{column!r}); write metainfo=dict(classes=('name of label 0', …))"

@@ -8,7 +8,10 @@ from typing import Any
 
 from .lake import Patience, nearest
 
-_FILE_KEYS = ('ann_file', 'data_root', 'data_prefix', 'img_subdir', 'ann_subdir')
+_FILE_KEYS = (
+    *('ann_file', 'data_root', 'data_prefix', 'img_subdir', 'ann_subdir'),
+    'proposal_file',
+)
 _FILTER_KEYS = ('filter_empty_gt', 'min_size', 'bbox_min_size')
 _LABEL_ORDERS = ('classes', 'lake')
 _BROKEN_POLICIES = ('raise', 'skip')

@@ -15,17 +15,26 @@ import numpy as np
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from .evaluation import GroundTruth
+from .evaluation import Federation, GroundTruth
+from .evaluation.federation import FREQUENCIES, joined
 from .lake import Lake
 from .lake.annotations import AnnotationTable
+from .lake.origin import CocoOrigin
 from .masks import Segmentation
 from .samples import has_extent
+
+_LVIS_KEYS = ('neg_category_ids', 'not_exhaustive_category_ids')
+_LVIS_REMEDY = (
+    'make the lake by tools.from_coco of an LVIS file, which keeps these, or write '
+    "metrics_format='COCO'"
+)
 
 
 def read_ground_truth(
     rows_of: Mapping[Lake, Sequence[int]],
     with_degenerate: bool = True,
     with_masks: bool = False,
+    with_federation: bool = False,
 ) -> GroundTruth:
     """Reads the annotations of images.
 
@@ -35,23 +44,28 @@ def read_ground_truth(
             ``coco``. ``CocoMetric`` scores them, since they stand in its file;
             ``VOCMetric`` scores what the dataset kept.
         with_masks: Whether to read the masks too.
+        with_federation: Whether to read what LVIS says of images and categories.
 
     Returns:
         Ground truth of the images, lake by lake, in the order of the rows.
 
     Raises:
-        ValueError: If two rows of a lake have the same image id, or masks are asked
-            for where there are none.
+        ValueError: If two rows of a lake have the same image id, or masks or LVIS's
+            keys are asked for where there are none.
     """
     parts = [
-        _of_lake(lake, rows, with_degenerate, with_masks)
+        _of_lake(lake, rows, with_degenerate, with_masks, with_federation)
         for lake, rows in rows_of.items()
     ]
     return parts[0] if len(parts) == 1 else _joined(parts)
 
 
 def _of_lake(
-    lake: Lake, rows: Sequence[int], with_degenerate: bool, with_masks: bool
+    lake: Lake,
+    rows: Sequence[int],
+    with_degenerate: bool,
+    with_masks: bool,
+    with_federation: bool,
 ) -> GroundTruth:
     table = lake.annotations(np.asarray(rows, dtype=np.int64))
     img_ids: list[Any] = [i if isinstance(i, str) else int(i) for i in table.img_ids]
@@ -84,6 +98,7 @@ def _of_lake(
         crowd=table.ignore_flags[keep],
         excluded=table.excluded[keep],
         segmentations=_masks_of(lake, table, keep) if with_masks else None,
+        federation=_federation_of(lake, table.rows) if with_federation else None,
     )
 
 
@@ -103,6 +118,39 @@ def _masks_of(
         text = None if packed is None else packed[index]
         masks += lake.masks.of_row(row, count, size, text)
     return [masks[index] for index in np.flatnonzero(keep).tolist()]
+
+
+def _federation_of(lake: Lake, rows: NDArray[np.int64]) -> Federation:
+    origin = CocoOrigin(lake.source, lake.columns)
+    frequencies = [str(category.get('frequency')) for category in origin.categories()]
+    for category, frequency in zip(lake.columns.class_names, frequencies):
+        if frequency not in FREQUENCIES:
+            raise ValueError(
+                "metrics_format='LVIS' groups classes by frequency (r, c, f), but "
+                f'{lake.name} has {frequency} for {category!r}; {_LVIS_REMEDY}'
+            )
+    images = origin.image_keys(rows)
+    for row, image in zip(rows.tolist(), images):
+        for key in _LVIS_KEYS:
+            if not isinstance(image.get(key), list):
+                raise ValueError(
+                    f"metrics_format='LVIS' needs {key} of each image, but row {row} of "
+                    f'{lake.name} has {image.get(key)!r}; {_LVIS_REMEDY}'
+                )
+    negatives, not_exhaustive = ([image[key] for image in images] for key in _LVIS_KEYS)
+    return Federation(negatives, not_exhaustive, tuple(frequencies))
+
+
+def _joined_federation(parts: Sequence[GroundTruth]) -> Federation | None:
+    found = [part.federation for part in parts if part.federation is not None]
+    if len(found) < len(parts):
+        return None
+    if len({(part.category_names, part.category_ids) for part in parts}) > 1:
+        raise ValueError(
+            "metrics_format='LVIS' scores several lakes together only if they have the "
+            'same categories, with the same ids, in the same order'
+        )
+    return joined(found)
 
 
 def _joined(parts: Sequence[GroundTruth]) -> GroundTruth:
@@ -138,6 +186,7 @@ def _joined(parts: Sequence[GroundTruth]) -> GroundTruth:
         segmentations=[mask for part in parts for mask in part.segmentations or ()]
         if all(part.segmentations is not None for part in parts)
         else None,
+        federation=_joined_federation(parts),
         **{
             field: np.concatenate([getattr(part, field) for part in parts])
             for field in (

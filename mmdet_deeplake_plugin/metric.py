@@ -12,23 +12,35 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 
 from .broken_images import listed_rows
-from .evaluation import GroundTruth, Prediction, evaluate_coco, evaluate_voc
+from .evaluation import (
+    GroundTruth,
+    Prediction,
+    evaluate_coco,
+    evaluate_lvis,
+    evaluate_voc,
+)
+from .evaluation.coco_api import backend_classes
+from .evaluation.lvis import check_lvis_options
+from .evaluation.lvis_api import lvis_package
 from .ground_truth import read_ground_truth
 from .lake import Lake, blank_size, find_lake, nearest
 from .masks import as_text_counts
 
-_PREFIXES = {'COCO': 'coco', 'PascalVOC': 'pascal_voc'}
+_PREFIXES = {'COCO': 'coco', 'LVIS': 'lvis', 'PascalVOC': 'pascal_voc'}
 _METRICS = {
     'COCO': ('bbox', 'segm', 'proposal', 'proposal_fast'),
+    'LVIS': ('bbox', 'segm', 'proposal', 'proposal_fast'),
     'PascalVOC': ('mAP', 'recall'),
 }
+_LVIS_OPTIONS = ('classwise', 'metric_items', 'format_only', 'outfile_prefix')
 
 
 @METRICS.register_module()
 class DeepLakeMetric(BaseMetric):
-    """COCO or Pascal VOC metrics of predictions on one or several lakes.
+    """COCO, LVIS or Pascal VOC metrics of predictions on one or several lakes.
 
-    The numbers equal those of ``CocoMetric(ann_file=…)`` and ``VOCMetric``. The
+    The numbers equal those of ``CocoMetric(ann_file=…)``, ``LVISMetric(ann_file=…)``
+    and ``VOCMetric``. The
     ground truth is read from the lake on the main rank: areas, crowds and ids
     as stored, all annotations of the images that were predicted, whatever the
     loader filtered. Predictions name their image by ``img_path``, which stands
@@ -36,31 +48,36 @@ class DeepLakeMetric(BaseMetric):
     dataset that is evaluated makes sure.
 
     Args:
-        metrics_format: ``'COCO'`` or ``'PascalVOC'``.
-        metric: COCO: ``bbox``, ``segm``, ``proposal``, ``proposal_fast`` or a list.
+        metrics_format: ``'COCO'``, ``'LVIS'`` (needs the package ``lvis``, and a lake
+            that ``tools.from_coco`` made of an LVIS file) or ``'PascalVOC'``.
+        metric: COCO, LVIS: ``bbox``, ``segm``, ``proposal``, ``proposal_fast`` or a list.
             PascalVOC: ``mAP`` or ``recall``. Defaults to ``bbox`` or ``mAP``.
-        classwise: COCO: whether to report the AP of each class.
+        classwise: COCO, LVIS: whether to report the AP of each class.
         proposal_nums: Numbers of detections an image: three for ``bbox``, ``segm``
-            and ``proposal``.
+            and ``proposal``; one for precisions of the first two, at that many detections.
+            LVIS: for ``proposal_fast`` alone.
         iou_thrs: IoU threshold or thresholds. Defaults to 0.5 to 0.95 in steps of
-            0.05 (COCO) or 0.5 (PascalVOC).
-        metric_items: COCO: which numbers to report.
-        format_only: COCO: write the results as JSON and evaluate nothing.
-        outfile_prefix: COCO: path prefix of the JSON files, ``.bbox.json`` and, if
+            0.05 (COCO) or 0.5 (PascalVOC). LVIS: for ``proposal_fast`` alone.
+        metric_items: COCO, LVIS: which numbers to report.
+        format_only: COCO, LVIS: write the results as JSON and evaluate nothing.
+        outfile_prefix: COCO, LVIS: path prefix of the JSON files, ``.bbox.json`` and, if
             the model predicts masks, ``.segm.json``.
         sort_categories: COCO: whether classes are listed by category id.
-        backend: COCO: ``'pycocotools'``.
+        backend: COCO: ``'pycocotools'``, or ``'faster_coco_eval'`` (a package of
+            that name), which gives the same digits in less time.
         scale_ranges: PascalVOC: ranges of box scale in pixels, ``[(0, 32), …]``.
         eval_mode: PascalVOC: ``'11points'`` or ``'area'``.
         collect_device: ``'cpu'`` or ``'gpu'``: how ranks exchange results.
-        prefix: Prefix of the names. Defaults to ``coco`` or ``pascal_voc``, as the
-            stock metrics have it.
+        prefix: Prefix of the names. Defaults to ``coco``, ``lvis`` or ``pascal_voc``, as
+            the stock metrics have it.
         collect_dir: Folder for the exchange by ``'cpu'``.
 
     Raises:
         ValueError: If a key is wrong, or belongs to the other format; when
             evaluating, if the model predicts a label that is no class.
-        KeyError: When evaluating, if the lake of a prediction is not open.
+        KeyError: If the backend is unknown; when evaluating, if the lake of a
+            prediction is not open.
+        ImportError: If the package of the backend is not installed.
     """
 
     def __init__(
@@ -84,7 +101,7 @@ class DeepLakeMetric(BaseMetric):
         if metrics_format not in _PREFIXES:
             raise ValueError(
                 f'metrics_format={metrics_format!r} is unknown'
-                f'{nearest(metrics_format, _PREFIXES)}; write COCO or PascalVOC'
+                f'{nearest(metrics_format, _PREFIXES)}; write {", ".join(_PREFIXES)}'
             )
         self.metrics_format = metrics_format
         self.metrics = _check_metrics(metrics_format, metric)
@@ -107,8 +124,15 @@ class DeepLakeMetric(BaseMetric):
             backend=backend,
         )
         voc: dict[str, Any] = dict(scale_ranges=scale_ranges, eval_mode=eval_mode)
-        _check_format(metrics_format, coco, voc)
-        self.options = coco if metrics_format == 'COCO' else voc
+        lvis = {key: coco[key] for key in _LVIS_OPTIONS}
+        self.options = {'COCO': coco, 'LVIS': lvis, 'PascalVOC': voc}[metrics_format]
+        _check_format(metrics_format, self.options, {**coco, **voc})
+        # A missing package is told before the first epoch, not after it.
+        if metrics_format == 'COCO':
+            backend_classes(backend)
+        elif metrics_format == 'LVIS':
+            lvis_package()
+            check_lvis_options(self.metrics, metric_items, proposal_nums, iou_thrs)
         self.options['proposal_nums'] = tuple(proposal_nums)
         if iou_thrs is not None:
             self.options['iou_thrs'] = iou_thrs
@@ -183,6 +207,15 @@ class DeepLakeMetric(BaseMetric):
                 logger=logger,
                 **self.options,
             )
+        if self.metrics_format == 'LVIS':
+            return evaluate_lvis(
+                ground_truth,
+                predictions,
+                classes,
+                self.metrics,
+                logger=logger,
+                **self.options,
+            )
         return evaluate_voc(
             ground_truth,
             predictions,
@@ -197,8 +230,9 @@ class DeepLakeMetric(BaseMetric):
         if self._ground_truth is None or self._ground_truth[0] != rows_of:
             truth = read_ground_truth(
                 rows_of,
-                with_degenerate=self.metrics_format == 'COCO',
+                with_degenerate=self.metrics_format != 'PascalVOC',
                 with_masks='segm' in self.metrics and not self.options['format_only'],
+                with_federation=self.metrics_format == 'LVIS',
             )
             self._ground_truth = (rows_of, truth)
         return self._ground_truth[1]
@@ -244,7 +278,7 @@ def _check_metrics(metrics_format: str, metric: Any) -> list[str]:
     return metrics
 
 
-def _check_format(metrics_format: str, coco: dict, voc: dict) -> None:
+def _check_format(metrics_format: str, own: dict, given: dict) -> None:
     defaults = dict(
         classwise=False,
         metric_items=None,
@@ -255,9 +289,8 @@ def _check_format(metrics_format: str, coco: dict, voc: dict) -> None:
         scale_ranges=None,
         eval_mode='11points',
     )
-    other = voc if metrics_format == 'COCO' else coco
-    for key, value in other.items():
-        if value != defaults[key]:
+    for key, value in given.items():
+        if key not in own and value != defaults[key]:
             raise ValueError(
                 f'{key}={value!r} has no meaning for metrics_format={metrics_format!r}; '
                 'leave it out'

@@ -1,4 +1,4 @@
-"""What a pipeline asks of a sample: may it look at masks?"""
+"""What a pipeline asks of a sample: may it look at masks, does it load proposals?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmcv.transforms import BaseTransform
+from mmdet.datasets.transforms import LoadProposals
 from mmengine.dataset import Compose
 
 _STOCK = ('mmcv', 'mmdet', 'mmengine')
@@ -26,6 +27,16 @@ def reads_masks(pipeline: Any) -> bool:
     """
     steps = list(_steps(getattr(pipeline, 'transforms', pipeline)))
     return not steps or any(_may_read(step) for step in steps)
+
+
+def takes_proposals(pipeline: Any) -> bool:
+    """Whether a pipeline loads proposals, or hands the sample on as it is.
+
+    Args:
+        pipeline: MMEngine's ``Compose``.
+    """
+    steps = list(_steps(getattr(pipeline, 'transforms', pipeline)))
+    return not steps or any(isinstance(step, LoadProposals) for step in steps)
 
 
 def _steps(value: Any) -> Iterator[Any]:

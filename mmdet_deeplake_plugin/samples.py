@@ -7,6 +7,9 @@ become ``ignore_flag=1``.
 ``voc``: what ``XMLDataset`` keeps, which is every box; difficult ones, and with
 ``bbox_min_size`` small ones, become ``ignore_flag=1``.
 
+``panoptic``: what ``CocoPanopticDataset`` keeps, which is the things that are no
+crowd, with an area and at least a pixel wide and high.
+
 The ground truth of an evaluation does not pass through here; the metric reads
 it from the lake as it is stored.
 """
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 from .boxes import to_xywh
 from .lake.annotations import AnnotationTable
 from .lake.strings import PackedStrings
+from .sample_segments import SampleSegments, is_segment, make_segments
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Samples:
         stored: Which of the row's stored annotations an instance is, from 0,
             shape ``(N,)``.
         num_stored: Number of a row's stored annotations, shape ``(R,)``.
+        segments: Things and stuff of the style ``panoptic``.
     """
 
     rows: NDArray[np.int64]
@@ -60,6 +65,7 @@ class Samples:
     labelled: NDArray[np.bool_]
     stored: NDArray[np.int32]
     num_stored: NDArray[np.int32]
+    segments: SampleSegments | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,7 +76,8 @@ class Samples:
     @property
     def nbytes(self) -> int:
         """Size of all arrays in bytes."""
-        return sum(getattr(self, field.name).nbytes for field in fields(self))
+        values = (getattr(self, field.name) for field in fields(self))
+        return sum(getattr(value, 'nbytes', 0) for value in values)
 
     def instances(self, position: int) -> list[dict[str, Any]]:
         """The instances of a row in the form that ``LoadAnnotations`` reads.
@@ -99,6 +106,7 @@ def make_samples(
     classes: Sequence[str],
     style: str,
     bbox_min_size: float | None = None,
+    things: Sequence[bool] = (),
 ) -> Samples:
     """Applies the rules of a style to annotations as stored.
 
@@ -106,9 +114,10 @@ def make_samples(
         table: Annotations as stored.
         class_names: Name of each stored label.
         classes: Classes of the dataset, in the order of its labels.
-        style: ``'coco'`` or ``'voc'``.
+        style: ``'coco'``, ``'voc'`` or ``'panoptic'``.
         bbox_min_size: With ``'voc'``: boxes narrower or lower than this many
             pixels get ``ignore_flag=1``.
+        things: With ``'panoptic'``: whether each stored label is a thing.
 
     Returns:
         The samples, a row each of ``table``.
@@ -123,7 +132,13 @@ def make_samples(
     boxes = table.boxes_xyxy
     ignore_flags = table.ignore_flags
     labelled = np.zeros(len(table), dtype=bool)
-    if style == 'coco':
+    segments = None
+    if style == 'panoptic':
+        segments = make_segments(table, new_label, things)
+        is_thing = np.asarray(things, dtype=bool)[table.labels]
+        keep = chosen & is_segment(table) & is_thing & ~ignore_flags
+        labelled[row[keep]] = True
+    elif style == 'coco':
         labelled[row[chosen]] = True
         keep = chosen & ~table.excluded & has_extent(table)
     else:
@@ -148,6 +163,7 @@ def make_samples(
         labelled=labelled,
         stored=stored.astype(np.int32),
         num_stored=np.diff(table.offsets).astype(np.int32),
+        segments=segments,
     )
 
 

@@ -58,6 +58,27 @@ def lake(
     return of
 
 
+@pytest.fixture(scope='session')
+def panoptic_root(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``panoptic.json`` of ``coco_cc`` with folders of maps, and its ``images``."""
+    from panoptic_data import make_panoptic
+
+    root = tmp_path_factory.mktemp('panoptic_files')
+    make_panoptic(shared_data / 'coco_cc' / 'instances.json', root)
+    (root / 'images').symlink_to(shared_data / 'coco_cc' / 'images')
+    return root
+
+
+@pytest.fixture(scope='session')
+def panoptic_lake(panoptic_root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Path of the lake made of ``panoptic_root``."""
+    from mmdet_deeplake_plugin.tools.from_coco import from_coco
+
+    path = tmp_path_factory.mktemp('lakes') / 'panoptic'
+    from_coco(panoptic_root / 'panoptic.json', panoptic_root / 'images', path)
+    return str(path)
+
+
 @pytest.fixture
 def file_server() -> Iterator[Callable[[Path], str]]:
     """Starts web servers on loopback: folder -> address."""

@@ -36,6 +36,7 @@ TYPES = {
     'int': T.Int64(),
     'int or null': T.Nullable(T.Int64()),
     'floats': T.Array('float64', 1),
+    'float32s': T.Array('float32', 1),
     'ints': T.Array('int32', 1),
     'table': T.Array('float64', 2),
     'bitmaps': T.BinaryMask(),
@@ -43,6 +44,17 @@ TYPES = {
     'polygons': T.Polygon(),
     'polygons or null': T.Nullable(T.Polygon()),
     'text or null': T.Nullable(T.Text()),
+    'map': T.SegmentMask(),
+    'map or null': T.Nullable(T.SegmentMask()),
+    'lz4 map': T.SegmentMask(sample_compression='lz4'),
+    'png map': T.SegmentMask(sample_compression='png'),
+    'map-16-bit': T.SegmentMask(dtype='uint16'),
+    'map-32-bit': T.SegmentMask(dtype='int32'),
+    'png image': T.Image(sample_compression='png'),
+    'bytes': T.Bytes(),
+    'bytes table': T.Array('uint8', 2),
+    'ints table': T.Array('int32', 2),
+    'colours': T.SegmentMask(dtype='uint8'),
 }
 # Types of image columns.
 IMAGE_TYPES = {
@@ -149,6 +161,16 @@ def change(path: str, delete: Sequence[int] = (), update: Any = ()) -> None:
         lake.delete(number)
     for number, content in update:
         lake[number]['images'] = content
+    lake.commit()
+
+
+def add_columns(path: str, columns: Mapping[str, tuple[Any, Sequence[Any]]]) -> None:
+    """Adds columns to a lake: name -> type, and a value for each row."""
+    lake = deeplake.open(path)
+    for name, (dtype, values) in columns.items():
+        lake.add_column(name, dtype)
+        for number, value in enumerate(values):
+            lake[number][name] = value
     lake.commit()
 
 

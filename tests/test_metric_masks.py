@@ -114,6 +114,17 @@ def test_mask_numbers_are_those_of_coco_metric(form, options, lake, coco_files):
     assert max(stock.values()) > 0.3, 'a comparison of zeros would say nothing'
 
 
+def test_the_faster_backend_gives_the_same_digits(lake):
+    """Boxes, masks and proposals, with crowds, by class and in all."""
+    dataset = _dataset(lake('coco_cc'))
+    samples = _predictions(dataset, 6, 'codes')
+    options = dict(metric=['bbox', 'segm', 'proposal'], classwise=True)
+    ours = _evaluate(
+        DeepLakeMetric(backend='faster_coco_eval', **options), dataset, samples
+    )
+    _assert_same(ours, _evaluate(DeepLakeMetric(**options), dataset, samples))
+
+
 @pytest.mark.parametrize('form', ['tensors', 'mask-scores'])
 def test_written_masks_are_those_of_coco_metric(form, lake, coco_files, tmp_path):
     """The JSON files to submit, of boxes and of masks, hold the same results."""

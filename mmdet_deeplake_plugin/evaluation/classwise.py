@@ -49,6 +49,20 @@ def classwise_precision(
     return results, AsciiTable(table).table
 
 
+def mean_precision(evaluation: Any) -> float:
+    """Mean precision of all classes, over all detections that may count.
+
+    Args:
+        evaluation: A ``COCOeval`` after ``accumulate()``.
+
+    Returns:
+        The mean, -1 if there is no ground truth.
+    """
+    precision = evaluation.eval['precision'][..., 0, -1]
+    known = precision[precision > -1]
+    return float(known.mean()) if known.size else -1.0
+
+
 def _mean(precision: NDArray[np.float64]) -> np.float64:
     # COCOeval writes -1 where there is no ground truth.
     known = precision[precision > -1]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,11 @@ from mmengine.fileio import dump
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from .classwise import classwise_precision
+from .classwise import classwise_precision, mean_precision
 from .coco_api import (
     backend_classes,
     coco_detections,
+    image_numbers,
     load_annotations,
     load_detections,
     run,
@@ -88,7 +90,9 @@ def evaluate_coco(
             False.
         proposal_nums: How many detections of an image may count. ``bbox``, ``segm``
             and ``proposal`` need three numbers, and report precision at most 100
-            detections. Defaults to (100, 300, 1000).
+            detections. With one number ``bbox`` and ``segm`` report precision at
+            that many, as ``CocoMetric(use_mp_eval=True)`` does (V3Det: 300).
+            Defaults to (100, 300, 1000).
         iou_thrs: IoU thresholds. Defaults to 0.5 to 0.95 in steps of 0.05.
         metric_items: Which items of COCO's summary to report, such as
             ``mAP_50`` or ``AR@100``. Defaults to the six precisions for
@@ -101,7 +105,8 @@ def evaluate_coco(
         sort_categories: Whether classes are listed by category id instead of
             in stored order. Defaults to False.
         backend: Which implementation of COCO's evaluation computes ``bbox``,
-            ``segm`` and ``proposal``: ``pycocotools``. Defaults to that.
+            ``segm`` and ``proposal``, with the same digits: ``pycocotools`` or
+            ``faster_coco_eval``. Defaults to the former.
         logger: Where tables go, see ``mmengine.logging.print_log``. Defaults
             to None: the current logger.
 
@@ -112,6 +117,7 @@ def evaluate_coco(
 
     Raises:
         KeyError: If a metric, a metric item or the backend is unknown.
+        ImportError: If the package of the backend is not installed.
         ValueError: If a class is not in the ground truth, if a label has no
             class, if ``segm`` lacks masks of either side, or if options do not fit
             together.
@@ -119,11 +125,12 @@ def evaluate_coco(
     log = 'current' if logger is None else logger
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     proposal_nums = list(proposal_nums)
-    thresholds = _thresholds(iou_thrs)
+    thresholds = thresholds_of(iou_thrs)
     _check_options(metrics, metric_items, proposal_nums, format_only, outfile_prefix)
     coco_class, eval_class = backend_classes(backend)
     by_class = [metric for metric in metrics if metric in ('bbox', 'segm')]
-    if by_class and 100 not in proposal_nums:
+    is_single = len(proposal_nums) == 1
+    if by_class and 100 not in proposal_nums and not is_single:
         print_log(
             f'proposal_nums={proposal_nums} lacks 100: COCO states {by_class[0]}_mAP for '
             '100 detections an image, so it will be -1',
@@ -136,7 +143,7 @@ def evaluate_coco(
     category_of_label = [gt.category_ids[label] for label in stored_labels]
     has_masks = any(found.masks is not None for found in predictions)
     if 'segm' in metrics:
-        _check_predicted_masks(gt, predictions)
+        check_predicted_masks(gt, predictions)
     detections = {
         kind: coco_detections(gt, predictions, category_of_label, kind == 'segm')
         for kind in (('bbox', 'segm') if has_masks else ('bbox',))
@@ -150,7 +157,13 @@ def evaluate_coco(
     if format_only:
         return {}
     if 'segm' in metrics:
-        _check_stored_masks(gt, stored_labels)
+        check_stored_masks(gt, stored_labels)
+    if backend != 'pycocotools':  # only that takes ids that are text, or very large
+        numbers = image_numbers(gt.img_ids)
+        gt = replace(gt, img_ids=[numbers[img_id] for img_id in gt.img_ids])
+        for content in detections.values():
+            for detection in content:
+                detection['image_id'] = numbers[detection['image_id']]
 
     # The order of the categories decides between equal scores in `proposal`.
     wanted = set(category_of_label)
@@ -164,7 +177,10 @@ def evaluate_coco(
     for metric in metrics:
         print_log(f'Evaluating {metric}...', logger=log)
         if metric == 'proposal_fast':
-            results.update(_fast_recall(gt, predictions, proposal_nums, thresholds, log))
+            counted = ~(gt.crowd | gt.excluded)
+            results.update(
+                fast_recall(gt, predictions, proposal_nums, thresholds, counted, log)
+            )
             continue
         kind = 'segm' if metric == 'segm' else 'bbox'
         if coco_gt is None:
@@ -174,10 +190,13 @@ def evaluate_coco(
         evaluation = eval_class(coco_gt, loaded[kind], kind)
         evaluation.params.imgIds = gt.img_ids
         evaluation.params.catIds = cat_ids
-        evaluation.params.maxDets = proposal_nums
+        # COCO's summary wants three; all but one of its lines look at the last.
+        evaluation.params.maxDets = [1, 1, *proposal_nums][-3:]
         evaluation.params.iouThrs = thresholds
         evaluation.params.useCats = int(metric != 'proposal')
         run(evaluation, log)
+        if is_single:
+            evaluation.stats[_STATS['mAP']] = mean_precision(evaluation)
         if metric == 'proposal':
             for item in _PROPOSAL_ITEMS if metric_items is None else metric_items:
                 results[item] = float(f'{evaluation.stats[_STATS[item]]:.3f}')
@@ -194,9 +213,17 @@ def evaluate_coco(
     return _mean_first(results)
 
 
-def _thresholds(
+def thresholds_of(
     iou_thrs: float | Sequence[float] | NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
+    """IoU thresholds as an array, 0.5 to 0.95 in steps of 0.05 by default.
+
+    Args:
+        iou_thrs: A number, numbers, or ``None``.
+
+    Raises:
+        ValueError: If there are none.
+    """
     if iou_thrs is None:
         # linspace, not arange: COCOeval looks 0.5 and 0.75 up by equality.
         return np.linspace(0.5, 0.95, 10)
@@ -225,10 +252,14 @@ def _check_options(
                 f'unknown metric item {item!r}: write some of {_quoted(_STATS)}'
             )
     needs_three = set(metrics) - {'proposal_fast'}
-    if needs_three and len(proposal_nums) != 3:
+    one_will_do = 'proposal' not in metrics and set(metric_items or ()) <= {
+        *_PRECISION_ITEMS
+    }
+    if needs_three and len(proposal_nums) not in ((1, 3) if one_will_do else (3,)):
         raise ValueError(
             f'proposal_nums={proposal_nums}: the metrics bbox, segm and proposal need '
-            'three numbers, such as (100, 300, 1000)'
+            'three numbers, such as (100, 300, 1000); for the precisions of bbox and '
+            'segm one will do'
         )
     if format_only and outfile_prefix is None:
         raise ValueError(
@@ -237,7 +268,16 @@ def _check_options(
         )
 
 
-def _check_predicted_masks(gt: GroundTruth, predictions: Sequence[Prediction]) -> None:
+def check_predicted_masks(gt: GroundTruth, predictions: Sequence[Prediction]) -> None:
+    """Refuses predictions without masks.
+
+    Args:
+        gt: The annotations, which name the images.
+        predictions: One per image.
+
+    Raises:
+        ValueError: If one has boxes, but no masks.
+    """
     for img_id, found in zip(gt.img_ids, predictions):
         if found.masks is None and len(found.labels):
             raise ValueError(
@@ -246,7 +286,16 @@ def _check_predicted_masks(gt: GroundTruth, predictions: Sequence[Prediction]) -
             )
 
 
-def _check_stored_masks(gt: GroundTruth, stored_labels: NDArray[np.int64]) -> None:
+def check_stored_masks(gt: GroundTruth, stored_labels: NDArray[np.int64]) -> None:
+    """Refuses annotations without masks.
+
+    Args:
+        gt: The annotations.
+        stored_labels: The labels that are scored.
+
+    Raises:
+        ValueError: If an instance with such a label has no mask.
+    """
     scored = np.isin(gt.labels, stored_labels)
     for index, img_id in enumerate(gt.img_ids):
         rows = gt.instances(index)
@@ -259,14 +308,27 @@ def _check_stored_masks(gt: GroundTruth, stored_labels: NDArray[np.int64]) -> No
                 )
 
 
-def _fast_recall(
+def fast_recall(
     gt: GroundTruth,
     predictions: Sequence[Prediction],
     proposal_nums: list[int],
     thresholds: NDArray[np.float64],
+    counted: NDArray[np.bool_],
     log: logging.Logger | str,
 ) -> dict[str, float]:
-    counted = ~(gt.crowd | gt.excluded)
+    """The metric ``proposal_fast``: recall of boxes, whatever their class.
+
+    Args:
+        gt: The annotations.
+        predictions: One per image, in the order of ``gt.img_ids``.
+        proposal_nums: How many detections of an image may count, in rising order.
+        thresholds: IoU thresholds.
+        counted: Which boxes are to be found, shape ``(N,)``.
+        log: Where the tables go.
+
+    Returns:
+        ``AR@<number>`` -> recall, the mean over the thresholds.
+    """
     boxes = [
         gt.boxes_xyxy[rows][counted[rows]]
         for rows in (gt.instances(index) for index in range(len(gt)))

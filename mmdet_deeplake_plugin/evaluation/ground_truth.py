@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .federation import Federation
+
 _ARRAYS: dict[str, tuple[type, tuple[int, ...]]] = {
     'widths': (np.int64, ()),
     'heights': (np.int64, ()),
@@ -75,6 +77,7 @@ class GroundTruth:
             metric ``proposal_fast`` heeds it, as stock MMDetection does.
         segmentations: Polygons or run-length codes as COCO files hold them, N of
             them, None for an instance without; None if they were not read.
+        federation: What LVIS says of images and categories; None if it was not read.
 
     Raises:
         ValueError: If there is no image, if ids or names repeat, if ids mix
@@ -96,6 +99,7 @@ class GroundTruth:
     crowd: NDArray[np.bool_]
     excluded: NDArray[np.bool_]
     segmentations: list[Any] | None = None
+    federation: Federation | None = None
 
     def __post_init__(self) -> None:
         """Bring every field to its type and check that they fit together."""
@@ -239,7 +243,8 @@ class GroundTruth:
             Dict with ``info``, ``images``, ``annotations`` and
             ``categories``, of plain Python values. Annotation ids are 1 to N
             in stored order, since pycocotools takes a match with id 0 for
-            none. Only instances with a mask have a ``segmentation``.
+            none. Only instances with a mask have a ``segmentation``; images and
+            categories have LVIS's keys if there is a ``federation``.
         """
         image_of = np.repeat(np.arange(len(self)), np.diff(self.offsets))
         columns = zip(
@@ -280,6 +285,13 @@ class GroundTruth:
             {'id': cat_id, 'name': name}
             for cat_id, name in zip(self.category_ids, self.category_names)
         ]
+        if self.federation is not None:
+            known = zip(self.federation.negatives, self.federation.not_exhaustive)
+            for image, (negatives, not_exhaustive) in zip(images, known):
+                image['neg_category_ids'] = negatives
+                image['not_exhaustive_category_ids'] = not_exhaustive
+            for category, frequency in zip(categories, self.federation.frequencies):
+                category['frequency'] = frequency
         return {
             'info': {},
             'images': images,

@@ -40,6 +40,8 @@ class AnnotationTable:
         img_ids: Image id, shape ``(R,)``, integers or strings.
         file_names: File name of the image; empty strings if there is none.
         box_format: Convention of ``boxes``.
+        segment_ids: Which pixels of the row's map are an instance's, shape ``(N,)``;
+            zeros if no column tells.
     """
 
     rows: NDArray[np.int64]
@@ -54,6 +56,7 @@ class AnnotationTable:
     img_ids: NDArray[np.int64] | PackedStrings
     file_names: PackedStrings
     box_format: str
+    segment_ids: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -128,6 +131,7 @@ def read_annotations(
         img_ids=reader.img_ids(),
         file_names=reader.file_names(),
         box_format=columns.box_format,
+        segment_ids=reader.numbers('segment_ids', counts, np.int64),
     )
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 from mmengine.fileio import BaseStorageBackend, register_backend
 
-from .lake import PREFIX, blank_size, find_lake
+from .lake import PREFIX, blank_size, find_lake, seg_map_size
 from .stored_images import blank_image
 
 
 class DeepLakeBackend(BaseStorageBackend):
-    """Read-only MMEngine file backend for images of open lakes.
+    """Read-only MMEngine file backend for images and segmentation maps of open lakes.
 
     Args:
         kwargs: Ignored; ``backend_args`` of a stock config may end up here.
@@ -29,13 +29,16 @@ class DeepLakeBackend(BaseStorageBackend):
         super().__init__()
 
     def get(self, filepath: str) -> bytes:
-        """Encoded bytes of the image that a path names.
+        """Encoded bytes of the image or the segmentation map that a path names.
 
         Raises:
             KeyError: If its lake is not open in this process.
             ValueError: If the path or the image is broken.
         """
         lake, row = find_lake(str(filepath))
+        map_size = seg_map_size(filepath)
+        if map_size and lake.seg_maps is not None:
+            return lake.seg_maps.of_row(row, map_size)
         size = blank_size(filepath)
         return blank_image(*size) if size else lake.image_bytes(row)
 

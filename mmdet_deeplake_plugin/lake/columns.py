@@ -16,9 +16,10 @@ from deeplake import types as T
 
 from ..boxes import check_box_format
 from .errors import nearest
-from .roles import ROLES, Role
+from .roles import ROLES, Role, is_boxes, is_labels
 
-STYLES = ('coco', 'voc')
+STYLES = ('coco', 'voc', 'panoptic')
+_PER_BOX = ('gt_masks', 'segment_ids', 'gt_ignore_flags', 'area', 'ignore')
 _ORDERS = {'ltrb': 'xyxy', 'ltwh': 'xywh', 'ccwh': 'cxcywh'}
 _UNITS = {'pixel': '', 'fractional': 'n'}
 
@@ -33,8 +34,10 @@ class Columns:
         class_names: Names of the classes by label; empty if the lake has none.
         category_ids: The source's category id of each class (COCO's are not
             contiguous); the label itself if the lake holds none.
-        style: ``'coco'`` or ``'voc'``: which annotations training sees, see
-            :class:`mmdet_deeplake_plugin.DeepLakeDataset`.
+        style: ``'coco'``, ``'voc'`` or ``'panoptic'``: which annotations training
+            sees, see :class:`mmdet_deeplake_plugin.DeepLakeDataset`.
+        things: Whether each class is a thing (can be counted) or stuff; empty if the
+            lake does not say.
     """
 
     roles: tuple[tuple[str, str], ...]
@@ -42,6 +45,7 @@ class Columns:
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     style: str
+    things: tuple[bool, ...] = ()
 
     def of(self, role: str) -> str | None:
         """Name of the column that plays a role, ``None`` if none does."""
@@ -51,6 +55,16 @@ class Columns:
     def img(self) -> str:
         """Name of the column with the images."""
         return dict(self.roles)['img']
+
+    @property
+    def is_panoptic(self) -> bool:
+        """Whether an instance is a segment of the row's map."""
+        return self.style == 'panoptic'
+
+    @property
+    def is_semantic(self) -> bool:
+        """Whether there are maps alone, and no boxes."""
+        return self.of('gt_bboxes') is None and self.of('gt_seg_map') is not None
 
 
 def map_columns(
@@ -68,8 +82,9 @@ def map_columns(
             unlabelled lake) without a column.
         box_format: Box convention that overrides what the lake declares.
         style: Annotation style that overrides what the metadata
-            ``annotation_style`` of the box column declares; ``'coco'`` if neither
-            is there.
+            ``annotation_style`` of the box column declares; if neither is there,
+            ``'panoptic'`` if columns play ``gt_seg_map`` and ``segment_ids``, else
+            ``'coco'``.
 
     Raises:
         ValueError: If a role or column is unknown, a required role has no
@@ -78,6 +93,8 @@ def map_columns(
     """
     types = {column.name: column.dtype for column in handle.schema.columns}
     given = _check_given(tensors, types)
+    if _maps_alone(given, types):
+        given = {'gt_bboxes': None, 'gt_labels': None, **given}
     roles = {role: name for role, name in given.items() if name is not None}
     for role in ROLES.values():
         if role.name not in given:
@@ -91,8 +108,11 @@ def map_columns(
             'set both to None for a lake without annotations'
         )
     if 'gt_bboxes' not in roles:
-        roles.pop('gt_masks', None)  # masks are read in step with boxes
-    class_names, category_ids = _classes(handle, roles.get('gt_labels'))
+        for role in _PER_BOX:  # these are read in step with boxes
+            roles.pop(role, None)
+    _check_proposals(handle, roles.get('proposals'))
+    owner = roles.get('gt_labels') or roles.get('gt_seg_map')
+    class_names, category_ids = _classes(handle, owner)
     if 'gt_bboxes' in roles:
         box_format = _box_format(
             handle, roles['gt_bboxes'], types[roles['gt_bboxes']], box_format
@@ -102,7 +122,8 @@ def map_columns(
         box_format=box_format or 'xyxy',
         class_names=class_names,
         category_ids=category_ids,
-        style=_style(handle, roles.get('gt_bboxes'), style),
+        style=_style(handle, roles, style),
+        things=_things(handle, roles.get('gt_labels'), class_names),
     )
 
 
@@ -180,6 +201,11 @@ def _infer(role: Role, types: Mapping[str, Any], taken: set[str]) -> str | None:
             if name.lower() in role.usual_names
             and (role.takes is None or role.takes(dtype))
         ]
+    if len(candidates) > 1:
+        # A column of images that is called by another role's name plays that role.
+        others = {name for other in ROLES.values() for name in other.usual_names}
+        others -= set(role.usual_names)
+        candidates = [c for c in candidates if c.lower() not in others] or candidates
     if len(candidates) == 1:
         return candidates[0]
     if not candidates and not role.required:
@@ -210,6 +236,16 @@ def _box_format(handle: Any, column: str, dtype: Any, given: str | None) -> str:
     return declared
 
 
+def _check_proposals(handle: Any, column: str | None) -> None:
+    if column is not None and declared_box_format(handle, column) is None:
+        raise ValueError(
+            f'the lake does not say how the proposals of column {column!r} '
+            f'({handle.schema[column].dtype}) are meant; store them in a column of the '
+            "type BoundingBox(dtype='float32', format='ltrb', bbox_type='pixel'), or "
+            'write None for proposals in deeplake_tensors'
+        )
+
+
 def _classes(handle: Any, column: str | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
     if column is None:
         return (), ()
@@ -229,15 +265,47 @@ def _classes(handle: Any, column: str | None) -> tuple[tuple[str, ...], tuple[in
     return names, ids or tuple(range(len(names)))
 
 
-def _style(handle: Any, column: str | None, given: str | None) -> str:
+def _maps_alone(given: Mapping[str, str | None], types: Mapping[str, Any]) -> bool:
+    """Whether a lake has segmentation maps, and no column that is declared a box."""
+    if 'gt_bboxes' in given or 'gt_labels' in given:
+        return False
+    if any(is_boxes(dtype) or is_labels(dtype) for dtype in types.values()):
+        return False
+    if 'gt_seg_map' in given:
+        return given['gt_seg_map'] is not None
+    return _infer(ROLES['gt_seg_map'], types, taken=set()) is not None
+
+
+def _things(
+    handle: Any, column: str | None, class_names: tuple[str, ...]
+) -> tuple[bool, ...]:
+    flags = metadata_of(handle[column], 'isthing') if column else None
+    things = tuple(bool(flag) for flag in flags or ())
+    if things and len(things) != len(class_names):
+        raise ValueError(
+            f'column {column!r} has {len(class_names)} class_names, but {len(things)} '
+            'isthing; write one flag a name'
+        )
+    return things
+
+
+def _style(handle: Any, roles: Mapping[str, str], given: str | None) -> str:
+    column = roles.get('gt_bboxes')
     # In the metadata of the column, which has versions; a lake's own has none.
     declared = metadata_of(handle[column], 'annotation_style') if column else None
-    style = given or declared or 'coco'
+    usual = 'panoptic' if {'segment_ids', 'gt_seg_map'} <= roles.keys() else 'coco'
+    style = given or declared or usual
     if style not in STYLES:
         raise ValueError(
             f'annotation_style={style!r} is unknown{nearest(style, STYLES)}; write coco '
-            '(degenerate boxes are left out, as CocoDataset does) or voc (all boxes '
-            'are kept, as XMLDataset does)'
+            '(degenerate boxes are left out, as CocoDataset does), voc (all boxes '
+            'are kept, as XMLDataset does) or panoptic (as CocoPanopticDataset does)'
+        )
+    if style == 'panoptic' and 'segment_ids' not in roles:
+        raise ValueError(
+            "annotation_style='panoptic': no column plays segment_ids, so nothing tells "
+            'which segment of the map a box belongs to; write deeplake_tensors='
+            "{'segment_ids': 'COLUMN'} or annotation_style='coco'"
         )
     return style
 

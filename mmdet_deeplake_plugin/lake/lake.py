@@ -22,6 +22,8 @@ from .columns import Columns
 from .image_check import BrokenImageError
 from .masks import MaskColumn
 from .opening import Pin
+from .proposals import ProposalColumns
+from .seg_maps import SegMapColumn
 from .source import LakeSource
 from .spec import LakeSpec
 
@@ -34,6 +36,7 @@ REMEDY = (
     "on_broken_image='skip'"
 )
 _BLANK = re.compile(r'blank-(\d+)x(\d+)/')
+_SEG_MAP = re.compile(r'seg-map-(\d+)x(\d+)/')
 
 _open_lakes: weakref.WeakValueDictionary[str, Lake] = weakref.WeakValueDictionary()
 
@@ -49,6 +52,8 @@ class Lake:
 
     Attributes:
         masks: The column of masks, ``None`` if there is none.
+        proposals: The columns of proposals, ``None`` if there are none.
+        seg_maps: The column of segmentation maps, ``None`` if there is none.
     """
 
     def __init__(self, source: LakeSource, columns: Columns) -> None:
@@ -57,6 +62,11 @@ class Lake:
         self.key = _key(source, columns)
         masks = columns.of('gt_masks')
         self.masks = None if masks is None else MaskColumn(source, masks)
+        boxes, scores = columns.of('proposals'), columns.of('proposal_scores')
+        self.proposals = None if boxes is None else ProposalColumns(source, boxes, scores)
+        maps = columns.of('gt_seg_map')
+        panoptic = columns.is_panoptic
+        self.seg_maps = None if maps is None else SegMapColumn(source, maps, panoptic)
         self._reader: Callable[[], ImageReader | None] = _no_reader
 
     @property
@@ -111,6 +121,23 @@ class Lake:
             height: In pixels.
         """
         return self.image_path(row, f'blank-{width}x{height}/{name}')
+
+    def seg_map_path(self, row: int, name: str, width: int, height: int) -> str | None:
+        """Path under which the stock pipeline asks for a row's segmentation map.
+
+        Args:
+            row: Row number.
+            name: File name of the image.
+            width: Width of the image in pixels, which the map must have.
+            height: Height of the image in pixels.
+
+        Returns:
+            ``None`` if the lake has no maps.
+        """
+        if self.seg_maps is None:
+            return None
+        stem = name.rpartition('.')[0]
+        return self.image_path(row, f'seg-map-{width}x{height}/{stem}.png')
 
     @property
     def reader(self) -> ImageReader | None:
@@ -204,8 +231,17 @@ def find_lake(path: str) -> tuple[Lake, int]:
 
 def blank_size(path: str) -> tuple[int, int] | None:
     """Width and height of the black image that a path names; ``None`` for others."""
+    return _size_in(path, _BLANK)
+
+
+def seg_map_size(path: str) -> tuple[int, int] | None:
+    """Width and height that the map must have that a path names; ``None`` for others."""
+    return _size_in(path, _SEG_MAP)
+
+
+def _size_in(path: str, pattern: re.Pattern[str]) -> tuple[int, int] | None:
     _, _, tail = str(path).partition('://')
-    found = _BLANK.match(tail.partition('/')[2].partition('/')[2])
+    found = pattern.match(tail.partition('/')[2].partition('/')[2])
     return (int(found[1]), int(found[2])) if found else None
 
 

@@ -78,6 +78,18 @@ def is_masks(dtype: Any) -> bool:
     return mask_kind(dtype) in (MaskKind.POLYGONS, MaskKind.BITMAPS)
 
 
+def is_seg_map(dtype: Any) -> bool:
+    """Whether a column is declared as segmentation maps, one label a pixel."""
+    return kind_of(dtype) == TypeKind.SegmentMask
+
+
+def may_hold_seg_maps(dtype: Any) -> bool:
+    """Whether a column can hold segmentation maps: declared, images, or arrays."""
+    is_table = 'shape=(None, None' in str(dtype) and dtype.id in _LABEL_TYPES
+    return is_seg_map(dtype) or is_image(dtype) or dtype.id == 'bytes' or is_table
+
+
+_LABEL_TYPES = ('uint8', 'uint16', 'uint32', 'int16', 'int32', 'int64')
 _MASK_KINDS = {
     TypeKind.Text: MaskKind.TEXT,
     TypeKind.Polygon: MaskKind.POLYGONS,
@@ -88,6 +100,7 @@ _KINDS_INSIDE = {
     'kind=bbox': TypeKind.BoundingBox,
     'kind=class_label': TypeKind.ClassLabel,
     'kind=bmask': TypeKind.BinaryMask,
+    'kind=smask': TypeKind.SegmentMask,
     'nullable[polygon': TypeKind.Polygon,
     'nullable[text': TypeKind.Text,
 }
@@ -96,6 +109,22 @@ ROLES: dict[str, Role] = {
     role.name: role
     for role in (
         Role('img', True, is_image, (), 'encoded images, one a row'),
+        # Before gt_bboxes, whose type they have: what is called so is not annotations.
+        Role(
+            'proposals',
+            False,
+            None,
+            ('proposals',),
+            'boxes (P, 4), P a row, of the type BoundingBox',
+            takes=is_boxes,
+        ),
+        Role(
+            'proposal_scores',
+            False,
+            None,
+            ('proposal_scores', 'proposals_scores'),
+            'scores (P,) of proposals',
+        ),
         Role('gt_bboxes', True, is_boxes, (), 'boxes (N, 4), N a row'),
         Role('gt_labels', True, is_labels, (), 'class numbers (N,), N a row'),
         Role(
@@ -106,6 +135,22 @@ ROLES: dict[str, Role] = {
             'masks, N a row: BinaryMask (H, W, N), Polygon, or the text that '
             'tools.from_coco writes',
             takes=lambda dtype: mask_kind(dtype) is not None,
+        ),
+        Role(
+            'gt_seg_map',
+            False,
+            is_seg_map,
+            ('gt_seg_map', 'seg_map', 'seg_maps'),
+            'segmentation maps, one a row: SegmentMask, PNG images, or arrays (H, W) of '
+            'whole numbers',
+            takes=may_hold_seg_maps,
+        ),
+        Role(
+            'segment_ids',
+            False,
+            None,
+            ('segment_id', 'segment_ids'),
+            'ids (N,) of panoptic segments, as the pixels of gt_seg_map have them',
         ),
         Role(
             'gt_ignore_flags',

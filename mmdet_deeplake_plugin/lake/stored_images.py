@@ -56,6 +56,8 @@ def storage_of(dtype: Any) -> str:
         return PIXELS
     if dtype.is_image:
         return ENCODED if dtype.sample_compression else PIXELS
+    if dtype.is_segment_mask:
+        return ENCODED if dtype.sample_compression == 'png' else PIXELS
     return ENCODED if dtype.id == 'bytes' else PIXELS
 
 

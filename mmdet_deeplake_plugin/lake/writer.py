@@ -42,11 +42,11 @@ class LakeLayout:
     A row holds ``images`` (encoded bytes, stored verbatim), ``boxes`` ``(N, 4)``
     in pixels, ``categories`` ``(N,)`` (indices into ``class_names``), each name
     of ``per_box`` ``(N,)``, each name of ``texts``, ``image_id``, ``file_name``,
-    ``width``, ``height``.
+    ``width``, ``height``, and ``seg_map`` (a PNG, stored verbatim) if there are maps.
 
     Args:
         converter: Module that writes the lake, such as ``'from_coco'``.
-        annotation_style: ``'coco'`` or ``'voc'``.
+        annotation_style: ``'coco'``, ``'voc'`` or ``'panoptic'``.
         box_format: ``'ltwh'`` (left, top, width, height) or ``'ltrb'`` (left,
             top, right, bottom).
         image_compression: ``'jpeg'`` or ``'png'``.
@@ -56,6 +56,7 @@ class LakeLayout:
         category_metadata: Further metadata of the column ``categories``.
         texts: Further columns with one text an image.
         image_metadata: Metadata of the column ``images``.
+        map_metadata: Metadata of the column ``seg_map``; ``None`` if there are no maps.
     """
 
     converter: str
@@ -68,6 +69,7 @@ class LakeLayout:
     category_metadata: dict[str, Any] = field(default_factory=dict)
     texts: tuple[str, ...] = ()
     image_metadata: dict[str, Any] = field(default_factory=dict)
+    map_metadata: dict[str, Any] | None = None
 
     @property
     def signature(self) -> str:
@@ -207,10 +209,14 @@ class _NewLake:
             self._dataset['categories'].metadata[key] = value
         for key, value in self._layout.image_metadata.items():
             self._dataset['images'].metadata[key] = value
+        for key, value in (self._layout.map_metadata or {}).items():
+            self._dataset['seg_map'].metadata[key] = value
 
 
 def _column_types(layout: LakeLayout) -> dict[str, Any]:
     per_box = {name: types.Array(dtype, 1) for name, dtype in layout.per_box.items()}
+    # Any PNG is stored verbatim: 16-bit, with a palette or colours too.
+    maps = {'seg_map': types.SegmentMask(sample_compression='png')}
     return {
         'images': types.Image(dtype='uint8', sample_compression=layout.image_compression),
         # Doubles: float32 corners differ from CocoDataset's in the last bit.
@@ -220,6 +226,7 @@ def _column_types(layout: LakeLayout) -> dict[str, Any]:
         'categories': types.ClassLabel(types.Array('int32', 1)),
         **per_box,
         **{name: types.Text() for name in layout.texts},
+        **(maps if layout.map_metadata is not None else {}),
         'image_id': types.Text() if layout.text_ids else types.Int64(),
         'file_name': types.Text(),
         'width': types.Int32(),
@@ -232,7 +239,7 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
     size = 0
     for row in rows:
         batch.append(row)
-        size += len(row['images'])
+        size += len(row['images']) + len(row.get('seg_map', b''))
         if len(batch) >= MAX_BATCH_ROWS or size >= MAX_BATCH_BYTES:
             yield batch
             batch, size = [], 0

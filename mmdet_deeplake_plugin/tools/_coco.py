@@ -18,9 +18,11 @@ from typing import Any
 from mmengine.logging import print_log
 
 from mmdet_deeplake_plugin.masks import segmentation_problem, too_few_points
+from mmdet_deeplake_plugin.tools._panoptic import as_annotations, is_panoptic
 
 _MAIN_KEYS = ('images', 'categories', 'annotations')
 _IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
+_COCO_SERVER = 'http://images.cocodataset.org/'
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class CocoAnnotations:
         by_image: Image id to its annotations, in the file's order.
         positions: Annotation id to its position in the file's ``annotations``.
         others: The file's further keys: ``info``, ``licenses``, ….
+        entries: Of a panoptic file, whose segments are the annotations here: image id
+            to its entry, see :func:`.as_annotations`.
     """
 
     images: list[dict[str, Any]]
@@ -40,6 +44,7 @@ class CocoAnnotations:
     by_image: dict[Any, list[dict[str, Any]]]
     positions: dict[int, int]
     others: dict[str, Any]
+    entries: dict[Any, dict[str, Any]] | None = None
 
     @property
     def num_boxes(self) -> int:
@@ -66,6 +71,8 @@ class CocoAnnotations:
     @property
     def is_grouped(self) -> bool:
         """Whether the annotations stand in the file image by image."""
+        if self.entries is not None:
+            return True
         order = [
             self.positions[ann['id']]
             for image in self.images
@@ -80,17 +87,33 @@ class CocoAnnotations:
 
 
 def image_keys(image: dict[str, Any]) -> dict[str, Any]:
-    """What the file says of an image beside id, file name and size."""
-    return {key: value for key, value in image.items() if key not in _IMAGE_KEYS}
+    """What the file says of an image beside id, file name and size.
+
+    ``file_name`` is among it, as ``None``, where the file has none (LVIS).
+    """
+    others = {key: value for key, value in image.items() if key not in _IMAGE_KEYS}
+    return others if 'file_name' in image else {**others, 'file_name': None}
+
+
+def file_name(image: dict[str, Any]) -> Any:
+    """Path of an image in the folder of images.
+
+    LVIS has no ``file_name``, but the address that the image of COCO had; the split is
+    a part of it (``val2017/000000391895.jpg``), as in MMDetection.
+    """
+    url = image.get('coco_url')
+    if 'file_name' not in image and isinstance(url, str):
+        return url.replace(_COCO_SERVER, '')
+    return image.get('file_name')
 
 
 def read_coco(ann_file: Path) -> CocoAnnotations:
     """Reads and checks a COCO annotation file.
 
     Args:
-        ann_file: JSON file with ``images``, ``categories`` and ``annotations``.
-            Without ``annotations`` (image lists of test sets) all images are
-            taken to have none.
+        ann_file: JSON file with ``images``, ``categories`` and ``annotations``, of
+            instances or, with ``segments_info``, panoptic. Without ``annotations``
+            (image lists of test sets) all images are taken to have none.
 
     Returns:
         The file's content.
@@ -110,16 +133,20 @@ def read_coco(ann_file: Path) -> CocoAnnotations:
             level=logging.WARNING,
         )
         annotations = []
+    entries = None
     try:
         _check_images(images)
         _check_categories(categories)
-        by_image = _group(images, categories, annotations)
+        if is_panoptic(annotations):
+            ids = {image['id'] for image in images}
+            annotations, entries = as_annotations(annotations, categories, ids)
+        by_image = _group(images, categories, annotations, is_unique=entries is None)
     except ValueError as error:
         raise ValueError(f'{ann_file}: {error}') from error
     _warn_of_ignored_masks(ann_file, annotations)
     positions = {ann['id']: index for index, ann in enumerate(annotations)}
     others = {key: value for key, value in content.items() if key not in _MAIN_KEYS}
-    return CocoAnnotations(images, categories, by_image, positions, others)
+    return CocoAnnotations(images, categories, by_image, positions, others, entries)
 
 
 def _load(ann_file: Path) -> dict[str, Any]:
@@ -156,7 +183,7 @@ def _check_images(images: list[dict[str, Any]]) -> None:
                 f"{where} needs an 'id', a whole number or a string, but has "
                 f'{image.get("id")!r}'
             )
-        if not isinstance(image.get('file_name'), str):
+        if not isinstance(file_name(image), str):
             raise ValueError(
                 f"{where} (id {image['id']}) needs a 'file_name', but has "
                 f'{image.get("file_name")!r}'
@@ -192,6 +219,7 @@ def _group(
     images: list[dict[str, Any]],
     categories: list[dict[str, Any]],
     annotations: list[dict[str, Any]],
+    is_unique: bool,
 ) -> dict[Any, list[dict[str, Any]]]:
     by_image: dict[Any, list[dict[str, Any]]] = {image['id']: [] for image in images}
     sizes = {image['id']: (int(image['width']), int(image['height'])) for image in images}
@@ -220,7 +248,8 @@ def _group(
         if problem:
             raise ValueError(f"{where} has a wrong 'segmentation': {problem}")
         by_image[annotation['image_id']].append(annotation)
-    _refuse_duplicates('annotations', 'ids', (ann['id'] for ann in annotations))
+    if is_unique:
+        _refuse_duplicates('annotations', 'ids', (ann['id'] for ann in annotations))
     return by_image
 
 

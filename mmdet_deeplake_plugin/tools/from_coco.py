@@ -1,10 +1,12 @@
-"""Imports a COCO detection data set into a Deep Lake dataset.
+"""Imports a COCO detection or panoptic data set into a Deep Lake dataset.
 
 One row an image, in the order of the JSON's ``images``, also for images without
 annotations; boxes keep the order of the JSON's ``annotations``. Image bytes,
 boxes (doubles), masks (polygons and run-length codes, to the last digit), areas, ids
 and names are stored exactly as they are in the files; crowds and zero-area boxes too.
-Keypoints and captions are not imported.
+LVIS files are such files as well: what they say of images and categories is kept.
+Of a panoptic file, each segment becomes a box; its PNG maps, or those of stuff, are
+stored verbatim. Keypoints and captions are not imported.
 
 All input is checked before anything is written. On a local disk a failure or an
 interrupt leaves an existing lake as it was and no half-written one; for other
@@ -24,8 +26,14 @@ import numpy as np
 from mmdet_deeplake_plugin.lake.writer import LakeLayout, check_dest, write_lake
 from mmdet_deeplake_plugin.masks import pack_segmentations
 from mmdet_deeplake_plugin.tools._cli import make_parser, run_tool, with_progress
-from mmdet_deeplake_plugin.tools._coco import CocoAnnotations, image_keys, read_coco
+from mmdet_deeplake_plugin.tools._coco import (
+    CocoAnnotations,
+    file_name,
+    image_keys,
+    read_coco,
+)
 from mmdet_deeplake_plugin.tools._images import image_compression
+from mmdet_deeplake_plugin.tools._maps import find_maps
 
 
 def from_coco(
@@ -34,29 +42,43 @@ def from_coco(
     dest: str | os.PathLike[str],
     overwrite: bool = False,
     progress: bool = False,
+    panoptic_dir: str | os.PathLike[str] | None = None,
+    seg_dir: str | os.PathLike[str] | None = None,
+    seg_classes: Sequence[str] = (),
 ) -> str:
     """Imports a COCO annotation file and its images.
 
     Args:
-        ann_file: COCO JSON with ``images``, ``annotations`` and ``categories``.
-        img_dir: Local folder to which the JSON's ``file_name`` s are relative.
+        ann_file: COCO or LVIS JSON with ``images``, ``annotations`` and
+            ``categories``; a panoptic one is told by its ``segments_info``.
+        img_dir: Local folder to which the JSON's ``file_name`` s are relative; for
+            LVIS, the folder that holds ``train2017`` and ``val2017``.
         dest: Where to write: any Deep Lake url.
         overwrite: Whether an existing lake is replaced. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
+        panoptic_dir: Folder of the PNG maps of a panoptic JSON. Defaults to the JSON's
+            path without ``.json``.
+        seg_dir: Folder of semantic PNG maps, called as the images but for the suffix
+            ``.png``. Defaults to None: no maps.
+        seg_classes: Names of the labels in the maps of ``seg_dir``.
 
     Returns:
         A sentence that says what was written.
 
     Raises:
         FileExistsError: If ``dest`` is taken.
-        FileNotFoundError: If the JSON or an image is missing.
-        ValueError: If the JSON is not a valid COCO file, or an image is none.
+        FileNotFoundError: If the JSON, an image or a map is missing.
+        ValueError: If the JSON is not a valid COCO file, an image is none, or a map does
+            not fit its image or its segments.
         OSError: If the storage fails.
     """
     ann_path, image_folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
     check_dest(url, overwrite)
     coco = read_coco(ann_path)
-    per_box = {'iscrowd': 'uint8', 'area': 'float64', 'ann_id': 'int64'}
+    is_panoptic = coco.entries is not None
+    maps = find_maps(ann_path, coco, panoptic_dir, seg_dir, seg_classes, progress)
+    own_id = 'segment_id' if is_panoptic else 'ann_id'
+    per_box = {'iscrowd': 'uint8', 'area': 'float64', own_id: 'int64'}
     if coco.has_ignored:
         per_box['ignore'] = 'uint8'
     if not coco.is_grouped:
@@ -64,10 +86,12 @@ def from_coco(
     texts = ['segmentation'] if coco.has_masks else []
     if coco.has_image_keys:
         texts.append('coco_image')
-    names = [image['file_name'] for image in coco.images]
+    if is_panoptic:
+        texts.append('coco_annotation')
+    names = [file_name(image) for image in coco.images]
     layout = LakeLayout(
         converter='from_coco',
-        annotation_style='coco',
+        annotation_style='panoptic' if is_panoptic else 'coco',
         box_format='ltwh',
         image_compression=image_compression(image_folder, names),
         class_names=[category['name'] for category in coco.categories],
@@ -76,42 +100,51 @@ def from_coco(
         category_metadata={
             'category_ids': [category['id'] for category in coco.categories],
             'categories': json.dumps(coco.categories, ensure_ascii=False),
+            **({'isthing': _things(coco)} if is_panoptic else {}),
         },
         texts=tuple(texts),
         # Not needed to train: for the way back, by to_coco, and for the licences.
         image_metadata={'coco_file': json.dumps(coco.others, ensure_ascii=False)}
         if coco.others
         else {},
+        map_metadata={'class_names': list(seg_classes)} if seg_classes else {}
+        if maps
+        else None,
     )
     summary = (
-        f'{len(coco.images)} images, {coco.num_boxes} boxes, '
+        f'{len(coco.images)} images, '
+        f'{coco.num_boxes} {"segments" if is_panoptic else "boxes"}, '
         f'{len(coco.categories)} classes from {ann_path.name}'
     )
-    rows = _rows(coco, image_folder, layout)
+    rows = _rows(coco, image_folder, layout, maps)
     rows = with_progress(rows, len(coco.images), 'writing images', progress)
     write_lake(url, layout, rows, f'Imported {summary}', overwrite)
     return f'{url}: wrote {summary}'
 
 
 def _rows(
-    coco: CocoAnnotations, image_folder: Path, layout: LakeLayout
+    coco: CocoAnnotations, image_folder: Path, layout: LakeLayout, maps: list[Path]
 ) -> Iterator[dict[str, Any]]:
     category_ids = layout.category_metadata['category_ids']
     labels = {category_id: label for label, category_id in enumerate(category_ids)}
     positions = coco.positions
-    for image in coco.images:
+    entries = coco.entries or {}
+    for index, image in enumerate(coco.images):
         annotations = coco.by_image[image['id']]
         values: dict[str, list[Any]] = {
             'iscrowd': [bool(ann.get('iscrowd')) for ann in annotations],
             'area': [_area(ann) for ann in annotations],
             'ann_id': [ann['id'] for ann in annotations],
             'ignore': [bool(ann.get('ignore')) for ann in annotations],
-            'ann_position': [positions[ann['id']] for ann in annotations],
+            'segment_id': [ann['id'] for ann in annotations],
+            'ann_position': []
+            if coco.entries is not None
+            else [positions[ann['id']] for ann in annotations],
         }
         segmentations = [ann.get('segmentation') for ann in annotations]
         boxes = np.array([ann['bbox'] for ann in annotations], np.float64)
         yield {
-            'images': (image_folder / image['file_name']).read_bytes(),
+            'images': (image_folder / file_name(image)).read_bytes(),
             'boxes': boxes.reshape(-1, 4),
             'categories': np.array(
                 [labels[ann['category_id']] for ann in annotations], np.int32
@@ -122,11 +155,17 @@ def _rows(
             },
             'segmentation': pack_segmentations(segmentations),
             'coco_image': json.dumps(image_keys(image), ensure_ascii=False),
+            'coco_annotation': json.dumps(entries.get(image['id'], {})),
+            **({'seg_map': maps[index].read_bytes()} if maps else {}),
             'image_id': str(image['id']) if layout.text_ids else image['id'],
-            'file_name': image['file_name'],
+            'file_name': file_name(image),
             'width': int(image['width']),
             'height': int(image['height']),
         }
+
+
+def _things(coco: CocoAnnotations) -> list[int]:
+    return [category['isthing'] for category in coco.categories]
 
 
 def _area(annotation: dict[str, Any]) -> float:
@@ -140,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line of :func:`from_coco`; returns the exit code."""
     parser = make_parser(
         'from_coco',
-        'Imports a COCO detection data set into a Deep Lake dataset.',
+        'Imports a COCO detection or panoptic data set into a Deep Lake dataset.',
         'annotations/instances_val2017.json val2017 lakes/coco_val',
     )
     parser.add_argument('ann_json', metavar='ANN_JSON', help='COCO annotation file')
@@ -149,10 +188,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--overwrite', action='store_true', help='replace the lake at DEST'
     )
+    parser.add_argument(
+        '--panoptic-dir',
+        metavar='DIR',
+        help='PNG maps of a panoptic ANN_JSON (default: its path without .json)',
+    )
+    parser.add_argument(
+        '--seg-dir', metavar='DIR', help='semantic PNG maps, called as the images'
+    )
+    parser.add_argument(
+        '--seg-classes', metavar='FILE', help='names of the labels in --seg-dir, by line'
+    )
     args = parser.parse_args(argv)
     return run_tool(
         lambda: from_coco(
-            args.ann_json, args.img_dir, args.dest, args.overwrite, progress=True
+            args.ann_json,
+            args.img_dir,
+            args.dest,
+            args.overwrite,
+            progress=True,
+            panoptic_dir=args.panoptic_dir,
+            seg_dir=args.seg_dir,
+            seg_classes=Path(args.seg_classes).read_text('utf-8').splitlines()
+            if args.seg_classes
+            else (),
         )
     )
 

@@ -147,12 +147,17 @@ def _images(
             'distinct rows by --query'
         )
     sizes = zip(table.widths.tolist(), table.heights.tolist())
-    return [
-        {**others, 'id': img_id, 'file_name': name, 'width': width, 'height': height}
-        for others, img_id, name, (width, height) in zip(
-            origin.image_keys(table.rows), ids, names, sizes
-        )
-    ]
+    images = []
+    for others, img_id, name, (width, height) in zip(
+        origin.image_keys(table.rows), ids, names, sizes
+    ):
+        image = {**others, 'id': img_id, 'width': width, 'height': height}
+        if 'file_name' in image:  # null: LVIS has an address instead
+            del image['file_name']
+        else:
+            image['file_name'] = name
+        images.append(image)
+    return images
 
 
 def _annotations(

@@ -17,6 +17,7 @@ BBOX_KEYS = [f'bbox_mAP{suffix}' for suffix in ('', '_50', '_75', '_s', '_m', '_
 pytestmark = pytest.mark.usefixtures('ragged_arrays')
 
 
+@pytest.mark.parametrize('backend', ['pycocotools', 'faster_coco_eval'])
 @pytest.mark.parametrize(
     ('metrics', 'options'),
     [
@@ -25,13 +26,16 @@ pytestmark = pytest.mark.usefixtures('ragged_arrays')
         pytest.param('proposal_fast', {}, id='proposal_fast'),
     ],
 )
-def test_equals_stock(case: Any, metrics: str, options: dict, same: Any) -> None:
+def test_equals_stock(
+    case: Any, metrics: str, options: dict, backend: str, same: Any
+) -> None:
     """Every metric has stock's names and digits, on drawn and on real data."""
-    ours = case.ours(metrics, **options)
+    ours = case.ours(metrics, backend=backend, **options)
     assert same(ours, case.stock(metrics, **options))
     assert any(0 < value < 1 for value in ours.values())
 
 
+@pytest.mark.parametrize('backend', ['pycocotools', 'faster_coco_eval'])
 @pytest.mark.parametrize(
     ('metrics', 'options'),
     [
@@ -60,10 +64,22 @@ def test_equals_stock(case: Any, metrics: str, options: dict, same: Any) -> None
     ],
 )
 def test_options_equal_stock(
-    synthetic: Any, metrics: Any, options: dict, same: Any
+    synthetic: Any, metrics: Any, options: dict, backend: str, same: Any
 ) -> None:
     """Every option changes the numbers as it does in stock."""
-    assert same(synthetic.ours(metrics, **options), synthetic.stock(metrics, **options))
+    ours = synthetic.ours(metrics, backend=backend, **options)
+    assert same(ours, synthetic.stock(metrics, **options))
+
+
+@pytest.mark.parametrize('backend', ['pycocotools', 'faster_coco_eval'])
+def test_one_number_of_detections_is_that_of_all_precisions(
+    synthetic: Any, backend: str, same: Any
+) -> None:
+    """V3Det asks for 300 alone, with stock's evaluation in several processes."""
+    few = {'proposal_nums': [2], 'classwise': True}
+    ours = synthetic.ours(backend=backend, **few)
+    assert same(ours, synthetic.stock(use_mp_eval=True, **few))
+    assert 0 < ours['bbox_mAP'] < synthetic.ours()['bbox_mAP']
 
 
 @pytest.mark.parametrize('metric', ['bbox', 'proposal', 'proposal_fast'])
@@ -304,6 +320,12 @@ def test_warns_where_precision_is_not_defined(synthetic: Any, log: Any) -> None:
             ValueError,
             r'proposal_nums=\[100, 300\]: the metrics bbox, segm and proposal need three',
             id='proposal-nums',
+        ),
+        pytest.param(
+            {'proposal_nums': (300,), 'metric_items': ['AR@300']},
+            ValueError,
+            'for the precisions of bbox and segm one will do',
+            id='one-proposal-num',
         ),
         pytest.param(
             {'iou_thrs': []},

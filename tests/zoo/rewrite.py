@@ -1,0 +1,160 @@
+"""Rewrites the data of a stock config: to test data as files, and from files to lakes.
+
+:func:`on_lake` is what a user does by hand: it swaps the types of datasets and metrics
+and leaves everything else, wrappers, samplers, pipelines, filters, as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import DATASETS
+
+from zoo.data import ZooData
+from zoo.shapes import THINGS
+
+Config = dict[str, Any]
+
+# What a stock dataset reads -> kind of test data.
+KINDS = {
+    'CocoDataset': 'coco',
+    'CityscapesDataset': 'coco',
+    'DeepFashionDataset': 'coco',
+    'Objects365V1Dataset': 'coco',
+    'Objects365V2Dataset': 'coco',
+    'V3DetDataset': 'coco',
+    'iSAIDDataset': 'coco',
+    'CocoPanopticDataset': 'panoptic',
+    'LVISV05Dataset': 'lvis',
+    'LVISV1Dataset': 'lvis',
+    'VOCDataset': 'voc',
+}
+# Stock metric -> ``metrics_format`` of DeepLakeMetric.
+FORMATS = {
+    'CocoMetric': 'COCO',
+    'CocoPanopticMetric': 'Panoptic',
+    'LVISMetric': 'LVIS',
+    'VOCMetric': 'PascalVOC',
+}
+_OF_FILES = ('ann_file', 'data_root', 'data_prefix', 'label_file', 'proposal_file')
+
+
+class OutOfReach(Exception):  # noqa: N818
+    """A part of a config has no counterpart; says which."""
+
+
+def leaves(dataset: Config) -> list[Config]:
+    """The datasets within wrappers, in their order."""
+    if 'datasets' in dataset:
+        return [leaf for part in dataset['datasets'] for leaf in leaves(part)]
+    return leaves(dataset['dataset']) if 'dataset' in dataset else [dataset]
+
+
+def _each_leaf(dataset: Config, change: Callable[[Config], Config]) -> Config:
+    if 'datasets' in dataset:
+        parts = [_each_leaf(part, change) for part in dataset['datasets']]
+        return {**dataset, 'datasets': parts}
+    if 'dataset' in dataset:
+        return {**dataset, 'dataset': _each_leaf(dataset['dataset'], change)}
+    return change(dataset)
+
+
+def on_files(dataset: Config, data: ZooData) -> Config:
+    """Points a stock dataset, wrapped or not, to test data of the same shape.
+
+    Args:
+        dataset: Config of a dataset.
+        data: Test data, which gets what is missing.
+
+    Raises:
+        OutOfReach: If a type of dataset is not one that is made here.
+    """
+    for leaf in leaves(dataset):
+        _kind(leaf)
+
+    def change(leaf: Config) -> Config:
+        files = data.files(_kind(leaf), _classes(leaf))
+        return {**leaf, **files}
+
+    return _each_leaf(dataset, change)
+
+
+def evaluator_on_files(evaluator: Any, dataset: Config) -> Any:
+    """Lets stock metrics read the files of the datasets that they judge.
+
+    Args:
+        evaluator: Config of an evaluator or a metric, or a list of the latter.
+        dataset: Config of the dataset, from :func:`on_files`.
+    """
+    parts = leaves(dataset)
+
+    def change(metric: Config, leaf: Config) -> Config:
+        ann_file, maps = leaf['ann_file'], leaf['data_prefix'].get('seg')
+        if _kind(leaf) == 'panoptic' and metric['type'] == 'CocoMetric':
+            ann_file = str(Path(ann_file).with_name(THINGS))
+        known = {'ann_file': ann_file, 'seg_prefix': maps}
+        return {**metric, **{k: v for k, v in known.items() if k in metric}}
+
+    if isinstance(evaluator, (list, tuple)):
+        return [change(metric, parts[0]) for metric in evaluator]
+    if 'metrics' in evaluator:
+        metrics = [change(*pair) for pair in zip(evaluator['metrics'], parts)]
+        return {**evaluator, 'metrics': metrics}
+    return change(evaluator, parts[0])
+
+
+def on_lake(dataset: Config, lakes: Mapping[str, str]) -> Config:
+    """Swaps the datasets of files for datasets of lakes, and nothing else.
+
+    Args:
+        dataset: Config of a dataset, wrapped or not.
+        lakes: Annotation file -> path of the lake that was made of it.
+    """
+
+    def change(leaf: Config) -> Config:
+        kept = {key: value for key, value in leaf.items() if key not in _OF_FILES}
+        path = lakes[leaf['ann_file']]
+        return {**kept, 'type': 'DeepLakeDataset', 'deeplake_path': path}
+
+    return _each_leaf(dataset, change)
+
+
+def evaluator_on_lake(evaluator: Any) -> Any:
+    """Swaps stock metrics for the one that reads the ground truth from the lake.
+
+    Args:
+        evaluator: Config of an evaluator or a metric, or a list of the latter.
+
+    Raises:
+        OutOfReach: If a metric has no counterpart.
+    """
+    if isinstance(evaluator, (list, tuple)):
+        return [evaluator_on_lake(metric) for metric in evaluator]
+    if 'metrics' in evaluator:
+        return {**evaluator, 'metrics': evaluator_on_lake(evaluator['metrics'])}
+    if evaluator['type'] not in FORMATS:
+        raise OutOfReach(evaluator['type'])
+    # The last one only spreads the same work over processes.
+    dropped = ('ann_file', 'seg_prefix', 'backend_args', 'use_mp_eval')
+    kept = {key: value for key, value in evaluator.items() if key not in dropped}
+    form = FORMATS[evaluator['type']]
+    return {**kept, 'type': 'DeepLakeMetric', 'metrics_format': form}
+
+
+def _kind(leaf: Config) -> str:
+    kind = KINDS.get(leaf['type'])
+    if kind is None:
+        raise OutOfReach(leaf['type'])
+    if leaf.get('proposal_file'):
+        return 'proposals'
+    has_maps = bool((leaf.get('data_prefix') or {}).get('seg'))
+    return 'stuff' if kind == 'coco' and has_maps else kind
+
+
+def _classes(leaf: Config) -> tuple[str, ...]:
+    if leaf['type'] == 'V3DetDataset':
+        return tuple(f'category {number}' for number in range(13204))
+    named = (leaf.get('metainfo') or {}).get('classes')
+    return tuple(named or DATASETS.get(leaf['type']).METAINFO['classes'])
