@@ -42,6 +42,7 @@ from .lake.origin import lost_in_conversion
 from .pipeline_needs import reads_masks, takes_proposals
 from .sample_masks import MaskedInstances, SampleMasks, sample_masks
 from .sample_proposals import SampleProposals
+from .sample_texts import SampleTexts, sample_texts
 from .samples import Samples, make_samples
 from .timing import timed_pipeline
 
@@ -68,7 +69,9 @@ class DeepLakeDataset(BaseDetDataset):
         deeplake_tensors: Role -> column, for the roles ``img``, ``gt_bboxes``,
             ``gt_labels``, ``gt_masks``, ``gt_ignore_flags``, ``area``, ``ignore``,
             ``img_id``, ``file_name``, ``width``, ``height``, ``proposals``,
-            ``proposal_scores``. What is missing is inferred by type or usual name; ``None`` leaves a role without a column.
+            ``proposal_scores``, ``caption``, ``text``, ``phrases``. What is missing
+            is inferred by type or usual name, but for the last two; ``None`` leaves
+            a role without a column.
         box_format: ``xyxy``, ``xywh``, ``cxcywh`` in pixels, with the suffix ``n``
             as fractions of the image. Defaults to what the lake declares.
         annotation_style: ``'coco'``: leaves out degenerate boxes, as
@@ -98,7 +101,9 @@ class DeepLakeDataset(BaseDetDataset):
             ``'skip'``: in training the next sample by index that can be decoded
             takes its place; in test mode a black image does, and
             ``DeepLakeMetric`` counts no detections for it. Both are logged.
-        return_classes: Whether samples carry the classes as ``text``.
+        return_classes: Whether samples carry the classes as ``text``: ``True`` as a
+            tuple, as ``CocoDataset``; ``'label_map'`` as a dict by number, as
+            ``ODVGDataset``. The role ``text`` takes precedence.
         caption_prompt: Prompt for ``return_classes``.
         backend_args: Accepted, as stock configs pass it; without effect.
 
@@ -139,7 +144,7 @@ class DeepLakeDataset(BaseDetDataset):
         read_timeout: float = 60.0,
         retry_timeout: float = 300.0,
         on_broken_image: str = 'raise',
-        return_classes: bool = False,
+        return_classes: bool | str = False,
         caption_prompt: dict | None = None,
         backend_args: dict | None = None,
         **unknown: Any,
@@ -161,6 +166,7 @@ class DeepLakeDataset(BaseDetDataset):
         )
         self._samples: Samples
         self._masks: SampleMasks | None
+        self._texts: SampleTexts | None
         self._positions: NDArray[np.int64]
         self._skipped: SkippedSamples
         self._asked: tuple[Any, bool] | None = None
@@ -203,6 +209,7 @@ class DeepLakeDataset(BaseDetDataset):
         else:
             self._skipped = SkippedSamples(len(self._samples))
         self._masks = sample_masks(self.lake, self._samples, self._reads_masks)
+        self._texts = sample_texts(self.lake, self._samples)
         self._positions = self._kept_positions()
         self._fully_initialized = True
         if self._indices is not None:
@@ -230,8 +237,9 @@ class DeepLakeDataset(BaseDetDataset):
             ``img_path`` (a ``deeplake://`` path), ``img_id``, ``height``, ``width``
             (pixels), ``instances`` (boxes as xyxy in pixels, masks; these are read
             when somebody looks at an instance), ``seg_map_path`` (``None``),
-            ``sample_idx``, with ``return_classes`` the text, and ``proposals`` if the
-            lake has any (read when somebody looks at them).
+            ``sample_idx``, with ``return_classes`` the text, and what the lake has of
+            ``proposals`` (read when somebody looks at them), ``gt_caption``, ``text``
+            and ``phrases``.
 
         Raises:
             IndexError: If there is no such sample.
@@ -248,11 +256,17 @@ class DeepLakeDataset(BaseDetDataset):
             'height': int(samples.heights[position]),
             'width': int(samples.widths[position]),
         }
-        if self.return_classes:
+        if self.return_classes == 'label_map':
+            names = enumerate(self._metainfo['classes'])
+            data_info['text'] = {str(label): name for label, name in names}
+            data_info['dataset_mode'] = 'OD'
+        elif self.return_classes and not self.lake.columns.of('text'):
             data_info['text'] = self._metainfo['classes']
             data_info['caption_prompt'] = self.caption_prompt
             data_info['custom_entities'] = True
         data_info['instances'] = samples.instances(position)
+        if self._texts is not None:
+            self._texts.add_to(data_info, position)
         if self._masks is not None:
             data_info['instances'] = MaskedInstances(
                 data_info['instances'], self._masks, position

@@ -93,6 +93,11 @@ def map_columns(
     if 'gt_bboxes' not in roles:
         roles.pop('gt_masks', None)  # masks are read in step with boxes
     _check_proposals(handle, roles.get('proposals'))
+    if 'phrases' in roles and 'text' not in roles:
+        raise ValueError(
+            f'deeplake_tensors: phrases is {roles["phrases"]!r}, but text is not given; '
+            'write the column with the text that the phrases are parts of'
+        )
     class_names, category_ids = _classes(handle, roles.get('gt_labels'))
     if 'gt_bboxes' in roles:
         box_format = _box_format(

@@ -68,6 +68,11 @@ def is_labels(dtype: Any) -> bool:
     return kind_of(dtype) == TypeKind.ClassLabel or 'kind=class_label' in str(dtype)
 
 
+def is_text(dtype: Any) -> bool:
+    """Whether a column holds text."""
+    return kind_of(dtype) == TypeKind.Text
+
+
 def mask_kind(dtype: Any) -> MaskKind | None:
     """How a column of a type would store masks, ``None`` if it cannot."""
     return _MASK_KINDS.get(kind_of(dtype))
@@ -146,6 +151,24 @@ ROLES: dict[str, Role] = {
             None,
             ('file_name', 'filename', 'file_names', 'filenames'),
             'file name of the image',
+        ),
+        Role(
+            'caption',
+            False,
+            None,
+            ('caption', 'captions'),
+            'text, a caption an image, or the captions that tools.from_coco writes',
+            takes=is_text,
+        ),
+        # Never inferred: many lakes have some text that is no prompt of a detector.
+        Role('text', False, None, (), 'text, what phrases are parts of', takes=is_text),
+        Role(
+            'phrases',
+            False,
+            None,
+            (),
+            'text, a JSON list of phrase, tokens_positive and boxes',
+            takes=is_text,
         ),
         Role('width', False, None, ('width',), 'width in pixels'),
         Role('height', False, None, ('height',), 'height in pixels'),

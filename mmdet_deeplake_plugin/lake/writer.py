@@ -56,6 +56,7 @@ class LakeLayout:
         category_metadata: Further metadata of the column ``categories``.
         texts: Further columns with one text an image.
         image_metadata: Metadata of the column ``images``.
+        text_metadata: Metadata of columns in ``texts``: name to metadata.
     """
 
     converter: str
@@ -68,6 +69,7 @@ class LakeLayout:
     category_metadata: dict[str, Any] = field(default_factory=dict)
     texts: tuple[str, ...] = ()
     image_metadata: dict[str, Any] = field(default_factory=dict)
+    text_metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def signature(self) -> str:
@@ -207,6 +209,9 @@ class _NewLake:
             self._dataset['categories'].metadata[key] = value
         for key, value in self._layout.image_metadata.items():
             self._dataset['images'].metadata[key] = value
+        for name, metadata in self._layout.text_metadata.items():
+            for key, value in metadata.items():
+                self._dataset[name].metadata[key] = value
 
 
 def _column_types(layout: LakeLayout) -> dict[str, Any]:

@@ -5,7 +5,7 @@ annotations; boxes keep the order of the JSON's ``annotations``. Image bytes,
 boxes (doubles), masks (polygons and run-length codes, to the last digit), areas, ids
 and names are stored exactly as they are in the files; crowds and zero-area boxes too.
 LVIS files are such files as well: what they say of images and categories is kept.
-Keypoints and captions are not imported.
+Captions come from a second file; keypoints are not imported.
 
 All input is checked before anything is written. On a local disk a failure or an
 interrupt leaves an existing lake as it was and no half-written one; for other
@@ -24,6 +24,8 @@ import numpy as np
 
 from mmdet_deeplake_plugin.lake.writer import LakeLayout, check_dest, write_lake
 from mmdet_deeplake_plugin.masks import pack_segmentations
+from mmdet_deeplake_plugin.tools._captions import COLUMN as CAPTIONS
+from mmdet_deeplake_plugin.tools._captions import CocoCaptions, read_captions
 from mmdet_deeplake_plugin.tools._cli import make_parser, run_tool, with_progress
 from mmdet_deeplake_plugin.tools._coco import (
     CocoAnnotations,
@@ -40,6 +42,7 @@ def from_coco(
     dest: str | os.PathLike[str],
     overwrite: bool = False,
     progress: bool = False,
+    captions: str | os.PathLike[str] | None = None,
 ) -> str:
     """Imports a COCO annotation file and its images.
 
@@ -51,19 +54,21 @@ def from_coco(
         dest: Where to write: any Deep Lake url.
         overwrite: Whether an existing lake is replaced. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
+        captions: COCO captions JSON of the same images. Defaults to None: none.
 
     Returns:
         A sentence that says what was written.
 
     Raises:
         FileExistsError: If ``dest`` is taken.
-        FileNotFoundError: If the JSON or an image is missing.
+        FileNotFoundError: If a JSON or an image is missing.
         ValueError: If the JSON is not a valid COCO file, or an image is none.
         OSError: If the storage fails.
     """
     ann_path, image_folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
     check_dest(url, overwrite)
     coco = read_coco(ann_path)
+    told = None if captions is None else read_captions(Path(captions), coco.images)
     per_box = {'iscrowd': 'uint8', 'area': 'float64', 'ann_id': 'int64'}
     if coco.has_ignored:
         per_box['ignore'] = 'uint8'
@@ -72,6 +77,8 @@ def from_coco(
     texts = ['segmentation'] if coco.has_masks else []
     if coco.has_image_keys:
         texts.append('coco_image')
+    if told is not None:
+        texts.append(CAPTIONS)
     names = [file_name(image) for image in coco.images]
     layout = LakeLayout(
         converter='from_coco',
@@ -90,19 +97,25 @@ def from_coco(
         image_metadata={'coco_file': json.dumps(coco.others, ensure_ascii=False)}
         if coco.others
         else {},
+        text_metadata={} if told is None else {CAPTIONS: told.metadata},
     )
     summary = (
         f'{len(coco.images)} images, {coco.num_boxes} boxes, '
         f'{len(coco.categories)} classes from {ann_path.name}'
     )
-    rows = _rows(coco, image_folder, layout)
+    if told is not None:
+        summary += f', {told.num_captions} captions'
+    rows = _rows(coco, image_folder, layout, told)
     rows = with_progress(rows, len(coco.images), 'writing images', progress)
     write_lake(url, layout, rows, f'Imported {summary}', overwrite)
     return f'{url}: wrote {summary}'
 
 
 def _rows(
-    coco: CocoAnnotations, image_folder: Path, layout: LakeLayout
+    coco: CocoAnnotations,
+    image_folder: Path,
+    layout: LakeLayout,
+    captions: CocoCaptions | None,
 ) -> Iterator[dict[str, Any]]:
     category_ids = layout.category_metadata['category_ids']
     labels = {category_id: label for label, category_id in enumerate(category_ids)}
@@ -129,6 +142,7 @@ def _rows(
                 for name, dtype in layout.per_box.items()
             },
             'segmentation': pack_segmentations(segmentations),
+            CAPTIONS: '' if captions is None else captions.packed(image['id']),
             'coco_image': json.dumps(image_keys(image), ensure_ascii=False),
             'image_id': str(image['id']) if layout.text_ids else image['id'],
             'file_name': file_name(image),
@@ -157,10 +171,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--overwrite', action='store_true', help='replace the lake at DEST'
     )
+    parser.add_argument(
+        '--captions', metavar='JSON', help='COCO captions of the same images'
+    )
     args = parser.parse_args(argv)
     return run_tool(
         lambda: from_coco(
-            args.ann_json, args.img_dir, args.dest, args.overwrite, progress=True
+            args.ann_json,
+            args.img_dir,
+            args.dest,
+            args.overwrite,
+            progress=True,
+            captions=args.captions,
         )
     )
 
