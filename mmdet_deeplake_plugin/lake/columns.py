@@ -79,7 +79,8 @@ def map_columns(
     types = {column.name: column.dtype for column in handle.schema.columns}
     given = _check_given(tensors, types)
     roles = {role: name for role, name in given.items() if name is not None}
-    for role in ROLES.values():
+    # What is called proposals has the type of boxes, but is no annotation: it goes first.
+    for role in sorted(ROLES.values(), key=lambda role: role.name != 'proposals'):
         if role.name not in given:
             found = _infer(role, types, taken=set(roles.values()))
             if found is not None:

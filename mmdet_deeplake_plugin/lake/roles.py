@@ -101,22 +101,6 @@ ROLES: dict[str, Role] = {
     role.name: role
     for role in (
         Role('img', True, is_image, (), 'encoded images, one a row'),
-        # Before gt_bboxes, whose type they have: what is called so is not annotations.
-        Role(
-            'proposals',
-            False,
-            None,
-            ('proposals',),
-            'boxes (P, 4), P a row, of the type BoundingBox',
-            takes=is_boxes,
-        ),
-        Role(
-            'proposal_scores',
-            False,
-            None,
-            ('proposal_scores', 'proposals_scores'),
-            'scores (P,) of proposals',
-        ),
         Role('gt_bboxes', True, is_boxes, (), 'boxes (N, 4), N a row'),
         Role('gt_labels', True, is_labels, (), 'class numbers (N,), N a row'),
         Role(
@@ -151,6 +135,21 @@ ROLES: dict[str, Role] = {
             None,
             ('file_name', 'filename', 'file_names', 'filenames'),
             'file name of the image',
+        ),
+        Role(
+            'proposals',
+            False,
+            None,
+            ('proposals',),
+            'boxes (P, 4), P a row, of the type BoundingBox',
+            takes=is_boxes,
+        ),
+        Role(
+            'proposal_scores',
+            False,
+            None,
+            ('proposal_scores', 'proposals_scores'),
+            'scores (P,) of proposals',
         ),
         Role(
             'caption',

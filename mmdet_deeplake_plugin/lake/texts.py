@@ -7,6 +7,7 @@ whole and kept packed.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -101,16 +102,18 @@ class TextColumn:
         """
         found = self._json(text, row, 'a list of phrases')
         for region in found:
-            missing = [key for key in _REGION_KEYS if key not in dict(region)]
+            known = region if isinstance(region, dict) else {}
+            missing = [key for key in _REGION_KEYS if key not in known]
             if missing:
                 raise ValueError(
                     f'{self._where(row)}: the phrase {region!r:.60} has no '
                     f'{missing[0]!r}; write phrase, tokens_positive and boxes'
                 )
-        boxes = [box for region in found for box in region['boxes']]
-        if sorted(boxes) != list(range(num_boxes)):
+        groups = [region['boxes'] for region in found]
+        boxes = [b for g in groups for b in (g if isinstance(g, list) else [None])]
+        if Counter(map(repr, boxes)) != Counter(map(repr, range(num_boxes))):
             raise ValueError(
-                f'{self._where(row)}: phrases have the boxes {sorted(boxes)}, but the '
+                f'{self._where(row)}: phrases have the boxes {boxes}, but the '
                 f'row has {num_boxes} boxes; write each of them, from 0, in one phrase'
             )
         return found
