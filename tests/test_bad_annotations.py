@@ -226,6 +226,11 @@ METRICS: dict[str, tuple[dict, type[Exception], list[str]]] = {
         ValueError,
         ['iou_thrs=[0.5] changes nothing in LVIS but the metric proposal_fast: 300'],
     ),
+    'array-that-changes-nothing': (
+        dict(iou_thrs=np.array([0.5, 0.75])),
+        ValueError,
+        ['iou_thrs=array([0.5 , 0.75]) changes nothing in LVIS but the metric proposal_'],
+    ),
     'numbers-that-change-nothing': (
         dict(metric=['bbox', 'proposal'], proposal_nums=(1, 10, 100)),
         ValueError,
