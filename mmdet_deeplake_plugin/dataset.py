@@ -43,7 +43,7 @@ from .pipeline_needs import reads_masks
 from .sample_masks import MaskedInstances, SampleMasks, sample_masks
 from .sample_segments import split_classes
 from .samples import Samples, make_samples
-from .semantic import label_map
+from .semantic import label_map, warn_of_left_out
 from .timing import timed_pipeline
 
 
@@ -199,7 +199,9 @@ class DeepLakeDataset(BaseDetDataset):
                 self.lake.name,
             )
             self._metainfo.update(split)
-        self._label_map = label_map(self.lake, classes) if columns.is_semantic else None
+        self._label_map = label_map(self.lake, classes)
+        if columns.is_semantic:
+            warn_of_left_out(self.lake, classes)
         self.reader = ImageReader(self.lake)
         if not lazy_init:
             self.full_init()

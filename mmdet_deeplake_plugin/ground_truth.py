@@ -84,6 +84,7 @@ def _of_lake(
         crowd=table.ignore_flags[keep],
         excluded=table.excluded[keep],
         segmentations=_masks_of(lake, table, keep) if with_masks else None,
+        segment_ids=table.segment_ids[keep] if lake.columns.is_panoptic else None,
     )
 
 
@@ -137,6 +138,9 @@ def _joined(parts: Sequence[GroundTruth]) -> GroundTruth:
         category_ids=tuple(ids.values()),
         segmentations=[mask for part in parts for mask in part.segmentations or ()]
         if all(part.segmentations is not None for part in parts)
+        else None,
+        segment_ids=np.concatenate([part.segment_ids for part in parts])
+        if all(part.segment_ids is not None for part in parts)
         else None,
         **{
             field: np.concatenate([getattr(part, field) for part in parts])

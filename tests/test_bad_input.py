@@ -558,7 +558,7 @@ def test_lazy_init_finds_defects_of_the_config_at_once_and_of_the_data_later(tmp
 METRICS: dict[str, tuple[dict[str, Any], list[str]]] = {
     'unknown-format': (
         dict(metrics_format='Coco'),
-        ["metrics_format='Coco' is unknown", '; write COCO or PascalVOC'],
+        ["metrics_format='Coco' is unknown", '; write COCO, PascalVOC'],
     ),
     'unknown-metric': (
         dict(metric='bboxes'),

@@ -82,7 +82,7 @@ def test_the_stored_map_is_the_file(with_maps, panoptic_root):
 
 
 class _OurClasses(BaseSegDataset):
-    METAINFO = dict(classes=CLASSES)
+    METAINFO = dict(classes=CLASSES)  # noqa: RUF012
 
 
 def _pair(lake: str, root: Path, **kwargs: Any) -> tuple[DeepLakeDataset, Any]:

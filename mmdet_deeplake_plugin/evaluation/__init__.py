@@ -7,6 +7,16 @@ from __future__ import annotations
 
 from .coco import evaluate_coco
 from .ground_truth import GroundTruth, Prediction
+from .panoptic import PanopticPrediction, evaluate_panoptic
+from .semseg import evaluate_semseg
 from .voc import evaluate_voc
 
-__all__ = ['GroundTruth', 'Prediction', 'evaluate_coco', 'evaluate_voc']
+__all__ = [
+    'GroundTruth',
+    'PanopticPrediction',
+    'Prediction',
+    'evaluate_coco',
+    'evaluate_panoptic',
+    'evaluate_semseg',
+    'evaluate_voc',
+]
