@@ -26,6 +26,7 @@ def read_ground_truth(
     rows_of: Mapping[Lake, Sequence[int]],
     with_degenerate: bool = True,
     with_masks: bool = False,
+    with_stuff: bool = False,
 ) -> GroundTruth:
     """Reads the annotations of images.
 
@@ -35,6 +36,7 @@ def read_ground_truth(
             ``coco``. ``CocoMetric`` scores them, since they stand in its file;
             ``VOCMetric`` scores what the dataset kept.
         with_masks: Whether to read the masks too.
+        with_stuff: Whether the stuff of panoptic lakes counts, or things alone.
 
     Returns:
         Ground truth of the images, lake by lake, in the order of the rows.
@@ -44,14 +46,18 @@ def read_ground_truth(
             for where there are none.
     """
     parts = [
-        _of_lake(lake, rows, with_degenerate, with_masks)
+        _of_lake(lake, rows, with_degenerate, with_masks, with_stuff)
         for lake, rows in rows_of.items()
     ]
     return parts[0] if len(parts) == 1 else _joined(parts)
 
 
 def _of_lake(
-    lake: Lake, rows: Sequence[int], with_degenerate: bool, with_masks: bool
+    lake: Lake,
+    rows: Sequence[int],
+    with_degenerate: bool,
+    with_masks: bool,
+    with_stuff: bool,
 ) -> GroundTruth:
     table = lake.annotations(np.asarray(rows, dtype=np.int64))
     img_ids: list[Any] = [i if isinstance(i, str) else int(i) for i in table.img_ids]
@@ -66,6 +72,8 @@ def _of_lake(
     keep = np.ones(len(table.labels), dtype=bool)
     if lake.columns.style == 'coco' and not with_degenerate:
         keep = has_extent(table) & ~table.excluded
+    if lake.columns.is_panoptic and lake.columns.things and not with_stuff:
+        keep &= np.asarray(lake.columns.things)[table.labels]
     offsets = np.zeros(len(table) + 1, dtype=np.int64)
     counts = np.bincount(table.row_of_instance[keep], minlength=len(table))
     np.cumsum(counts, out=offsets[1:])

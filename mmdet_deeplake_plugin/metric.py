@@ -256,6 +256,7 @@ class DeepLakeMetric(BaseMetric):
                 rows_of,
                 with_degenerate=self.metrics_format != 'PascalVOC',
                 with_masks='segm' in self.metrics and not self.options['format_only'],
+                with_stuff=self.metrics_format == 'Panoptic',
             )
             self._ground_truth = (rows_of, truth)
         return self._ground_truth[1]
