@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from lakes import row, write_lake
-from mmdet.evaluation import CocoPanopticMetric
+from mmdet.evaluation import CocoMetric, CocoPanopticMetric
 from mmengine.fileio import get
 from mmengine.logging import MMLogger
 from panoptic_data import CLASSES
@@ -230,6 +230,47 @@ def test_no_stuff_at_all_gives_nan(panoptic_root, tmp_path):
     )
     assert numbers['coco_panoptic/PQ_th'] == numbers['coco_panoptic/PQ'] > 0
     assert math.isnan(numbers['coco_panoptic/PQ_st'])
+
+
+def test_boxes_of_panoptic_models_are_scored_on_things(dataset, panoptic_root, tmp_path):
+    """Panoptic models predict boxes of things; stuff does not count against them."""
+    content = json.loads((panoptic_root / 'panoptic.json').read_text())
+    things = [category for category in content['categories'] if category['isthing']]
+    ids = {category['id'] for category in things}
+    by_image = {entry['image_id']: entry for entry in content['annotations']}
+    annotations = [
+        dict(segment, image_id=image['id'])
+        for image in content['images']
+        for segment in by_image[image['id']]['segments_info']
+        if segment['category_id'] in ids
+    ]
+    numbered = [dict(ann, id=number) for number, ann in enumerate(annotations, start=1)]
+    content.update(annotations=numbered, categories=things)
+    (tmp_path / 'things.json').write_text(json.dumps(content))
+    rng = np.random.default_rng(1)
+    samples = []
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        boxes = torch.tensor([i['bbox'] for i in info['instances']]).reshape(-1, 4)
+        predicted = dict(
+            bboxes=boxes.float() + torch.tensor(rng.normal(0, 4, boxes.shape)).float(),
+            scores=torch.tensor(rng.random(len(boxes))).float(),
+            labels=torch.tensor([i['bbox_label'] for i in info['instances']]).long(),
+        )
+        samples.append(
+            dict(
+                img_id=info['img_id'],
+                img_path=info['img_path'],
+                ori_shape=(info['height'], info['width']),
+                pred_instances=predicted,
+            )
+        )
+    numbers = []
+    for metric in (DeepLakeMetric(), CocoMetric(str(tmp_path / 'things.json'))):
+        metric.dataset_meta = dataset.metainfo
+        metric.process({}, samples)
+        numbers.append(metric.evaluate(len(dataset)))
+    assert numbers[0] == numbers[1] and numbers[0]['coco/bbox_mAP'] > 0.3
 
 
 def test_a_lake_without_segments_is_told_so(tmp_path):

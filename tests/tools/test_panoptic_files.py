@@ -16,6 +16,7 @@ from lakes import HEIGHT, TYPES, WIDTH, row, write_lake
 from mmdet_deeplake_plugin import DeepLakeDataset
 from mmdet_deeplake_plugin.seg_maps import colours_of
 from mmdet_deeplake_plugin.tools.from_coco import from_coco, main
+from mmdet_deeplake_plugin.tools.inspect import inspect
 from mmdet_deeplake_plugin.tools.to_coco import to_coco
 
 
@@ -244,3 +245,11 @@ def test_the_command_converts_panoptic_data_both_ways(small, tmp_path):
         assert done.returncode == 0, done.stderr
         assert '2 segments' in done.stdout
     assert json.loads((tmp_path / 'out.json').read_text()) == small
+
+
+def test_inspect_shows_maps_and_numbers_of_classes(panoptic_lake):
+    """What is in the column, and what the heads of a model need."""
+    text = inspect(panoptic_lake)
+    assert 'maps:     ids of segments, column seg_map' in text
+    assert "'gt_seg_map': 'seg_map'" in text and "'segment_ids': 'segment_id'" in text
+    assert '# and num_things_classes=80, num_stuff_classes=53 in the head' in text
