@@ -14,8 +14,11 @@ import pytest
 import torch
 from lakes import row, write_lake
 from mmdet.evaluation import CocoMetric, CocoPanopticMetric
+from mmdet.structures import DetDataSample
+from mmengine.evaluator import Evaluator
 from mmengine.fileio import get
 from mmengine.logging import MMLogger
+from mmengine.structures import PixelData
 from panoptic_data import CLASSES
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric
@@ -271,6 +274,19 @@ def test_boxes_of_panoptic_models_are_scored_on_things(dataset, panoptic_root, t
         metric.process({}, samples)
         numbers.append(metric.evaluate(len(dataset)))
     assert numbers[0] == numbers[1] and numbers[0]['coco/bbox_mAP'] > 0.3
+
+
+def test_what_a_model_returns_is_understood(dataset):
+    """Data samples of a model, handed on by the evaluator, in either format."""
+    samples = _samples(dataset, 'moved')
+    evaluator = Evaluator(DeepLakeMetric('Panoptic'))
+    evaluator.dataset_meta = dataset.metainfo
+    for sample in samples:
+        found = DetDataSample(metainfo=dict(img_path=sample['img_path']))
+        found.pred_panoptic_seg = PixelData(**sample['pred_panoptic_seg'])
+        evaluator.process([found])
+    numbers = evaluator.evaluate(len(dataset))
+    assert numbers == _evaluate(DeepLakeMetric('Panoptic'), dataset, samples)
 
 
 def test_a_lake_without_segments_is_told_so(tmp_path):

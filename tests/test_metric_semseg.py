@@ -14,6 +14,9 @@ import torch
 from lakes import row, write_lake
 from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.evaluation import SemSegMetric
+from mmdet.structures import DetDataSample
+from mmengine.evaluator import Evaluator
+from mmengine.structures import PixelData
 from panoptic_data import CLASSES
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric
@@ -150,6 +153,23 @@ def test_predicted_maps_are_written(dataset, tmp_path):
         name = Path(sample['img_path']).with_suffix('.png').name
         written = cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED)
         assert np.array_equal(written, sample['pred_sem_seg']['sem_seg'][0].numpy())
+
+
+def test_what_a_model_returns_is_understood(dataset):
+    """Data samples of a model, handed on by the evaluator."""
+    samples = _samples(dataset, 'moved', 3)
+    evaluator = Evaluator(DeepLakeMetric('SemSeg'))
+    evaluator.dataset_meta = dataset.metainfo
+    for sample in samples:
+        found = DetDataSample(metainfo=dict(img_path=sample['img_path']))
+        found.pred_sem_seg = PixelData(
+            metainfo=dict(ignore_index=3), sem_seg=sample['pred_sem_seg']['sem_seg']
+        )
+        evaluator.process([found])
+    _assert_same(
+        evaluator.evaluate(len(dataset)),
+        _evaluate(DeepLakeMetric('SemSeg'), dataset, samples),
+    )
 
 
 def test_a_lake_without_maps_is_told_so(tmp_path):
