@@ -39,7 +39,7 @@ from .lake import (
     resolve_object,
 )
 from .lake.origin import lost_in_conversion
-from .pipeline_needs import reads_masks
+from .pipeline_needs import loads_maps, reads_masks
 from .sample_masks import MaskedInstances, SampleMasks, sample_masks
 from .sample_segments import split_classes
 from .samples import Samples, make_samples
@@ -357,7 +357,10 @@ class DeepLakeDataset(BaseDetDataset):
         Args:
             indices: Indices of the samples.
         """
-        self.reader.prepare(self.rows_of(np.asarray(indices)).tolist())
+        rows = self.rows_of(np.asarray(indices)).tolist()
+        self.reader.prepare(rows)
+        if self.lake.seg_maps is not None and loads_maps(self.pipeline):
+            self.lake.seg_maps.prepare(rows)
         return [self[index] for index in indices]
 
     @force_full_init
