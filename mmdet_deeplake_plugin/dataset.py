@@ -338,6 +338,8 @@ class DeepLakeDataset(BaseDetDataset):
                 'stuff_text': self._metainfo['stuff_classes'],
                 'custom_entities': True,
             }
+        if self.lake.columns.is_semantic:
+            return {'text': list(self._metainfo['classes'])}
         return {
             'text': self._metainfo['classes'],
             'caption_prompt': self.caption_prompt,

@@ -31,9 +31,15 @@ VOID = len(CLASSES)
 
 
 @pytest.fixture(scope='module')
-def dataset(panoptic_lake) -> DeepLakeDataset:
+def whole(panoptic_lake) -> DeepLakeDataset:
     """The validation set; the lake is open while it lives."""
     return DeepLakeDataset(panoptic_lake, test_mode=True)
+
+
+@pytest.fixture(scope='module')
+def dataset(whole) -> DeepLakeDataset:
+    """A third of it, with an image of stuff alone and one whose things are crowds."""
+    return whole.get_subset(14)
 
 
 def _true_pixels(info: dict) -> np.ndarray:
@@ -162,9 +168,10 @@ def test_classwise_logs_the_numbers_of_each_class(dataset, panoptic_root):
 
 
 def test_written_results_are_those_of_coco_panoptic_metric(
-    dataset, panoptic_root, tmp_path
+    whole, panoptic_root, tmp_path
 ):
     """The JSON and the PNG files to submit hold the same segments."""
+    dataset = whole
     samples = _samples(dataset, 'moved')
     for name, metric in (
         (
@@ -235,8 +242,9 @@ def test_no_stuff_at_all_gives_nan(panoptic_root, tmp_path):
     assert math.isnan(numbers['coco_panoptic/PQ_st'])
 
 
-def test_boxes_of_panoptic_models_are_scored_on_things(dataset, panoptic_root, tmp_path):
+def test_boxes_of_panoptic_models_are_scored_on_things(whole, panoptic_root, tmp_path):
     """Panoptic models predict boxes of things; stuff does not count against them."""
+    dataset = whole
     content = json.loads((panoptic_root / 'panoptic.json').read_text())
     things = [category for category in content['categories'] if category['isthing']]
     ids = {category['id'] for category in things}
@@ -274,6 +282,46 @@ def test_boxes_of_panoptic_models_are_scored_on_things(dataset, panoptic_root, t
         metric.process({}, samples)
         numbers.append(metric.evaluate(len(dataset)))
     assert numbers[0] == numbers[1] and numbers[0]['coco/bbox_mAP'] > 0.3
+
+
+def test_a_broken_image_counts_as_one_in_which_nothing_is_found(dataset):
+    """What is predicted on the black picture in its place is no segment."""
+    samples = _samples(dataset, 'perfect')
+    info = dataset.get_data_info(2)
+    row = int(dataset.rows_of(np.array([2]))[0])
+    size = info['width'], info['height']
+    blank = dataset.lake.blank_path(row, Path(info['img_path']).name, *size)
+    samples[2] = dict(samples[2], img_path=blank)
+    numbers = _evaluate(DeepLakeMetric('Panoptic'), dataset, samples)
+    nothing = torch.full_like(samples[2]['pred_panoptic_seg']['sem_seg'], VOID)
+    samples[2] = dict(
+        samples[2],
+        img_path=info['img_path'],
+        pred_panoptic_seg=dict(sem_seg=nothing),
+    )
+    assert numbers == _evaluate(DeepLakeMetric('Panoptic'), dataset, samples)
+
+
+def test_results_of_a_test_set_without_ground_truth_are_written(panoptic_root, tmp_path):
+    """A lake made of a list of images knows categories, and that is enough."""
+    content = json.loads((panoptic_root / 'panoptic.json').read_text())
+    del content['annotations']
+    (tmp_path / 'test.json').write_text(json.dumps(content))
+    from_coco(tmp_path / 'test.json', panoptic_root / 'images', tmp_path / 'lake')
+    dataset = DeepLakeDataset(str(tmp_path / 'lake'), test_mode=True, indices=1)
+    info = dataset.get_data_info(0)
+    assert info['seg_map_path'] is None and 'segments_info' not in info
+    pixels = torch.full((1, info['height'], info['width']), 1000 + 17)
+    pixels[0, :5] = VOID - 1
+    sample = dict(img_path=info['img_path'], pred_panoptic_seg=dict(sem_seg=pixels))
+    out = str(tmp_path / 'out')
+    metric = DeepLakeMetric('Panoptic', format_only=True, outfile_prefix=out)
+    assert _evaluate(metric, dataset, [sample]) == {}
+    (entry,) = json.loads((tmp_path / 'out.panoptic.json').read_text())['annotations']
+    assert entry['image_id'] == content['images'][0]['id']
+    found = [(s['category_id'], s['isthing']) for s in entry['segments_info']]
+    ids = [category['id'] for category in content['categories']]
+    assert found == [(ids[VOID - 1], 0), (ids[17], 1)]
 
 
 def test_what_a_model_returns_is_understood(dataset):

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from lakes import HEIGHT, TYPES, WIDTH, row, write_lake
-from mmdet.datasets import BaseSegDataset, CocoDataset
+from mmdet.datasets import BaseSegDataset, CocoDataset, CocoSegDataset
 from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.utils import register_all_modules
 from mmengine.fileio import get
@@ -136,6 +136,17 @@ def test_labels_are_those_of_the_stock_class(
     ours, stock = _pair(with_maps, panoptic_root, **kwargs)
     _assert_same_samples(ours, stock, _plain)
     assert (ours.get_data_info(0)['label_map'] is None) is (classes == CLASSES)
+
+
+def test_the_text_of_classes_is_that_of_the_stock_class(with_maps, panoptic_root):
+    """return_classes hands on the names as ADE20KSegDataset and CocoSegDataset do."""
+    prefix = dict(img_path=str(panoptic_root / 'images'), seg_map_path='maps')
+    kwargs = dict(metainfo=dict(classes=CLASSES), return_classes=True)
+    stock = CocoSegDataset(data_prefix=prefix, **kwargs)
+    ours = DeepLakeDataset(with_maps, deeplake_tensors=NO_BOXES, **kwargs)
+    left, right = (_plain(each.get_data_info(0)) for each in (ours, stock))
+    assert left.keys() == right.keys() - {'seg_map_path'}
+    assert left['text'] == right['text'] == list(CLASSES)
 
 
 def test_a_lake_of_maps_alone_needs_no_roles_named(tmp_path):
