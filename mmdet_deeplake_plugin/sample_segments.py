@@ -121,7 +121,7 @@ def split_classes(
         if 'thing_classes' not in asked:
             raise ValueError(
                 f'{lake} does not say which classes are things (metadata isthing of the '
-                'column of labels); write metainfo=dict(thing_classes=(\'NAME\', …)), '
+                "column of labels); write metainfo=dict(thing_classes=('NAME', …)), "
                 'all others are stuff'
             )
         things = [name in asked['thing_classes'] for name in class_names]

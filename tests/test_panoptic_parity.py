@@ -88,7 +88,9 @@ def test_every_sample_of_a_stock_pipeline_is_that_of_the_files(
     ours, stock = _pair(panoptic_lake, panoptic_root, pipeline=pipeline, **kwargs)
     _assert_same_samples(ours, stock)
     sample = ours[3]['data_samples']
-    assert len(sample.gt_instances.masks) and sample.gt_sem_seg.sem_seg.unique().numel() > 2
+    assert (
+        len(sample.gt_instances.masks) and sample.gt_sem_seg.sem_seg.unique().numel() > 2
+    )
 
 
 def test_texts_of_things_and_stuff_are_those_of_the_stock_class(

@@ -107,14 +107,16 @@ def from_coco(
         category_metadata={
             'category_ids': [category['id'] for category in coco.categories],
             'categories': json.dumps(coco.categories, ensure_ascii=False),
-            **({'isthing': _things(coco)} if is_panoptic else {}),
+            **_things(coco),
         },
         texts=tuple(texts),
         # Not needed to train: for the way back, by to_coco, and for the licences.
         image_metadata={'coco_file': json.dumps(coco.others, ensure_ascii=False)}
         if coco.others
         else {},
-        map_metadata={'class_names': list(seg_classes)} if seg_classes else {}
+        map_metadata={'class_names': list(seg_classes)}
+        if seg_classes
+        else {}
         if maps
         else None,
         text_metadata={} if told is None else {CAPTIONS: told.metadata},
@@ -179,8 +181,10 @@ def _rows(
         }
 
 
-def _things(coco: CocoAnnotations) -> list[int]:
-    return [category['isthing'] for category in coco.categories]
+def _things(coco: CocoAnnotations) -> dict[str, Any]:
+    """Things and stuff, which also image lists of panoptic test sets tell apart."""
+    flags = [category.get('isthing') for category in coco.categories]
+    return {'isthing': flags} if flags and all(f in (0, 1) for f in flags) else {}
 
 
 def _area(annotation: dict[str, Any]) -> float:
