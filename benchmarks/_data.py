@@ -20,6 +20,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from _children import forked
 from _common import OUT, ROOT, progress, say
 from numpy.typing import NDArray
 
@@ -326,12 +327,15 @@ def _name(number: int) -> str:
 
 
 def _made(folder: Path, count: int, write: Callable[[Path, int], None]) -> Data:
-    """The data in a folder, written before if they are not there, or not to the end."""
+    """The data in a folder, written before if they are not there, or not to the end.
+
+    A process that wrote a lake must not fork: another writes it.
+    """
     done = folder / '.done'
     if not done.exists():
         say(f'making {folder.name}')
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        write(folder, count)
+        forked(write, timeout=3600, folder=folder, count=count)
         done.touch()
     return Data(folder, count)
