@@ -98,7 +98,12 @@ def run_child(
     return found['value']
 
 
-def forked(measurement: Callable[..., T], timeout: float = 600.0, **keys: Any) -> T:
+def forked(
+    measurement: Callable[..., T],
+    timeout: float = 600.0,
+    is_quiet: bool = True,
+    **keys: Any,
+) -> T:
     """Makes a measurement in a fork of this process, which has its modules imported.
 
     Nothing of Deep Lake may be open here. Memory is that of the parent at first: to
@@ -107,15 +112,17 @@ def forked(measurement: Callable[..., T], timeout: float = 600.0, **keys: Any) -
     Args:
         measurement: Function of ``keys``.
         timeout: Seconds after which it is ended.
+        is_quiet: Whether what it says is dropped, unless ``BENCH_DEBUG`` is set.
         keys: Keyword arguments of the measurement.
 
     Raises:
         NotRunError: If it says so, takes too long, or fails.
     """
+    is_quiet = is_quiet and not os.environ.get('BENCH_DEBUG')
     receiver, sender = multiprocessing.Pipe(duplex=False)
     sys.stdout.flush()
     process = multiprocessing.get_context('fork').Process(
-        target=_answer, args=(measurement, keys, sender)
+        target=_answer, args=(measurement, keys, sender, is_quiet)
     )
     process.start()
     sender.close()
@@ -135,18 +142,23 @@ def forked(measurement: Callable[..., T], timeout: float = 600.0, **keys: Any) -
     return cast(T, value)
 
 
-def _answer(measurement: Callable[..., Any], keys: dict[str, Any], sender: Any) -> None:
+def _answer(
+    measurement: Callable[..., Any], keys: dict[str, Any], sender: Any, is_quiet: bool
+) -> None:
     os.setsid()
     logging.disable(logging.INFO)
     noise = os.open(os.devnull, os.O_WRONLY)
     os.dup2(noise, 1)
+    if is_quiet:
+        os.dup2(noise, 2)
     try:
         found = (True, measurement(**keys))
     except NotRunError as error:
         found = (False, str(error))
     except Exception as error:
         traceback.print_exc()
-        found = (False, f'{type(error).__name__}: {error}'[:200])
+        text = str(error).strip().splitlines()[-1:] or ['']
+        found = (False, f'{type(error).__name__}: {text[0][:150]}')
     sender.send(found)
     os._exit(0)
 

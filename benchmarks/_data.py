@@ -336,6 +336,6 @@ def _made(folder: Path, count: int, write: Callable[[Path, int], None]) -> Data:
         say(f'making {folder.name}')
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        forked(write, timeout=3600, folder=folder, count=count)
+        forked(write, timeout=3600, is_quiet=False, folder=folder, count=count)
         done.touch()
     return Data(folder, count)

@@ -142,6 +142,7 @@ def mds_loader(
         keys: Batch size and workers of the dataloader.
     """
     streaming = _import('streaming')
+    _download_whole()
     os.environ['S3_ENDPOINT_URL'] = creds['endpoint_url']
     _export(creds)
     pipeline = pipeline_of(transforms)
@@ -164,8 +165,14 @@ def litdata_loader(
 ) -> DataLoader:
     """LitData; arguments as of :func:`mds_loader`."""
     litdata = _import('litdata')
+    from litdata.streaming import downloader
     from litdata.streaming.resolver import Dir
 
+    # The server speaks no TLS.
+    downloader._OBSTORE_CLIENT_OPTIONS = {
+        **downloader._OBSTORE_CLIENT_OPTIONS,
+        'allow_http': True,
+    }
     _export(creds)
     pipeline = pipeline_of(transforms)
 
@@ -192,12 +199,11 @@ def wds_loader(
 ) -> DataLoader:
     """WebDataset, whose shards come by boto3; arguments as of :func:`mds_loader`."""
     wds = _import('webdataset')
-    from webdataset import gopen
 
     def open_s3(url: str, mode: str = 'rb', bufsize: int = 8192, **other: Any) -> Any:
         return io.BytesIO(_object(url, creds))
 
-    gopen.gopen_schemes['s3'] = open_s3
+    sys.modules['webdataset.gopen'].gopen_schemes['s3'] = open_s3
     pipeline = pipeline_of(transforms)
 
     def prepare(row: dict[str, Any]) -> Any:
@@ -260,6 +266,24 @@ def _object(url: str, creds: dict[str, str]) -> bytes:
     bucket, _, key = url.partition('://')[2].partition('/')
     answer = _clients[os.getpid()].get_object(Bucket=bucket, Key=key)
     return bytes(answer['Body'].read())
+
+
+def _download_whole() -> None:
+    """Lets a shard of ``streaming`` have its name when all of it is there.
+
+    It relies on boto3 to do so; with the newest, a worker may read what another has not
+    written to the end.
+    """
+    from streaming.base.storage.download import S3Downloader
+
+    download = S3Downloader._download_file_impl
+
+    def rename_when_done(self: Any, remote: str, local: str, timeout: float) -> None:
+        part = f'{local}.{os.getpid()}'
+        download(self, remote, part, timeout)
+        os.replace(part, local)
+
+    S3Downloader._download_file_impl = rename_when_done
 
 
 def _export(creds: dict[str, str]) -> None:
