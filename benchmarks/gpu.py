@@ -42,7 +42,7 @@ class WaitingHook(Hook):
         self.waited = self.spent = 0.0
         self.count = 0
 
-    def after_train_iter(self, runner: Any, batch_idx: int, *args: Any) -> None:
+    def after_train_iter(self, runner: Any, batch_idx: int, **kwargs: Any) -> None:
         """Reads the last iteration's times, as ``IterTimerHook`` noted them."""
         if batch_idx < self.warm:
             return
