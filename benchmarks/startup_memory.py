@@ -88,7 +88,11 @@ def measure(contender: str, count: int, workers: int, method: str) -> dict[str, 
 def main() -> None:
     """Measures, and reports."""
     serve({'measure': measure})
-    args = make_parser(__doc__).parse_args()
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        '--rows', type=int, nargs='+', help='numbers of images (118000 1200000)'
+    )
+    args = parser.parse_args()
     repetitions = args.repetitions or (1 if args.quick else 3)
     report = Report(
         'startup_memory', 'How soon does it start, and what does it hold?', args.quick
@@ -98,7 +102,7 @@ def main() -> None:
         'repetitions': f'{repetitions} of time and peak, 1 of other settings',
     }
     annotations(BASE)
-    for count in sizes(args.quick).rows:
+    for count in args.rows or sizes(args.quick).rows:
         annotations(count)
         if count < 1_000_000:
             _usual(report, count, repetitions)

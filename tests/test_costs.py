@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
@@ -24,6 +25,8 @@ from object_store import CHUNK_KEYS, ObjectStore
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader, DeepLakeMetric
 from mmdet_deeplake_plugin.lake import Lake, LakeSource
+from mmdet_deeplake_plugin.lanes import ChunkIndex, Lanes
+from mmdet_deeplake_plugin.weights import sample_counts
 
 register_all_modules()
 
@@ -223,3 +226,24 @@ def test_a_sample_is_told_in_few_objects(lake_of):
             found.add(id(each))
             front.extend(gc.get_referents(each))
     assert found == reached
+
+
+@pytest.mark.parametrize('in_order', [True, False], ids=['in order', 'shuffled view'])
+def test_an_order_with_weights_takes_few_bytes_a_row(in_order):
+    """Weights (8), counts (4), repeated rows (4), the order (4), and not all at once."""
+    count = 1_500_000
+    chunks = np.arange(count, dtype=np.int64) // 50
+    if not in_order:
+        chunks = np.random.default_rng(0).permutation(chunks)
+    index = ChunkIndex.from_chunks(chunks, count // 50)
+    weights = np.random.default_rng(0).random(count)
+    tracemalloc.start()
+    counts = sample_counts(weights, count, 0, 0)
+    repeated = index.repeated(counts)
+    del counts
+    order = Lanes(repeated, 64, 1, 0, 0).rank_slice(0, 1, count)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(order) == count and order.dtype == np.int32
+    # Beside the weights; a block of 262,144 rows takes 5 bytes a row of these few.
+    assert peak / count <= 4 + 4 + 6
