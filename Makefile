@@ -5,15 +5,18 @@ PYTHON ?= python3
 VENV := .venv
 # A second environment with Deep Lake 3, to write lakes in the old format for the tests.
 VENV_V3 := .venv-v3
+# A third, that sees the packages of the first, with what the benchmarks compare with.
+VENV_BENCH := .venv-bench
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup demo s3 test lint clean
+.PHONY: help setup demo s3 bench test lint clean
 
 help:
 	@echo 'make setup  create .venv with pinned versions'
 	@echo 'make demo   train and test a detector on aerial photographs (5 to 8 minutes)'
 	@echo 'make s3     run an S3 server with a lake in it, that can be told to fail'
+	@echo 'make bench  run the benchmarks and write docs/performance.md (under 30 minutes)'
 	@echo 'make test   lint, types and all tests'
 	@echo 'make lint   lint and types only'
 	@echo 'make clean  remove what the above made, but for the environments'
@@ -34,11 +37,21 @@ $(VENV_V3)/.ready:
 	$(VENV_V3)/bin/python -m pip install 'deeplake==3.9.52' 'numpy<2'
 	touch $@
 
+$(VENV_BENCH)/.ready: benchmarks/requirements.txt $(VENV)/.ready
+	$(BIN)/python -m venv --clear $(VENV_BENCH)
+	$(BIN)/python -c "import site; print('import site; site.addsitedir(%r)' % site.getsitepackages()[0])" \
+	  > $$(echo $(VENV_BENCH)/lib/python*/site-packages)/plugin_venv.pth
+	-$(VENV_BENCH)/bin/python -m pip install --no-deps -r benchmarks/requirements.txt \
+	  && touch $@  # without it, the peers' rows say why they were not run
+
 demo: setup
 	bash configs/demo/run.sh
 
 s3: setup
 	python tests/s3_demo.py
+
+bench: setup $(VENV_BENCH)/.ready
+	python benchmarks/run_all.py
 
 lint: setup
 	ruff check .
@@ -48,4 +61,4 @@ test: lint $(VENV_V3)/.ready
 	python -m pytest --numprocesses 2 --dist loadfile --durations 15
 
 clean:
-	rm -rf demo_out work_dirs build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo_out bench_out work_dirs build *.egg-info .pytest_cache .mypy_cache .ruff_cache

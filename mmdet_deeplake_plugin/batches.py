@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 
 def global_batches(
-    order: NDArray[np.int64],
+    order: NDArray[np.integer],
     groups: NDArray[np.integer],
     batch_size: int,
     world_size: int,
     drop_last: bool,
-) -> list[NDArray[np.int64]]:
+) -> list[NDArray[np.integer]]:
     """Cuts an order into batches of one group each.
 
     A batch comes when it is full. What is left of the groups at the end is put
@@ -39,9 +39,9 @@ def global_batches(
         Sample indices of each batch; rank ``r`` takes ``batch[r::world_size]``.
     """
     group = groups[order]
-    full: list[NDArray[np.int64]] = []
+    full: list[NDArray[np.integer]] = []
     completed: list[NDArray[np.int64]] = []
-    left: list[NDArray[np.int64]] = []
+    left: list[NDArray[np.integer]] = []
     for number in np.unique(group):
         places = np.flatnonzero(group == number)
         count = len(places) // batch_size
@@ -72,8 +72,8 @@ def num_batches(num_samples: int, batch_size: int, drop_last: bool) -> int:
 
 
 def spread(
-    parts: list[NDArray[np.int64]], block: int, seed: tuple[int, ...]
-) -> NDArray[np.int64]:
+    parts: list[NDArray[np.integer]], block: int, seed: tuple[int, ...]
+) -> NDArray[np.integer]:
     """Mixes several orders into one, a block of each at a time.
 
     Each order is spread evenly over the whole; what remains of them below a block
@@ -89,7 +89,7 @@ def spread(
     """
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((*seed, 1 << 21))))
     moments = [np.empty(0)]
-    blocks: list[NDArray[np.int64]] = []
+    blocks: list[NDArray[np.integer]] = []
     for part in parts:
         count = len(part) // block
         moments.append((np.arange(count) + rng.random(count)) / max(count, 1))

@@ -34,6 +34,7 @@ from .order import rank_length
 # lane's keys are found without drawing those before.
 _KEYS_AT_ONCE = 1 << 16
 _CHUNKS_OF_A_LANE = 2
+_REPEATED_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,13 @@ class ChunkIndex:
         return int(self.starts[-1])
 
     @property
+    def item_type(self) -> type[np.integer]:
+        """Type that holds any sample index."""
+        if self.items is None:
+            return _index_type(len(self))
+        return self.items.dtype.type
+
+    @property
     def num_chunks(self) -> int:
         """Number of chunks, with those that hold no sample."""
         return len(self.starts) - 1
@@ -84,21 +92,26 @@ class ChunkIndex:
             return positions
         return self.items[positions].astype(np.int64, copy=False)
 
-    def repeated(self, counts: NDArray[np.int64]) -> ChunkIndex:
+    def repeated(self, counts: NDArray[np.integer]) -> ChunkIndex:
         """The index of a multiset of the samples.
 
         Args:
             counts: How often each sample occurs, shape ``(N,)``.
         """
-        repeats = counts if self.items is None else counts[self.items]
-        ends = np.zeros(len(repeats) + 1, dtype=np.int64)
-        np.cumsum(repeats, out=ends[1:])
-        starts = ends[self.starts]
-        del ends  # the largest array here
-        items = self.items
-        if items is None:
-            items = np.arange(len(self), dtype=_index_type(len(self)))
-        return ChunkIndex(starts, np.repeat(items, repeats))
+        starts = np.zeros(len(self.starts), dtype=np.int64)
+        items = np.empty(int(counts.sum()), dtype=self.item_type)
+        done = passed = 0
+        # Block by block: with a hundred million samples each array of all counts.
+        for begin in range(0, len(self) + 1, _REPEATED_AT_ONCE):
+            stop = min(begin + _REPEATED_AT_ONCE, len(self))
+            block = self.take(np.arange(begin, stop))
+            repeats = counts[block]
+            ends = np.concatenate([[0], np.cumsum(repeats, dtype=np.int64)])
+            beyond = int(np.searchsorted(self.starts, begin + _REPEATED_AT_ONCE))
+            starts[passed:beyond] = done + ends[self.starts[passed:beyond] - begin]
+            items[done : done + ends[-1]] = np.repeat(block, repeats)
+            done, passed = done + int(ends[-1]), beyond
+        return ChunkIndex(starts, items)
 
     def only(self, chosen: NDArray[np.bool_]) -> ChunkIndex:
         """The index of some of the samples, in the same chunks.
@@ -106,7 +119,7 @@ class ChunkIndex:
         Args:
             chosen: Whether a sample is kept, shape ``(N,)`` by sample index.
         """
-        return self.repeated(chosen.astype(np.int64))
+        return self.repeated(chosen.view(np.int8))
 
 
 class Lanes:
@@ -200,7 +213,7 @@ class Lanes:
             shuffled = shuffled[np.argsort(mixed, kind='stable')]
         return self.index.take(positions[shuffled])
 
-    def rank_slice(self, rank: int, world_size: int, count: int) -> NDArray[np.int64]:
+    def rank_slice(self, rank: int, world_size: int, count: int) -> NDArray[np.integer]:
         """What a rank sees: positions ``rank, rank + world_size, …`` of the epoch.
 
         Args:
@@ -209,10 +222,10 @@ class Lanes:
             count: Number of samples; beyond the end the epoch's beginning repeats.
 
         Returns:
-            Sample indices, shape ``(count,)``.
+            Sample indices, shape ``(count,)``, of 32 bits where these suffice.
         """
         own = rank_length(len(self), rank, world_size, round_up=False)
-        rows = np.empty(own, dtype=np.int64)
+        rows = np.empty(own, dtype=self.index.item_type)
         # Of so many draws of a lane that follow each other, one at most is the rank's.
         step = world_size // math.gcd(self.lanes, world_size)
         for lane in range(min(self.lanes, len(self))):
@@ -228,7 +241,7 @@ class Lanes:
             self._at((rank + place * world_size) % len(self))
             for place in range(own, count)
         ]
-        return np.concatenate([rows, np.array(repeated, dtype=np.int64)])
+        return np.concatenate([rows, np.array(repeated, dtype=rows.dtype)])
 
     def _at(self, position: int) -> int:
         turn, lane = divmod(position, self.lanes)

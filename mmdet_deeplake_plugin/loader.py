@@ -171,7 +171,7 @@ class DeepLakeLoader(Sampler):
             )
         self._skip, self._keep = num_samples, list(keep)
 
-    def global_order(self) -> NDArray[np.int64]:
+    def global_order(self) -> NDArray[np.integer]:
         """The order of the epoch on all ranks together, shape ``(num_samples,)``."""
         if self.shuffle == 'lanes':
             return self._lanes(self._counts()).rank_slice(0, 1, self._total)
@@ -179,7 +179,7 @@ class DeepLakeLoader(Sampler):
 
     def grouped_order(
         self, groups: NDArray[np.integer]
-    ) -> tuple[NDArray[np.int64], list[Lanes]]:
+    ) -> tuple[NDArray[np.integer], list[Lanes]]:
         """The order of the epoch for batches of one group each.
 
         In lanes each group has an order of its own along the same chunks, and they
@@ -257,12 +257,12 @@ class DeepLakeLoader(Sampler):
                 'batches of one orientation need get_data_info() with width and height'
             ) from error
 
-    def _counts(self) -> NDArray[np.int64] | None:
+    def _counts(self) -> NDArray[np.integer] | None:
         if self._weights is None:
             return None
         return sample_counts(self._weights, self._total, self.seed, self.epoch)
 
-    def _permuted(self, counts: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    def _permuted(self, counts: NDArray[np.integer] | None) -> NDArray[np.int64]:
         order = epoch_order(self._total, self.seed, self.epoch, self.shuffle != 'none')
         if counts is not None:
             samples = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
@@ -274,7 +274,7 @@ class DeepLakeLoader(Sampler):
 
     def _lanes(
         self,
-        counts: NDArray[np.int64] | None,
+        counts: NDArray[np.integer] | None,
         chosen: NDArray[np.bool_] | None = None,
         group: int = 0,
     ) -> Lanes:

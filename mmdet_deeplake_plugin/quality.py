@@ -81,7 +81,7 @@ class ShuffleQuality:
 
 
 def measure_quality(
-    order: NDArray[np.int64], chunks: NDArray[np.int64], batch_size: int
+    order: NDArray[np.integer], chunks: NDArray[np.int64], batch_size: int
 ) -> ShuffleQuality:
     """Measures an order of samples.
 

@@ -64,7 +64,7 @@ class Epoch:
     is_shuffled: bool
     lanes: Lanes | None
 
-    def of_rank(self, rank: int, world_size: int) -> NDArray[np.int64]:
+    def of_rank(self, rank: int, world_size: int) -> NDArray[np.integer]:
         """Samples that a rank sees, rounded up, in their order."""
         if self.lanes is None:
             order = epoch_order(self.num_samples, self.seed, 0, self.is_shuffled)
@@ -156,7 +156,8 @@ class Simulation:
     def __iter__(self) -> Iterator[Reads]:
         """What all workers read, as far as it is known after each that was tried."""
         total = Reads()
-        rank, samples = -1, np.empty(0, np.int64)
+        rank = -1
+        samples: NDArray[np.integer] = np.empty(0, np.int64)
         size, readers = self._dataloader.batch_size, self._dataloader.readers
         world = self._dataloader.world_size
         for number in self._tried:

@@ -61,7 +61,7 @@ def class_balanced_weights(
 
 def sample_counts(
     weights: NDArray[np.float64], total: int, seed: int, epoch: int
-) -> NDArray[np.int64]:
+) -> NDArray[np.integer]:
     """How often each sample comes in an epoch, by systematic sampling.
 
     The expectation of a count is exactly ``total * weight / sum of weights``, and a
@@ -75,13 +75,13 @@ def sample_counts(
         epoch: Number of the epoch, from 0.
 
     Returns:
-        Counts, shape ``(N,)``, with ``total`` for a sum.
+        Counts, shape ``(N,)``, with ``total`` for a sum, of 32 bits where these suffice.
     """
     rng = np.random.Generator(
         np.random.Philox(np.random.SeedSequence((seed, epoch, 1 << 20)))
     )
     offset = rng.random()
-    counts = np.zeros(len(weights), dtype=np.int64)
+    counts = np.zeros(len(weights), dtype=np.int32 if total < 1 << 31 else np.int64)
     blocks = [slice(i, i + _AT_ONCE) for i in range(0, len(weights), _AT_ONCE)]
     ends = np.cumsum([weights[block].sum() for block in blocks])
     begin, marked = 0.0, 0.0

@@ -16,7 +16,10 @@ _COLOURS = 'tab20'
 
 
 def draw_order(
-    file: Path, order: NDArray[np.int64], rows: NDArray[np.int64], dataloader: Dataloader
+    file: Path,
+    order: NDArray[np.integer],
+    rows: NDArray[np.int64],
+    dataloader: Dataloader,
 ) -> None:
     """Writes the picture.
 

@@ -79,7 +79,7 @@ class Plan:
     reads: Reads
     room: int
     quality: ShuffleQuality
-    order: NDArray[np.int64]
+    order: NDArray[np.integer]
 
     @property
     def per_draw(self) -> int:

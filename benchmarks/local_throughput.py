@@ -1,0 +1,160 @@
+"""Local files and local lakes: how many images a second reach a training?
+
+Each contender gives the same images to the same stock pipeline through PyTorch's
+DataLoader, shuffled, in batches of 8. ``CocoDataset`` on JPEGs is 1.0. The first batches
+of a run, in which workers start and caches fill, are not counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from _children import NotRunError, forked
+from _common import Bars, Report, interleaved, make_parser, median, ratio
+from _contenders import PIPELINES, PLAIN, RowByRow, coco, collate, plugin, pytorch
+from _data import Data, photographs
+from _sizes import sizes
+from mmdet.utils import register_all_modules
+from mmengine.dataset import worker_init_fn
+from torch.utils.data import DataLoader
+
+from mmdet_deeplake_plugin import DeepLakeLoader
+
+BATCH_SIZE = 8
+WORKERS = (0, 2)
+COCO, PLUGIN = 'CocoDataset, JPEG files', 'this plugin'
+ROWS, PYTORCH = 'row by row, Deep Lake decodes', 'ds.pytorch()'
+MAKE: dict[str, Callable[[Data, list[dict[str, Any]]], Any]] = {
+    COCO: coco,
+    PLUGIN: lambda data, transforms: plugin(data.lake, transforms),
+    ROWS: lambda data, transforms: RowByRow(data.lake, transforms),
+    PYTORCH: lambda data, transforms: pytorch(data.lake, transforms),
+}
+
+
+def measure(
+    contender: str, pipeline: str, workers: int, images: int, seconds: float
+) -> dict[str, float]:
+    """Images a second, until the epoch or the time is over.
+
+    Args:
+        contender: Name of the contender.
+        pipeline: Name of the pipeline.
+        workers: Number of workers.
+        images: Number of images of the data.
+        seconds: When to stop.
+
+    Returns:
+        ``rate``: images a second; ``cpu``: milliseconds of this process's threads for
+        each, which says less where workers do the work.
+    """
+    torch.set_num_threads(1)
+    dataset = MAKE[contender](photographs(images), PIPELINES[pipeline])
+    generator = torch.Generator()
+    generator.manual_seed(0)
+    if contender == PLUGIN:
+        order: Any = DeepLakeLoader(dataset, shuffle=True, seed=0)
+    else:
+        order = torch.utils.data.RandomSampler(dataset, generator=generator)
+    loader = DataLoader(
+        dataset,
+        batch_size=BATCH_SIZE,
+        sampler=order,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=partial(
+            worker_init_fn, num_workers=max(workers, 1), rank=0, seed=0
+        ),
+        **({'multiprocessing_context': 'fork'} if workers else {}),
+    )
+    count, began, cpu = 0, 0.0, 0.0
+    warm = 1 + 2 * workers  # batches
+    for number, batch in enumerate(loader):
+        if number == warm:
+            began, cpu, count = time.perf_counter(), time.process_time(), 0
+            continue  # it was made before
+        count += len(batch['inputs'])
+        if began and time.perf_counter() - began > seconds:
+            break
+    if not count:
+        raise NotRunError('the epoch was over before it was warm')
+    return {
+        'rate': count / (time.perf_counter() - began),
+        'cpu': 1000 * (time.process_time() - cpu) / count,
+    }
+
+
+def main() -> None:
+    """Measures, and reports."""
+    parser = make_parser(__doc__)
+    parser.add_argument('--seconds', type=float, help='of each measurement (6)')
+    args = parser.parse_args()
+    register_all_modules()
+    seconds = args.seconds or (2.0 if args.quick else 6.0)
+    repetitions = args.repetitions or (1 if args.quick else 3)
+    images = sizes(args.quick).photographs
+    photographs(images)
+    report = Report(
+        'local_throughput', 'Is a local lake as fast as local files?', args.quick
+    )
+    report.settings = {
+        'images': images,
+        'batch size': BATCH_SIZE,
+        'seconds each': seconds,
+        'repetitions': repetitions,
+    }
+    for pipeline in PIPELINES:
+        for workers in WORKERS:
+            keys = dict(
+                pipeline=pipeline, workers=workers, images=images, seconds=seconds
+            )
+            found = interleaved(
+                {
+                    name: partial(forked, measure, timeout=120, contender=name, **keys)
+                    for name in MAKE
+                },
+                repetitions,
+                f'{pipeline}, {workers} workers',
+            )
+            _add(report, pipeline, workers, found)
+    report.write()
+
+
+def _add(
+    report: Report,
+    pipeline: str,
+    workers: int,
+    found: dict[str, list[dict[str, float]]],
+) -> None:
+    report.raw[f'{pipeline}, {workers} workers'] = found
+    rates = {name: [each['rate'] for each in runs] for name, runs in found.items()}
+    base = rates[COCO]
+    head = ['', 'of CocoDataset', 'images/s', 'slowest', 'fastest']
+    rows: list[list[Any]] = [
+        [name, ratio(values, base), median(values), min(values), max(values)]
+        for name, values in rates.items()
+    ]
+    if not workers:
+        head.append('CPU ms an image')
+        for row in rows:
+            row.append(median([each['cpu'] for each in found[row[0]]]))
+    report.table(f'{pipeline}, {workers} workers', head, rows)
+    where = f'({pipeline}, {workers} workers)'
+    of_files, of_rows = ratio(rates[PLUGIN], base), ratio(rates[PLUGIN], rates[ROWS])
+    report.goal(f'≥ 1.0 of CocoDataset {where}', f'{of_files:.2f}', of_files >= 0.995)
+    report.goal(f'≥ 1.8 of the old manner {where}', f'{of_rows:.2f}', of_rows >= 1.795)
+    if not report.bars:
+        title, unit = 'Local throughput', 'of CocoDataset on JPEG files'
+        report.bars.append(Bars(title, unit, [], {}))
+    chart = report.bars[0]
+    chart.groups.append(f'{"Resize" if pipeline == PLAIN else "Mosaic"}, {workers} w.')
+    for name, values in rates.items():
+        chart.series.setdefault(name, []).append(ratio(values, base))
+
+
+if __name__ == '__main__':
+    main()

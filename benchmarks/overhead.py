@@ -1,0 +1,179 @@
+"""What share of a worker's time is neither JPEG decoding nor transforms?
+
+One process does what a worker does, batch after batch, with a clock around each stage:
+the sample's data, the bytes of its image, decoding, each transform, the collate function,
+and the hand-over to the main process, which is PyTorch's. ``CocoDataset`` on files is
+beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+import cv2
+import mmcv
+import numpy as np
+import torch
+from _children import forked
+from _common import Bars, Report, interleaved, make_parser, median
+from _contenders import PIPELINES, coco, collate, plugin
+from _data import photographs
+from _sizes import sizes
+from mmdet.utils import register_all_modules
+
+from mmdet_deeplake_plugin.lake import source
+from mmdet_deeplake_plugin.lake.source import LakeSource
+
+BATCH_SIZE = 8
+COCO, PLUGIN = 'CocoDataset', 'this plugin'
+DECODE, BYTES, INFO, COLLATE = 'decode', 'bytes', 'sample data', 'collate'
+HAND_OVER, TRANSFORMS = 'hand-over', 'transforms'
+STAGES = (DECODE, TRANSFORMS, INFO, BYTES, COLLATE, 'other', HAND_OVER)
+# Parts of the bytes.
+READ, CHECK = 'read by Deep Lake', 'check that it is whole'
+
+
+class Clock:
+    """Sums the seconds of stages."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def around(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, with its time counted to a stage."""
+
+        def timed(*args: Any, **keys: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return function(*args, **keys)
+            finally:
+                self.seconds[stage] += time.perf_counter() - began
+
+        return timed
+
+
+def measure(contender: str, pipeline: str, images: int, count: int) -> dict[str, float]:
+    """Seconds of each stage for so many images.
+
+    Args:
+        contender: Name of the contender.
+        pipeline: Name of the pipeline.
+        images: Number of images of the data.
+        count: Number of images to prepare.
+    """
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)  # as MMEngine sets it in workers
+    clock = Clock()
+    data = photographs(images)
+    if contender == COCO:
+        dataset: Any = coco(data, PIPELINES[pipeline])
+    else:
+        dataset = plugin(data.lake, PIPELINES[pipeline])
+        parts = (READ, LakeSource, 'read'), (CHECK, source, 'check_image')
+        for stage, owner, name in parts:
+            setattr(owner, name, clock.around(stage, getattr(owner, name)))
+    mmcv.imfrombytes = clock.around(DECODE, mmcv.imfrombytes)
+    dataset.get_data_info = clock.around(INFO, dataset.get_data_info)
+    steps = dataset.pipeline.transforms
+    loading, *others = steps
+    steps[:] = [clock.around(BYTES, loading)]
+    steps += [clock.around(TRANSFORMS, step) for step in others]
+    order = np.random.default_rng(0).permutation(len(dataset)).tolist()
+    fetch = getattr(dataset, '__getitems__', lambda rows: [dataset[row] for row in rows])
+    fetch(order[:BATCH_SIZE])  # opens what is opened at first use
+    clock.seconds.clear()
+    spent = 0.0
+    for start in range(0, count, BATCH_SIZE):
+        rows = [order[at % len(order)] for at in range(start, start + BATCH_SIZE)]
+        began = time.perf_counter()
+        batch = clock.around(COLLATE, collate)(fetch(rows))
+        spent += time.perf_counter() - began
+        clock.around(HAND_OVER, ForkingPickler.dumps)(batch)
+    seconds = dict(clock.seconds)
+    seconds[BYTES] -= seconds[DECODE]
+    seconds[READ] = seconds.get(READ, 0.0) - seconds.get(CHECK, 0.0)
+    counted = sum(seconds.get(stage, 0.0) for stage in STAGES if stage != HAND_OVER)
+    seconds['other'] = spent - counted
+    return {**seconds, 'all': spent, 'images': -(-count // BATCH_SIZE) * BATCH_SIZE}
+
+
+def main() -> None:
+    """Measures, and reports."""
+    args = make_parser(__doc__).parse_args()
+    repetitions = args.repetitions or (1 if args.quick else 5)
+    count = 32 if args.quick else 240
+    images = sizes(args.quick).photographs
+    register_all_modules()
+    photographs(images)
+    report = Report(
+        'overhead',
+        "What share of a worker's time is neither decoding nor transforms?",
+        args.quick,
+    )
+    report.settings = {'images': count, 'repetitions': repetitions}
+    chart = Bars('Time of a worker', 'ms an image', [], {})
+    report.bars.append(chart)
+    for pipeline in PIPELINES:
+        cases = {
+            name: partial(
+                forked,
+                measure,
+                contender=name,
+                pipeline=pipeline,
+                images=images,
+                count=count,
+            )
+            for name in (PLUGIN, COCO)
+        }
+        found = interleaved(cases, repetitions, pipeline)
+        report.raw[pipeline] = found
+        _add(report, chart, pipeline, found)
+    report.write()
+
+
+def _add(
+    report: Report, chart: Bars, pipeline: str, found: dict[str, list[dict[str, float]]]
+) -> None:
+    def share(name: str, stage: str) -> float:
+        return median([run.get(stage, 0.0) / run['all'] for run in found[name]])
+
+    def ms(name: str, stage: str) -> float:
+        runs = found[name]
+        return median([1000 * run.get(stage, 0.0) / run['images'] for run in runs])
+
+    rows = [
+        [stage, *(f'{share(name, stage):.1%}' for name in found)]
+        + [ms(name, stage) for name in found]
+        for stage in STAGES
+    ]
+    own = {
+        name: median([1 - (run[DECODE] + run[TRANSFORMS]) / run['all'] for run in runs])
+        for name, runs in found.items()
+    }
+    rows.append(
+        ['**all but decode and transforms**']
+        + [f'**{value:.1%}**' for value in own.values()]
+        + [ms(name, 'all') - ms(name, DECODE) - ms(name, TRANSFORMS) for name in found]
+    )
+    head = ['stage', *found, *(f'{name}: ms an image' for name in found)]
+    note = (
+        f'Of the bytes: {READ} {ms(PLUGIN, READ):.2f} ms, {CHECK} '
+        f'{ms(PLUGIN, CHECK):.2f} ms. The hand-over comes on top of the 100 %: it is '
+        "PyTorch's, and the same for any dataset."
+    )
+    report.table(pipeline, head, rows, note)
+    text = f'≤ 5 % outside decode and transforms ({pipeline})'
+    report.goal(text, f'{own[PLUGIN]:.1%}', own[PLUGIN] <= 0.05)
+    for name in found:
+        chart.groups.append(f'{name}, {pipeline.split()[0]}')
+        for stage in STAGES:
+            chart.series.setdefault(stage, []).append(ms(name, stage))
+
+
+if __name__ == '__main__':
+    main()

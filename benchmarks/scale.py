@@ -1,0 +1,260 @@
+"""Ten million rows, a hundred, a thousand: what does the order of an epoch cost?
+
+Orders are built as the loader builds them, for one rank, in a process of its own that may
+take a minute and 20 GiB. What would take more is extrapolated from the size below, and
+marked with ``≈``. Then the reads of up to 1,024 ranks are simulated on rows of 160 KB in
+chunks of 52. No lake of that size is made.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+from _children import NotRunError, memory_of, run_child, serve
+from _common import Bars, Report, make_parser, progress, shown
+
+from mmdet_deeplake_plugin.dataset import DeepLakeDataset
+from mmdet_deeplake_plugin.lake import ImageReader
+from mmdet_deeplake_plugin.lake.chunks import ChunkMap
+from mmdet_deeplake_plugin.lanes import ChunkIndex, Lanes
+from mmdet_deeplake_plugin.loader_keys import default_lanes
+from mmdet_deeplake_plugin.order import epoch_order, rank_length, rank_slice
+from mmdet_deeplake_plugin.places import Places
+from mmdet_deeplake_plugin.reading import plan_reading
+from mmdet_deeplake_plugin.simulation import Dataloader, Epoch, Simulation
+from mmdet_deeplake_plugin.weights import sample_counts
+
+ROW_BYTES, CHUNK_ROWS = 160_000, 52
+BATCH_SIZE, WORKERS = 8, 2
+RATE = 200  # images a second that a rank trains with
+MOST_SECONDS, MOST_GIB = 60.0, 20.0
+FULL, LANES, WEIGHTED = 'full shuffle', 'lanes', 'lanes, weighted'
+TO_SHARDS = 'index of chunks'
+ORDERS = (TO_SHARDS, LANES, WEIGHTED, FULL)
+
+
+class FakeReader:
+    """As much of an ``ImageReader`` as orders need.
+
+    Args:
+        rows: Number of rows of the lake.
+    """
+
+    is_remote = has_chunks = True
+    in_lists = True
+
+    def __init__(self, rows: int) -> None:
+        bounds = np.append(np.arange(0, rows, CHUNK_ROWS), rows)
+        self.chunks = ChunkMap(bounds, stored=True)
+
+    def go_along(self, cache: Any, offset: int) -> None:
+        """Reads nothing."""
+
+    def chunk_rows(self, chunk: int) -> tuple[int, int]:
+        """First row of a chunk, and the first behind it."""
+        return self.chunks.rows(chunk)
+
+
+class FakeDataset:
+    """As much of a dataset as orders need.
+
+    Args:
+        rows: Number of rows of the lake.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.reader = FakeReader(rows)
+        self._rows = np.arange(rows)
+
+    def rows_of(self) -> Any:
+        """Row of each sample."""
+        return self._rows
+
+
+def build(order: str, rows: int, ranks: int) -> dict[str, float]:
+    """Seconds and MiB for a rank's part of an epoch.
+
+    Args:
+        order: One of ``ORDERS``.
+        rows: Number of rows.
+        ranks: Number of ranks.
+    """
+    weights = np.random.default_rng(0).random(rows) if order == WEIGHTED else None
+    chunks = None
+    if order != FULL:
+        # What a dataset of all rows of a lake has; it takes memory of its own.
+        chunks = np.arange(rows, dtype=np.int64) // CHUNK_ROWS
+    before = memory_of()
+    began = time.perf_counter()
+    count = rank_length(rows, 0, ranks, round_up=True)
+    lanes = default_lanes(ranks, BATCH_SIZE, WORKERS)
+    if chunks is None:
+        rank_slice(epoch_order(rows, 0, 0, True), 0, ranks, True)
+    else:
+        index = ChunkIndex.from_chunks(chunks, -(-rows // CHUNK_ROWS))
+        if order != TO_SHARDS:
+            began = time.perf_counter()  # the index is built once, not each epoch
+            if weights is not None:
+                index = index.repeated(sample_counts(weights, rows, 0, 0))
+            Lanes(index, lanes, 1, 0, 0).rank_slice(0, ranks, count)
+    seconds = time.perf_counter() - began
+    return {'seconds': seconds, 'memory': max(memory_of()['peak'] - before['rss'], 0.0)}
+
+
+def simulate(rows: int, ranks: int) -> dict[str, float]:
+    """What the ranks read in an epoch.
+
+    Args:
+        rows: Number of rows.
+        ranks: Number of ranks.
+    """
+    dataset = FakeDataset(rows)
+    places = Places(
+        [cast(DeepLakeDataset, dataset)], np.zeros(rows, np.int32), np.arange(rows)
+    )
+    lanes = default_lanes(ranks, BATCH_SIZE, WORKERS)
+    reading = plan_reading(
+        places,
+        'lanes',
+        'c++',
+        world_size=ranks,
+        is_weighted=False,
+        cache_bytes=1 << 30,
+    )
+    epoch = Epoch(rows, 0, True, Lanes(reading.index, lanes, 1, 0, 0))
+    reader = cast(ImageReader, dataset.reader)
+    loader = Dataloader(ranks, WORKERS, BATCH_SIZE)
+    tried = Simulation(epoch, loader, reading, reader, dataset.rows_of(), ROW_BYTES)
+    reads = list(tried)[-1]
+    return {
+        'lanes': lanes,
+        'requests': reads.reads / rows,
+        'amplification': reads.rows_read / rows,
+        'peak': reads.peak / (1 << 20),
+    }
+
+
+def main() -> None:
+    """Measures, and reports."""
+    serve({'build': build, 'simulate': simulate})
+    args = make_parser(__doc__).parse_args()
+    sizes = (10**5, 10**6) if args.quick else (10**7, 10**8, 10**9)
+    report = Report('scale', 'What breaks first, at what size?', args.quick)
+    report.settings = {
+        'batch size': BATCH_SIZE,
+        'workers of a rank': WORKERS,
+        'ranks': '1 and 1,024',
+    }
+    _orders(report, sizes)
+    _reads(report, sizes[0] if args.quick else 10**7)
+    report.write()
+
+
+def _orders(report: Report, sizes: tuple[int, ...]) -> None:
+    cases = [
+        (order, rows, ranks) for order in ORDERS for rows in sizes for ranks in (1, 1024)
+    ]
+    cases = [case for case in cases if case[0] != TO_SHARDS or case[2] == 1]
+    found: dict[Any, dict[str, float]] = {}
+    table = []
+    name = partial('{0[0]}, {0[1]:,} rows, {0[2]} ranks'.format)
+    for case in progress(cases, 'orders', name):
+        order, rows, ranks = case
+        mark, reason = '', ''
+        below = found.get((order, rows // 10, ranks))
+        try:
+            if below and below['memory'] * 10 > MOST_GIB * 1024:
+                raise NotRunError(f'more than {MOST_GIB:.0f} GiB')
+            keys = dict(timeout=MOST_SECONDS + 30, memory_gib=MOST_GIB)
+            run = run_child(
+                __file__, 'build', order=order, rows=rows, ranks=ranks, **keys
+            )
+        except NotRunError as error:
+            if below is None:
+                table.append([order, rows, ranks, f'not run: {error}', None, None])
+                continue
+            mark, reason = '≈ ', str(error)
+            run = {key: 10 * value for key, value in below.items()}
+        found[case] = run
+        table.append(
+            [
+                order,
+                rows,
+                ranks,
+                mark + shown(run['seconds']),
+                mark + shown(run['memory']),
+                mark + shown(run['memory'] * (1 << 20) / rows),
+                reason,
+            ]
+        )
+        measured = f'{mark}{shown(run["seconds"])} s, {mark}{shown(run["memory"])} MiB'
+        if rows == 10**8 and ranks == 1 and order in (LANES, WEIGHTED):
+            met = run['seconds'] < 60 and run['memory'] < 2000
+            text = f'100 million rows ordered in < 60 s and 2 GB: {order}, 1 rank'
+            report.goal(text, measured, met)
+    report.raw['orders'] = table
+    report.table(
+        "A rank's part of an epoch",
+        ['order', 'rows', 'ranks', 's', 'MiB', 'bytes a row', 'not run because'],
+        [[*row, *[''] * (7 - len(row))] for row in table],
+        'The index of chunks is built once, the others in each epoch. Memory is the peak '
+        'above what was there before, and for lanes includes the making of the index.',
+    )
+    largest = [row for row in found if row[2] == 1]
+    report.bars.append(
+        Bars(
+            "A rank's part of an epoch, 1 rank",
+            'MiB',
+            [f'{rows:,} rows' for rows in sizes],
+            {
+                order: [
+                    found[order, rows, 1]['memory']
+                    if (order, rows, 1) in largest
+                    else None
+                    for rows in sizes
+                ]
+                for order in ORDERS
+            },
+        )
+    )
+
+
+def _reads(report: Report, rows: int) -> None:
+    table = []
+    all_ranks = (1, 8, 64, 256, 1024)
+    for ranks in progress(all_ranks, 'reads', lambda ranks: f'{ranks} ranks'):
+        try:
+            run = run_child(__file__, 'simulate', timeout=180, rows=rows, ranks=ranks)
+        except NotRunError as error:
+            table.append([ranks, f'not run: {error}', *[None] * 6])
+            continue
+        rate = RATE * run['requests']
+        bandwidth = RATE * run['amplification'] * ROW_BYTES / 1e6
+        table.append(
+            [
+                ranks,
+                int(run['lanes']),
+                run['requests'],
+                run['amplification'],
+                rate,
+                rate * ranks,
+                bandwidth,
+                bandwidth * ranks / 1000,
+                run['peak'],
+            ]
+        )
+    report.raw['reads'] = table
+    head = ['ranks', 'lanes', 'reads an image', 'bytes ÷ needed']
+    head += ['reads/s of a rank', 'reads/s of all', 'MB/s of a rank', 'GB/s of all']
+    report.table(
+        f'Reads of {rows:,} rows in lanes, simulated, at {RATE} images/s and rank',
+        [*head, 'MiB held by a worker, at most'],
+        table,
+    )
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,244 @@
+"""How soon does a training get its first batch, and what memory does it take?
+
+A data set of COCO's size is opened by ``CocoDataset`` from its JSON and by this plugin
+from a lake, each in a process of its own. Time runs from after the imports to the first
+batch of a dataloader. Memory is read from ``/proc/PID/smaps_rollup`` after a few batches:
+``private`` is what a process shares with no other.
+
+The images are one small JPEG: nothing here depends on their pixels. The JSON holds boxes
+only; COCO's own holds polygons as well, and takes longer.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+import numpy as np
+from _children import NotRunError, memory_of, run_child, serve
+from _common import Bars, Report, interleaved, make_parser, median, ratio, shown
+from _contenders import PIPELINES, PLAIN, coco, plugin
+from _data import annotations
+from _sizes import sizes
+from mmdet.utils import register_all_modules
+from mmengine.dataset import DefaultSampler, pseudo_collate
+from torch.utils.data import DataLoader
+
+from mmdet_deeplake_plugin import DeepLakeLoader
+
+BATCH_SIZE = 2
+BATCHES = 3  # of each worker
+BASE = 100  # images of the data set that stands for none
+COCO, PLUGIN, NONE = 'CocoDataset, JSON', 'this plugin', f'CocoDataset, {BASE} images'
+MOST_GIB = 20.0
+
+
+def measure(contender: str, count: int, workers: int, method: str) -> dict[str, float]:
+    """Seconds to the first batch, and memory in MiB.
+
+    Args:
+        contender: Name of the contender.
+        count: Number of images.
+        workers: Number of workers.
+        method: How they start: ``'fork'`` or ``'spawn'``.
+
+    Returns:
+        ``built`` and ``first``: seconds to the dataset and to the first batch;
+        ``imports``, ``peak``, ``main``: memory of the main process before, at most, and
+        private at the end; ``private``, ``pss``: of a worker in the mean.
+    """
+    register_all_modules()
+    data = annotations(count)
+    imports = memory_of()['rss']
+    began = time.perf_counter()
+    if contender == PLUGIN:
+        dataset: Any = plugin(data.lake, PIPELINES[PLAIN])
+        sampler: Any = DeepLakeLoader(dataset, seed=0)
+    else:
+        dataset = coco(data, PIPELINES[PLAIN])
+        sampler = DefaultSampler(dataset, seed=0)
+    built = time.perf_counter() - began
+    loader = DataLoader(
+        dataset,
+        batch_size=BATCH_SIZE,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=pseudo_collate,
+        multiprocessing_context=method,
+    )
+    batches = iter(loader)
+    next(batches)
+    first = time.perf_counter() - began
+    for _ in range(BATCHES * workers):
+        next(batches)
+    main = memory_of()
+    each = [memory_of(worker.pid) for worker in batches._workers]  # type: ignore[attr-defined]
+    return {
+        'built': built,
+        'first': first,
+        'imports': imports,
+        'peak': main['peak'],
+        'main': main['private'],
+        'private': float(np.mean([memory['private'] for memory in each])),
+        'pss': float(np.mean([memory['pss'] for memory in each])),
+    }
+
+
+def main() -> None:
+    """Measures, and reports."""
+    serve({'measure': measure})
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        '--rows', type=int, nargs='+', help='numbers of images (118000 1200000)'
+    )
+    args = parser.parse_args()
+    repetitions = args.repetitions or (1 if args.quick else 3)
+    report = Report(
+        'startup_memory', 'How soon does it start, and what does it hold?', args.quick
+    )
+    report.settings = {
+        'batch size': BATCH_SIZE,
+        'repetitions': f'{repetitions} of time and peak, 1 of other settings',
+    }
+    annotations(BASE)
+    for count in args.rows or sizes(args.quick).rows:
+        annotations(count)
+        if count < 1_000_000:
+            _usual(report, count, repetitions)
+        else:
+            _large(report, count)
+    report.write()
+
+
+def _run(contender: str, count: int, workers: int, method: str) -> dict[str, float]:
+    if contender == NONE:
+        contender, count = COCO, BASE
+    return run_child(
+        __file__,
+        'measure',
+        memory_gib=MOST_GIB,
+        contender=contender,
+        count=count,
+        workers=workers,
+        method=method,
+    )
+
+
+def _usual(report: Report, count: int, repetitions: int) -> None:
+    """COCO's size: all ways of starting workers."""
+    found = {}
+    for method in ('fork', 'spawn'):
+        for workers in (2,) if report.quick else (2, 8):
+            again = repetitions if (method, workers) == ('fork', 2) else 1
+            cases = {
+                name: partial(_run, name, count, workers, method)
+                for name in (NONE, COCO, PLUGIN)
+            }
+            text = f'{count:,} images, {workers} workers by {method}'
+            found[method, workers] = interleaved(cases, again, text)
+    report.raw[f'{count}'] = {f'{m} {w}': runs for (m, w), runs in found.items()}
+    runs = found['fork', 2]
+    of = {
+        name: {key: [run[key] for run in each] for key in each[0]}
+        for name, each in runs.items()
+    }
+    rows = [
+        [
+            name,
+            ratio(of[name]['first'], of[COCO]['first']),
+            median(of[name]['first']),
+            median(of[name]['built']),
+            _above(of[name]['peak'], of[NONE]['peak'])
+            / max(_above(of[COCO]['peak'], of[NONE]['peak']), 1e-9),
+            median(of[name]['peak']),
+            _above(of[name]['peak'], of[NONE]['peak']),
+        ]
+        for name in (COCO, PLUGIN, NONE)
+    ]
+    report.table(
+        f'{count:,} images, 2 workers by fork: time and main process',
+        [
+            '',
+            'time, of CocoDataset',
+            's to the first batch',
+            's to the dataset',
+            'data in memory, of CocoDataset',
+            'peak MiB',
+            'MiB above no data',
+        ],
+        rows,
+        'The last row is what the imports and the dataloader take by themselves.',
+    )
+    time_ratio, memory_ratio = rows[1][1], rows[1][4]
+    report.goal(
+        f'{count:,} images: ≤ 1/10 of the time to the first batch',
+        f'{time_ratio:.3f}',
+        time_ratio <= 0.1,
+    )
+    report.goal(
+        f'{count:,} images: ≤ 1/5 of the memory, without what the imports take',
+        f'{memory_ratio:.3f} ({rows[1][5] / rows[0][5]:.2f} with it)',
+        memory_ratio <= 0.2,
+    )
+    shared = []
+    for (method, workers), each in found.items():
+        first = {name: runs[0] for name, runs in each.items()}
+        base = first[NONE]['private']
+        shared.append(
+            [
+                f'{workers} by {method}',
+                *(first[name]['private'] for name in (NONE, COCO, PLUGIN)),
+                *(first[name]['private'] - base for name in (COCO, PLUGIN)),
+            ]
+        )
+    report.table(
+        f'{count:,} images: private memory of a worker, MiB',
+        ['workers', 'no data', COCO, PLUGIN, f'{COCO}: data', f'{PLUGIN}: data'],
+        shared,
+        'Deep Lake caches up to about 110 MiB of what it read in each process.',
+    )
+    report.bars.append(
+        Bars(
+            f'Start with {count:,} images',
+            's to the first batch',
+            ['2 workers by fork'],
+            {name: [median(of[name]['first'])] for name in (COCO, PLUGIN)},
+        )
+    )
+
+
+def _large(report: Report, count: int) -> None:
+    """Ten times COCO's size, once."""
+    rows, firsts = [], {}
+    for name in (PLUGIN, COCO):
+        try:
+            run = interleaved(
+                {name: partial(_run, name, count, 2, 'fork')}, 1, f'{count:,} images'
+            )[name][0]
+        except NotRunError as error:
+            rows.append([name, f'not run: {error}', None, None, None])
+            continue
+        firsts[name] = run
+        rows.append([name, run['first'], run['built'], run['peak'], run['private']])
+        report.raw.setdefault(f'{count}', {})[name] = run
+    report.table(
+        f'{count:,} images, 2 workers by fork, once',
+        ['', 's to the first batch', 's to the dataset', 'peak MiB', 'MiB of a worker'],
+        rows,
+    )
+    if len(firsts) == 2:
+        quick = firsts[PLUGIN]['first'] / firsts[COCO]['first']
+        small = firsts[PLUGIN]['peak'] / firsts[COCO]['peak']
+        measured, met = f'{shown(quick)}, {shown(small)}', quick <= 0.1 and small <= 0.2
+        report.goal(f'{count:,} images: ≤ 1/10 of time, ≤ 1/5 of memory', measured, met)
+    else:
+        report.goal(f'{count:,} images: ≤ 1/10 of time, ≤ 1/5 of memory', '', None)
+
+
+def _above(values: list[float], base: list[float]) -> float:
+    return median(values) - median(base)
+
+
+if __name__ == '__main__':
+    main()
