@@ -23,12 +23,13 @@ help:
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: .ci/requirements.txt setup.cfg
+$(VENV)/.ready: .ci/requirements.txt .ci/panoptic.txt setup.cfg
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --upgrade 'pip>=23.2'
 	$(BIN)/python -m pip install -r .ci/requirements.txt
 	$(BIN)/python -m pip install --no-build-isolation mmcv==2.1.0
 	$(BIN)/python -m pip install mmdet==3.3.0
+	$(BIN)/python -m pip install --no-deps --require-hashes -r .ci/panoptic.txt
 	$(BIN)/python -m pip install --no-build-isolation --no-deps --editable .
 	touch $@
 
