@@ -39,12 +39,12 @@ from .lake import (
     resolve_object,
 )
 from .lake.origin import lost_in_conversion
-from .pipeline_needs import reads_masks, takes_proposals
+from .pipeline_needs import loads_maps, reads_masks, takes_proposals
 from .sample_masks import MaskedInstances, SampleMasks, sample_masks
 from .sample_proposals import SampleProposals
 from .sample_segments import split_classes
 from .samples import Samples, make_samples
-from .semantic import label_map
+from .semantic import label_map, warn_of_left_out
 from .timing import timed_pipeline
 
 
@@ -200,7 +200,9 @@ class DeepLakeDataset(BaseDetDataset):
                 self.lake.name,
             )
             self._metainfo.update(split)
-        self._label_map = label_map(self.lake, classes) if columns.is_semantic else None
+        self._label_map = label_map(self.lake, classes)
+        if columns.is_semantic:
+            warn_of_left_out(self.lake, classes)
         self.reader = ImageReader(self.lake)
         if not lazy_init:
             self.full_init()
@@ -363,7 +365,10 @@ class DeepLakeDataset(BaseDetDataset):
         Args:
             indices: Indices of the samples.
         """
-        self.reader.prepare(self.rows_of(np.asarray(indices)).tolist())
+        rows = self.rows_of(np.asarray(indices)).tolist()
+        self.reader.prepare(rows)
+        if self.lake.seg_maps is not None and loads_maps(self.pipeline):
+            self.lake.seg_maps.prepare(rows)
         return [self[index] for index in indices]
 
     @force_full_init

@@ -35,6 +35,7 @@ def read_ground_truth(
     with_degenerate: bool = True,
     with_masks: bool = False,
     with_federation: bool = False,
+    with_stuff: bool = False,
 ) -> GroundTruth:
     """Reads the annotations of images.
 
@@ -45,6 +46,7 @@ def read_ground_truth(
             ``VOCMetric`` scores what the dataset kept.
         with_masks: Whether to read the masks too.
         with_federation: Whether to read what LVIS says of images and categories.
+        with_stuff: Whether the stuff of panoptic lakes counts, or things alone.
 
     Returns:
         Ground truth of the images, lake by lake, in the order of the rows.
@@ -54,7 +56,7 @@ def read_ground_truth(
             keys are asked for where there are none.
     """
     parts = [
-        _of_lake(lake, rows, with_degenerate, with_masks, with_federation)
+        _of_lake(lake, rows, with_degenerate, with_masks, with_federation, with_stuff)
         for lake, rows in rows_of.items()
     ]
     return parts[0] if len(parts) == 1 else _joined(parts)
@@ -66,6 +68,7 @@ def _of_lake(
     with_degenerate: bool,
     with_masks: bool,
     with_federation: bool,
+    with_stuff: bool,
 ) -> GroundTruth:
     table = lake.annotations(np.asarray(rows, dtype=np.int64))
     img_ids: list[Any] = [i if isinstance(i, str) else int(i) for i in table.img_ids]
@@ -80,6 +83,8 @@ def _of_lake(
     keep = np.ones(len(table.labels), dtype=bool)
     if lake.columns.style == 'coco' and not with_degenerate:
         keep = has_extent(table) & ~table.excluded
+    if lake.columns.is_panoptic and lake.columns.things and not with_stuff:
+        keep &= np.asarray(lake.columns.things)[table.labels]
     offsets = np.zeros(len(table) + 1, dtype=np.int64)
     counts = np.bincount(table.row_of_instance[keep], minlength=len(table))
     np.cumsum(counts, out=offsets[1:])
@@ -99,6 +104,7 @@ def _of_lake(
         excluded=table.excluded[keep],
         segmentations=_masks_of(lake, table, keep) if with_masks else None,
         federation=_federation_of(lake, table.rows) if with_federation else None,
+        segment_ids=table.segment_ids[keep] if lake.columns.is_panoptic else None,
     )
 
 
@@ -187,6 +193,9 @@ def _joined(parts: Sequence[GroundTruth]) -> GroundTruth:
         if all(part.segmentations is not None for part in parts)
         else None,
         federation=_joined_federation(parts),
+        segment_ids=np.concatenate([part.segment_ids for part in parts])
+        if all(part.segment_ids is not None for part in parts)
+        else None,
         **{
             field: np.concatenate([getattr(part, field) for part in parts])
             for field in (

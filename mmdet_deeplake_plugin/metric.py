@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from .evaluation import (
     evaluate_coco,
     evaluate_lvis,
     evaluate_voc,
+    semseg,
 )
 from .evaluation.coco_api import backend_classes
 from .evaluation.lvis import check_lvis_options
@@ -25,22 +26,53 @@ from .evaluation.lvis_api import lvis_package
 from .ground_truth import read_ground_truth
 from .lake import Lake, blank_size, find_lake, nearest
 from .masks import as_text_counts
+from .segment_metrics import PanopticScores, SemanticScores
 
-_PREFIXES = {'COCO': 'coco', 'LVIS': 'lvis', 'PascalVOC': 'pascal_voc'}
+_PREFIXES = {
+    'COCO': 'coco',
+    'LVIS': 'lvis',
+    'PascalVOC': 'pascal_voc',
+    'Panoptic': 'coco_panoptic',
+    'SemSeg': None,
+}
 _METRICS = {
     'COCO': ('bbox', 'segm', 'proposal', 'proposal_fast'),
     'LVIS': ('bbox', 'segm', 'proposal', 'proposal_fast'),
     'PascalVOC': ('mAP', 'recall'),
+    'Panoptic': ('PQ',),
+    'SemSeg': semseg.METRICS,
 }
-_LVIS_OPTIONS = ('classwise', 'metric_items', 'format_only', 'outfile_prefix')
+# Options that only some formats have, and what they are if they are not given.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    'COCO': dict(
+        classwise=False,
+        metric_items=None,
+        format_only=False,
+        outfile_prefix=None,
+        sort_categories=False,
+        backend='pycocotools',
+    ),
+    'LVIS': dict(
+        classwise=False, metric_items=None, format_only=False, outfile_prefix=None
+    ),
+    'PascalVOC': dict(scale_ranges=None, eval_mode='11points'),
+    'Panoptic': dict(classwise=False, format_only=False, outfile_prefix=None),
+    'SemSeg': dict(
+        format_only=False,
+        output_dir=None,
+        beta=1,
+        reduce_zero_label=False,
+        ignore_index=None,
+    ),
+}
 
 
 @METRICS.register_module()
 class DeepLakeMetric(BaseMetric):
-    """COCO, LVIS or Pascal VOC metrics of predictions on one or several lakes.
+    """COCO, LVIS, VOC, panoptic or semantic metrics of predictions on lakes.
 
-    The numbers equal those of ``CocoMetric(ann_file=…)``, ``LVISMetric(ann_file=…)``
-    and ``VOCMetric``. The
+    The numbers equal those of ``CocoMetric(ann_file=…)``, ``LVISMetric(ann_file=…)``,
+    ``VOCMetric``, ``CocoPanopticMetric(ann_file=…)`` and ``SemSegMetric``. The
     ground truth is read from the lake on the main rank: areas, crowds and ids
     as stored, all annotations of the images that were predicted, whatever the
     loader filtered. Predictions name their image by ``img_path``, which stands
@@ -49,27 +81,37 @@ class DeepLakeMetric(BaseMetric):
 
     Args:
         metrics_format: ``'COCO'``, ``'LVIS'`` (needs the package ``lvis``, and a lake
-            that ``tools.from_coco`` made of an LVIS file) or ``'PascalVOC'``.
+            that ``tools.from_coco`` made of an LVIS file), ``'PascalVOC'``,
+            ``'Panoptic'`` or ``'SemSeg'``.
         metric: COCO, LVIS: ``bbox``, ``segm``, ``proposal``, ``proposal_fast`` or a list.
-            PascalVOC: ``mAP`` or ``recall``. Defaults to ``bbox`` or ``mAP``.
-        classwise: COCO, LVIS: whether to report the AP of each class.
+            PascalVOC: ``mAP`` or ``recall``. Panoptic: ``PQ``. SemSeg: ``mIoU``,
+            ``mDice``, ``mFscore`` or a list. Defaults to the first one.
+        classwise: COCO, LVIS: whether to report the AP of each class. Panoptic: whether
+            to log the numbers of each class.
         proposal_nums: Numbers of detections an image: three for ``bbox``, ``segm``
-            and ``proposal``; one for precisions of the first two, at that many detections.
+            and ``proposal``; one for precisions of the first two, at so many.
             LVIS: for ``proposal_fast`` alone.
         iou_thrs: IoU threshold or thresholds. Defaults to 0.5 to 0.95 in steps of
             0.05 (COCO) or 0.5 (PascalVOC). LVIS: for ``proposal_fast`` alone.
         metric_items: COCO, LVIS: which numbers to report.
-        format_only: COCO, LVIS: write the results as JSON and evaluate nothing.
+        format_only: All but PascalVOC: write the results and evaluate nothing.
         outfile_prefix: COCO, LVIS: path prefix of the JSON files, ``.bbox.json`` and, if
-            the model predicts masks, ``.segm.json``.
+            the model predicts masks, ``.segm.json``. Panoptic: that of
+            ``.panoptic.json`` and the folder ``.panoptic`` of PNG files.
         sort_categories: COCO: whether classes are listed by category id.
         backend: COCO: ``'pycocotools'``, or ``'faster_coco_eval'`` (a package of
             that name), which gives the same digits in less time.
         scale_ranges: PascalVOC: ranges of box scale in pixels, ``[(0, 32), …]``.
         eval_mode: PascalVOC: ``'11points'`` or ``'area'``.
+        output_dir: SemSeg: folder for the predicted maps, a PNG each.
+        beta: SemSeg: weight of recall in ``mFscore``.
+        reduce_zero_label: SemSeg: whether label 0 of the stored maps is the background,
+            as in ``LoadAnnotations``.
+        ignore_index: SemSeg: label of pixels that do not count. Defaults to what the
+            model says, else 255.
         collect_device: ``'cpu'`` or ``'gpu'``: how ranks exchange results.
-        prefix: Prefix of the names. Defaults to ``coco``, ``lvis`` or ``pascal_voc``, as
-            the stock metrics have it.
+        prefix: Prefix of the names. Defaults to ``coco``, ``lvis``, ``pascal_voc``,
+            ``coco_panoptic`` or none, as the stock metrics have it.
         collect_dir: Folder for the exchange by ``'cpu'``.
 
     Raises:
@@ -94,6 +136,10 @@ class DeepLakeMetric(BaseMetric):
         backend: str = 'pycocotools',
         scale_ranges: Sequence[tuple[float, float]] | None = None,
         eval_mode: str = '11points',
+        output_dir: str | None = None,
+        beta: float = 1,
+        reduce_zero_label: bool = False,
+        ignore_index: int | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
         collect_dir: str | None = None,
@@ -101,7 +147,7 @@ class DeepLakeMetric(BaseMetric):
         if metrics_format not in _PREFIXES:
             raise ValueError(
                 f'metrics_format={metrics_format!r} is unknown'
-                f'{nearest(metrics_format, _PREFIXES)}; write {", ".join(_PREFIXES)}'
+                f'{nearest(metrics_format, _PREFIXES)}; write {_listed(_PREFIXES)}'
             )
         self.metrics_format = metrics_format
         self.metrics = _check_metrics(metrics_format, metric)
@@ -110,29 +156,32 @@ class DeepLakeMetric(BaseMetric):
             prefix=_PREFIXES[metrics_format] if prefix is None else prefix,
             collect_dir=collect_dir,
         )
-        if format_only and outfile_prefix is None:
-            raise ValueError(
-                'format_only=True writes the results and evaluates nothing, but '
-                'outfile_prefix is not given; write the path that the JSON begins with'
-            )
-        coco: dict[str, Any] = dict(
+        given: dict[str, Any] = dict(
             classwise=classwise,
             metric_items=metric_items,
             format_only=format_only,
             outfile_prefix=outfile_prefix,
             sort_categories=sort_categories,
             backend=backend,
+            scale_ranges=scale_ranges,
+            eval_mode=eval_mode,
+            output_dir=output_dir,
+            beta=beta,
+            reduce_zero_label=reduce_zero_label,
+            ignore_index=ignore_index,
         )
-        voc: dict[str, Any] = dict(scale_ranges=scale_ranges, eval_mode=eval_mode)
-        lvis = {key: coco[key] for key in _LVIS_OPTIONS}
-        self.options = {'COCO': coco, 'LVIS': lvis, 'PascalVOC': voc}[metrics_format]
-        _check_format(metrics_format, self.options, {**coco, **voc})
+        self.options = _options(metrics_format, given)
         # A missing package is told before the first epoch, not after it.
         if metrics_format == 'COCO':
             backend_classes(backend)
         elif metrics_format == 'LVIS':
             lvis_package()
             check_lvis_options(self.metrics, metric_items, proposal_nums, iou_thrs)
+        self._maps: PanopticScores | SemanticScores | None = None
+        if metrics_format == 'Panoptic':
+            self._maps = PanopticScores(**self.options)
+        elif metrics_format == 'SemSeg':
+            self._maps = SemanticScores(self.metrics, **self.options)
         self.options['proposal_nums'] = tuple(proposal_nums)
         if iou_thrs is not None:
             self.options['iou_thrs'] = iou_thrs
@@ -146,10 +195,12 @@ class DeepLakeMetric(BaseMetric):
             data_samples: Samples with ``img_path`` and ``pred_instances``
                 (``bboxes`` ``(n, 4)`` as xyxy in pixels of the original image,
                 ``scores`` ``(n,)``, ``labels`` ``(n,)``; if there are any, ``masks``
-                ``(n, H, W)`` or run-length codes, and ``mask_scores`` ``(n,)``).
+                ``(n, H, W)`` or run-length codes, and ``mask_scores`` ``(n,)``), or with
+                ``pred_panoptic_seg`` or ``pred_sem_seg``.
 
         Raises:
-            KeyError: If a sample has no ``img_path``.
+            KeyError: If a sample has no ``img_path``, or no map where maps are compared.
+            ValueError: If a map has another size than that of the lake.
         """
         for sample in data_samples:
             if 'img_path' not in sample:
@@ -157,6 +208,10 @@ class DeepLakeMetric(BaseMetric):
                     "a prediction has no 'img_path', which tells its lake and row; keep "
                     'img_path in the meta_keys of PackDetInputs'
                 )
+            if self._maps is not None:
+                found = self._maps.collect(sample, self.dataset_meta or {})
+                self.results.append((sample['img_path'], found))
+                continue
             found = sample['pred_instances']
             # What is found on a picture that stands for a broken image is nothing.
             part = slice(0 if blank_size(sample['img_path']) else None)
@@ -189,14 +244,19 @@ class DeepLakeMetric(BaseMetric):
         classes = (self.dataset_meta or {})['classes']
         # Ranks that were padded with repeated images give them twice.
         _log_broken([path for path, _ in results])
-        by_image = {find_lake(path): Prediction(*found) for path, found in results}
+        by_image = {find_lake(path): (path, found) for path, found in results}
         rows_of: dict[Lake, list[int]] = {}
         for lake, row in by_image:
             rows_of.setdefault(lake, []).append(row)
-        predictions = [
-            by_image[lake, row] for lake, rows in rows_of.items() for row in rows
-        ]
+        in_order = [by_image[lake, row] for lake, rows in rows_of.items() for row in rows]
+        paths, found = [path for path, _ in in_order], [found for _, found in in_order]
+        if isinstance(self._maps, SemanticScores):
+            return self._maps.evaluate(found, self.dataset_meta or {})
         ground_truth = self._read_once(rows_of)
+        if isinstance(self._maps, PanopticScores):
+            meta = self.dataset_meta or {}
+            return self._maps.evaluate(ground_truth, paths, found, meta)
+        predictions = [Prediction(*each) for each in found]
         logger = MMLogger.get_current_instance()
         if self.metrics_format == 'COCO':
             return evaluate_coco(
@@ -233,6 +293,7 @@ class DeepLakeMetric(BaseMetric):
                 with_degenerate=self.metrics_format != 'PascalVOC',
                 with_masks='segm' in self.metrics and not self.options['format_only'],
                 with_federation=self.metrics_format == 'LVIS',
+                with_stuff=self.metrics_format == 'Panoptic',
             )
             self._ground_truth = (rows_of, truth)
         return self._ground_truth[1]
@@ -278,20 +339,27 @@ def _check_metrics(metrics_format: str, metric: Any) -> list[str]:
     return metrics
 
 
-def _check_format(metrics_format: str, own: dict, given: dict) -> None:
-    defaults = dict(
-        classwise=False,
-        metric_items=None,
-        format_only=False,
-        outfile_prefix=None,
-        sort_categories=False,
-        backend='pycocotools',
-        scale_ranges=None,
-        eval_mode='11points',
-    )
+def _options(metrics_format: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The options of a format; refuses those that belong to others."""
+    own = _OPTIONS[metrics_format]
+    defaults = {key: value for each in _OPTIONS.values() for key, value in each.items()}
     for key, value in given.items():
         if key not in own and value != defaults[key]:
             raise ValueError(
                 f'{key}={value!r} has no meaning for metrics_format={metrics_format!r}; '
                 'leave it out'
             )
+    place, what = 'outfile_prefix', 'path that the JSON begins with'
+    if metrics_format == 'SemSeg':
+        place, what = 'output_dir', 'folder for the maps'
+    if given['format_only'] and given[place] is None:
+        raise ValueError(
+            'format_only=True writes the results and evaluates nothing, but '
+            f'{place} is not given; write the {what}'
+        )
+    return {key: given[key] for key in own}
+
+
+def _listed(names: Iterable[str]) -> str:
+    *first, last = names
+    return f'{", ".join(first)} or {last}'

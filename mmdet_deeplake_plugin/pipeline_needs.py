@@ -1,4 +1,4 @@
-"""What a pipeline asks of a sample: may it look at masks, does it load proposals?"""
+"""What a pipeline asks of a sample: does it read masks, maps, proposals?"""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mmengine.dataset import Compose
 _STOCK = ('mmcv', 'mmdet', 'mmengine')
 # Looks at the masks of instances without an argument that says so.
 _ALWAYS = ('InstaBoost',)
+_LOAD_MAPS = ('LoadPanopticAnnotations',)
 
 
 def reads_masks(pipeline: Any) -> bool:
@@ -37,6 +38,18 @@ def takes_proposals(pipeline: Any) -> bool:
     """
     steps = list(_steps(getattr(pipeline, 'transforms', pipeline)))
     return not steps or any(isinstance(step, LoadProposals) for step in steps)
+
+
+def loads_maps(pipeline: Any) -> bool:
+    """Whether a transform of a pipeline, also within others, loads segmentation maps.
+
+    Args:
+        pipeline: MMEngine's ``Compose``.
+    """
+    return any(
+        bool(getattr(step, 'with_seg', False)) or type(step).__name__ in _LOAD_MAPS
+        for step in _steps(getattr(pipeline, 'transforms', pipeline))
+    )
 
 
 def _steps(value: Any) -> Iterator[Any]:

@@ -14,18 +14,31 @@ def label_map(lake: Lake, classes: Sequence[str]) -> dict[int, int] | None:
     """What ``LoadAnnotations`` makes of stored labels, as ``BaseSegDataset`` has it.
 
     Args:
-        lake: A lake of maps alone.
+        lake: A lake with maps.
         classes: Classes of the dataset.
 
     Returns:
-        Stored label -> label. Classes that were not chosen become 0, as
-        ``BaseSegDataset(use_label_map=True)`` does; a warning says so. ``None`` if
-        labels stay as they are.
+        Stored label -> label, 0 for classes that were not chosen, as in
+        ``BaseSegDataset(use_label_map=True)``. ``None`` if labels stay as they are; so
+        in a lake with boxes, whose classes are those of boxes.
     """
     names = lake.columns.class_names
-    if list(classes) == list(names):
+    if not lake.columns.is_semantic or list(classes) == list(names):
         return None
-    left = [name for name in names if name not in classes]
+    return {
+        label: classes.index(name) if name in classes else 0
+        for label, name in enumerate(names)
+    }
+
+
+def warn_of_left_out(lake: Lake, classes: Sequence[str]) -> None:
+    """Says what becomes of the pixels of classes that were not chosen.
+
+    Args:
+        lake: A lake of maps alone.
+        classes: Classes of the dataset.
+    """
+    left = [name for name in lake.columns.class_names if name not in classes]
     if left:
         print_log(
             f'{lake.name}: metainfo.classes leaves out {len(left)} classes ({left[0]}, '
@@ -34,7 +47,3 @@ def label_map(lake: Lake, classes: Sequence[str]) -> dict[int, int] | None:
             logger='current',
             level=logging.WARNING,
         )
-    return {
-        label: classes.index(name) if name in classes else 0
-        for label, name in enumerate(names)
-    }

@@ -9,9 +9,11 @@ import pytest
 from mmdet.registry import DATASETS, METRICS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
+from panoptic_data import CLASSES
 from samples import BCCD, stock_config
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric
+from mmdet_deeplake_plugin.tools.from_coco import from_coco
 
 register_all_modules()
 
@@ -19,9 +21,12 @@ CONFIGS = Path(__file__).parents[1] / 'configs'
 STOCK = {
     'faster_rcnn/faster-rcnn_r50_fpn_1x_deeplake.py': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
     'mask_rcnn/mask-rcnn_r50_fpn_1x_deeplake.py': 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+    'panoptic_fpn/panoptic-fpn_r50_fpn_1x_deeplake.py': 'panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py',
     'rtmdet/rtmdet_tiny_8xb32-300e_deeplake.py': 'rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
     'yolo/yolov3_d53_8xb8-ms-416-273e_deeplake.py': 'yolo/yolov3_d53_8xb8-ms-416-273e_coco.py',
 }
+
+PANOPTIC = 'panoptic_fpn/panoptic-fpn_r50_fpn_1x_deeplake.py'
 
 
 def _plain(value: Any) -> Any:
@@ -48,7 +53,48 @@ def test_a_config_differs_from_the_stock_one_in_its_data_alone(name):
         assert ours[key].sampler.type == 'DeepLakeLoader'
 
 
-@pytest.mark.parametrize('name', [*STOCK, 'demo/rtmdet_tiny_tree-crowns_cpu.py'])
+def test_the_panoptic_config_reads_a_lake(panoptic_lake):
+    """Things, stuff and the map reach the sample."""
+    pytest.importorskip('panopticapi', reason='LoadPanopticAnnotations needs panopticapi')
+    config = Config.fromfile(CONFIGS / PANOPTIC)
+    _reads_maps(config, panoptic_lake)
+    base = Config.fromfile(CONFIGS / '_base_/datasets/deeplake_panoptic.py')
+    _reads_maps(base, panoptic_lake)
+    stock = stock_config('_base_/datasets/coco_panoptic.py')
+    for key in ('train_dataloader', 'val_dataloader'):
+        left, right = (c[key].dataset.pipeline for c in (base, stock))
+        assert _plain(left) == _plain(right)
+
+
+def test_the_semantic_config_reads_a_lake(coco_files, panoptic_root, tmp_path):
+    """Maps alone reach the sample, with the stock pipelines."""
+    files = coco_files('coco_cc')
+    from_coco(
+        files['ann_file'],
+        files['data_prefix']['img'],
+        tmp_path / 'lake',
+        seg_dir=panoptic_root / 'semantic',
+        seg_classes=CLASSES,
+    )
+    config = Config.fromfile(CONFIGS / '_base_/datasets/deeplake_semantic.py')
+    _reads_maps(config, str(tmp_path / 'lake'))
+    stock = stock_config('_base_/datasets/coco_semantic.py')
+    for key in ('train_dataloader', 'val_dataloader'):
+        left, right = (c[key].dataset.pipeline for c in (config, stock))
+        assert _plain(left) == _plain(right)
+
+
+def _reads_maps(config: Config, path: str) -> None:
+    for key in ('train_dataloader', 'val_dataloader'):
+        dataset = DATASETS.build({**config[key].dataset, 'deeplake_path': path})
+        assert dataset.metainfo['classes'] == CLASSES
+        assert dataset[0]['data_samples'].gt_sem_seg.sem_seg.ndim == 3
+    assert isinstance(METRICS.build(config.val_evaluator), DeepLakeMetric)
+
+
+@pytest.mark.parametrize(
+    'name', [*sorted(STOCK.keys() - {PANOPTIC}), 'demo/rtmdet_tiny_tree-crowns_cpu.py']
+)
 def test_a_config_reads_a_lake(name, lake):
     """Its datasets and its metric are built as they stand, but for the path."""
     config = Config.fromfile(CONFIGS / name)

@@ -82,7 +82,7 @@ def test_the_stored_map_is_the_file(with_maps, panoptic_root):
 
 
 class _OurClasses(BaseSegDataset):
-    METAINFO = dict(classes=CLASSES)
+    METAINFO = dict(classes=CLASSES)  # noqa: RUF012
 
 
 def _pair(lake: str, root: Path, **kwargs: Any) -> tuple[DeepLakeDataset, Any]:
@@ -226,6 +226,30 @@ def test_ids_of_segments_become_colours_and_back(values):
     ids = decode_ids(encode_map(values, panoptic=True))
     expected = values if values.ndim == 2 else _labels(2**24 - 1, np.int64)
     assert np.array_equal(ids, expected)
+
+
+def test_maps_of_a_batch_are_read_at_one_time(with_maps, monkeypatch):
+    """On object storage; and not at all where no transform loads them."""
+    load = dict(type='LoadAnnotations', with_seg=True)
+    both, alone = DeepLakeDataset(with_maps, pipeline=[load]), DeepLakeDataset(with_maps)
+    alone.pipeline.transforms.append(LoadAnnotations())
+    monkeypatch.setattr(type(both.lake.source.spec), 'is_remote', True)
+    source, column = type(both.lake.source), both.lake.seg_maps.column
+    asked = []
+    images_bytes = source.images_bytes
+
+    def counted(this: Any, of: str, rows: Any) -> Any:
+        asked.append((of, rows))
+        return images_bytes(this, of, rows)
+
+    monkeypatch.setattr(source, 'images_bytes', counted)
+    expected = [both[index]['gt_seg_map'] for index in (7, 2, 7)]
+    monkeypatch.setattr(source, 'image_bytes', None)
+    both.reader.in_lists = alone.reader.in_lists = False
+    found = both.__getitems__([7, 2])
+    assert asked == [(column, [2, 7])]
+    assert_equal([sample['gt_seg_map'] for sample in found], expected[:2])
+    assert len(alone.__getitems__([7, 2])) == 2 and len(asked) == 1
 
 
 def test_class_names_of_maps_are_stored_with_them(with_maps):

@@ -9,13 +9,18 @@ from .coco import evaluate_coco
 from .federation import Federation
 from .ground_truth import GroundTruth, Prediction
 from .lvis import evaluate_lvis
+from .panoptic import PanopticPrediction, evaluate_panoptic
+from .semseg import evaluate_semseg
 from .voc import evaluate_voc
 
 __all__ = [
     'Federation',
     'GroundTruth',
+    'PanopticPrediction',
     'Prediction',
     'evaluate_coco',
     'evaluate_lvis',
+    'evaluate_panoptic',
+    'evaluate_semseg',
     'evaluate_voc',
 ]

@@ -78,6 +78,8 @@ class GroundTruth:
         segmentations: Polygons or run-length codes as COCO files hold them, N of
             them, None for an instance without; None if they were not read.
         federation: What LVIS says of images and categories; None if it was not read.
+        segment_ids: Ids of panoptic segments in the map of their image, shape ``(N,)``,
+            int64; None if there are none.
 
     Raises:
         ValueError: If there is no image, if ids or names repeat, if ids mix
@@ -100,6 +102,7 @@ class GroundTruth:
     excluded: NDArray[np.bool_]
     segmentations: list[Any] | None = None
     federation: Federation | None = None
+    segment_ids: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """Bring every field to its type and check that they fit together."""
@@ -153,6 +156,8 @@ class GroundTruth:
             _check_length(name, getattr(self, name), count, 'labels')
         if self.segmentations is not None:
             _check_length('segmentations', self.segmentations, count, 'labels')
+        if self.segment_ids is not None:
+            _check_length('segment_ids', self.segment_ids, count, 'labels')
         fits = self.offsets[0] == 0 and self.offsets[-1] == count
         if not fits or np.any(np.diff(self.offsets) < 0):
             raise ValueError(

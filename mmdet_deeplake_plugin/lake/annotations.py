@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..boxes import to_xywh, to_xyxy
+from ..seg_maps import MOST_IDS, VOID
 from .columns import Columns
 from .image_sizes import read_sizes
 from .strings import PackedStrings
@@ -131,7 +132,7 @@ def read_annotations(
         img_ids=reader.img_ids(),
         file_names=reader.file_names(),
         box_format=columns.box_format,
-        segment_ids=reader.numbers('segment_ids', counts, np.int64),
+        segment_ids=reader.segment_ids(offsets),
     )
 
 
@@ -204,6 +205,28 @@ class _Reader:
             f'outside its class_names ({known} names: labels 0 to {known - 1}); correct '
             'the label, or the metadata class_names of the column'
         )
+
+    def segment_ids(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Ids of segments laid end to end, zeros if no column plays the role."""
+        counts = np.diff(offsets)
+        ids = self.numbers('segment_ids', counts, np.int64)
+        column = self.columns.of('segment_ids')
+        if column is None or not self.columns.is_panoptic:
+            return ids
+        position = np.repeat(np.arange(len(self.rows)), counts)
+        outside = (ids <= VOID) | (ids >= MOST_IDS)
+        _, first = np.unique(position * MOST_IDS + ids, return_index=True)
+        twice = np.ones(len(ids), dtype=bool)
+        twice[first] = False
+        for bad in np.flatnonzero(outside | twice)[:1].tolist():
+            problem = (
+                f'is no id of a segment; write 1 to {MOST_IDS - 1}'
+                if outside[bad]
+                else 'stands there twice; segments of an image need distinct ids'
+            )
+            where = self._where(column, self.rows[position[bad]])
+            raise ValueError(f'{where}: {ids[bad]} {problem}')
+        return ids
 
     def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Widths and heights in pixels, shape ``(R,)`` each; 0 if unreadable."""

@@ -108,8 +108,8 @@ def map_columns(
             'set both to None for a lake without annotations'
         )
     if 'gt_bboxes' not in roles:
-        for role in _PER_BOX:  # these are read in step with boxes
-            roles.pop(role, None)
+        for name in _PER_BOX:  # these are read in step with boxes
+            roles.pop(name, None)
     _check_proposals(handle, roles.get('proposals'))
     owner = roles.get('gt_labels') or roles.get('gt_seg_map')
     class_names, category_ids = _classes(handle, owner)

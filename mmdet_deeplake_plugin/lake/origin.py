@@ -48,6 +48,21 @@ class CocoOrigin:
         texts = self.source.values('coco_image', rows)
         return [json.loads(text) if text else {} for text in texts]
 
+    def panoptic_keys(self, rows: NDArray[np.int64]) -> list[dict[str, Any]] | None:
+        """Name of the map, place in the file and further keys of each row's entry.
+
+        Args:
+            rows: Row numbers.
+
+        Returns:
+            Empty for an image without an entry; ``None`` if the lake did not come from a
+            panoptic file.
+        """
+        if 'coco_annotation' not in self._names:
+            return None
+        texts = self.source.values('coco_annotation', rows)
+        return [json.loads(text) if text else {} for text in texts]
+
     def file_keys(self) -> dict[str, Any]:
         """Further keys of the file: ``info``, ``licenses`` and the like."""
         text = metadata_of(self.source.handle[self.columns.img], 'coco_file')
@@ -62,7 +77,10 @@ class CocoOrigin:
         if [category.get('name') for category in stored] == list(names):
             return stored
         pairs = zip(self.columns.category_ids, names)
-        return [{'id': category_id, 'name': name} for category_id, name in pairs]
+        found: list[dict[str, Any]] = [{'id': i, 'name': name} for i, name in pairs]
+        for category, thing in zip(found, self.columns.things):
+            category['isthing'] = int(thing)
+        return found
 
 
 def lost_in_conversion(handle: Any) -> str:

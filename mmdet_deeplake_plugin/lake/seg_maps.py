@@ -6,10 +6,12 @@ decode a file; without compression, which costs about a millisecond.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from ..seg_maps import encode_map
-from .image_check import BrokenImageError
+from .image_check import BrokenImageError, is_whole
 from .image_header import UNKNOWN, header_size
 from .source import LakeSource
 from .stored_images import ENCODED, LINKED, storage_of
@@ -30,6 +32,22 @@ class SegMapColumn:
         self.source = source
         self.column = column
         self.panoptic = panoptic
+        self._listed: dict[int, bytes] = {}
+
+    def prepare(self, rows: Sequence[int]) -> None:
+        """Reads what a batch is going to ask for, at one time, from object storage.
+
+        Args:
+            rows: Row numbers.
+
+        Raises:
+            LakeReadError: If they cannot be read.
+        """
+        self._listed = {}
+        wanted = sorted(set(rows))
+        if self.source.spec.is_remote and self._storage == ENCODED and len(wanted) > 1:
+            files = self.source.images_bytes(self.column, wanted)
+            self._listed = dict(zip(wanted, files))
 
     def of_row(self, row: int, size: tuple[int, int] | None = None) -> bytes:
         """The map of a row as an image file.
@@ -59,7 +77,10 @@ class SegMapColumn:
         return content
 
     def _content(self, row: int) -> bytes:
-        if storage_of(self.source.type_of(self.column)) in (ENCODED, LINKED):
+        listed = self._listed.pop(row, b'')
+        if is_whole(listed):
+            return listed
+        if self._storage in (ENCODED, LINKED):
             return self.source.image_bytes(self.column, row)
         value: Any = self.source.read(
             f'column {self.column!r}, row {row}', lambda handle: handle[self.column][row]
@@ -67,6 +88,10 @@ class SegMapColumn:
         if value is None:
             raise BrokenImageError('no map is stored (null)')
         return encode_map(value, self.panoptic)
+
+    @cached_property
+    def _storage(self) -> str:
+        return storage_of(self.source.type_of(self.column))
 
     def _check(self, content: bytes, size: tuple[int, int] | None) -> None:
         if content.startswith(_LOSSY):

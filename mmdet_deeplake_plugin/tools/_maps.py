@@ -15,6 +15,7 @@ from mmdet_deeplake_plugin.lake.image_header import UNKNOWN, header_size
 from mmdet_deeplake_plugin.seg_maps import decode_ids, segments_problem
 from mmdet_deeplake_plugin.tools._cli import with_progress
 from mmdet_deeplake_plugin.tools._coco import CocoAnnotations
+from mmdet_deeplake_plugin.tools._panoptic import map_name
 
 _PNG = b'\x89PNG\r\n\x1a\n'
 
@@ -64,7 +65,10 @@ def find_maps(
     else:
         return []
     entries = coco.entries or {}
-    files = [_map_file(folder, image, entries.get(image['id'])) for image in coco.images]
+    files = [
+        folder / map_name(image['file_name'], entries.get(image['id']))
+        for image in coco.images
+    ]
     jobs = list(zip(files, coco.images))
     for file, image in with_progress(jobs, len(jobs), 'checking maps', progress):
         ids = [ann['id'] for ann in coco.by_image[image['id']]]
@@ -81,12 +85,6 @@ def _find_folder(ann_file: Path, given: Path | None) -> Path:
             f'the folder {folder} does not exist; name it by --panoptic-dir'
         )
     return folder
-
-
-def _map_file(folder: Path, image: dict[str, Any], entry: dict[str, Any] | None) -> Path:
-    """The map of an image, which has this entry in a panoptic file, if any."""
-    name = (entry or {}).get('file_name')
-    return folder / (name or Path(image['file_name']).with_suffix('.png'))
 
 
 def _check_map(file: Path, image: dict[str, Any], segment_ids: list[int] | None) -> None:

@@ -1,4 +1,4 @@
-"""Reads what is particular to a panoptic COCO file, and checks it.
+"""What is particular to a panoptic COCO file: reading, checking, and writing it back.
 
 It has one entry an image, with the name of its PNG and a list of segments.
 """
@@ -6,8 +6,10 @@ It has one entry an image, with the name of its PNG and a list of segments.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from mmdet_deeplake_plugin.lake.annotations import AnnotationTable
 from mmdet_deeplake_plugin.seg_maps import MOST_IDS
 
 
@@ -77,3 +79,56 @@ def _segments(where: str, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
             raise ValueError(f"{which} (id {segment_id}) needs an 'area' in pixels")
         seen.add(segment_id)
         yield {**segment, 'image_id': entry['image_id']}
+
+
+def map_name(image_name: str, entry: dict[str, Any] | None) -> str:
+    """Name of an image's map.
+
+    Args:
+        image_name: The image's ``file_name``.
+        entry: Its entry in a panoptic file's ``annotations``, if it has one.
+    """
+    return (entry or {}).get('file_name') or str(Path(image_name).with_suffix('.png'))
+
+
+def as_entries(
+    table: AnnotationTable,
+    category_ids: Sequence[int],
+    img_ids: Sequence[Any],
+    names: Sequence[str],
+    stored: Sequence[dict[str, Any]] | None,
+) -> list[dict[str, Any]]:
+    """The way back of :func:`as_annotations`: segments as a panoptic file's annotations.
+
+    Args:
+        table: Annotations of the rows.
+        category_ids: Category id of each label.
+        img_ids: Image id of each row.
+        names: File name of each row's image.
+        stored: What :func:`as_annotations` left of each row's entry, empty for an image
+            that has none; ``None`` if the lake did not come from such a file.
+
+    Returns:
+        Entries in the order of the file that they came from.
+    """
+    boxes = table.boxes_xywh
+    entries = []
+    for position, (img_id, name) in enumerate(zip(img_ids, names)):
+        kept = {'position': position} if stored is None else dict(stored[position])
+        if not kept:
+            continue
+        part = range(*table.offsets[position : position + 2].tolist())
+        segments = [
+            {
+                'id': int(table.segment_ids[index]),
+                'category_id': category_ids[int(table.labels[index])],
+                'iscrowd': int(table.ignore_flags[index]),
+                'bbox': boxes[index].tolist(),
+                'area': float(table.areas[index]),
+            }
+            for index in part
+        ]
+        entry = {'file_name': map_name(name, None), **kept, 'image_id': img_id}
+        entries.append({**entry, 'segments_info': segments})
+    entries.sort(key=lambda entry: entry['position'])
+    return [{k: v for k, v in entry.items() if k != 'position'} for entry in entries]

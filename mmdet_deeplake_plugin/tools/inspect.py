@@ -25,7 +25,7 @@ from ._cli import make_parser, run_tool
 
 _SHOWN_CLASSES = 20
 _SHOWN_VERSIONS = 5
-_MAIN_ROLES = ('img', 'gt_bboxes', 'gt_labels', 'gt_masks')
+_MAIN_ROLES = ('img', 'gt_bboxes', 'gt_labels', 'gt_masks', 'gt_seg_map', 'segment_ids')
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,7 @@ def _data(found: _Found) -> list[str]:
         f'          {np.count_nonzero(table.ignore_flags)} crowd or difficult, '
         f'{np.count_nonzero(~has_extent(table))} without extent',
         *_masks(lake),
+        *_maps(lake),
         f'sizes:    {_sizes(sizes)}',
         f'classes:  {len(names)}' if names else 'classes:  no class names',
     ]
@@ -148,6 +149,13 @@ def _masks(lake: Lake) -> list[str]:
     if lake.masks is None or lake.masks.kind is None:
         return []
     return [f'masks:    {lake.masks.kind.value}, column {lake.masks.column}']
+
+
+def _maps(lake: Lake) -> list[str]:
+    if lake.seg_maps is None:
+        return []
+    kind = 'ids of segments' if lake.seg_maps.panoptic else 'labels'
+    return [f'maps:     {kind}, column {lake.seg_maps.column}']
 
 
 def _sizes(sizes: np.ndarray) -> str:
@@ -178,8 +186,13 @@ def _snippet(found: _Found, lake: Lake, num_classes: int) -> list[str]:
     lines.append(f'    deeplake_tensors={roles!r},')
     if not columns.class_names:
         lines.append(f'    metainfo=dict(classes=(…)),  # {num_classes} names')
+    heads = f'num_classes={num_classes}'
+    if columns.is_panoptic and columns.things:
+        things = sum(columns.things)
+        stuff = len(columns.things) - things
+        heads = f'num_things_classes={things}, num_stuff_classes={stuff}'
     return [f'  {line}' for line in [*lines, '    pipeline=…)']] + [
-        f'  # and num_classes={num_classes} in the head(s) of the model'
+        f'  # and {heads} in the head(s) of the model'
     ]
 
 

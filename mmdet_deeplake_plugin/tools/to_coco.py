@@ -2,7 +2,8 @@
 
 Annotations, ids, areas, crowds, masks, categories, their order, and what else the
 file says of images, are those of the file that a lake of ``from_coco`` came from;
-annotations have the keys of COCO's instances and no others.
+annotations have the keys of COCO's instances and no others. A lake of panoptic data
+gives a panoptic file.
 
 A lake of another origin gives what this package reads of it: annotations are
 numbered from 1, dense masks become run-length codes, labels without a name are named
@@ -24,6 +25,7 @@ from ..lake import Lake, LakeSource, LakeSpec, map_columns, open_lake, resolve
 from ..lake.annotations import AnnotationTable
 from ..lake.origin import CocoOrigin
 from ._cli import make_parser, run_tool, with_progress
+from ._panoptic import as_entries, map_name
 
 
 def to_coco(
@@ -38,8 +40,9 @@ def to_coco(
     images_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = False,
+    maps_dir: str | os.PathLike[str] | None = None,
 ) -> str:
-    """Exports the annotations of a lake, and its images if asked to.
+    """Exports the annotations of a lake, and its images and maps if asked to.
 
     Args:
         path: ``deeplake_path`` of a config.
@@ -54,6 +57,8 @@ def to_coco(
             Defaults to None: images are not written.
         overwrite: Whether files that exist are replaced. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
+        maps_dir: Folder for the segmentation maps' stored bytes, as PNG files. Defaults
+            to None: maps are not written.
 
     Returns:
         A sentence that says what was written.
@@ -75,21 +80,27 @@ def to_coco(
     origin = CocoOrigin(lake.source, columns)
     table = lake.annotations(rows)
     names = _file_names(table)
-    targets = _image_files(images_dir, names, overwrite)
+    targets = _targets('--images-dir', images_dir, names, overwrite)
+    stored = origin.panoptic_keys(table.rows)
+    map_targets = _map_targets(lake, maps_dir, names, stored, overwrite)
     images = _images(lake, origin, table, names)
-    annotations = with_progress(
-        _annotations(lake, origin, table, [image['id'] for image in images]),
-        len(table.labels),
-        'reading annotations',
-        progress,
-    )
+    img_ids = [image['id'] for image in images]
+    annotations: list[dict[str, Any]] = []
+    if columns.is_panoptic:
+        ids = _category_ids(lake, table)
+        annotations = as_entries(table, ids, img_ids, names, stored)
+    else:
+        found = _annotations(lake, origin, table, img_ids)
+        count = len(table.labels)
+        found = with_progress(found, count, 'reading annotations', progress)
+        annotations = _in_order(origin, table, list(found))
     categories = origin.categories() or [
         {'id': label, 'name': str(label)} for label in np.unique(table.labels).tolist()
     ]
     content = {
         **origin.file_keys(),
         'images': images,
-        'annotations': _in_order(origin, table, list(annotations)),
+        'annotations': annotations,
         'categories': categories,
     }
     _replace(out, json.dumps(content, ensure_ascii=False).encode())
@@ -97,9 +108,16 @@ def to_coco(
     show = progress and bool(jobs)
     for row, target in with_progress(jobs, len(jobs), 'writing images', show):
         _replace(target, lake.image_bytes(row))
+    maps = list(zip(table.rows.tolist(), map_targets))
+    show = progress and bool(maps)
+    for row, target in with_progress(maps, len(maps), 'writing maps', show):
+        if lake.seg_maps is not None:
+            _replace(target, lake.seg_maps.of_row(row))
     written = f', and the images to {images_dir}' if jobs else ''
+    written += f', and the maps to {maps_dir}' if maps else ''
+    what = 'segments' if columns.is_panoptic else 'annotations'
     return (
-        f'{out}: wrote {len(images)} images, {len(table.labels)} annotations, '
+        f'{out}: wrote {len(images)} images, {len(table.labels)} {what}, '
         f'{len(categories)} categories of {lake.name}{written}'
     )
 
@@ -109,29 +127,49 @@ def _file_names(table: AnnotationTable) -> list[str]:
     return [name or f'{row}.jpg' for name, row in zip(table.file_names, rows)]
 
 
-def _image_files(
-    images_dir: str | os.PathLike[str] | None, names: list[str], overwrite: bool
+def _map_targets(
+    lake: Lake,
+    maps_dir: str | os.PathLike[str] | None,
+    names: list[str],
+    stored: list[dict[str, Any]] | None,
+    overwrite: bool,
 ) -> list[Path]:
-    """Where the images go; checked as a whole before anything is written."""
-    if images_dir is None:
+    if maps_dir is not None and lake.seg_maps is None:
+        raise ValueError(
+            f'--maps-dir is given, but {lake.name} has no column for gt_seg_map; leave '
+            'it out, or name the column by --tensors'
+        )
+    entries = stored or [{}] * len(names)
+    map_names = [map_name(name, entry) for name, entry in zip(names, entries)]
+    return _targets('--maps-dir', maps_dir, map_names, overwrite)
+
+
+def _targets(
+    option: str,
+    given: str | os.PathLike[str] | None,
+    names: list[str],
+    overwrite: bool,
+) -> list[Path]:
+    """Where images or maps go; checked as a whole before anything is written."""
+    if given is None:
         return []
-    folder = Path(images_dir).resolve()
+    folder = Path(given).resolve()
     targets = [(folder / name).resolve() for name in names]
     for name, target in zip(names, targets):
         if folder not in target.parents:
             raise ValueError(
-                f'the file name {name!r} leads out of --images-dir {images_dir}; correct '
-                'it in the lake'
+                f'the file name {name!r} leads out of {option} {given}; correct it in '
+                'the lake'
             )
         if target.exists() and not overwrite:
             raise FileExistsError(
-                f'--images-dir: {target} already exists; pass --overwrite to replace it'
+                f'{option}: {target} already exists; pass --overwrite to replace it'
             )
     twice = len(targets) - len(set(targets))
     if twice:
         raise ValueError(
-            f'--images-dir: {twice} images have the file name of another one; leave it '
-            'out, or correct the names in the lake'
+            f'{option}: {twice} images have the file name of another one; leave it out, '
+            'or correct the names in the lake'
         )
     return targets
 
@@ -168,7 +206,7 @@ def _annotations(
     if ids is None or len(ids) != len(table.labels):
         ids = list(range(1, len(table.labels) + 1))
     columns = lake.columns
-    category_ids = columns.category_ids or range(int(table.labels.max(initial=-1)) + 1)
+    category_ids = _category_ids(lake, table)
     with_ignore = columns.of('ignore') is not None
     boxes = table.boxes_xywh
     packed = lake.masks.packed(table.rows) if lake.masks is not None else None
@@ -193,6 +231,11 @@ def _annotations(
             if with_ignore:
                 annotation['ignore'] = int(table.excluded[index])
             yield annotation
+
+
+def _category_ids(lake: Lake, table: AnnotationTable) -> Sequence[int]:
+    """Category id of each label; the label itself if the lake names no classes."""
+    return lake.columns.category_ids or range(int(table.labels.max(initial=-1)) + 1)
 
 
 def _in_order(
@@ -251,6 +294,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         '--images-dir', metavar='DIR', help='write the images too, as they are stored'
     )
     parser.add_argument(
+        '--maps-dir', metavar='DIR', help='write the PNG maps too, as they are stored'
+    )
+    parser.add_argument(
         '--token', metavar='REF', help="Deep Lake token as 'env:NAME' or 'file:PATH'"
     )
     parser.add_argument(
@@ -275,6 +321,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.images_dir,
             args.overwrite,
             progress=True,
+            maps_dir=args.maps_dir,
         )
     )
 
