@@ -111,6 +111,8 @@ def _of_lake(
 def _masks_of(
     lake: Lake, table: AnnotationTable, keep: NDArray[np.bool_]
 ) -> list[Segmentation]:
+    if lake.columns.is_panoptic and lake.seg_maps is not None:
+        return _masks_of_segments(lake, table, keep)
     if lake.masks is None:
         raise ValueError(
             f"metric 'segm' compares masks, but {lake.name} has no column for gt_masks; "
@@ -157,6 +159,22 @@ def _joined_federation(parts: Sequence[GroundTruth]) -> Federation | None:
             'same categories, with the same ids, in the same order'
         )
     return joined(found)
+
+
+def _masks_of_segments(
+    lake: Lake, table: AnnotationTable, keep: NDArray[np.bool_]
+) -> list[Segmentation]:
+    """Codes of what segments cover in the maps of a panoptic lake."""
+    masks: list[Segmentation] = []
+    for index, row in enumerate(table.rows.tolist()):
+        own = slice(*table.offsets[index : index + 2])
+        wanted = table.segment_ids[own][keep[own]]
+        if len(wanted) and lake.seg_maps is not None:
+            ids = decode_ids(lake.seg_maps.of_row(row))
+            # One at a time: all of an image fill as many bytes as pixels times segments.
+            for one in wanted:
+                masks += segmentations_of_bitmaps((ids == one)[..., None])
+    return masks
 
 
 def _joined(parts: Sequence[GroundTruth]) -> GroundTruth:
