@@ -43,6 +43,7 @@ from .pipeline_needs import loads_maps, reads_masks, takes_proposals
 from .sample_masks import MaskedInstances, SampleMasks, sample_masks
 from .sample_proposals import SampleProposals
 from .sample_segments import split_classes
+from .sample_texts import SampleTexts, sample_texts
 from .samples import Samples, make_samples
 from .semantic import label_map, warn_of_left_out
 from .timing import timed_pipeline
@@ -70,8 +71,9 @@ class DeepLakeDataset(BaseDetDataset):
         deeplake_tensors: Role -> column, for the roles ``img``, ``gt_bboxes``,
             ``gt_labels``, ``gt_masks``, ``gt_seg_map``, ``segment_ids``,
             ``gt_ignore_flags``, ``area``, ``ignore``, ``img_id``, ``file_name``,
-            ``width``, ``height``, ``proposals``, ``proposal_scores``. What is missing
-            is inferred by type or usual name; ``None`` leaves a role without a column.
+            ``width``, ``height``, ``proposals``, ``proposal_scores``, ``caption``,
+            ``text``, ``phrases``. What is missing is inferred by type or usual name, but
+            for the last two; ``None`` leaves a role without a column.
         box_format: ``xyxy``, ``xywh``, ``cxcywh`` in pixels, with the suffix ``n``
             as fractions of the image. Defaults to what the lake declares.
         annotation_style: ``'coco'``: leaves out degenerate boxes, as
@@ -105,7 +107,9 @@ class DeepLakeDataset(BaseDetDataset):
             ``'skip'``: in training the next sample by index that can be decoded
             takes its place; in test mode a black image does, and
             ``DeepLakeMetric`` counts no detections for it. Both are logged.
-        return_classes: Whether samples carry the classes as ``text``.
+        return_classes: Whether samples carry the classes as ``text``: ``True`` as a
+            tuple, as ``CocoDataset``; ``'label_map'`` as a dict by number, as
+            ``ODVGDataset``. The role ``text`` takes precedence.
         caption_prompt: Prompt for ``return_classes``.
         backend_args: Accepted, as stock configs pass it; without effect.
 
@@ -146,7 +150,7 @@ class DeepLakeDataset(BaseDetDataset):
         read_timeout: float = 60.0,
         retry_timeout: float = 300.0,
         on_broken_image: str = 'raise',
-        return_classes: bool = False,
+        return_classes: bool | str = False,
         caption_prompt: dict | None = None,
         backend_args: dict | None = None,
         **unknown: Any,
@@ -168,6 +172,7 @@ class DeepLakeDataset(BaseDetDataset):
         )
         self._samples: Samples
         self._masks: SampleMasks | None
+        self._texts: SampleTexts | None
         self._positions: NDArray[np.int64]
         self._skipped: SkippedSamples
         self._asked: tuple[Any, bool] | None = None
@@ -225,6 +230,7 @@ class DeepLakeDataset(BaseDetDataset):
         else:
             self._skipped = SkippedSamples(len(self._samples))
         self._masks = sample_masks(self.lake, self._samples, self._reads_masks)
+        self._texts = sample_texts(self.lake, self._samples)
         self._positions = self._kept_positions()
         self._fully_initialized = True
         if self._indices is not None:
@@ -254,8 +260,8 @@ class DeepLakeDataset(BaseDetDataset):
             when somebody looks at an instance), ``seg_map_path`` (a ``deeplake://``
             path, ``None`` without maps), ``sample_idx``; of a panoptic lake
             ``segments_info``, of one with maps alone ``label_map``; with
-            ``return_classes``, the text; and ``proposals`` if the lake has any (read
-            when somebody looks at them).
+            ``return_classes``, the text; and what the lake has of ``proposals`` (read
+            when somebody looks at them), ``gt_caption``, ``text`` and ``phrases``.
 
         Raises:
             IndexError: If there is no such sample.
@@ -281,6 +287,8 @@ class DeepLakeDataset(BaseDetDataset):
         if self.lake.columns.is_semantic:
             data_info['label_map'] = self._label_map
         data_info['instances'] = samples.instances(position)
+        if self._texts is not None:
+            self._texts.add_to(data_info, position)
         if self._masks is not None:
             data_info['instances'] = MaskedInstances(
                 data_info['instances'], self._masks, position
@@ -340,6 +348,14 @@ class DeepLakeDataset(BaseDetDataset):
         return self.pipeline(data_info)
 
     def _text(self) -> dict[str, Any]:
+        if self.return_classes == 'label_map':
+            names = enumerate(self._metainfo['classes'])
+            return {
+                'text': {str(label): name for label, name in names},
+                'dataset_mode': 'OD',
+            }
+        if self.lake.columns.of('text'):
+            return {}
         if self.lake.columns.is_panoptic:
             return {
                 'text': self._metainfo['thing_classes'],

@@ -87,13 +87,20 @@ def check_on_broken(on_broken_image: str) -> None:
         )
 
 
-def check_caption(caption_prompt: Any, return_classes: bool) -> None:
+def check_caption(caption_prompt: Any, return_classes: Any) -> None:
     """Refuses a ``caption_prompt`` for a text that is not asked for.
 
     Raises:
-        ValueError: If it is given without ``return_classes``.
+        ValueError: If it is given without ``return_classes``, or that is neither a
+            truth value nor ``'label_map'``.
     """
-    if caption_prompt is not None and not return_classes:
+    if not isinstance(return_classes, bool) and return_classes != 'label_map':
+        raise ValueError(
+            f'return_classes={return_classes!r} is unknown; write True (a tuple, as '
+            "CocoDataset gives it), 'label_map' (a dict by number, as ODVGDataset), or "
+            'False'
+        )
+    if caption_prompt is not None and return_classes is not True:
         raise ValueError(
             'caption_prompt words the text that return_classes=True adds to samples; '
             'set that too, or leave caption_prompt out'

@@ -18,9 +18,11 @@ from mmdet.utils import register_all_modules
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
 from samples import assert_equal, seeded, stock_config
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric
+from mmdet_deeplake_plugin.tools.to_coco import to_coco
 
 register_all_modules()
 
@@ -222,8 +224,9 @@ def test_deeplakes_own_converter_is_told_what_it_lost(foreign, lake):
     assert 'keeps neither the ids' in message and 'areas to whole numbers' in message
 
 
-def test_lakes_of_deeplakes_own_converter_are_evaluated(foreign, coco_files):
-    """Predicted masks score as on the file, but for what depends on the cut areas."""
+@pytest.mark.parametrize('kind', ['segm', 'bbox'])
+def test_lakes_of_deeplakes_own_converter_are_evaluated(kind, foreign, coco_files):
+    """Predictions score as on the file, but for what depends on the cut areas."""
     ours = DeepLakeDataset(
         foreign,
         deeplake_tensors=LABELS,
@@ -236,8 +239,8 @@ def test_lakes_of_deeplakes_own_converter_are_evaluated(foreign, coco_files):
     order = _file_index(ours, stock)
     items = ['mAP', 'mAP_50', 'mAP_75']
     metrics = (
-        DeepLakeMetric(metric='segm', metric_items=items),
-        CocoMetric(coco_files('coco_cc')['ann_file'], 'segm', metric_items=items),
+        DeepLakeMetric(metric=kind, metric_items=items),
+        CocoMetric(coco_files('coco_cc')['ann_file'], kind, metric_items=items),
     )
     for metric in metrics:
         metric.dataset_meta = ours.metainfo
@@ -246,8 +249,10 @@ def test_lakes_of_deeplakes_own_converter_are_evaluated(foreign, coco_files):
         count = len(truth)
         moved = [np.roll(mask, rng.integers(-5, 6), 1) for mask in truth.masks.masks]
         layers = np.asfortranarray(np.moveaxis(np.array(moved, np.uint8), 0, 2))
+        boxes = truth.bboxes.tensor
+        shift = boxes.new_tensor(rng.normal(0, 5, (count, 4)))
         prediction = dict(
-            bboxes=truth.bboxes.tensor,
+            bboxes=boxes + shift,
             labels=truth.labels,
             scores=truth.labels.new_tensor(rng.random(count), dtype=float).float(),
             masks=coco_mask.encode(layers) if count else [],
@@ -269,7 +274,30 @@ def test_lakes_of_deeplakes_own_converter_are_evaluated(foreign, coco_files):
                 ],
             )
     results = [metric.evaluate(len(ours)) for metric in metrics]
-    assert results[0] == results[1] and results[0]['coco/segm_mAP'] > 0.3
+    assert results[0] == results[1] and results[0][f'coco/{kind}_mAP'] > 0.3
+
+
+def test_a_lake_of_deeplakes_own_converter_becomes_a_file(foreign, coco_files, tmp_path):
+    """to_coco gives its boxes, classes and crowds, and masks of the same pixels."""
+    to_coco(foreign, tmp_path / 'out.json', tensors=LABELS)
+    found = COCO(str(tmp_path / 'out.json'))
+    file = COCO(coco_files('coco_cc')['ann_file'])
+    names = [
+        {c['id']: c['name'] for c in one.dataset['categories']} for one in (found, file)
+    ]
+    told = [
+        sorted(
+            (
+                *np.float32(ann['bbox']).tolist(),
+                names[which][ann['category_id']],
+                ann['iscrowd'],
+                int(coco_mask.area(one.annToRLE(ann))),
+            )
+            for ann in one.dataset['annotations']
+        )
+        for which, one in enumerate((found, file))
+    ]
+    assert told[0] == told[1] and len(told[0]) == 421
 
 
 @pytest.mark.parametrize('which', ['ours', 'foreign'])

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from lakes import TYPES, add_columns, box_type, row, write_lake
 from mmdet.datasets import CocoDataset
+from mmdet.evaluation import DumpProposals
 from mmdet.utils import register_all_modules
 from mmengine.dataset import Compose
-from mmengine.fileio import dump
+from mmengine.fileio import dump, load
 from mmengine.structures import InstanceData
 from samples import assert_equal, seeded, stock_config
 
@@ -129,6 +131,36 @@ def test_any_declared_convention(tmp_path: Path) -> None:
     assert found['proposals_scores'].tolist() == [0, 0]
     empty = DeepLakeDataset(path).get_data_info(1)['proposals']
     assert empty['bboxes'].shape == (0, 4) and 'scores' not in empty
+
+
+def test_what_dump_proposals_writes_goes_into_the_lake(tmp_path: Path) -> None:
+    """Its keys begin with the row of the lake that was predicted, as the README uses."""
+    path = write_lake(tmp_path / 'lake')
+    predicted = DeepLakeDataset(path, test_mode=True)
+    rng = np.random.default_rng(0)
+    metric = DumpProposals(output_dir=str(tmp_path), proposals_file='rpn.pkl')
+    for index in (4, 2, 0, 1, 3, 5):
+        found = dict(
+            bboxes=torch.tensor(rng.uniform(0, 40, (3, 4)), dtype=torch.float32),
+            scores=torch.tensor([0.25, 0.75, 0.5]),
+        )
+        info = predicted.get_data_info(index)
+        metric.process({}, [dict(img_path=info['img_path'], pred_instances=found)])
+    metric.evaluate(6)
+    held = load(str(tmp_path / 'rpn.pkl'))
+    by_row = {int(name.partition('/')[0]): found for name, found in held.items()}
+    ordered = [by_row[number] for number in range(6)]
+    columns = {
+        'proposals': (
+            box_type('ltrb', 'pixel', 'float32'),
+            [found['bboxes'] for found in ordered],
+        ),
+        'proposal_scores': (TYPES['float32s'], [found['scores'] for found in ordered]),
+    }
+    add_columns(path, columns)
+    dataset = DeepLakeDataset(path, test_mode=True)
+    for index, found in enumerate(ordered):
+        assert_equal(dict(dataset.get_data_info(index)['proposals']), dict(found.items()))
 
 
 def test_columns_of_other_names(tmp_path: Path) -> None:

@@ -165,14 +165,16 @@ def check_lvis_options(
             )
     if 'proposal_fast' in metrics:
         return
-    given = {'iou_thrs': iou_thrs, 'proposal_nums': tuple(proposal_nums)}
-    for key, usual in (('iou_thrs', None), ('proposal_nums', PROPOSAL_NUMS)):
-        if given[key] is not usual and given[key] != usual:
-            raise ValueError(
-                f'{key}={given[key]!r} changes nothing in LVIS but the metric '
-                'proposal_fast: 300 detections an image and thresholds from 0.5 to 0.95 '
-                'are fixed; leave it out'
-            )
+    given: dict[str, Any] = {}
+    if iou_thrs is not None:
+        given['iou_thrs'] = iou_thrs
+    if tuple(proposal_nums) != PROPOSAL_NUMS:
+        given['proposal_nums'] = tuple(proposal_nums)
+    for key, value in given.items():
+        raise ValueError(
+            f'{key}={value!r} changes nothing in LVIS but the metric proposal_fast: 300 '
+            'detections an image and thresholds from 0.5 to 0.95 are fixed; leave it out'
+        )
 
 
 def _by_class(evaluation: Any, classes: dict[int, str]) -> tuple[dict[str, float], str]:

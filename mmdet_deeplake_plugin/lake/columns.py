@@ -96,7 +96,8 @@ def map_columns(
     if _maps_alone(given, types):
         given = {'gt_bboxes': None, 'gt_labels': None, **given}
     roles = {role: name for role, name in given.items() if name is not None}
-    for role in ROLES.values():
+    # What is called proposals has the type of boxes, but is no annotation: it goes first.
+    for role in sorted(ROLES.values(), key=lambda role: role.name != 'proposals'):
         if role.name not in given:
             found = _infer(role, types, taken=set(roles.values()))
             if found is not None:
@@ -111,6 +112,11 @@ def map_columns(
         for name in _PER_BOX:  # these are read in step with boxes
             roles.pop(name, None)
     _check_proposals(handle, roles.get('proposals'))
+    if 'phrases' in roles and 'text' not in roles:
+        raise ValueError(
+            f'deeplake_tensors: phrases is {roles["phrases"]!r}, but text is not given; '
+            'write the column with the text that the phrases are parts of'
+        )
     owner = roles.get('gt_labels') or roles.get('gt_seg_map')
     class_names, category_ids = _classes(handle, owner)
     if 'gt_bboxes' in roles:

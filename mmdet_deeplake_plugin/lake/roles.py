@@ -68,6 +68,11 @@ def is_labels(dtype: Any) -> bool:
     return kind_of(dtype) == TypeKind.ClassLabel or 'kind=class_label' in str(dtype)
 
 
+def is_text(dtype: Any) -> bool:
+    """Whether a column holds text."""
+    return kind_of(dtype) == TypeKind.Text
+
+
 def mask_kind(dtype: Any) -> MaskKind | None:
     """How a column of a type would store masks, ``None`` if it cannot."""
     return _MASK_KINDS.get(kind_of(dtype))
@@ -109,22 +114,6 @@ ROLES: dict[str, Role] = {
     role.name: role
     for role in (
         Role('img', True, is_image, (), 'encoded images, one a row'),
-        # Before gt_bboxes, whose type they have: what is called so is not annotations.
-        Role(
-            'proposals',
-            False,
-            None,
-            ('proposals',),
-            'boxes (P, 4), P a row, of the type BoundingBox',
-            takes=is_boxes,
-        ),
-        Role(
-            'proposal_scores',
-            False,
-            None,
-            ('proposal_scores', 'proposals_scores'),
-            'scores (P,) of proposals',
-        ),
         Role('gt_bboxes', True, is_boxes, (), 'boxes (N, 4), N a row'),
         Role('gt_labels', True, is_labels, (), 'class numbers (N,), N a row'),
         Role(
@@ -175,6 +164,39 @@ ROLES: dict[str, Role] = {
             None,
             ('file_name', 'filename', 'file_names', 'filenames'),
             'file name of the image',
+        ),
+        Role(
+            'proposals',
+            False,
+            None,
+            ('proposals',),
+            'boxes (P, 4), P a row, of the type BoundingBox',
+            takes=is_boxes,
+        ),
+        Role(
+            'proposal_scores',
+            False,
+            None,
+            ('proposal_scores', 'proposals_scores'),
+            'scores (P,) of proposals',
+        ),
+        Role(
+            'caption',
+            False,
+            None,
+            ('caption', 'captions'),
+            'text, a caption an image, or the captions that tools.from_coco writes',
+            takes=is_text,
+        ),
+        # Never inferred: many lakes have some text that is no prompt of a detector.
+        Role('text', False, None, (), 'text, what phrases are parts of', takes=is_text),
+        Role(
+            'phrases',
+            False,
+            None,
+            (),
+            'text, a JSON list of phrase, tokens_positive and boxes',
+            takes=is_text,
         ),
         Role('width', False, None, ('width',), 'width in pixels'),
         Role('height', False, None, ('height',), 'height in pixels'),

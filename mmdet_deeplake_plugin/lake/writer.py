@@ -57,6 +57,7 @@ class LakeLayout:
         texts: Further columns with one text an image.
         image_metadata: Metadata of the column ``images``.
         map_metadata: Metadata of the column ``seg_map``; ``None`` if there are no maps.
+        text_metadata: Metadata of columns in ``texts``: name to metadata.
     """
 
     converter: str
@@ -70,6 +71,7 @@ class LakeLayout:
     texts: tuple[str, ...] = ()
     image_metadata: dict[str, Any] = field(default_factory=dict)
     map_metadata: dict[str, Any] | None = None
+    text_metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def signature(self) -> str:
@@ -211,6 +213,9 @@ class _NewLake:
             self._dataset['images'].metadata[key] = value
         for key, value in (self._layout.map_metadata or {}).items():
             self._dataset['seg_map'].metadata[key] = value
+        for name, metadata in self._layout.text_metadata.items():
+            for key, value in metadata.items():
+                self._dataset[name].metadata[key] = value
 
 
 def _column_types(layout: LakeLayout) -> dict[str, Any]:

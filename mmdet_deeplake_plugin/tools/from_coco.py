@@ -6,7 +6,7 @@ boxes (doubles), masks (polygons and run-length codes, to the last digit), areas
 and names are stored exactly as they are in the files; crowds and zero-area boxes too.
 LVIS files are such files as well: what they say of images and categories is kept.
 Of a panoptic file, each segment becomes a box; its PNG maps, or those of stuff, are
-stored verbatim. Keypoints and captions are not imported.
+stored verbatim. Captions come from a second file; keypoints are not imported.
 
 All input is checked before anything is written. On a local disk a failure or an
 interrupt leaves an existing lake as it was and no half-written one; for other
@@ -25,6 +25,8 @@ import numpy as np
 
 from mmdet_deeplake_plugin.lake.writer import LakeLayout, check_dest, write_lake
 from mmdet_deeplake_plugin.masks import pack_segmentations
+from mmdet_deeplake_plugin.tools._captions import COLUMN as CAPTIONS
+from mmdet_deeplake_plugin.tools._captions import CocoCaptions, read_captions
 from mmdet_deeplake_plugin.tools._cli import make_parser, run_tool, with_progress
 from mmdet_deeplake_plugin.tools._coco import (
     CocoAnnotations,
@@ -45,6 +47,7 @@ def from_coco(
     panoptic_dir: str | os.PathLike[str] | None = None,
     seg_dir: str | os.PathLike[str] | None = None,
     seg_classes: Sequence[str] = (),
+    captions: str | os.PathLike[str] | None = None,
 ) -> str:
     """Imports a COCO annotation file and its images.
 
@@ -61,13 +64,14 @@ def from_coco(
         seg_dir: Folder of semantic PNG maps, called as the images but for the suffix
             ``.png``. Defaults to None: no maps.
         seg_classes: Names of the labels in the maps of ``seg_dir``.
+        captions: COCO captions JSON of the same images. Defaults to None: none.
 
     Returns:
         A sentence that says what was written.
 
     Raises:
         FileExistsError: If ``dest`` is taken.
-        FileNotFoundError: If the JSON, an image or a map is missing.
+        FileNotFoundError: If a JSON, an image or a map is missing.
         ValueError: If the JSON is not a valid COCO file, an image is none, or a map does
             not fit its image or its segments.
         OSError: If the storage fails.
@@ -77,6 +81,7 @@ def from_coco(
     coco = read_coco(ann_path)
     is_panoptic = coco.entries is not None
     maps = find_maps(ann_path, coco, panoptic_dir, seg_dir, seg_classes, progress)
+    told = None if captions is None else read_captions(Path(captions), coco.images)
     own_id = 'segment_id' if is_panoptic else 'ann_id'
     per_box = {'iscrowd': 'uint8', 'area': 'float64', own_id: 'int64'}
     if coco.has_ignored:
@@ -88,6 +93,8 @@ def from_coco(
         texts.append('coco_image')
     if is_panoptic:
         texts.append('coco_annotation')
+    if told is not None:
+        texts.append(CAPTIONS)
     names = [file_name(image) for image in coco.images]
     layout = LakeLayout(
         converter='from_coco',
@@ -110,20 +117,27 @@ def from_coco(
         map_metadata={'class_names': list(seg_classes)} if seg_classes else {}
         if maps
         else None,
+        text_metadata={} if told is None else {CAPTIONS: told.metadata},
     )
     summary = (
         f'{len(coco.images)} images, '
         f'{coco.num_boxes} {"segments" if is_panoptic else "boxes"}, '
         f'{len(coco.categories)} classes from {ann_path.name}'
     )
-    rows = _rows(coco, image_folder, layout, maps)
+    if told is not None:
+        summary += f', {told.num_captions} captions'
+    rows = _rows(coco, image_folder, layout, maps, told)
     rows = with_progress(rows, len(coco.images), 'writing images', progress)
     write_lake(url, layout, rows, f'Imported {summary}', overwrite)
     return f'{url}: wrote {summary}'
 
 
 def _rows(
-    coco: CocoAnnotations, image_folder: Path, layout: LakeLayout, maps: list[Path]
+    coco: CocoAnnotations,
+    image_folder: Path,
+    layout: LakeLayout,
+    maps: list[Path],
+    captions: CocoCaptions | None,
 ) -> Iterator[dict[str, Any]]:
     category_ids = layout.category_metadata['category_ids']
     labels = {category_id: label for label, category_id in enumerate(category_ids)}
@@ -154,6 +168,7 @@ def _rows(
                 for name, dtype in layout.per_box.items()
             },
             'segmentation': pack_segmentations(segmentations),
+            CAPTIONS: '' if captions is None else captions.packed(image['id']),
             'coco_image': json.dumps(image_keys(image), ensure_ascii=False),
             'coco_annotation': json.dumps(entries.get(image['id'], {})),
             **({'seg_map': maps[index].read_bytes()} if maps else {}),
@@ -199,6 +214,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--seg-classes', metavar='FILE', help='names of the labels in --seg-dir, by line'
     )
+    parser.add_argument(
+        '--captions', metavar='JSON', help='COCO captions of the same images'
+    )
     args = parser.parse_args(argv)
     return run_tool(
         lambda: from_coco(
@@ -212,6 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             seg_classes=Path(args.seg_classes).read_text('utf-8').splitlines()
             if args.seg_classes
             else (),
+            captions=args.captions,
         )
     )
 

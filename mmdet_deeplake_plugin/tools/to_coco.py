@@ -24,6 +24,7 @@ import numpy as np
 from ..lake import Lake, LakeSource, LakeSpec, map_columns, open_lake, resolve
 from ..lake.annotations import AnnotationTable
 from ..lake.origin import CocoOrigin
+from ._captions import captions_content
 from ._cli import make_parser, run_tool, with_progress
 from ._panoptic import as_entries, map_name
 
@@ -41,6 +42,7 @@ def to_coco(
     overwrite: bool = False,
     progress: bool = False,
     maps_dir: str | os.PathLike[str] | None = None,
+    captions: str | os.PathLike[str] | None = None,
 ) -> str:
     """Exports the annotations of a lake, and its images and maps if asked to.
 
@@ -59,24 +61,34 @@ def to_coco(
         progress: Whether to draw a progress bar on stderr. Defaults to False.
         maps_dir: Folder for the segmentation maps' stored bytes, as PNG files. Defaults
             to None: maps are not written.
+        captions: File to write the captions to, in COCO's format, with the images of
+            ``out_json``. Defaults to None: they are not written.
 
     Returns:
         A sentence that says what was written.
 
     Raises:
         FileExistsError: If a file exists and ``overwrite`` is false.
+        ValueError: If captions are asked for where there are none.
         ValueError, FileNotFoundError, PermissionError, ConnectionError: If the
             lake cannot be opened as asked, or holds wrong data.
     """
     out = Path(out_json)
-    if out.exists() and not overwrite:
-        raise FileExistsError(
-            f'OUT_JSON {out} already exists; pass --overwrite to replace it'
-        )
+    for what, file in (('OUT_JSON', out_json), ('--captions', captions)):
+        if file is not None and Path(file).exists() and not overwrite:
+            raise FileExistsError(
+                f'{what} {file} already exists; pass --overwrite to replace it'
+            )
     spec = LakeSpec.from_config(path, credentials, commit_id, view_id, query)
     pin, rows = resolve(spec)
     columns = map_columns(LakeSource(spec, pin).handle, tensors, box_format)
     lake = open_lake(spec, pin, columns)
+    told = columns.of('caption')
+    if captions is not None and told is None:
+        raise ValueError(
+            f'--captions: {lake.name} has no column of captions; name it by --tensors '
+            '\'{"caption": …}\', or leave --captions out'
+        )
     origin = CocoOrigin(lake.source, columns)
     table = lake.annotations(rows)
     names = _file_names(table)
@@ -104,6 +116,9 @@ def to_coco(
         'categories': categories,
     }
     _replace(out, json.dumps(content, ensure_ascii=False).encode())
+    if captions is not None and told is not None:
+        content = captions_content(lake.source, told, table.rows, images)
+        _replace(Path(captions), json.dumps(content, ensure_ascii=False).encode())
     jobs = list(zip(table.rows.tolist(), targets))
     show = progress and bool(jobs)
     for row, target in with_progress(jobs, len(jobs), 'writing images', show):
@@ -297,6 +312,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         '--maps-dir', metavar='DIR', help='write the PNG maps too, as they are stored'
     )
     parser.add_argument(
+        '--captions', metavar='JSON', help='file to write the captions to'
+    )
+    parser.add_argument(
         '--token', metavar='REF', help="Deep Lake token as 'env:NAME' or 'file:PATH'"
     )
     parser.add_argument(
@@ -322,6 +340,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.overwrite,
             progress=True,
             maps_dir=args.maps_dir,
+            captions=args.captions,
         )
     )
 
