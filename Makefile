@@ -5,15 +5,19 @@ PYTHON ?= python3
 VENV := .venv
 # A second environment with Deep Lake 3, to write lakes in the old format for the tests.
 VENV_V3 := .venv-v3
+# Packages that some of MMDetection's own transforms need, beside .venv: they ask for an
+# older numpy than they work with.
+ZOO := $(abspath .zoo)
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup demo s3 test lint clean
+.PHONY: help setup demo s3 zoo test lint clean
 
 help:
 	@echo 'make setup  create .venv with pinned versions'
 	@echo 'make demo   train and test a detector on aerial photographs (5 to 8 minutes)'
 	@echo 'make s3     run an S3 server with a lake in it, that can be told to fail'
+	@echo 'make zoo    compare batches of all configs of MMDetection; see docs/model_zoo.md (10 minutes)'
 	@echo 'make test   lint, types and all tests'
 	@echo 'make lint   lint and types only'
 	@echo 'make clean  remove what the above made, but for the environments'
@@ -40,12 +44,19 @@ demo: setup
 s3: setup
 	python tests/s3_demo.py
 
+$(ZOO)/.ready: .ci/zoo.txt | setup
+	$(BIN)/python -m pip install --no-deps --target $(ZOO) --upgrade -r $<
+	touch $@
+
+zoo: setup $(ZOO)/.ready
+	PYTHONPATH=$(ZOO) python tests/zoo_sweep.py
+
 lint: setup
 	ruff check .
 	mypy
 
-test: lint $(VENV_V3)/.ready
-	python -m pytest --numprocesses 2 --dist loadfile --durations 15
+test: lint $(VENV_V3)/.ready $(ZOO)/.ready
+	PYTHONPATH=$(ZOO) python -m pytest --numprocesses 2 --dist loadfile --durations 15
 
 clean:
 	rm -rf demo_out work_dirs build *.egg-info .pytest_cache .mypy_cache .ruff_cache
