@@ -72,8 +72,8 @@ class DeepLakeDataset(BaseDetDataset):
             ``gt_labels``, ``gt_masks``, ``gt_seg_map``, ``segment_ids``,
             ``gt_ignore_flags``, ``area``, ``ignore``, ``img_id``, ``file_name``,
             ``width``, ``height``, ``proposals``, ``proposal_scores``, ``caption``,
-            ``text``, ``phrases``. What is missing is inferred by type or usual name,
-            but for the last two; ``None`` leaves a role without a column.
+            ``text``, ``phrases``. What is missing is inferred by type or usual name, but
+            for the last two; ``None`` leaves a role without a column.
         box_format: ``xyxy``, ``xywh``, ``cxcywh`` in pixels, with the suffix ``n``
             as fractions of the image. Defaults to what the lake declares.
         annotation_style: ``'coco'``: leaves out degenerate boxes, as
@@ -280,8 +280,7 @@ class DeepLakeDataset(BaseDetDataset):
             'height': height,
             'width': width,
         }
-        is_asked = self.return_classes == 'label_map' or not self.lake.columns.of('text')
-        if self.return_classes and is_asked:
+        if self.return_classes:
             data_info.update(self._text())
         if samples.segments is not None:
             data_info['segments_info'] = samples.segments.info(position)
@@ -355,6 +354,8 @@ class DeepLakeDataset(BaseDetDataset):
                 'text': {str(label): name for label, name in names},
                 'dataset_mode': 'OD',
             }
+        if self.lake.columns.of('text'):
+            return {}
         if self.lake.columns.is_panoptic:
             return {
                 'text': self._metainfo['thing_classes'],

@@ -20,8 +20,9 @@ from .evaluation.federation import FREQUENCIES, joined
 from .lake import Lake
 from .lake.annotations import AnnotationTable
 from .lake.origin import CocoOrigin
-from .masks import Segmentation
+from .masks import Segmentation, segmentations_of_bitmaps
 from .samples import has_extent
+from .seg_maps import decode_ids
 
 _LVIS_KEYS = ('neg_category_ids', 'not_exhaustive_category_ids')
 _LVIS_REMEDY = (
@@ -111,6 +112,8 @@ def _of_lake(
 def _masks_of(
     lake: Lake, table: AnnotationTable, keep: NDArray[np.bool_]
 ) -> list[Segmentation]:
+    if lake.columns.is_panoptic and lake.seg_maps is not None:
+        return _masks_of_segments(lake, table, keep)
     if lake.masks is None:
         raise ValueError(
             f"metric 'segm' compares masks, but {lake.name} has no column for gt_masks; "
@@ -124,6 +127,22 @@ def _masks_of(
         text = None if packed is None else packed[index]
         masks += lake.masks.of_row(row, count, size, text)
     return [masks[index] for index in np.flatnonzero(keep).tolist()]
+
+
+def _masks_of_segments(
+    lake: Lake, table: AnnotationTable, keep: NDArray[np.bool_]
+) -> list[Segmentation]:
+    """Codes of what segments cover in the maps of a panoptic lake."""
+    masks: list[Segmentation] = []
+    for index, row in enumerate(table.rows.tolist()):
+        own = slice(*table.offsets[index : index + 2])
+        wanted = table.segment_ids[own][keep[own]]
+        if len(wanted) and lake.seg_maps is not None:
+            ids = decode_ids(lake.seg_maps.of_row(row))
+            # One at a time: all of an image fill as many bytes as pixels times segments.
+            for one in wanted:
+                masks += segmentations_of_bitmaps((ids == one)[..., None])
+    return masks
 
 
 def _federation_of(lake: Lake, rows: NDArray[np.int64]) -> Federation:

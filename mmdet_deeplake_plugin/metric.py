@@ -89,12 +89,12 @@ class DeepLakeMetric(BaseMetric):
         classwise: COCO, LVIS: whether to report the AP of each class. Panoptic: whether
             to log the numbers of each class.
         proposal_nums: Numbers of detections an image: three for ``bbox``, ``segm``
-            and ``proposal``; one for precisions of the first two, at that many
-            detections. LVIS: for ``proposal_fast`` alone.
+            and ``proposal``; one for precisions of the first two, at so many.
+            LVIS: for ``proposal_fast`` alone.
         iou_thrs: IoU threshold or thresholds. Defaults to 0.5 to 0.95 in steps of
             0.05 (COCO) or 0.5 (PascalVOC). LVIS: for ``proposal_fast`` alone.
         metric_items: COCO, LVIS: which numbers to report.
-        format_only: COCO, LVIS, Panoptic, SemSeg: write the results, evaluate nothing.
+        format_only: All but PascalVOC: write the results and evaluate nothing.
         outfile_prefix: COCO, LVIS: path prefix of the JSON files, ``.bbox.json`` and, if
             the model predicts masks, ``.segm.json``. Panoptic: that of
             ``.panoptic.json`` and the folder ``.panoptic`` of PNG files.
@@ -171,14 +171,14 @@ class DeepLakeMetric(BaseMetric):
             ignore_index=ignore_index,
         )
         self.options = _options(metrics_format, given)
-        self._maps: PanopticScores | SemanticScores | None = None
         # A missing package is told before the first epoch, not after it.
         if metrics_format == 'COCO':
             backend_classes(backend)
         elif metrics_format == 'LVIS':
             lvis_package()
             check_lvis_options(self.metrics, metric_items, proposal_nums, iou_thrs)
-        elif metrics_format == 'Panoptic':
+        self._maps: PanopticScores | SemanticScores | None = None
+        if metrics_format == 'Panoptic':
             self._maps = PanopticScores(**self.options)
         elif metrics_format == 'SemSeg':
             self._maps = SemanticScores(self.metrics, **self.options)

@@ -1,4 +1,4 @@
-"""What a pipeline asks of a sample: masks, proposals, maps?"""
+"""What a pipeline asks of a sample: does it read masks, maps, proposals?"""
 
 from __future__ import annotations
 

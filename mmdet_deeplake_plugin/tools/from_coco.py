@@ -79,9 +79,9 @@ def from_coco(
     ann_path, image_folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
     check_dest(url, overwrite)
     coco = read_coco(ann_path)
-    told = None if captions is None else read_captions(Path(captions), coco.images)
     is_panoptic = coco.entries is not None
     maps = find_maps(ann_path, coco, panoptic_dir, seg_dir, seg_classes, progress)
+    told = None if captions is None else read_captions(Path(captions), coco.images)
     own_id = 'segment_id' if is_panoptic else 'ann_id'
     per_box = {'iscrowd': 'uint8', 'area': 'float64', own_id: 'int64'}
     if coco.has_ignored:
@@ -114,9 +114,7 @@ def from_coco(
         image_metadata={'coco_file': json.dumps(coco.others, ensure_ascii=False)}
         if coco.others
         else {},
-        map_metadata={'class_names': list(seg_classes)}
-        if seg_classes
-        else {}
+        map_metadata={'class_names': list(seg_classes)} if seg_classes else {}
         if maps
         else None,
         text_metadata={} if told is None else {CAPTIONS: told.metadata},

@@ -41,8 +41,8 @@ def to_coco(
     images_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = False,
-    captions: str | os.PathLike[str] | None = None,
     maps_dir: str | os.PathLike[str] | None = None,
+    captions: str | os.PathLike[str] | None = None,
 ) -> str:
     """Exports the annotations of a lake, and its images and maps if asked to.
 
@@ -59,10 +59,10 @@ def to_coco(
             Defaults to None: images are not written.
         overwrite: Whether files that exist are replaced. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
-        captions: File to write the captions to, in COCO's format, with the images of
-            ``out_json``. Defaults to None: they are not written.
         maps_dir: Folder for the segmentation maps' stored bytes, as PNG files. Defaults
             to None: maps are not written.
+        captions: File to write the captions to, in COCO's format, with the images of
+            ``out_json``. Defaults to None: they are not written.
 
     Returns:
         A sentence that says what was written.
@@ -309,10 +309,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         '--images-dir', metavar='DIR', help='write the images too, as they are stored'
     )
     parser.add_argument(
-        '--captions', metavar='JSON', help='file to write the captions to'
+        '--maps-dir', metavar='DIR', help='write the PNG maps too, as they are stored'
     )
     parser.add_argument(
-        '--maps-dir', metavar='DIR', help='write the PNG maps too, as they are stored'
+        '--captions', metavar='JSON', help='file to write the captions to'
     )
     parser.add_argument(
         '--token', metavar='REF', help="Deep Lake token as 'env:NAME' or 'file:PATH'"
@@ -339,8 +339,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.images_dir,
             args.overwrite,
             progress=True,
-            captions=args.captions,
             maps_dir=args.maps_dir,
+            captions=args.captions,
         )
     )
 

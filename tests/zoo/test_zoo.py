@@ -25,10 +25,15 @@ SAMPLE = {
     'LVIS': 'lvis/mask-rcnn_r50_fpn_sample1e-3_ms-1x_lvis-v1.py',
     'Cityscapes': 'cityscapes/mask-rcnn_r50_fpn_1x_cityscapes.py',
     'Objects365': 'objects365/retinanet_r50_fpn_1x_objects365v1.py',
+    'segments and things': 'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
     'panoptic': 'panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py',
 }
 # Packages that only MMDetection's own classes need.
-NEEDS = {'LVIS': 'lvis', 'panoptic': 'panopticapi'}
+NEEDS = {
+    'LVIS': 'lvis',
+    'panoptic': 'panopticapi',
+    'segments and things': 'panopticapi',
+}
 
 
 @pytest.fixture(scope='module')
@@ -48,9 +53,13 @@ def test_a_config_reads_a_lake_as_it_reads_files(kind, data):
         assert do(jobs[entry.jobs[part]]) == Outcome('equal'), part
 
 
-@pytest.mark.parametrize('kind', ['stuff maps', 'open vocabulary', 'Pascal VOC'])
+@pytest.mark.parametrize(
+    'kind', ['stuff maps', 'open vocabulary', 'Pascal VOC', 'segments and things']
+)
 def test_an_evaluator_gives_the_numbers_of_the_stock_one(kind, data):
     """The same predictions are scored alike, against the lake and against the file."""
+    if kind in NEEDS:
+        pytest.importorskip(NEEDS[kind])
     (entry,), jobs = survey([SAMPLE[kind]], data)
     assert do(jobs[entry.jobs['evaluator']]) == Outcome('equal')
 
