@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -164,6 +165,26 @@ def test_a_refusal_is_tried_for_a_minute_and_says_which_credentials(clock):
     with pytest.raises(RuntimeError) as caught:
         lasting(read, try_denied=False)
     assert caught.value is error and read.reads == 1
+
+
+def test_a_minute_of_refusals_begins_anew_with_renewed_credentials(clock, tmp_path):
+    """Where opening takes long, a key may have ended before it is used."""
+    file = tmp_path / 'creds'
+    file.write_text('{}')
+    error = RuntimeError('status=400 code=ExpiredToken')
+
+    class Renewed(Failing):
+        def __call__(self) -> str:
+            clock.now += 20
+            if self.reads < 8:
+                file.write_text('{}' + ' ' * self.reads)
+                os.utime(file, ns=(0, self.reads))
+            return super().__call__()
+
+    assert lasting(Renewed(error, times=9), creds=dict(creds=f'file:{file}')) == 'read'
+    assert clock.now - 100 > 180
+    with pytest.raises(LakeReadError, match=r'in \d\d\.\d s\)$'):
+        lasting(Failing(error), creds=dict(creds=f'file:{file}'))
 
 
 def test_slow_attempts_count_and_the_last_one_is_short(clock, monkeypatch):

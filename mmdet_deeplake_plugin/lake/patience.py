@@ -67,9 +67,9 @@ def persist(
     Deep Lake's handle remembers a failed read and fails at once from then on, so a
     retry needs another handle; its credentials are looked up again, since they may
     have been renewed. On object storage an attempt has a deadline, and pauses between
-    attempts grow. Network errors are tried for all of ``retry_timeout``, a refusal for
-    a minute of it, anything else three times; on a local disk everything twice, and so
-    a broken image anywhere.
+    attempts grow. Network errors are tried for all of ``retry_timeout``, a refusal until
+    the credentials have not changed for a minute, anything else three times; on a local
+    disk everything twice, and so a broken image anywhere.
 
     Args:
         spec: The lake.
@@ -87,8 +87,8 @@ def persist(
             them, if what is asked for is wrong.
     """
     patience, remote = spec.patience, spec.is_remote
-    began = time.monotonic()
-    pause, attempts = _FIRST_PAUSE, 0
+    began = renewed = time.monotonic()
+    pause, attempts, age = _FIRST_PAUSE, 0, spec.credentials.age()
     while True:
         attempts += 1
         left = patience.retry_timeout - (time.monotonic() - began)
@@ -101,8 +101,11 @@ def persist(
                 raise
             failure = _without_frames(error)
         reopen()
+        if age != spec.credentials.age():
+            renewed, age = time.monotonic(), spec.credentials.age()
         spent = time.monotonic() - began
-        if not _again(failure, remote, attempts, spent, patience.retry_timeout):
+        denied = is_refusal(failure) and time.monotonic() - renewed >= _DENIED_SECONDS
+        if denied or not _again(failure, remote, attempts, spent, patience.retry_timeout):
             break
         cause = redact(first_line(failure), spec.credentials.secrets())
         print_log(
@@ -147,9 +150,7 @@ def _again(
 ) -> bool:
     if not remote or isinstance(failure, BrokenImageError):
         return attempts < 2
-    if is_refusal(failure):  # Deep Lake calls some of them storage errors
-        return spent < min(budget, _DENIED_SECONDS)
-    if isinstance(failure, _NETWORK):
+    if isinstance(failure, _NETWORK) or is_refusal(failure):
         return spent < budget
     return attempts < _FEW_ATTEMPTS and spent < budget
 
