@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 import time
@@ -45,6 +46,8 @@ def make_parser(doc: str | None) -> argparse.ArgumentParser:
     Args:
         doc: Docstring of the script, shown by ``--help``.
     """
+    # Ended from outside, it still ends the processes that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )

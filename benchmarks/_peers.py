@@ -142,6 +142,8 @@ def mds_loader(
         keys: Batch size and workers of the dataloader.
     """
     streaming = _import('streaming')
+    # What a run that was ended left behind lets the next one wait.
+    streaming.base.util.clean_stale_shared_memory()
     _download_whole()
     os.environ['S3_ENDPOINT_URL'] = creds['endpoint_url']
     _export(creds)

@@ -28,4 +28,4 @@ def sizes(quick: bool) -> Sizes:
     """
     if quick:
         return Sizes(96, 60, (2_000,))
-    return Sizes(1_200, 5_000, (118_000, 1_200_000))
+    return Sizes(3_000, 5_000, (118_000, 1_200_000))

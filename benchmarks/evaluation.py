@@ -77,7 +77,7 @@ def main() -> None:
     """Measures, and reports."""
     serve({'measure': measure})
     args = make_parser(__doc__).parse_args()
-    repetitions = args.repetitions or (1 if args.quick else 2)
+    repetitions = args.repetitions or 1
     count = sizes(args.quick).evaluated
     masks(count)
     report = Report('evaluation', 'How long does an evaluation take?', args.quick)

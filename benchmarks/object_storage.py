@@ -189,13 +189,13 @@ def _peek_only() -> None:
 def main() -> None:
     """Measures, and reports."""
     parser = make_parser(__doc__)
-    parser.add_argument('--seconds', type=float, help='of each measurement (10)')
+    parser.add_argument('--seconds', type=float, help='of each measurement (5)')
     args = parser.parse_args()
     if PEER_PYTHON.exists() and 'BENCH_PEERS' not in os.environ:
         # The peers are not in .venv; their environment sees all that is.
         os.environ['BENCH_PEERS'] = '1'
         os.execv(PEER_PYTHON, [str(PEER_PYTHON), '-W', 'ignore', *sys.argv])
-    seconds = args.seconds or (3.0 if args.quick else 10.0)
+    seconds = args.seconds or (3.0 if args.quick else 5.0)
     repetitions = args.repetitions or 1
     images = sizes(args.quick).photographs
     register_all_modules()
@@ -214,7 +214,7 @@ def main() -> None:
                 'seconds each': seconds,
                 'repetitions': repetitions,
             }
-            _epochs(report, store, images, reasons, 60.0 if not args.quick else 10.0)
+            _epochs(report, store, images, reasons, 30.0 if not args.quick else 10.0)
             _throughput(report, store, images, reasons, seconds, repetitions, args.quick)
             _server(report, store, data)
     report.write()

@@ -105,7 +105,7 @@ def measure(contender: str, pipeline: str, images: int, count: int) -> dict[str,
 def main() -> None:
     """Measures, and reports."""
     args = make_parser(__doc__).parse_args()
-    repetitions = args.repetitions or (1 if args.quick else 5)
+    repetitions = args.repetitions or (1 if args.quick else 3)
     count = 32 if args.quick else 240
     images = sizes(args.quick).photographs
     register_all_modules()

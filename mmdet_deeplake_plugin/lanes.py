@@ -34,7 +34,7 @@ from .order import rank_length
 # lane's keys are found without drawing those before.
 _KEYS_AT_ONCE = 1 << 16
 _CHUNKS_OF_A_LANE = 2
-_REPEATED_AT_ONCE = 1 << 18
+_REPEATED_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)

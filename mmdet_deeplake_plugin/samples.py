@@ -23,10 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .boxes import to_xywh
+from .boxes import to_xywh, to_xyxy
 from .lake.annotations import AnnotationTable
 from .lake.strings import PackedStrings
 from .sample_segments import SampleSegments, is_segment, make_segments
+
+_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -127,35 +129,36 @@ def make_samples(
         if name in classes:
             new_label[label] = classes.index(name)
     labels = new_label[table.labels]
-    chosen = labels >= 0
+    keep = labels >= 0
     row = table.row_of_instance
-    boxes = table.boxes_xyxy
-    ignore_flags = table.ignore_flags
     labelled = np.zeros(len(table), dtype=bool)
     segments = None
     if style == 'panoptic':
         segments = make_segments(table, new_label, things)
-        is_thing = np.asarray(things, dtype=bool)[table.labels]
-        keep = chosen & is_segment(table) & is_thing & ~ignore_flags
-        labelled[row[keep]] = True
-    elif style == 'coco':
-        labelled[row[chosen]] = True
-        keep = chosen & ~table.excluded & has_extent(table)
-    else:
-        keep = chosen
-        labelled[row[keep]] = True
-        if bbox_min_size is not None:
-            small = ((boxes[:, 2:] - boxes[:, :2]) < bbox_min_size).any(axis=1)
-            ignore_flags = ignore_flags | small
+        keep &= is_segment(table) & np.asarray(things, dtype=bool)[table.labels]
+        keep &= ~table.ignore_flags
+    labelled[row[keep]] = True
+    if style == 'coco':
+        keep &= ~table.excluded & has_extent(table)
+    kept = np.flatnonzero(keep)
+    row, labels = row[kept], labels[kept]
+    boxes = np.empty((len(kept), 4))
+    for part in _blocks(len(kept)):
+        of = row[part]
+        sizes = table.widths[of], table.heights[of]
+        boxes[part] = to_xyxy(table.boxes[kept[part]], table.box_format, *sizes)
+    ignore_flags = table.ignore_flags[kept]
+    if style == 'voc' and bbox_min_size is not None:
+        ignore_flags |= ((boxes[:, 2:] - boxes[:, :2]) < bbox_min_size).any(axis=1)
     offsets = np.zeros(len(table) + 1, dtype=np.int64)
-    np.cumsum(np.bincount(row[keep], minlength=len(table)), out=offsets[1:])
-    stored = np.flatnonzero(keep) - table.offsets[row[keep]]
+    np.cumsum(np.bincount(row, minlength=len(table)), out=offsets[1:])
+    stored = kept - table.offsets[row]
     return Samples(
         rows=table.rows,
         offsets=offsets,
-        boxes=boxes[keep],
-        labels=labels[keep],
-        ignore_flags=ignore_flags[keep],
+        boxes=boxes,
+        labels=labels,
+        ignore_flags=ignore_flags,
         widths=table.widths,
         heights=table.heights,
         img_ids=table.img_ids,
@@ -178,11 +181,21 @@ def has_extent(table: AnnotationTable) -> NDArray[np.bool_]:
         partly inside its image, shape ``(N,)``.
     """
     row = table.row_of_instance
-    widths, heights = table.widths[row], table.heights[row]
-    x, y, w, h = to_xywh(table.boxes, table.box_format, widths, heights).T
-    inside_w = np.maximum(0, np.minimum(x + w, widths) - np.maximum(x, 0))
-    inside_h = np.maximum(0, np.minimum(y + h, heights) - np.maximum(y, 0))
-    return (inside_w * inside_h != 0) & (table.areas > 0) & (w >= 1) & (h >= 1)
+    found = np.empty(len(row), dtype=bool)
+    for part in _blocks(len(row)):
+        widths, heights = table.widths[row[part]], table.heights[row[part]]
+        boxes = to_xywh(table.boxes[part], table.box_format, widths, heights)
+        x, y, w, h = boxes.T
+        inside_w = np.maximum(0, np.minimum(x + w, widths) - np.maximum(x, 0))
+        inside_h = np.maximum(0, np.minimum(y + h, heights) - np.maximum(y, 0))
+        is_inside = inside_w * inside_h != 0
+        found[part] = is_inside & (table.areas[part] > 0) & (w >= 1) & (h >= 1)
+    return found
+
+
+def _blocks(count: int) -> list[slice]:
+    """Parts of many instances: so that what is computed of them takes little memory."""
+    return [slice(i, i + _AT_ONCE) for i in range(0, count, _AT_ONCE)]
 
 
 def _image_names(table: AnnotationTable) -> PackedStrings:

@@ -24,7 +24,7 @@ from mmengine.fileio import get
 from object_store import CHUNK_KEYS, ObjectStore
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader, DeepLakeMetric
-from mmdet_deeplake_plugin.lake import Lake, LakeSource
+from mmdet_deeplake_plugin.lake import Lake, LakeSource, annotations
 from mmdet_deeplake_plugin.lanes import ChunkIndex, Lanes
 from mmdet_deeplake_plugin.weights import sample_counts
 
@@ -141,6 +141,22 @@ def test_annotations_take_few_bytes(lake_of):
     assert per_row <= 7 * 45 + 70 + len('000000.jpg')
 
 
+def test_columns_that_are_joined_at_once_are_what_each_row_holds(tmp_path, monkeypatch):
+    """With rows without boxes among them: the same table as by looking at each row."""
+    plain = [(1, 2, 10, 12), (3, 4, 5, 6)]
+    rows = [row(n, plain[: n % 3]) for n in range(12)]
+    path = write_lake(tmp_path / 'gaps', rows)
+    tables = []
+    for joined in (annotations._joined, lambda values: None):
+        monkeypatch.setattr(annotations, '_joined', joined)
+        tables.append(DeepLakeDataset(path).lake.annotations(None))
+    quick, slow = tables
+    assert quick.offsets.tolist()[:5] == [0, 0, 1, 3, 3]
+    for name in ('offsets', 'boxes', 'labels', 'ignore_flags', 'areas', 'widths'):
+        ours, theirs = getattr(quick, name), getattr(slow, name)
+        assert ours.dtype == theirs.dtype and np.array_equal(ours, theirs), name
+
+
 class Kept(BaseTransform):
     """Ends a pipeline with the very object that the file backend gave."""
 
@@ -245,5 +261,5 @@ def test_an_order_with_weights_takes_few_bytes_a_row(in_order):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(order) == count and order.dtype == np.int32
-    # Beside the weights; a block of 262,144 rows takes 5 bytes a row of these few.
+    # Beside the weights, with a block of rows and a lane at work.
     assert peak / count <= 4 + 4 + 6

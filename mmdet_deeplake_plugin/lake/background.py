@@ -27,6 +27,7 @@ T = TypeVar('T')
 # Deep Lake gives an attempt up 8 seconds after the server fell silent.
 _WAIT_BEFORE_FORK = 20.0
 _WAIT_BEFORE_EXIT, _WAIT_AFTER_FAILURE = 5.0, 0.3
+_LONGEST_EXIT = 120
 
 
 class _Call(threading.Thread):
@@ -122,10 +123,19 @@ def _at_exit() -> None:
 
 
 def _leave_by_the_c_library() -> None:
-    """Ends the process with its exit code before Deep Lake is cleared up."""
-    library = ctypes.CDLL(None)
-    if hasattr(library, 'on_exit'):  # of glibc
+    """Ends the process with its exit code before Deep Lake is cleared up.
+
+    A call that returns while Python shuts down would abort the process: its thread is
+    ended across C++ frames, which calls C++'s handler for that. It waits instead.
+    """
+    try:
+        library, cpp = ctypes.CDLL(None), ctypes.CDLL('libstdc++.so.6')
         library.on_exit(library._exit, None)
+        cpp._ZSt13set_terminatePFvvE(library.pause)  # std::set_terminate
+    except (OSError, AttributeError):  # not the C libraries of GNU
+        return
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(_LONGEST_EXIT)
 
 
 os.register_at_fork(before=_before_fork)

@@ -39,4 +39,8 @@ def read_values(
             for value in values[rows[start : start + _ROWS_AT_ONCE].tolist()]
         ]
     whole = values[:]
+    if isinstance(whole, np.ndarray) and whole.ndim == 1 and whole.dtype.kind in 'biuf':
+        return whole[rows].tolist()  # at once, not number by number
+    if np.array_equal(rows, np.arange(total)):
+        return list(whole)
     return [whole[row] for row in rows]
