@@ -67,7 +67,7 @@ def test_training_and_validation_side_by_side(start, persistent, lakes, watchdog
         DataLoader(train, sampler=sampler, **keys),
         DataLoader(val, sampler=DeepLakeLoader(val, shuffle=False), **keys),
     )
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     sizes = []
     for epoch in range(EPOCHS):
         sampler.set_epoch(epoch)
@@ -87,7 +87,9 @@ def test_training_and_validation_side_by_side(start, persistent, lakes, watchdog
     for child in multiprocessing.active_children():
         child.join(timeout=20)
     assert not [c for c in multiprocessing.active_children() if c.name != 'SyncManager']
-    assert threading.active_count() <= threads
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(timeout=20)  # one that feeds a queue ends soon after it
+    assert set(threading.enumerate()) <= threads
 
 
 def resident(pid: int) -> int:
