@@ -11,6 +11,7 @@ import io
 import json
 import os
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -142,8 +143,10 @@ def mds_loader(
         keys: Batch size and workers of the dataloader.
     """
     streaming = _import('streaming')
-    # What a run that was ended left behind lets the next one wait.
+    # What a run that was ended left behind lets the next one wait for a minute.
     streaming.base.util.clean_stale_shared_memory()
+    for left in Path('/dev/shm').glob('[0-9][0-9][0-9][0-9][0-9][0-9]_*'):
+        left.unlink(missing_ok=True)
     _download_whole()
     os.environ['S3_ENDPOINT_URL'] = creds['endpoint_url']
     _export(creds)
@@ -281,7 +284,7 @@ def _download_whole() -> None:
     download = S3Downloader._download_file_impl
 
     def rename_when_done(self: Any, remote: str, local: str, timeout: float) -> None:
-        part = f'{local}.{os.getpid()}'
+        part = f'{local}.{os.getpid()}-{threading.get_ident()}'
         download(self, remote, part, timeout)
         os.replace(part, local)
 
