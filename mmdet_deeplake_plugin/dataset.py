@@ -294,9 +294,7 @@ class DeepLakeDataset(BaseDetDataset):
                 data_info['instances'], self._masks, position
             )
         if self.lake.proposals is not None:
-            size = data_info['width'], data_info['height']
-            row = int(samples.rows[position])
-            data_info['proposals'] = SampleProposals(self.lake, row, size)
+            data_info['proposals'] = SampleProposals(self.lake, row, (width, height))
         data_info['sample_idx'] = idx if idx >= 0 else len(self) + idx
         return data_info
 
