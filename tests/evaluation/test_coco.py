@@ -82,6 +82,7 @@ def test_one_number_of_detections_is_that_of_all_precisions(
     assert 0 < ours['bbox_mAP'] < synthetic.ours()['bbox_mAP']
 
 
+@pytest.mark.parametrize('backend', ['pycocotools', 'faster_coco_eval'])
 @pytest.mark.parametrize('metric', ['bbox', 'proposal', 'proposal_fast'])
 @pytest.mark.parametrize(
     'classes',

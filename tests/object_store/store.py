@@ -117,7 +117,9 @@ class ObjectStore:
         They go to moto directly: no faults, no signatures, nothing in the log.
         """
         root = Path(folder)
-        files = sorted(file for file in root.rglob('*') if file.is_file())
+        # Deep Lake removes its locks a little later.
+        files = [file for file in root.rglob('*') if file.suffix != '.lock']
+        files = sorted(file for file in files if file.is_file())
 
         def put(file: Path) -> None:
             key = quote(f'{name}/{file.relative_to(root).as_posix()}')

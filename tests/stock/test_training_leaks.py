@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,14 @@ def store(
 
 
 @pytest.fixture()
-def folders(tmp_path) -> dict[str, Path]:
+def folders(tmp_path) -> Iterator[dict[str, Path]]:
     """Work directory, temporary folder and home of a run."""
-    found = {name: tmp_path / name for name in ('work', 'tmp', 'home')}
+    found = {name: tmp_path / name for name in ('work', 'home')}
     for folder in found.values():
         folder.mkdir()
-    return found
+    # A short path: workers make sockets in it, whose paths have 107 characters at most.
+    with tempfile.TemporaryDirectory(prefix='run-') as folder:
+        yield {**found, 'tmp': Path(folder)}
 
 
 @pytest.fixture()
