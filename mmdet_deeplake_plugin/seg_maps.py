@@ -34,7 +34,7 @@ def encode_map(values: Any, panoptic: bool) -> bytes:
     """
     found = np.asarray(values)
     if panoptic and found.ndim == 3 and found.shape[2] == 3 and found.dtype == np.uint8:
-        return _png(found[:, :, ::-1])
+        return encode_png(found[:, :, ::-1])
     flat = found[:, :, 0] if found.ndim == 3 and found.shape[2] == 1 else found
     if flat.ndim != 2 or not flat.size or flat.dtype.kind not in 'biu':
         raise ValueError(
@@ -50,9 +50,9 @@ def encode_map(values: Any, panoptic: bool) -> bytes:
             f'0 to {limit - 1}{"" if panoptic else ", 255 for pixels to ignore"}'
         )
     if panoptic:
-        return _png(colours_of(flat)[:, :, ::-1])
+        return encode_png(colours_of(flat)[:, :, ::-1])
     narrow = flat.dtype.itemsize == 1 or (flat.dtype != np.uint16 and most < 2**8)
-    return _png(flat.astype(np.uint8 if narrow else np.uint16))
+    return encode_png(flat.astype(np.uint8 if narrow else np.uint16))
 
 
 def decode_labels(content: bytes) -> NDArray[Any]:
@@ -106,16 +106,22 @@ def colours_of(ids: NDArray[Any]) -> NDArray[np.uint8]:
     return np.stack([wide >> shift & 255 for shift in (0, 8, 16)], 2).astype(np.uint8)
 
 
-def ids_in(pixels: NDArray[Any]) -> NDArray[Any]:
-    """The distinct ids of a map in ascending order, without :data:`VOID`.
+def occurrences(
+    pixels: NDArray[np.integer[Any]],
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The distinct numbers of a map in ascending order, and how often each stands.
 
     Args:
-        pixels: Shape ``(H, W)``.
+        pixels: Shape ``(H, W)``, of a type with room for one less than its least number.
     """
     flat = pixels.ravel()
-    # Most neighbours are equal, so few are left to sort.
-    found = np.unique(flat[np.flatnonzero(np.diff(flat, prepend=flat[0] - 1))])
-    return found[found != VOID]
+    # Most neighbours are equal, so few runs are left to sort.
+    starts = np.flatnonzero(np.diff(flat, prepend=flat[:1] - 1))
+    lengths = np.diff(starts, append=len(flat))
+    values, which = np.unique(flat[starts], return_inverse=True)
+    counts = np.zeros(len(values), dtype=np.int64)
+    np.add.at(counts, which, lengths)
+    return values, counts
 
 
 def segments_problem(
@@ -131,7 +137,8 @@ def segments_problem(
     Returns:
         A sentence, ``''`` if nothing is wrong.
     """
-    found, listed = set(ids_in(pixels).tolist()), set(segment_ids)
+    found = set(occurrences(pixels)[0].tolist()) - {VOID}
+    listed = set(segment_ids)
     if found - listed:
         return (
             f'the map holds {_counted(found - listed)}, which the list of segments does '
@@ -140,6 +147,24 @@ def segments_problem(
     if both_ways and listed - found:
         return f'the list of segments has {_counted(listed - found)} without any pixel'
     return ''
+
+
+def encode_png(pixels: NDArray[Any], level: int = 0) -> bytes:
+    """A PNG.
+
+    Args:
+        pixels: Shape ``(H, W)``, or ``(H, W, 3)`` as BGR; ``uint8`` or ``uint16``.
+        level: Of compression, 0 to 9. What is decoded soon needs time, not room: 0.
+
+    Raises:
+        ValueError: If OpenCV cannot encode it.
+    """
+    done, encoded = cv2.imencode(
+        '.png', np.ascontiguousarray(pixels), [cv2.IMWRITE_PNG_COMPRESSION, level]
+    )
+    if not done:
+        raise ValueError(f'OpenCV cannot encode a map of shape {pixels.shape}')
+    return encoded.tobytes()
 
 
 def _counted(ids: set[int]) -> str:
@@ -156,13 +181,3 @@ def _decoded(content: bytes, flag: int) -> NDArray[Any]:
     if pixels is None:
         raise ValueError('OpenCV cannot decode it')
     return np.asarray(pixels)
-
-
-def _png(pixels: NDArray[Any]) -> bytes:
-    # Decoded soon: time matters, size does not.
-    done, encoded = cv2.imencode(
-        '.png', np.ascontiguousarray(pixels), [cv2.IMWRITE_PNG_COMPRESSION, 0]
-    )
-    if not done:
-        raise ValueError(f'OpenCV cannot encode an array of shape {pixels.shape}')
-    return encoded.tobytes()

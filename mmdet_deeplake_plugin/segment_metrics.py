@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmengine.logging import MMLogger, print_log
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ from .evaluation import (
 from .evaluation.panoptic import describe, predicted_ids
 from .evaluation.semseg import IGNORED, count_pixels, reduce_zero
 from .lake import Lake, blank_size, find_lake
-from .seg_maps import colours_of, decode_ids, decode_labels
+from .seg_maps import colours_of, decode_ids, decode_labels, encode_png
 from .semantic import label_map
 
 
@@ -270,7 +269,4 @@ def _png_name(path: str) -> str:
 
 def _write_png(file: Path, pixels: NDArray[Any]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    done, content = cv2.imencode('.png', np.ascontiguousarray(pixels))
-    if not done:
-        raise ValueError(f'OpenCV cannot encode a map of shape {pixels.shape}')
-    file.write_bytes(content.tobytes())
+    file.write_bytes(encode_png(pixels, level=1))

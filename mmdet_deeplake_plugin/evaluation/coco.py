@@ -21,18 +21,22 @@ from typing import Any
 
 import numpy as np
 from mmdet.evaluation import print_recall_summary
-from mmengine.fileio import dump
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from .classwise import classwise_precision, mean_precision
 from .coco_api import (
     backend_classes,
-    coco_detections,
     image_numbers,
     load_annotations,
     load_detections,
     run,
+)
+from .detections import (
+    check_predicted_masks,
+    check_stored_masks,
+    detections_by_kind,
+    write_detections,
 )
 from .ground_truth import GroundTruth, Prediction
 from .recall import proposal_recall
@@ -141,19 +145,11 @@ def evaluate_coco(
     stored_labels = gt.labels_of_classes(classes)
 
     category_of_label = [gt.category_ids[label] for label in stored_labels]
-    has_masks = any(found.masks is not None for found in predictions)
     if 'segm' in metrics:
         check_predicted_masks(gt, predictions)
-    detections = {
-        kind: coco_detections(gt, predictions, category_of_label, kind == 'segm')
-        for kind in (('bbox', 'segm') if has_masks else ('bbox',))
-    }
+    detections = detections_by_kind(gt, predictions, category_of_label)
     if outfile_prefix is not None:
-        for kind, content in detections.items():
-            dump(content, f'{outfile_prefix}.{kind}.json')
-            print_log(
-                f'Predictions are written to {outfile_prefix}.{kind}.json', logger=log
-            )
+        write_detections(detections, outfile_prefix, log)
     if format_only:
         return {}
     if 'segm' in metrics:
@@ -266,46 +262,6 @@ def _check_options(
             'format_only=True only writes the predictions, but outfile_prefix is '
             "not set: add outfile_prefix='path/of/results'"
         )
-
-
-def check_predicted_masks(gt: GroundTruth, predictions: Sequence[Prediction]) -> None:
-    """Refuses predictions without masks.
-
-    Args:
-        gt: The annotations, which name the images.
-        predictions: One per image.
-
-    Raises:
-        ValueError: If one has boxes, but no masks.
-    """
-    for img_id, found in zip(gt.img_ids, predictions):
-        if found.masks is None and len(found.labels):
-            raise ValueError(
-                f"metric 'segm' compares masks, but the model predicts none (image "
-                f"{img_id!r}); write metric='bbox', or use a model with a mask head"
-            )
-
-
-def check_stored_masks(gt: GroundTruth, stored_labels: NDArray[np.int64]) -> None:
-    """Refuses annotations without masks.
-
-    Args:
-        gt: The annotations.
-        stored_labels: The labels that are scored.
-
-    Raises:
-        ValueError: If an instance with such a label has no mask.
-    """
-    scored = np.isin(gt.labels, stored_labels)
-    for index, img_id in enumerate(gt.img_ids):
-        rows = gt.instances(index)
-        for number in np.flatnonzero(scored[rows]).tolist():
-            if gt.segmentations is None or not gt.segmentations[rows.start + number]:
-                raise ValueError(
-                    f"metric 'segm' compares masks, but instance {number} of image "
-                    f"{img_id!r} is stored without one; write metric='bbox', or store "
-                    'its mask'
-                )
 
 
 def fast_recall(

@@ -12,11 +12,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from mmengine.logging import print_log
 
 from .faster_api import faster_classes
-from .ground_truth import GroundTruth, Prediction
 
 
 def _pycocotools() -> tuple[type, type]:
@@ -49,52 +47,6 @@ def backend_classes(name: str) -> tuple[type, type]:
             f'unknown backend {name!r} of the COCO evaluation: write one of {known}'
         )
     return _BACKENDS[name]()
-
-
-def coco_detections(
-    gt: GroundTruth,
-    predictions: Sequence[Prediction],
-    category_of_label: Sequence[int],
-    with_masks: bool = False,
-) -> list[dict[str, Any]]:
-    """Predictions as the content of a COCO result file.
-
-    Args:
-        gt: The annotations: gives the image ids.
-        predictions: One per image, in the order of ``gt.img_ids``.
-        category_of_label: Category id of each label.
-        with_masks: Whether to add the masks, with their own scores.
-
-    Returns:
-        One dict per box with ``image_id``, ``bbox`` (left, top, width, height
-        in pixels), ``score``, ``category_id`` and, with masks, ``segmentation``, in
-        the order of the images.
-    """
-    detections = []
-    for img_id, (bboxes, scores, labels, masks, mask_scores) in zip(
-        gt.img_ids, predictions
-    ):
-        # In double from the stored float32: the size is then the exact
-        # difference of the corners, which float32 would round.
-        corners = np.asarray(bboxes, dtype=np.float64).reshape(-1, 4)
-        boxes = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
-        if with_masks and mask_scores is not None:
-            scores = mask_scores
-        scores = np.asarray(scores, dtype=np.float64)
-        found: list[dict[str, Any]] = [
-            {
-                'image_id': img_id,
-                'bbox': box,
-                'score': score,
-                'category_id': category_of_label[int(label)],
-            }
-            for box, score, label in zip(boxes.tolist(), scores.tolist(), labels)
-        ]
-        if with_masks:
-            for detection, mask in zip(found, masks or ()):
-                detection['segmentation'] = mask
-        detections += found
-    return detections
 
 
 def image_numbers(img_ids: Sequence[Any]) -> dict[Any, int]:

@@ -19,13 +19,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from mmengine.fileio import dump
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 from terminaltables import AsciiTable
 
-from .coco import check_predicted_masks, check_stored_masks, fast_recall, thresholds_of
-from .coco_api import coco_detections
+from .coco import fast_recall, thresholds_of
+from .detections import (
+    check_predicted_masks,
+    check_stored_masks,
+    detections_by_kind,
+    write_detections,
+)
 from .ground_truth import GroundTruth, Prediction
 from .lvis_api import load_lvis, load_lvis_results, run_lvis
 
@@ -92,17 +96,9 @@ def evaluate_lvis(
     category_of_label = [gt.category_ids[label] for label in stored_labels]
     if 'segm' in metrics:
         check_predicted_masks(gt, predictions)
-    has_masks = any(found.masks is not None for found in predictions)
-    detections = {
-        kind: coco_detections(gt, predictions, category_of_label, kind == 'segm')
-        for kind in (('bbox', 'segm') if has_masks else ('bbox',))
-    }
+    detections = detections_by_kind(gt, predictions, category_of_label)
     if outfile_prefix is not None:
-        for kind, content in detections.items():
-            dump(content, f'{outfile_prefix}.{kind}.json')
-            print_log(
-                f'Predictions are written to {outfile_prefix}.{kind}.json', logger=log
-            )
+        write_detections(detections, outfile_prefix, log)
     if format_only:
         return {}
     if 'segm' in metrics:

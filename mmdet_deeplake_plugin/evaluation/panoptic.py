@@ -19,11 +19,10 @@ from mmengine.logging import MMLogger, print_log
 from numpy.typing import NDArray
 from terminaltables import AsciiTable
 
+from ..seg_maps import MOST_IDS, VOID, occurrences
 from .ground_truth import GroundTruth
 
 INSTANCE_OFFSET = 1000  # of mmdet: a pixel holds label + 1000 * number of the instance
-VOID = 0
-_OFFSET = 2**24
 _TP, _FP, _FN = 0, 1, 2
 _HEADER = ['', 'PQ', 'SQ', 'RQ', 'categories']
 
@@ -96,7 +95,7 @@ def describe(
     Raises:
         ValueError: If the maps differ in size, or a label is no class.
     """
-    named = _occurrences(pixels.astype(np.int64))[0]
+    named = occurrences(pixels.astype(np.int64))[0]
     labels = named % INSTANCE_OFFSET
     named = named[(labels != num_classes) & (labels != ignore_index)]
     labels = named % INSTANCE_OFFSET
@@ -107,7 +106,7 @@ def describe(
             "model's head(s)"
         )
     ids = predicted_ids(pixels, num_classes, ignore_index)
-    found, counts = _occurrences(ids)
+    found, counts = occurrences(ids)
     areas = counts[np.searchsorted(found, named)]
     pairs = np.zeros((0, 3), dtype=np.int64)
     if truth is not None:
@@ -117,23 +116,9 @@ def describe(
                 f'width), but the map of the ground truth has {truth.shape[0]} x '
                 f'{truth.shape[1]}; predictions must have the size of the stored image'
             )
-        both, counts = _occurrences(truth.astype(np.int64) * _OFFSET + ids)
-        pairs = np.stack([both // _OFFSET, both % _OFFSET, counts], axis=1)
+        both, counts = occurrences(truth.astype(np.int64) * MOST_IDS + ids)
+        pairs = np.stack([both // MOST_IDS, both % MOST_IDS, counts], axis=1)
     return PanopticPrediction(named, labels, areas, pairs)
-
-
-def _occurrences(
-    pixels: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The distinct numbers of a map in ascending order, and how often each stands."""
-    flat = pixels.ravel()
-    # Most neighbours are equal, so few runs are left to sort.
-    starts = np.flatnonzero(np.diff(flat, prepend=flat[:1] - 1))
-    lengths = np.diff(starts, append=len(flat))
-    values, which = np.unique(flat[starts], return_inverse=True)
-    counts = np.zeros(len(values), dtype=np.int64)
-    np.add.at(counts, which, lengths)
-    return values, counts
 
 
 def evaluate_panoptic(
