@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import lvis.eval
 import mmdet.evaluation.functional.recall as stock_recall
 import numpy as np
@@ -130,6 +132,31 @@ def test_a_file_comes_back_as_it_was(lvis_files: Path, tmp_path: Path) -> None:
     for annotation in found['annotations']:
         assert annotation.pop('iscrowd') == 0  # LVIS has no crowds
     assert found == json.loads((lvis_files / 'lvis.json').read_text())
+
+
+def test_maps_are_found_by_the_address_of_an_image(
+    lvis_files: Path, tmp_path: Path
+) -> None:
+    """LVIS names no files, so a map has the place of its image's address."""
+    content = json.loads((lvis_files / 'lvis.json').read_text())
+    (tmp_path / 'val2017').mkdir()
+    expected = []
+    for number, image in enumerate(content['images']):
+        pixels = np.full((image['height'], image['width']), number, np.uint8)
+        name = Path(image['coco_url']).with_suffix('.png').name
+        assert cv2.imwrite(str(tmp_path / 'val2017' / name), pixels)
+        expected.append(pixels)
+    lake = tmp_path / 'lake'
+    ann_file = lvis_files / 'lvis.json'
+    from_coco(ann_file, lvis_files, lake, seg_dir=tmp_path)
+    load = [dict(type='LoadAnnotations', with_bbox=False, with_seg=True)]
+    dataset = DeepLakeDataset(str(lake), pipeline=load, test_mode=True)
+    for index, pixels in enumerate(expected):
+        assert np.array_equal(dataset[index]['gt_seg_map'], pixels)
+    (tmp_path / 'val2017' / name).unlink()
+    text = f"val2017/{name} of image 'val2017/{Path(name).stem}.jpg' does not exist"
+    with pytest.raises(FileNotFoundError, match=re.escape(text)):
+        from_coco(ann_file, lvis_files, tmp_path / 'other', seg_dir=tmp_path)
 
 
 def _decoded(mask: Any, height: int, width: int) -> np.ndarray:

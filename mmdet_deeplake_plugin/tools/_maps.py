@@ -14,7 +14,7 @@ from typing import Any
 from mmdet_deeplake_plugin.lake.image_header import UNKNOWN, header_size
 from mmdet_deeplake_plugin.seg_maps import decode_ids, segments_problem
 from mmdet_deeplake_plugin.tools._cli import with_progress
-from mmdet_deeplake_plugin.tools._coco import CocoAnnotations
+from mmdet_deeplake_plugin.tools._coco import CocoAnnotations, file_name
 from mmdet_deeplake_plugin.tools._panoptic import map_name
 
 _PNG = b'\x89PNG\r\n\x1a\n'
@@ -66,7 +66,7 @@ def find_maps(
         return []
     entries = coco.entries or {}
     files = [
-        folder / map_name(image['file_name'], entries.get(image['id']))
+        folder / map_name(file_name(image), entries.get(image['id']))
         for image in coco.images
     ]
     jobs = list(zip(files, coco.images))
@@ -91,7 +91,7 @@ def _check_map(file: Path, image: dict[str, Any], segment_ids: list[int] | None)
     """Refuses a map that does not fit its image or, if panoptic, its segments."""
     if not file.is_file():
         raise FileNotFoundError(
-            f'the map {file} of image {image["file_name"]!r} does not exist'
+            f'the map {file} of image {file_name(image)!r} does not exist'
         )
     content = file.read_bytes()
     if not content.startswith(_PNG):

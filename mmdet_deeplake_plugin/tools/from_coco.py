@@ -96,6 +96,7 @@ def from_coco(
     if told is not None:
         texts.append(CAPTIONS)
     names = [file_name(image) for image in coco.images]
+    map_metadata = {'class_names': list(seg_classes)} if seg_classes else {}
     layout = LakeLayout(
         converter='from_coco',
         annotation_style='panoptic' if is_panoptic else 'coco',
@@ -114,9 +115,7 @@ def from_coco(
         image_metadata={'coco_file': json.dumps(coco.others, ensure_ascii=False)}
         if coco.others
         else {},
-        map_metadata={'class_names': list(seg_classes)} if seg_classes else {}
-        if maps
-        else None,
+        map_metadata=map_metadata if maps else None,
         text_metadata={} if told is None else {CAPTIONS: told.metadata},
     )
     summary = (
