@@ -79,8 +79,8 @@ def within(task: Callable[[], T], seconds: float) -> T:
     try:
         return future.result(timeout=seconds)
     except (TimeoutError, FutureTimeoutError) as error:
-        if future.done():
-            raise  # the call's own
+        if future.done():  # the error is the call's own, or it has just come through
+            return future.result()
         raise TimeoutError(f'no answer within {seconds:.3g} s') from error
     finally:
         del future  # see _run

@@ -101,10 +101,11 @@ def persist(
                 raise
             failure = _without_frames(error)
         reopen()
-        if age != spec.credentials.age():
-            renewed, age = time.monotonic(), spec.credentials.age()
-        spent = time.monotonic() - began
-        denied = is_refusal(failure) and time.monotonic() - renewed >= _DENIED_SECONDS
+        now, new_age = time.monotonic(), spec.credentials.age()
+        if age != new_age:
+            renewed, age = now, new_age
+        spent = now - began
+        denied = is_refusal(failure) and now - renewed >= _DENIED_SECONDS
         if denied or not _again(failure, remote, attempts, spent, patience.retry_timeout):
             break
         cause = redact(first_line(failure), spec.credentials.secrets())
