@@ -122,15 +122,19 @@ def test_requests_that_fail_cost_time_and_no_sample(kind, share, store, note):
     assert_whole_epoch(store, [Fault(kind, share=share, methods='GET')], note)
 
 
-@pytest.mark.parametrize('kind', ['truncate', 'shorten'])
-def test_bodies_that_are_cut_are_read_again(kind, store, note):
-    """A cut body is noticed, also where the headers agree with its length.
+CUTS = {
+    'truncate, every 50th body': Fault('truncate', every=50, methods='GET'),
+    'truncate, every 5th chunk': Fault(
+        'truncate', fraction=0.9, every=5, keys=CHUNK_KEYS
+    ),
+    # Once, and of a chunk: Deep Lake reads behind the end of such a body, and may crash.
+    'shorten, a chunk': Fault('shorten', fraction=0.9, every=5, keys=CHUNK_KEYS, limit=1),
+}
 
-    The latter once, and of a chunk: Deep Lake reads behind the end of such a body,
-    and may crash.
-    """
-    limit = None if kind == 'truncate' else 1
-    cut = Fault(kind, fraction=0.9, every=5, keys=CHUNK_KEYS, limit=limit)
+
+@pytest.mark.parametrize('cut', CUTS.values(), ids=CUTS)
+def test_bodies_that_are_cut_are_read_again(cut, store, note):
+    """A cut body is noticed, also where the headers agree with its length."""
     assert_whole_epoch(store, [cut], note, 'many')
 
 
