@@ -1,29 +1,74 @@
-"""Whether chunk files of images on a local disk hold all of their rows.
+"""Chunk files of images on a local disk: are they whole, and a row read from one at once.
 
-Deep Lake does not ask: it reads behind the end of a file that is cut short, and gets
-zeros, or crashes. A chunk file begins with its layout, in numbers of four bytes, little
-endian: the length (one byte) and text of a version; how many rows and columns the table
-of shapes has, and that table; how many rows the table of places has, and that table, of
-three columns: size of each image, place of the first, number of the last that is so
-large. The images follow. https://github.com/activeloopai/deeplake has described it since
-version 2 (``serialize_chunk``).
+Deep Lake does not ask whether a file is cut short: it reads behind the end, and gets
+zeros, or crashes. And it reads 4 KB at a time, handed from thread to thread, which takes
+longer than to open a file and read all of it.
+
+A chunk file begins with its layout, in numbers of four bytes, little endian: the length
+(one byte) and text of a version; how many rows and columns the table of shapes has, and
+that table; how many rows the table of places has, and that table, of three columns: size
+of each image, place of the first, number of the last that is so large. The images follow.
+https://github.com/activeloopai/deeplake has described it since version 2
+(``serialize_chunk``). Nothing here relies on that being so: of each file, a row must come
+as Deep Lake reads it, before others are read without it.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .image_check import BrokenImageError
+
 _VERSION = re.compile(rb'\d+\.\d+')
+
+
+@dataclass
+class Layout:
+    """Where the images of a chunk file lie.
+
+    Args:
+        table: Of each run of images of one size: that size, the place of the first behind
+            the layout, the number of the last; ``uint32``, shape ``(T, 3)``.
+        begin: Place of the first image in the file, in bytes.
+        total: How many images there should be.
+        whole: How many of them end within the file.
+        is_known: Whether the images lie where this says: ``None`` as long as none was
+            compared with what Deep Lake reads.
+    """
+
+    table: NDArray[np.uint32]
+    begin: int
+    total: int
+    whole: int
+    is_known: bool | None = None
+
+    def place(self, number: int) -> tuple[int, int]:
+        """Size of an image, and where it begins in the file.
+
+        Args:
+            number: Number of the image in the file.
+        """
+        lasts = self.table[:, 2]
+        # Most often each image has a size of its own.
+        has_each = len(lasts) == self.total
+        run = number if has_each else int(np.searchsorted(lasts, number))
+        size, place, _ = self.table[run].tolist()
+        first = int(lasts[run - 1]) + 1 if run else 0
+        return size, self.begin + place + (number - first) * size
 
 
 class ChunkFiles:
     """The chunk files of one column; each is looked into once, when a row is asked for.
+
+    It keeps 12 bytes a row of those.
 
     Args:
         handle: An open dataset; of views nothing is known.
@@ -33,85 +78,151 @@ class ChunkFiles:
 
     def __init__(self, handle: Any, folder: Path, column: str) -> None:
         try:
-            files = handle._datafiles_report[column].insert_datafiles
+            report = handle._datafiles_report[column]
+            files, has_updates = report.insert_datafiles, bool(report.update_datafiles)
         except (AttributeError, KeyError, RuntimeError):
-            files = []
+            files, has_updates = [], True
         files = sorted(files, key=lambda file: file.offset_start)
-        self._paths = [folder / file.filename for file in files]
+        self._paths = [os.path.join(folder, file.filename) for file in files]
         self._starts = np.array([file.offset_start for file in files], dtype=np.int64)
         self._stops = np.array([file.offset_end for file in files], dtype=np.int64)
-        self._lost: dict[int, int] = {}
+        # Beginnings count the rows that are left, ends those that were written.
+        is_as_written = self._stops == np.append(self._starts[1:], len(handle))
+        self._is_as_written = is_as_written & (not has_updates)
+        self._layouts: dict[int, Layout] = {}
 
-    def find_lost(self, rows: NDArray[np.int64]) -> str:
+    def find_lost(self, rows: Sequence[int]) -> str:
         """The file that ends before an image of some rows, in words; ``''`` if none.
 
         Args:
-            rows: Row numbers, shape ``(R,)``.
+            rows: Row numbers.
         """
-        if not self._paths:
-            return ''
-        places = np.searchsorted(self._starts, rows, side='right') - 1
-        for place, row in zip(places.tolist(), rows.tolist()):
-            if place not in self._lost:
-                self._lost[place] = self._first_lost(place)
-            if row >= self._lost[place]:
-                path = self._paths[place]
+        for row in rows if self._paths else ():
+            place = self._place_of(row)
+            try:
+                layout = self._layout_of(place)
+            except OSError:  # for Deep Lake to tell
+                continue
+            start, count = self._starts[place], self._stops[place] - self._starts[place]
+            # Where rows were deleted since, numbers in the file are others.
+            whole = layout.whole if layout.total == count else 0
+            if layout.whole < layout.total and row >= start + whole:
+                path = Path(self._paths[place])
                 return f'{path.name} is cut short: {path.stat().st_size} bytes'
         return ''
 
-    def _first_lost(self, place: int) -> int:
-        start, stop = int(self._starts[place]), int(self._stops[place])
+    def read(
+        self, rows: Sequence[int], by_deep_lake: Callable[[], list[bytes]]
+    ) -> list[bytes]:
+        """The images of some rows, in as many reads of their files.
+
+        Where rows were updated, or deleted in the same file, or the file is not known
+        yet, Deep Lake reads all of them.
+
+        Args:
+            rows: Row numbers.
+            by_deep_lake: Reads them by Deep Lake.
+
+        Raises:
+            BrokenImageError: If a file was cut short since it was looked into.
+        """
+        found = [self._read(row) for row in rows]
+        images = [content for content in found if content is not None]
+        if len(images) == len(found):
+            return images
+        images = by_deep_lake()
+        for row, content in zip(rows, images):
+            self._compare(row, content)
+        return images
+
+    def _place_of(self, row: int) -> int:
+        return int(np.searchsorted(self._starts, row, side='right')) - 1
+
+    def _layout_of(self, place: int) -> Layout:
+        layout = self._layouts.get(place)
+        if layout is None:
+            layout = read_layout(self._paths[place])
+            count = int(self._stops[place] - self._starts[place])
+            is_whole = layout.whole == layout.total == count
+            if not is_whole or not self._is_as_written[place]:
+                layout.is_known = False
+            self._layouts[place] = layout
+        return layout
+
+    def _read(self, row: int) -> bytes | None:
+        """An image of a file that is known; ``None`` of another."""
+        place = self._place_of(row) if self._paths else -1
+        layout = self._layouts.get(place)
+        return self._content(place, layout, row) if layout and layout.is_known else None
+
+    def _compare(self, row: int, content: bytes) -> None:
+        """Gets to know the file of a row by what Deep Lake read from it."""
+        place = self._place_of(row) if self._paths else -1
+        layout = self._layouts.get(place)
+        if layout is not None and layout.is_known is None and content:
+            layout.is_known = self._content(place, layout, row) == content
+
+    def _content(self, place: int, layout: Layout, row: int) -> bytes | None:
+        size, begin = layout.place(row - int(self._starts[place]))
         try:
-            total, whole = whole_images(self._paths[place])
+            file = os.open(self._paths[place], os.O_RDONLY)
         except OSError:  # for Deep Lake to tell
-            return stop
-        if whole == total:
-            return stop
-        # Where rows were deleted since, numbers in the file are others.
-        return start + whole if total == stop - start else start
+            return None
+        try:
+            content = os.pread(file, size, begin)
+        finally:
+            os.close(file)
+        if len(content) < size:
+            del self._layouts[place]  # it is no longer what was looked into
+            name = os.path.basename(self._paths[place])
+            raise BrokenImageError(f'its chunk file {name} was cut short')
+        return content
 
 
-def whole_images(path: Path) -> tuple[int, int]:
-    """How many images a chunk file should hold, and how many lie within it.
+def read_layout(path: str) -> Layout:
+    """What a chunk file says of its images.
 
     Args:
         path: The file.
 
     Returns:
-        Both numbers; ``(1, 0)`` if the file ends before it tells, ``(0, 0)`` if it is
-        of another layout.
+        The layout: one image, of which none is there, if the file ends before it tells;
+        no images if it is of another layout.
 
     Raises:
         OSError: If it cannot be read.
     """
-    with path.open('rb') as stream:
+    nothing: NDArray[np.uint32] = np.zeros((0, 3), np.uint32)
+    cut, other = Layout(nothing, 0, 1, 0), Layout(nothing, 0, 0, 0)
+    with open(path, 'rb') as stream:
         size = os.fstat(stream.fileno()).st_size
         version = stream.read((stream.read(1) or b'\0')[0])
         if version.strip(b'\0') and not _VERSION.match(version):
-            return 0, 0
+            return other
         try:
-            shapes = _numbers(stream, 2, size)
+            shapes = _numbers(stream, 2, size).astype(np.int64)
             _numbers(stream, int(shapes.prod()), size)
             (count,) = _numbers(stream, 1, size).tolist()
             table = _numbers(stream, 3 * count, size).reshape(-1, 3)
         except EOFError:
-            return 1, 0
-        data = size - stream.tell()
+            return cut
+        begin = stream.tell()
     if not len(table):
-        return (0, 0) if version else (1, 0)
-    sizes, places, lasts = table.T
+        return other if version else cut
+    sizes, places, lasts = table.astype(np.int64).T
     firsts = np.concatenate([[0], lasts[:-1] + 1])
     counts = lasts - firsts + 1
-    within = np.clip((data - places) // np.maximum(sizes, 1), 0, counts)
+    within = np.clip((size - begin - places) // np.maximum(sizes, 1), 0, counts)
     short = np.flatnonzero((within < counts) & (sizes > 0))
     total = int(lasts[-1]) + 1
-    return total, int(firsts[short[0]] + within[short[0]]) if len(short) else total
+    whole = int(firsts[short[0]] + within[short[0]]) if len(short) else total
+    return Layout(table, begin, total, whole)
 
 
-def _numbers(stream: BinaryIO, count: int, size: int) -> NDArray[np.int64]:
+def _numbers(stream: BinaryIO, count: int, size: int) -> NDArray[np.uint32]:
     if 4 * count > size:
         raise EOFError
     content = stream.read(4 * count)
     if len(content) < 4 * count:
         raise EOFError
-    return np.frombuffer(content, '<u4').astype(np.int64)
+    return np.frombuffer(content, '<u4')

@@ -105,6 +105,7 @@ class LakeSource:
             patience: How long reads may take.
         """
         if credentials != self.spec.credentials:
+            self._current()  # keeps a handle that a fork inherited from being destroyed
             self._opened = _Opened()
         self.spec = replace(self.spec, credentials=credentials, patience=patience)
 
@@ -184,17 +185,21 @@ class LakeSource:
         """
 
         def whole(handle: Any) -> bytes:
-            lost = self._find_lost(handle, column, np.array([row]))
+            def by_deep_lake() -> list[bytes]:
+                return [read_image(handle, column, row, self.spec.credentials)]
+
+            files = self._chunk_files(handle, column)
+            lost = files.find_lost([row]) if files else ''
             if lost:
                 raise BrokenImageError(f'its chunk file {lost}')
             try:
-                content = read_image(handle, column, row, self.spec.credentials)
+                images = files.read([row], by_deep_lake) if files else by_deep_lake()
             except KeyError as error:
                 raise BrokenImageError(
                     f'its stored chunk is gone ({first_line(error)})'
                 ) from None
-            check_image(content)
-            return content
+            check_image(images[0])
+            return images[0]
 
         return self.read(f'column {column!r}, row {row}', whole)
 
@@ -212,34 +217,39 @@ class LakeSource:
         """
 
         def all_of_them(handle: Any) -> list[bytes]:
-            if self._find_lost(handle, column, numbers):
-                return [b''] * len(numbers)
-            try:
+            def by_deep_lake() -> list[bytes]:
                 if isinstance(rows, slice) and len(numbers) == 1:
                     return [bytes(handle[column].get_bytes(rows.start))]
                 return [bytes(content) for content in handle[column].get_bytes(rows)]
+
+            files = self._chunk_files(handle, column)
+            if files and files.find_lost(numbers):
+                return [b''] * len(numbers)
+            try:
+                return files.read(numbers, by_deep_lake) if files else by_deep_lake()
             except KeyError:
                 self._forget([self._opened])  # whose next read might crash
                 return [b''] * len(numbers)
 
         if isinstance(rows, slice):
-            numbers = np.arange(rows.start, rows.stop)
+            numbers = list(range(rows.start, rows.stop))
             which = f'rows {rows.start} to {rows.stop - 1}'
         else:
-            numbers = np.array(rows, dtype=np.int64)
+            numbers = rows
             which = f'rows {listed(map(str, rows))}'
         return self.read(f'column {column!r}, {which}', all_of_them)
 
-    def _find_lost(self, handle: Any, column: str, rows: NDArray[np.int64]) -> str:
-        """The chunk file on a local disk that ends before one of some rows, in words."""
-        opened, path = self._opened, self.spec.path
-        is_file = '://' not in path or path.startswith('file://')
-        if not is_file or storage_of(handle.schema[column].dtype) != ENCODED:
-            return ''
-        if column not in opened.files:
-            folder = Path(path.removeprefix('file://'))
-            opened.files[column] = ChunkFiles(handle, folder, column)
-        return opened.files[column].find_lost(rows)
+    def _chunk_files(self, handle: Any, column: str) -> ChunkFiles | None:
+        """The files of a column on a local disk that holds the bytes of images."""
+        files, path = self._opened.files, self.spec.path
+        if column not in files:
+            is_local = '://' not in path or path.startswith('file://')
+            if is_local and storage_of(handle.schema[column].dtype) == ENCODED:
+                folder = Path(path.removeprefix('file://'))
+                files[column] = ChunkFiles(handle, folder, column)
+            else:
+                files[column] = None
+        return files[column]
 
     def _current(self) -> _Opened:
         if self._process != os.getpid():
@@ -281,11 +291,11 @@ class _Opened:
         lock: Held while it is opened.
         handle: The handle, ``None`` before.
         age: Age of the credentials that it was opened with.
-        files: Chunk files on a local disk, by column.
+        files: Chunk files on a local disk, by column; ``None`` where there are none.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.handle: Any = None
         self.age: tuple[int, ...] = ()
-        self.files: dict[str, ChunkFiles] = {}
+        self.files: dict[str, ChunkFiles | None] = {}
