@@ -128,6 +128,7 @@ def make_samples(
     for label, name in enumerate(class_names):
         if name in classes:
             new_label[label] = classes.index(name)
+    names = _image_names(table)  # first, as it needs the most memory for a moment
     labels = new_label[table.labels]
     keep = labels >= 0
     row = table.row_of_instance
@@ -142,6 +143,9 @@ def make_samples(
         keep &= ~table.excluded & has_extent(table)
     kept = np.flatnonzero(keep)
     row, labels = row[kept], labels[kept]
+    stored = np.empty(len(kept), dtype=np.int32)
+    for part in _blocks(len(kept)):
+        stored[part] = kept[part] - table.offsets[row[part]]
     boxes = np.empty((len(kept), 4))
     for part in _blocks(len(kept)):
         of = row[part]
@@ -152,7 +156,6 @@ def make_samples(
         ignore_flags |= ((boxes[:, 2:] - boxes[:, :2]) < bbox_min_size).any(axis=1)
     offsets = np.zeros(len(table) + 1, dtype=np.int64)
     np.cumsum(np.bincount(row, minlength=len(table)), out=offsets[1:])
-    stored = kept - table.offsets[row]
     return Samples(
         rows=table.rows,
         offsets=offsets,
@@ -162,9 +165,9 @@ def make_samples(
         widths=table.widths,
         heights=table.heights,
         img_ids=table.img_ids,
-        names=_image_names(table),
+        names=names,
         labelled=labelled,
-        stored=stored.astype(np.int32),
+        stored=stored,
         num_stored=np.diff(table.offsets).astype(np.int32),
         segments=segments,
     )

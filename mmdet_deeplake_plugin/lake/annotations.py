@@ -7,7 +7,7 @@ whatever the number of images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -19,6 +19,8 @@ from ..seg_maps import MOST_IDS, VOID
 from .columns import Columns
 from .image_sizes import read_sizes
 from .strings import PackedStrings
+
+_ROWS_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ class AnnotationTable:
         return len(self.rows)
 
     @property
-    def row_of_instance(self) -> NDArray[np.int64]:
+    def row_of_instance(self) -> NDArray[np.int32]:
         """Position in the table of each instance's row, shape ``(N,)``."""
-        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        return np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.offsets))
 
     @property
     def boxes_xyxy(self) -> NDArray[np.float64]:
@@ -148,31 +150,50 @@ class _Reader:
         """The values of a column, one a row."""
         return self.source.values(column, self.rows)
 
+    def parts(self, column: str) -> Iterator[tuple[slice, list[Any]]]:
+        """The values of a column, one a row, some rows at a time.
+
+        As arrays of their own they take several times what they take laid end to end.
+        """
+        # Of neighbours; others would each be looked for in the whole column.
+        are_neighbours = len(self.rows) and bool((np.diff(self.rows) == 1).all())
+        step = _ROWS_AT_ONCE if are_neighbours else max(len(self.rows), 1)
+        for start in range(0, len(self.rows), step):
+            part = slice(start, start + step)
+            yield part, self.source.values(column, self.rows[part])
+
     def boxes(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Boxes laid end to end, shape ``(N, 4)``, and their offsets."""
         column = self.columns.of('gt_bboxes')
-        if column is None:
-            return np.zeros((0, 4)), np.zeros(len(self.rows) + 1, dtype=np.int64)
-        values = self.values(column)
+        offsets = np.zeros(len(self.rows) + 1, dtype=np.int64)
+        found: list[NDArray[np.float64]] = [np.zeros((0, 4))]
+        for part, values in self.parts(column) if column else ():
+            flat, counts = self._boxes_of(column, self.rows[part], values)
+            found.append(flat)
+            offsets[1:][part] = counts
+        np.cumsum(offsets, out=offsets)
+        flat = np.concatenate(found)
+        self._check_finite(column, flat, offsets)
+        return flat, offsets
+
+    def _boxes_of(
+        self, column: str | None, rows: NDArray[np.int64], values: list[Any]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         joined = _joined(values)
         if joined is not None and joined[0].shape[1:] == (4,):
-            flat, offsets = joined[0].astype(np.float64, copy=False), joined[1]
-            self._check_finite(column, flat, offsets)
-            return flat, offsets
+            return joined[0].astype(np.float64, copy=False), joined[1]
         parts = [np.asarray(_or_empty(value)) for value in values]
-        for row, part in zip(self.rows, parts):
+        for row, part in zip(rows, parts):
             if part.size and (part.ndim != 2 or part.shape[1] != 4):
                 raise ValueError(
                     f'{self._where(column, row)}: boxes of shape {part.shape}; write '
                     '(N, 4), one row of four numbers a box'
                 )
-        flat, offsets = _flatten([part.reshape(-1, 4) for part in parts], np.float64)
-        flat = flat.reshape(-1, 4)
-        self._check_finite(column, flat, offsets)
-        return flat, offsets
+        parts = [part.reshape(-1, 4) for part in parts]
+        return np.concatenate(parts).astype(np.float64, copy=False), _sizes(parts)
 
     def _check_finite(
-        self, column: str, flat: NDArray[np.float64], offsets: NDArray[np.int64]
+        self, column: str | None, flat: NDArray[np.float64], offsets: NDArray[np.int64]
     ) -> None:
         finite = np.isfinite(flat).all(axis=1)
         if not finite.all():
@@ -188,17 +209,31 @@ class _Reader:
         column = self.columns.of(role)
         if column is None:
             return np.zeros(int(counts.sum()), dtype=dtype)
-        values = self.values(column)
+        flat, start = np.empty(int(counts.sum()), dtype=dtype), 0
+        for part, values in self.parts(column):
+            found = self._numbers_of(role, self.rows[part], values, counts[part])
+            flat[start : start + len(found)] = found
+            start += len(found)
+        return flat
+
+    def _numbers_of(
+        self,
+        role: str,
+        rows: NDArray[np.int64],
+        values: list[Any],
+        counts: NDArray[np.int64],
+    ) -> NDArray[Any]:
         joined = _joined(values)
         if (
             joined is not None
             and joined[0].ndim == 1
             and joined[0].dtype.kind in 'biuf'
-            and np.array_equal(np.diff(joined[1]), counts)
+            and np.array_equal(joined[1], counts)
         ):
-            return joined[0].astype(dtype, copy=False)
+            return joined[0]
+        column = self.columns.of(role)
         parts = [np.atleast_1d(_or_empty(value)).ravel() for value in values]
-        for row, part, count in zip(self.rows, parts, counts):
+        for row, part, count in zip(rows, parts, counts):
             if len(part) != count:
                 raise ValueError(
                     f'{self._where(column, row)}: {len(part)} values for {count} boxes '
@@ -209,7 +244,7 @@ class _Reader:
                     f'{self._where(column, row)}: {part[0]!r} is no number; '
                     f'deeplake_tensors[{role!r}] takes a column of numbers'
                 )
-        return _flatten(parts, dtype)[0]
+        return np.concatenate(parts)
 
     def check_labels(self, labels: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
         """Refuses labels that have no class name."""
@@ -294,7 +329,7 @@ def _or_empty(value: Any) -> Any:
 
 
 def _joined(values: list[Any]) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
-    """Arrays laid end to end, and their offsets; ``None`` if they are not alike.
+    """Arrays laid end to end, and their lengths; ``None`` if they are not alike.
 
     A hundred thousand arrays are joined in a few calls where looking at each takes
     seconds; what is wrong with one of them is left to those who look at each.
@@ -306,10 +341,13 @@ def _joined(values: list[Any]) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
         flat = np.concatenate(full)
     except ValueError:  # there is none, a number, or they differ in their shapes
         return None
-    sizes = [0 if value is None or not value.size else len(value) for value in values]
-    offsets = np.zeros(len(values) + 1, dtype=np.int64)
-    np.cumsum(sizes, out=offsets[1:])
-    return flat, offsets
+    return flat, _sizes(
+        [() if value is None or not value.size else value for value in values]
+    )
+
+
+def _sizes(parts: Sequence[Sized]) -> NDArray[np.int64]:
+    return np.array([len(part) for part in parts], dtype=np.int64)
 
 
 def _scalar(value: Any) -> Any:
@@ -318,12 +356,3 @@ def _scalar(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         value = value.ravel()[0] if value.size else None
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _flatten(
-    parts: Sequence[NDArray[Any]], dtype: Any
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    offsets = np.zeros(len(parts) + 1, dtype=np.int64)
-    np.cumsum([len(part) for part in parts], out=offsets[1:])
-    flat = np.concatenate(parts) if parts else np.zeros(0)
-    return flat.astype(dtype, copy=False), offsets

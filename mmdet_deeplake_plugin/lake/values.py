@@ -28,19 +28,22 @@ def read_values(
     total = len(handle)
     if rows is None:
         rows = np.arange(total)
+    if not len(rows):
+        return []
     values = handle[column]
+    first = int(rows[0])
+    are_neighbours = np.array_equal(rows, np.arange(first, first + len(rows)))
     # Deep Lake 4.7.4 now and then crashes on a slice of a Sequence column, and hangs
     # on a long list of its rows; short lists are safe, and as fast.
-    in_parts = handle.schema[column].dtype.is_sequence
-    if in_parts or len(rows) * _WHOLE_COLUMN_SHARE < total:
+    in_lists = handle.schema[column].dtype.is_sequence
+    if in_lists or (len(rows) * _WHOLE_COLUMN_SHARE < total and not are_neighbours):
         return [
             value
             for start in range(0, len(rows), _ROWS_AT_ONCE)
             for value in values[rows[start : start + _ROWS_AT_ONCE].tolist()]
         ]
-    whole = values[:]
-    if isinstance(whole, np.ndarray) and whole.ndim == 1 and whole.dtype.kind in 'biuf':
-        return whole[rows].tolist()  # at once, not number by number
-    if np.array_equal(rows, np.arange(total)):
-        return list(whole)
-    return [whole[row] for row in rows]
+    found = values[first : first + len(rows)] if are_neighbours else values[:]
+    if isinstance(found, np.ndarray) and found.ndim == 1 and found.dtype.kind in 'biuf':
+        # At once, not number by number.
+        return (found if are_neighbours else found[rows]).tolist()
+    return list(found) if are_neighbours else [found[row] for row in rows]
