@@ -11,7 +11,6 @@ import io
 import json
 import os
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,7 +146,6 @@ def mds_loader(
     streaming.base.util.clean_stale_shared_memory()
     for left in Path('/dev/shm').glob('[0-9][0-9][0-9][0-9][0-9][0-9]_*'):
         left.unlink(missing_ok=True)
-    _download_whole()
     os.environ['S3_ENDPOINT_URL'] = creds['endpoint_url']
     _export(creds)
     pipeline = pipeline_of(transforms)
@@ -162,6 +160,9 @@ def mds_loader(
         shuffle=True,
         batch_size=keys['batch_size'],
     )
+    for stream in dataset.streams:
+        # Else the workers inherit a connection, and mix up what comes through it.
+        stream._downloader.clean_up()
     return DataLoader(dataset, collate_fn=collate, **keys)
 
 
@@ -271,24 +272,6 @@ def _object(url: str, creds: dict[str, str]) -> bytes:
     bucket, _, key = url.partition('://')[2].partition('/')
     answer = _clients[os.getpid()].get_object(Bucket=bucket, Key=key)
     return bytes(answer['Body'].read())
-
-
-def _download_whole() -> None:
-    """Lets a shard of ``streaming`` have its name when all of it is there.
-
-    It relies on boto3 to do so; with the newest, a worker may read what another has not
-    written to the end.
-    """
-    from streaming.base.storage.download import S3Downloader
-
-    download = S3Downloader._download_file_impl
-
-    def rename_when_done(self: Any, remote: str, local: str, timeout: float) -> None:
-        part = f'{local}.{os.getpid()}-{threading.get_ident()}'
-        download(self, remote, part, timeout)
-        os.replace(part, local)
-
-    S3Downloader._download_file_impl = rename_when_done
 
 
 def _export(creds: dict[str, str]) -> None:

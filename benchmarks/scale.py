@@ -31,6 +31,7 @@ ROW_BYTES, CHUNK_ROWS = 160_000, 52
 BATCH_SIZE, WORKERS = 8, 2
 RATE = 200  # images a second that a rank trains with
 MOST_SECONDS, MOST_GIB = 60.0, 20.0
+INPUT_BYTES = 16  # a row, of what an order is built from
 FULL, LANES, WEIGHTED = 'full shuffle', 'lanes', 'lanes, weighted'
 TO_SHARDS = 'index of chunks'
 ORDERS = (TO_SHARDS, LANES, WEIGHTED, FULL)
@@ -166,8 +167,8 @@ def _orders(report: Report, sizes: tuple[int, ...]) -> None:
         mark, reason = '', ''
         below = found.get((order, rows // 10, ranks))
         try:
-            if below and below['memory'] * 10 > MOST_GIB * 1024:
-                raise NotRunError(f'more than {MOST_GIB:.0f} GiB')
+            if below:
+                _refuse_too_large(below, rows)
             keys = dict(timeout=MOST_SECONDS + 30, memory_gib=MOST_GIB)
             run = run_child(
                 __file__, 'build', order=order, rows=rows, ranks=ranks, **keys
@@ -220,6 +221,15 @@ def _orders(report: Report, sizes: tuple[int, ...]) -> None:
             },
         )
     )
+
+
+def _refuse_too_large(below: dict[str, float], rows: int) -> None:
+    """Refuses a run that is bound to be ended, by what a tenth of it took."""
+    gib = below['memory'] * 10 / 1024 + rows * INPUT_BYTES / 2**30
+    if gib > MOST_GIB:
+        raise NotRunError(f'more than {MOST_GIB:.0f} GiB')
+    if below['seconds'] * 10 > MOST_SECONDS:
+        raise NotRunError(f'more than {MOST_SECONDS:.0f} s')
 
 
 def _reads(report: Report, rows: int) -> None:
