@@ -9,16 +9,27 @@ image and ``evaluate``; not the making of the predictions.
 
 from __future__ import annotations
 
+import pickle
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from _children import NotRunError, memory_of, run_child, serve
-from _common import Bars, Report, interleaved, make_parser, median, ratio, shown
+from _common import (
+    Bars,
+    Report,
+    interleaved,
+    make_parser,
+    median,
+    progress,
+    ratio,
+    shown,
+)
 from _contenders import PIPELINES, PLAIN, coco, plugin
-from _data import draw, masks, polygon
+from _data import CLASSES, draw, masks, polygon
 from _sizes import sizes
 from mmdet.evaluation import CocoMetric
 from mmdet.utils import register_all_modules
@@ -28,6 +39,7 @@ from mmdet_deeplake_plugin import DeepLakeMetric
 
 DETECTIONS = 100  # of an image
 BACKENDS = ('pycocotools', 'faster_coco_eval')
+METRICS = ('bbox', 'segm')
 COCO = 'CocoMetric'
 CONTENDERS = (COCO, *(f'DeepLakeMetric, {backend}' for backend in BACKENDS))
 
@@ -46,7 +58,7 @@ def measure(contender: str, metric: str, count: int) -> dict[str, Any]:
         dataset: Any = coco(data, PIPELINES[PLAIN], test_mode=True)
     else:
         dataset = plugin(data.lake, PIPELINES[PLAIN], test_mode=True)
-    samples = _predictions(dataset, count, metric == 'segm')
+    samples = _predictions(dataset, metric, count)
     before = memory_of()['rss']
     began = time.perf_counter()
     if contender == COCO:
@@ -80,6 +92,8 @@ def main() -> None:
     repetitions = args.repetitions or 1
     count = sizes(args.quick).evaluated
     masks(count)
+    for metric in METRICS:
+        _write_predictions(metric, count)
     report = Report('evaluation', 'How long does an evaluation take?', args.quick)
     report.settings = {
         'images': count,
@@ -88,7 +102,7 @@ def main() -> None:
     }
     chart = Bars('Evaluation', 's', [], {})
     report.bars.append(chart)
-    for metric in ('bbox', 'segm'):
+    for metric in METRICS:
         cases = {name: partial(_run, name, metric, count) for name in CONTENDERS}
         found = interleaved(cases, repetitions, metric)
         report.raw[metric] = found
@@ -140,14 +154,37 @@ def _same(numbers: dict[str, float], others: dict[str, float]) -> bool:
     )
 
 
-def _predictions(dataset: Any, count: int, with_masks: bool) -> list[dict[str, Any]]:
+def _predictions(dataset: Any, metric: str, count: int) -> list[dict[str, Any]]:
     """The same predictions for whatever dataset gives the images."""
-    truth = draw(count)
+    found = pickle.loads(_file_of_predictions(metric, count).read_bytes())
     samples = []
-    for number in range(count):
-        dice = np.random.default_rng((2, number))
+    for number, instances in enumerate(found):
         info = dataset.get_data_info(number)
-        height, width = info['height'], info['width']
+        samples.append(
+            {
+                'img_id': info['img_id'],
+                'img_path': info['img_path'],
+                'ori_shape': (info['height'], info['width']),
+                'pred_instances': instances,
+            }
+        )
+    return samples
+
+
+def _file_of_predictions(metric: str, count: int) -> Path:
+    return masks(count).folder / f'predictions_{metric}_{DETECTIONS}.pkl'
+
+
+def _write_predictions(metric: str, count: int) -> None:
+    """True boxes that were moved, and false alarms; written once."""
+    path = _file_of_predictions(metric, count)
+    if path.exists():
+        return
+    truth = draw(count)
+    predictions = []
+    for number in progress(range(count), f'making predictions of {metric}'):
+        dice = np.random.default_rng((2, number))
+        height, width = int(truth.heights[number]), int(truth.widths[number])
         part = slice(truth.offsets[number], truth.offsets[number + 1])
         boxes = np.tile(truth.boxes[part], (2, 1))[: DETECTIONS // 2]
         labels = np.tile(truth.labels[part], 2)[: len(boxes)]
@@ -157,7 +194,7 @@ def _predictions(dataset: Any, count: int, with_masks: bool) -> list[dict[str, A
         corner = dice.random((missing, 2)) * ((width, height) - extent)
         boxes = np.concatenate([boxes, np.concatenate([corner, extent], 1)])
         boxes[:, 2:] = np.maximum(boxes[:, 2:], 2)
-        labels = np.concatenate([labels, dice.integers(0, 80, missing)])
+        labels = np.concatenate([labels, dice.integers(0, CLASSES, missing)])
         scores = dice.beta(2, 2, DETECTIONS) * np.where(
             np.arange(DETECTIONS) < DETECTIONS - missing, 1.0, 0.6
         )
@@ -167,18 +204,13 @@ def _predictions(dataset: Any, count: int, with_masks: bool) -> list[dict[str, A
             'scores': torch.tensor(scores, dtype=torch.float32),
             'labels': torch.tensor(labels),
         }
-        if with_masks:
+        if metric == 'segm':
             polygons = [polygon(box) for box in boxes]
             found['masks'] = coco_mask.frPyObjects(polygons, height, width)
-        samples.append(
-            {
-                'img_id': info['img_id'],
-                'img_path': info['img_path'],
-                'ori_shape': (height, width),
-                'pred_instances': found,
-            }
-        )
-    return samples
+        predictions.append(found)
+    draft = path.with_suffix('.new')
+    draft.write_bytes(pickle.dumps(predictions))
+    draft.replace(path)
 
 
 if __name__ == '__main__':

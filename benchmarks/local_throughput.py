@@ -1,17 +1,19 @@
 """Local files and local lakes: how many images a second reach a training?
 
 Each contender gives the same images to the same stock pipeline through PyTorch's
-DataLoader, shuffled, in batches of 8. ``CocoDataset`` on JPEGs is 1.0. The first batches
-of a run, in which workers start and caches fill, are not counted.
+DataLoader, in the same random order, in batches of 8. ``CocoDataset`` on JPEGs is 1.0.
+The first batches of a run, in which workers start and caches fill, are not counted.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from _children import NotRunError, forked
 from _common import Bars, Report, interleaved, make_parser, median, ratio
@@ -19,7 +21,7 @@ from _contenders import PIPELINES, PLAIN, RowByRow, coco, collate, plugin, pytor
 from _data import Data, photographs
 from _sizes import sizes
 from mmdet.utils import register_all_modules
-from mmengine.dataset import worker_init_fn
+from mmengine.dataset import DefaultSampler, worker_init_fn
 from torch.utils.data import DataLoader
 
 from mmdet_deeplake_plugin import DeepLakeLoader
@@ -53,17 +55,15 @@ def measure(
         each, which says less where workers do the work.
     """
     torch.set_num_threads(1)
+    random.seed(0)
+    np.random.seed(0)
     dataset = MAKE[contender](photographs(images), PIPELINES[pipeline])
-    generator = torch.Generator()
-    generator.manual_seed(0)
-    if contender == PLUGIN:
-        order: Any = DeepLakeLoader(dataset, shuffle=True, seed=0)
-    else:
-        order = torch.utils.data.RandomSampler(dataset, generator=generator)
+    # Both give the same order.
+    sampler: Any = DeepLakeLoader if contender == PLUGIN else DefaultSampler
     loader = DataLoader(
         dataset,
         batch_size=BATCH_SIZE,
-        sampler=order,
+        sampler=sampler(dataset, shuffle=True, seed=0),
         num_workers=workers,
         collate_fn=collate,
         worker_init_fn=partial(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chunked import image
+from chunked import image, write_chunked
 from lakes import COLUMNS, HEIGHT, WIDTH, open_lake, write_columns
 
 from mmdet_deeplake_plugin.lake import LakeSource, LakeSpec, chunk_files, resolve, source
@@ -78,6 +78,14 @@ def test_the_first_row_of_a_file_is_read_by_deep_lake_and_no_other(lake, asked):
     assert len(asked) == len(SIZES)
 
 
+def test_some_files_are_compared_and_then_all_are_known(tmp_path, asked):
+    """Of 12 files as many as are compared; each image is what was written."""
+    reader = source_of(write_chunked(tmp_path / 'many', [4] * 12))
+    for row in np.random.default_rng(0).permutation(48).tolist():
+        assert reader.image_bytes('images', row) == image(row)
+    assert len(asked) == chunk_files.FILES_COMPARED < 12
+
+
 @pytest.mark.parametrize('rows', [slice(5, 11), slice(20, 21), [3, 12, 4, 20], [7, 7]])
 def test_lists_and_slices_are_read_from_the_files_too(rows, lake, monkeypatch):
     """Once the files are known: what Deep Lake gives is not even looked at."""
@@ -143,6 +151,19 @@ def test_changed_lakes_are_read_as_deep_lake_reads_them(change, lake, asked):
     old = source_of(lake, version)
     for row, size in enumerate(FLAT):
         assert old.image_bytes('images', row) == image(row, size)
+
+
+def test_a_file_with_more_than_its_images_is_left_to_deep_lake(lake, asked):
+    """Its layout is not what it seems."""
+    for file in (
+        open_lake(lake, writable=False)._datafiles_report['images'].insert_datafiles
+    ):
+        with Path(lake, file.filename).open('ab') as stream:
+            stream.write(b'more')
+    reader = source_of(lake)
+    for row in [*range(ROWS)] * 2:
+        assert reader.image_bytes('images', row) == image(row, FLAT[row])
+    assert len(asked) == 2 * ROWS
 
 
 def test_a_file_of_another_layout_is_left_to_deep_lake(lake, asked, monkeypatch):

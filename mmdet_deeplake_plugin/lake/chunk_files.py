@@ -9,8 +9,9 @@ A chunk file begins with its layout, in numbers of four bytes, little endian: th
 that table; how many rows the table of places has, and that table, of three columns: size
 of each image, place of the first, number of the last that is so large. The images follow.
 https://github.com/activeloopai/deeplake has described it since version 2
-(``serialize_chunk``). Nothing here relies on that being so: of each file, a row must come
-as Deep Lake reads it, before others are read without it.
+(``serialize_chunk``). That it is still so is not taken for granted: a file is read from
+only if its images fill it exactly, and a row of each of the first files must come as Deep
+Lake reads it before any other is read without it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from .image_check import BrokenImageError
 
+FILES_COMPARED = 8
 _VERSION = re.compile(rb'\d+\.\d+')
 
 
@@ -40,15 +42,14 @@ class Layout:
         begin: Place of the first image in the file, in bytes.
         total: How many images there should be.
         whole: How many of them end within the file.
-        is_known: Whether the images lie where this says: ``None`` as long as none was
-            compared with what Deep Lake reads.
+        is_exact: Whether they follow each other and fill the file.
     """
 
     table: NDArray[np.uint32]
     begin: int
     total: int
     whole: int
-    is_known: bool | None = None
+    is_exact: bool = False
 
     def place(self, number: int) -> tuple[int, int]:
         """Size of an image, and where it begins in the file.
@@ -90,6 +91,8 @@ class ChunkFiles:
         is_as_written = self._stops == np.append(self._starts[1:], len(handle))
         self._is_as_written = is_as_written & (not has_updates)
         self._layouts: dict[int, Layout] = {}
+        self._compared: set[int] = set()
+        self._differs = False
 
     def find_lost(self, rows: Sequence[int]) -> str:
         """The file that ends before an image of some rows, in words; ``''`` if none.
@@ -116,8 +119,8 @@ class ChunkFiles:
     ) -> list[bytes]:
         """The images of some rows, in as many reads of their files.
 
-        Where rows were updated, or deleted in the same file, or the file is not known
-        yet, Deep Lake reads all of them.
+        Deep Lake reads all of them where rows were updated, or deleted in the same file,
+        or too few files were compared so far.
 
         Args:
             rows: Row numbers.
@@ -143,24 +146,29 @@ class ChunkFiles:
         if layout is None:
             layout = read_layout(self._paths[place])
             count = int(self._stops[place] - self._starts[place])
-            is_whole = layout.whole == layout.total == count
-            if not is_whole or not self._is_as_written[place]:
-                layout.is_known = False
+            if layout.total != count or not self._is_as_written[place]:
+                layout.is_exact = False
             self._layouts[place] = layout
         return layout
 
     def _read(self, row: int) -> bytes | None:
-        """An image of a file that is known; ``None`` of another."""
+        """An image of a file that may be read from; ``None`` of another."""
         place = self._place_of(row) if self._paths else -1
         layout = self._layouts.get(place)
-        return self._content(place, layout, row) if layout and layout.is_known else None
+        if layout is None or not layout.is_exact or self._differs:
+            return None
+        is_sure = len(self._compared) >= FILES_COMPARED or place in self._compared
+        return self._content(place, layout, row) if is_sure else None
 
     def _compare(self, row: int, content: bytes) -> None:
-        """Gets to know the file of a row by what Deep Lake read from it."""
+        """Compares what Deep Lake read with what the file of the row has in its place."""
         place = self._place_of(row) if self._paths else -1
         layout = self._layouts.get(place)
-        if layout is not None and layout.is_known is None and content:
-            layout.is_known = self._content(place, layout, row) == content
+        if layout is None or not layout.is_exact or not content:
+            return
+        if place not in self._compared and len(self._compared) < FILES_COMPARED:
+            self._differs |= self._content(place, layout, row) != content
+            self._compared.add(place)
 
     def _content(self, place: int, layout: Layout, row: int) -> bytes | None:
         size, begin = layout.place(row - int(self._starts[place]))
@@ -216,7 +224,10 @@ def read_layout(path: str) -> Layout:
     short = np.flatnonzero((within < counts) & (sizes > 0))
     total = int(lasts[-1]) + 1
     whole = int(firsts[short[0]] + within[short[0]]) if len(short) else total
-    return Layout(table, begin, total, whole)
+    ends = places + counts * sizes
+    follow = np.array_equal(places, np.append(0, ends[:-1]))
+    is_exact = bool(follow and begin + ends[-1] == size)
+    return Layout(table, begin, total, whole, is_exact)
 
 
 def _numbers(stream: BinaryIO, count: int, size: int) -> NDArray[np.uint32]:
