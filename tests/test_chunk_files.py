@@ -153,6 +153,20 @@ def test_changed_lakes_are_read_as_deep_lake_reads_them(change, lake, asked):
         assert old.image_bytes('images', row) == image(row, size)
 
 
+def test_a_saved_view_is_read_by_deep_lake(lake, asked):
+    """Its rows are others than those of the files, though the first agree."""
+    writer = open_lake(lake)
+    writer.query('SELECT * WHERE image_id < 2 OR image_id > 12').tag('part')
+    del writer
+    spec = LakeSpec.from_config(lake, None, '', 'part', '')
+    reader = LakeSource(spec, resolve(spec)[0])
+    rows = [0, 1, *range(13, ROWS)]
+    for number, row in enumerate(rows * 2):
+        place = number % len(rows)
+        assert reader.image_bytes('images', place) == image(row, FLAT[row])
+    assert len(asked) == 2 * len(rows)
+
+
 def test_a_file_with_more_than_its_images_is_left_to_deep_lake(lake, asked):
     """Its layout is not what it seems."""
     for file in (

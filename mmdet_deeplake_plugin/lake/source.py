@@ -243,12 +243,13 @@ class LakeSource:
         """The files of a column on a local disk that holds the bytes of images."""
         files, path = self._opened.files, self.spec.path
         if column not in files:
+            files[column] = None
             is_local = '://' not in path or path.startswith('file://')
-            if is_local and storage_of(handle.schema[column].dtype) == ENCODED:
+            # The rows of a saved view lie anywhere.
+            has_bytes = storage_of(handle.schema[column].dtype) == ENCODED
+            if is_local and has_bytes and not self.pin.tag:
                 folder = Path(path.removeprefix('file://'))
                 files[column] = ChunkFiles(handle, folder, column)
-            else:
-                files[column] = None
         return files[column]
 
     def _current(self) -> _Opened:
