@@ -283,20 +283,26 @@ def _write_json(path: Path, drawn: Drawn, with_masks: bool) -> None:
             )
         file.write('], "annotations": [')
         areas = drawn.areas
+        areas = drawn.areas
         for number in progress(range(len(drawn.widths)), 'writing JSON'):
-            for at in range(drawn.offsets[number], drawn.offsets[number + 1]):
-                values: dict[str, Any] = {
-                    'id': at + 1,
-                    'image_id': number + 1,
-                    'category_id': int(drawn.labels[at]) + 1,
-                    'bbox': drawn.boxes[at].tolist(),
-                    'area': float(areas[at]),
-                    'iscrowd': int(drawn.crowd[at]),
-                }
+            part = slice(drawn.offsets[number], drawn.offsets[number + 1])
+            for at, box, area, label, crowd in zip(
+                range(part.start, part.stop),
+                drawn.boxes[part].tolist(),
+                areas[part].tolist(),
+                drawn.labels[part].tolist(),
+                drawn.crowd[part].tolist(),
+            ):
+                # By hand: json.dumps would take minutes.
+                others = f'"iscrowd": {int(crowd)}'
                 if with_masks:
-                    values['iscrowd'] = 0
-                    values['segmentation'] = [polygon(drawn.boxes[at])]
-                file.write(f'{", " if at else ""}{json.dumps(values)}')
+                    outline = polygon(drawn.boxes[at])
+                    others = f'"iscrowd": 0, "segmentation": [{outline}]'
+                file.write(
+                    f'{", " if at else ""}{{"id": {at + 1}, "image_id": {number + 1}, '
+                    f'"category_id": {label + 1}, "bbox": {box}, "area": {area}, '
+                    f'{others}}}'
+                )
         file.write(']}')
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -41,6 +41,11 @@ _METRICS = {
     'PascalVOC': ('mAP', 'recall'),
     'Panoptic': ('PQ',),
     'SemSeg': semseg.METRICS,
+}
+_EVALUATE: dict[str, Callable[..., dict[str, float]]] = {
+    'COCO': evaluate_coco,
+    'LVIS': evaluate_lvis,
+    'PascalVOC': evaluate_voc,
 }
 # Options that only some formats have, and what they are if they are not given.
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -242,8 +247,8 @@ class DeepLakeMetric(BaseMetric):
             KeyError: If the lake of a prediction is not open in this process.
         """
         classes = (self.dataset_meta or {})['classes']
-        # Ranks that were padded with repeated images give them twice.
         _log_broken([path for path, _ in results])
+        # Ranks that were padded with repeated images give them twice.
         by_image = {find_lake(path): (path, found) for path, found in results}
         rows_of: dict[Lake, list[int]] = {}
         for lake, row in by_image:
@@ -257,31 +262,13 @@ class DeepLakeMetric(BaseMetric):
             meta = self.dataset_meta or {}
             return self._maps.evaluate(ground_truth, paths, found, meta)
         predictions = [Prediction(*each) for each in found]
-        logger = MMLogger.get_current_instance()
-        if self.metrics_format == 'COCO':
-            return evaluate_coco(
-                ground_truth,
-                predictions,
-                classes,
-                self.metrics,
-                logger=logger,
-                **self.options,
-            )
-        if self.metrics_format == 'LVIS':
-            return evaluate_lvis(
-                ground_truth,
-                predictions,
-                classes,
-                self.metrics,
-                logger=logger,
-                **self.options,
-            )
-        return evaluate_voc(
+        takes_one = self.metrics_format == 'PascalVOC'
+        return _EVALUATE[self.metrics_format](
             ground_truth,
             predictions,
             classes,
-            self.metrics[0],
-            logger=logger,
+            self.metrics[0] if takes_one else self.metrics,
+            logger=MMLogger.get_current_instance(),
             **self.options,
         )
 

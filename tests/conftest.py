@@ -79,6 +79,24 @@ def panoptic_lake(panoptic_root: Path, tmp_path_factory: pytest.TempPathFactory)
     return str(path)
 
 
+@pytest.fixture(scope='session')
+def semantic_lake(panoptic_root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Path of a lake of the instances of ``coco_cc`` with semantic maps beside them."""
+    from panoptic_data import CLASSES
+
+    from mmdet_deeplake_plugin.tools.from_coco import from_coco
+
+    images, path = panoptic_root / 'images', tmp_path_factory.mktemp('lakes') / 'semantic'
+    from_coco(
+        images.resolve().parent / 'instances.json',
+        images,
+        path,
+        seg_dir=panoptic_root / 'semantic',
+        seg_classes=CLASSES,
+    )
+    return str(path)
+
+
 @pytest.fixture
 def file_server() -> Iterator[Callable[[Path], str]]:
     """Starts web servers on loopback: folder -> address."""

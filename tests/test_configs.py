@@ -13,7 +13,6 @@ from panoptic_data import CLASSES
 from samples import BCCD, stock_config
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric
-from mmdet_deeplake_plugin.tools.from_coco import from_coco
 
 register_all_modules()
 
@@ -66,18 +65,10 @@ def test_the_panoptic_config_reads_a_lake(panoptic_lake):
         assert _plain(left) == _plain(right)
 
 
-def test_the_semantic_config_reads_a_lake(coco_files, panoptic_root, tmp_path):
+def test_the_semantic_config_reads_a_lake(semantic_lake):
     """Maps alone reach the sample, with the stock pipelines."""
-    files = coco_files('coco_cc')
-    from_coco(
-        files['ann_file'],
-        files['data_prefix']['img'],
-        tmp_path / 'lake',
-        seg_dir=panoptic_root / 'semantic',
-        seg_classes=CLASSES,
-    )
     config = Config.fromfile(CONFIGS / '_base_/datasets/deeplake_semantic.py')
-    _reads_maps(config, str(tmp_path / 'lake'))
+    _reads_maps(config, semantic_lake)
     stock = stock_config('_base_/datasets/coco_semantic.py')
     for key in ('train_dataloader', 'val_dataloader'):
         left, right = (c[key].dataset.pipeline for c in (config, stock))

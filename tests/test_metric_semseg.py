@@ -20,29 +20,14 @@ from mmengine.structures import PixelData
 from panoptic_data import CLASSES
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric
-from mmdet_deeplake_plugin.tools.from_coco import from_coco
 
 NO_BOXES = dict(gt_bboxes=None, gt_labels=None)
 
 
 @pytest.fixture(scope='module')
-def lake(coco_files, panoptic_root, tmp_path_factory) -> str:
-    """A lake of semantic maps."""
-    files, path = coco_files('coco_cc'), tmp_path_factory.mktemp('semseg') / 'lake'
-    from_coco(
-        files['ann_file'],
-        files['data_prefix']['img'],
-        path,
-        seg_dir=panoptic_root / 'semantic',
-        seg_classes=CLASSES,
-    )
-    return str(path)
-
-
-@pytest.fixture(scope='module')
-def dataset(lake) -> DeepLakeDataset:
+def dataset(semantic_lake) -> DeepLakeDataset:
     """The validation set; the lake is open while it lives."""
-    return _dataset(lake, indices=14)
+    return _dataset(semantic_lake, indices=14)
 
 
 def _dataset(lake: str, **kwargs: Any) -> DeepLakeDataset:
@@ -124,9 +109,9 @@ def test_numbers_are_those_of_semseg_metric(metrics, beta, kind, dataset):
 
 @pytest.mark.parametrize('reduce_zero_label', [False, True])
 @pytest.mark.parametrize('classes', [CLASSES[::-1], CLASSES[:90]], ids=len)
-def test_labels_are_changed_as_the_loader_does(classes, reduce_zero_label, lake):
+def test_labels_are_changed_as_the_loader_does(classes, reduce_zero_label, semantic_lake):
     """reduce_zero_label and chosen classes: the ground truth is the loader's."""
-    dataset = _dataset(lake, metainfo=dict(classes=classes), indices=14)
+    dataset = _dataset(semantic_lake, metainfo=dict(classes=classes), indices=14)
     load = dict(reduce_zero_label=reduce_zero_label)
     samples = _samples(dataset, 'moved', None, **load)
     ours = _evaluate(DeepLakeMetric('SemSeg', **load), dataset, samples)

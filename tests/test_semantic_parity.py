@@ -20,26 +20,11 @@ from samples import assert_equal, seeded, stock_config
 
 from mmdet_deeplake_plugin import DeepLakeDataset
 from mmdet_deeplake_plugin.seg_maps import colours_of, decode_ids, encode_map
-from mmdet_deeplake_plugin.tools.from_coco import from_coco
 
 register_all_modules()
 
 INSTANCE_CLASSES = CocoDataset.METAINFO['classes']
 NO_BOXES = dict(gt_bboxes=None, gt_labels=None)
-
-
-@pytest.fixture(scope='module')
-def with_maps(coco_files, panoptic_root, tmp_path_factory) -> str:
-    """A lake of instances with semantic maps beside them."""
-    files, path = coco_files('coco_cc'), tmp_path_factory.mktemp('semantic') / 'lake'
-    from_coco(
-        files['ann_file'],
-        files['data_prefix']['img'],
-        path,
-        seg_dir=panoptic_root / 'semantic',
-        seg_classes=CLASSES,
-    )
-    return str(path)
 
 
 def _assert_same_samples(ours: Any, stock: Any, prepare: Callable = lambda s: s) -> None:
@@ -56,7 +41,7 @@ def _assert_same_samples(ours: Any, stock: Any, prepare: Callable = lambda s: s)
 
 
 def test_instances_and_maps_are_those_of_coco_dataset(
-    with_maps, coco_files, panoptic_root
+    semantic_lake, coco_files, panoptic_root
 ):
     """The pipeline of HTC: boxes, masks and a map that goes through each transform."""
     pipeline = stock_config('htc/htc_r50_fpn_1x_coco.py').train_pipeline
@@ -64,14 +49,14 @@ def test_instances_and_maps_are_those_of_coco_dataset(
     files = coco_files('coco_cc')
     files['data_prefix']['seg'] = str(panoptic_root / 'semantic')
     stock = CocoDataset(seg_map_suffix='.png', **files, **kwargs)
-    ours = DeepLakeDataset(with_maps, **kwargs)
+    ours = DeepLakeDataset(semantic_lake, **kwargs)
     _assert_same_samples(ours, stock)
     assert ours[2]['data_samples'].gt_sem_seg.sem_seg.unique().numel() > 2
 
 
-def test_the_stored_map_is_the_file(with_maps, panoptic_root):
+def test_the_stored_map_is_the_file(semantic_lake, panoptic_root):
     """No map is decoded and encoded again."""
-    dataset = DeepLakeDataset(with_maps)
+    dataset = DeepLakeDataset(semantic_lake)
     for index in range(3):
         path = dataset.get_data_info(index)['seg_map_path']
         file = panoptic_root / 'semantic' / Path(path).name
@@ -109,12 +94,12 @@ def _plain(sample: dict) -> dict:
 
 @pytest.mark.parametrize('split', ['train', 'val'])
 def test_every_sample_of_the_semantic_pipeline_is_that_of_the_files(
-    split, with_maps, panoptic_root
+    split, semantic_lake, panoptic_root
 ):
     """Images and maps are the same, in training and testing."""
     config = stock_config('_base_/datasets/coco_semantic.py')
     pipeline = config[f'{split}_dataloader'].dataset.pipeline
-    ours, stock = _pair(with_maps, panoptic_root, pipeline=pipeline)
+    ours, stock = _pair(semantic_lake, panoptic_root, pipeline=pipeline)
     _assert_same_samples(ours, stock, _plain)
     assert ours.metainfo['classes'] == CLASSES
 
@@ -122,7 +107,7 @@ def test_every_sample_of_the_semantic_pipeline_is_that_of_the_files(
 @pytest.mark.parametrize('reduce_zero_label', [False, True])
 @pytest.mark.parametrize('classes', [CLASSES, CLASSES[::-1], CLASSES[3:90]], ids=len)
 def test_labels_are_those_of_the_stock_class(
-    classes, reduce_zero_label, with_maps, panoptic_root
+    classes, reduce_zero_label, semantic_lake, panoptic_root
 ):
     """label_map and reduce_zero_label: other orders, fewer classes, with their quirks."""
     load = dict(
@@ -133,17 +118,17 @@ def test_labels_are_those_of_the_stock_class(
         reduce_zero_label=reduce_zero_label,
     )
     kwargs = dict(pipeline=[load], metainfo=dict(classes=classes))
-    ours, stock = _pair(with_maps, panoptic_root, **kwargs)
+    ours, stock = _pair(semantic_lake, panoptic_root, **kwargs)
     _assert_same_samples(ours, stock, _plain)
     assert (ours.get_data_info(0)['label_map'] is None) is (classes == CLASSES)
 
 
-def test_the_text_of_classes_is_that_of_the_stock_class(with_maps, panoptic_root):
+def test_the_text_of_classes_is_that_of_the_stock_class(semantic_lake, panoptic_root):
     """return_classes hands on the names as ADE20KSegDataset and CocoSegDataset do."""
     prefix = dict(img_path=str(panoptic_root / 'images'), seg_map_path='maps')
     kwargs = dict(metainfo=dict(classes=CLASSES), return_classes=True)
     stock = CocoSegDataset(data_prefix=prefix, **kwargs)
-    ours = DeepLakeDataset(with_maps, deeplake_tensors=NO_BOXES, **kwargs)
+    ours = DeepLakeDataset(semantic_lake, deeplake_tensors=NO_BOXES, **kwargs)
     left, right = (_plain(each.get_data_info(0)) for each in (ours, stock))
     assert left.keys() == right.keys() - {'seg_map_path'}
     assert left['text'] == right['text'] == list(CLASSES)
@@ -239,10 +224,13 @@ def test_ids_of_segments_become_colours_and_back(values):
     assert np.array_equal(ids, expected)
 
 
-def test_maps_of_a_batch_are_read_at_one_time(with_maps, monkeypatch):
+def test_maps_of_a_batch_are_read_at_one_time(semantic_lake, monkeypatch):
     """On object storage; and not at all where no transform loads them."""
     load = dict(type='LoadAnnotations', with_seg=True)
-    both, alone = DeepLakeDataset(with_maps, pipeline=[load]), DeepLakeDataset(with_maps)
+    both, alone = (
+        DeepLakeDataset(semantic_lake, pipeline=[load]),
+        DeepLakeDataset(semantic_lake),
+    )
     alone.pipeline.transforms.append(LoadAnnotations())
     monkeypatch.setattr(type(both.lake.source.spec), 'is_remote', True)
     source, column = type(both.lake.source), both.lake.seg_maps.column
@@ -263,8 +251,8 @@ def test_maps_of_a_batch_are_read_at_one_time(with_maps, monkeypatch):
     assert len(alone.__getitems__([7, 2])) == 2 and len(asked) == 1
 
 
-def test_class_names_of_maps_are_stored_with_them(with_maps):
+def test_class_names_of_maps_are_stored_with_them(semantic_lake):
     """--seg-classes reach the dataset as its classes."""
-    dataset = DeepLakeDataset(with_maps, deeplake_tensors=NO_BOXES)
+    dataset = DeepLakeDataset(semantic_lake, deeplake_tensors=NO_BOXES)
     assert dataset.metainfo['classes'] == CLASSES
     assert json.dumps(dataset.metainfo['classes'])
