@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,10 +58,11 @@ class Layout:
         Args:
             number: Number of the image in the file.
         """
+        if len(self.table) == self.total:  # each has a size of its own, as most often
+            size, place, _ = self.table[number].tolist()
+            return size, self.begin + place
         lasts = self.table[:, 2]
-        # Most often each image has a size of its own.
-        has_each = len(lasts) == self.total
-        run = number if has_each else int(np.searchsorted(lasts, number))
+        run = int(np.searchsorted(lasts, number))
         size, place, _ = self.table[run].tolist()
         first = int(lasts[run - 1]) + 1 if run else 0
         return size, self.begin + place + (number - first) * size
@@ -85,11 +87,13 @@ class ChunkFiles:
             files, has_updates = [], True
         files = sorted(files, key=lambda file: file.offset_start)
         self._paths = [os.path.join(folder, file.filename) for file in files]
-        self._starts = np.array([file.offset_start for file in files], dtype=np.int64)
-        self._stops = np.array([file.offset_end for file in files], dtype=np.int64)
+        self._starts: list[int] = [file.offset_start for file in files]
+        self._counts = [file.offset_end - file.offset_start for file in files]
         # Beginnings count the rows that are left, ends those that were written.
-        is_as_written = self._stops == np.append(self._starts[1:], len(handle))
-        self._is_as_written = is_as_written & (not has_updates)
+        self._is_as_written = [
+            not has_updates and file.offset_end == beyond
+            for file, beyond in zip(files, [*self._starts[1:], len(handle)])
+        ]
         self._layouts: dict[int, Layout] = {}
         self._compared: set[int] = set()
         self._differs = False
@@ -106,10 +110,11 @@ class ChunkFiles:
                 layout = self._layout_of(place)
             except OSError:  # for Deep Lake to tell
                 continue
-            start, count = self._starts[place], self._stops[place] - self._starts[place]
+            if layout.whole == layout.total:
+                continue
             # Where rows were deleted since, numbers in the file are others.
-            whole = layout.whole if layout.total == count else 0
-            if layout.whole < layout.total and row >= start + whole:
+            whole = layout.whole if layout.total == self._counts[place] else 0
+            if row >= self._starts[place] + whole:
                 path = Path(self._paths[place])
                 return f'{path.name} is cut short: {path.stat().st_size} bytes'
         return ''
@@ -139,21 +144,20 @@ class ChunkFiles:
         return images
 
     def _place_of(self, row: int) -> int:
-        return int(np.searchsorted(self._starts, row, side='right')) - 1
+        return bisect_right(self._starts, row) - 1
 
     def _layout_of(self, place: int) -> Layout:
         layout = self._layouts.get(place)
         if layout is None:
             layout = read_layout(self._paths[place])
-            count = int(self._stops[place] - self._starts[place])
-            if layout.total != count or not self._is_as_written[place]:
+            if layout.total != self._counts[place] or not self._is_as_written[place]:
                 layout.is_exact = False
             self._layouts[place] = layout
         return layout
 
     def _read(self, row: int) -> bytes | None:
         """An image of a file that may be read from; ``None`` of another."""
-        place = self._place_of(row) if self._paths else -1
+        place = self._place_of(row)  # -1 if there are none
         layout = self._layouts.get(place)
         if layout is None or not layout.is_exact or self._differs:
             return None
@@ -162,7 +166,7 @@ class ChunkFiles:
 
     def _compare(self, row: int, content: bytes) -> None:
         """Compares what Deep Lake read with what the file of the row has in its place."""
-        place = self._place_of(row) if self._paths else -1
+        place = self._place_of(row)  # -1 if there are none
         layout = self._layouts.get(place)
         if layout is None or not layout.is_exact or not content:
             return
@@ -171,7 +175,7 @@ class ChunkFiles:
             self._compared.add(place)
 
     def _content(self, place: int, layout: Layout, row: int) -> bytes | None:
-        size, begin = layout.place(row - int(self._starts[place]))
+        size, begin = layout.place(row - self._starts[place])
         try:
             file = os.open(self._paths[place], os.O_RDONLY)
         except OSError:  # for Deep Lake to tell

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from deeplake import types as T
@@ -51,7 +52,7 @@ class Columns:
         """Name of the column that plays a role, ``None`` if none does."""
         return dict(self.roles).get(role)
 
-    @property
+    @cached_property
     def img(self) -> str:
         """Name of the column with the images."""
         return dict(self.roles)['img']

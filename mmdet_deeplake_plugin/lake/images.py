@@ -87,10 +87,11 @@ class ImageReader:
         content = self._listed.pop(row, None)
         if content is None and self.cache is not None:
             content = self.cache.take(self._chunk_of(row), row)
-        if content is None or not is_whole(content):
+        read = content is None or not is_whole(content)
+        if content is None or read:
             content = self.lake.source.image_bytes(self.lake.columns.img, row)
-            self.meter.add(requests=1, bytes=len(content))
-        self.meter.add(needed=len(content), storage=perf_counter() - began)
+        size, spent = len(content), perf_counter() - began
+        self.meter.add(requests=read, bytes=read * size, needed=size, storage=spent)
         return content
 
     def prepare(self, rows: Sequence[int]) -> None:

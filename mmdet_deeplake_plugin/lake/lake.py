@@ -35,8 +35,8 @@ REMEDY = (
     'correct or delete the row, or leave it out by deeplake_query or '
     "on_broken_image='skip'"
 )
-_BLANK = re.compile(r'blank-(\d+)x(\d+)/')
-_SEG_MAP = re.compile(r'seg-map-(\d+)x(\d+)/')
+_BLANK = re.compile(r'\w+://[^/]*/[^/]*/blank-(\d+)x(\d+)/')
+_SEG_MAP = re.compile(r'\w+://[^/]*/[^/]*/seg-map-(\d+)x(\d+)/')
 
 _open_lakes: weakref.WeakValueDictionary[str, Lake] = weakref.WeakValueDictionary()
 
@@ -240,8 +240,7 @@ def seg_map_size(path: str) -> tuple[int, int] | None:
 
 
 def _size_in(path: str, pattern: re.Pattern[str]) -> tuple[int, int] | None:
-    _, _, tail = str(path).partition('://')
-    found = pattern.match(tail.partition('/')[2].partition('/')[2])
+    found = pattern.match(str(path))
     return (int(found[1]), int(found[2])) if found else None
 
 

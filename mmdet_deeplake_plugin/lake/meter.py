@@ -32,6 +32,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._values = torch.zeros((_SLOTS, len(FIELDS)), dtype=torch.float64)
+        self._lines: NDArray[np.float64] | None = None
         if self._shared_from_now_on:
             self.share()
 
@@ -47,6 +48,7 @@ class Meter:
     def share(self) -> None:
         """Moves the counters to memory that processes started later share."""
         self._values.share_memory_()
+        self._lines = None  # they lie elsewhere now
 
     @property
     def is_shared(self) -> bool:
@@ -70,7 +72,12 @@ class Meter:
     def _line(self) -> NDArray[np.float64]:
         worker = get_worker_info()
         slot = 0 if worker is None else min(worker.id + 1, _SLOTS - 1)
-        return self._values.numpy()[slot]
+        if self._lines is None:
+            self._lines = self._values.numpy()
+        return self._lines[slot]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {'_values': self._values, '_lines': None}
 
     def __deepcopy__(self, memo: dict[int, object]) -> Meter:
         return self

@@ -88,7 +88,8 @@ def persist(
     """
     patience, remote = spec.patience, spec.is_remote
     began = renewed = time.monotonic()
-    pause, attempts, age = _FIRST_PAUSE, 0, spec.credentials.age()
+    pause, attempts = _FIRST_PAUSE, 0
+    age = spec.credentials.age() if remote else ()
     while True:
         attempts += 1
         left = patience.retry_timeout - (time.monotonic() - began)
@@ -101,7 +102,7 @@ def persist(
                 raise
             failure = _without_frames(error)
         reopen()
-        now, new_age = time.monotonic(), spec.credentials.age()
+        now, new_age = time.monotonic(), spec.credentials.age() if remote else ()
         if age != new_age:
             renewed, age = now, new_age
         spent = now - began

@@ -39,20 +39,19 @@ class LakeSource:
     Args:
         spec: Which lake.
         pin: Which state of it.
+
+    Attributes:
+        name: The lake in the words of a message.
     """
 
     def __init__(self, spec: LakeSpec, pin: Pin) -> None:
         self.spec = spec
         self.pin = pin
+        where = '@'.join(part for part in (spec.path, pin.branch) if part)
+        view = f', view {pin.tag}' if pin.tag else ''
+        self.name = f'lake {where} (version {pin.version or "newest"}{view})'
         self._process = os.getpid()
         self._opened = _Opened()
-
-    @property
-    def name(self) -> str:
-        """The lake in the words of a message."""
-        where = '@'.join(part for part in (self.spec.path, self.pin.branch) if part)
-        view = f', view {self.pin.tag}' if self.pin.tag else ''
-        return f'lake {where} (version {self.pin.version or "newest"}{view})'
 
     @property
     def num_rows(self) -> int:
@@ -256,10 +255,11 @@ class LakeSource:
         if self._process != os.getpid():
             _inherited.append(self._opened)
             self._opened, self._process = _Opened(), os.getpid()
-        opened, age = self._opened, self.spec.credentials.age()
-        if opened.handle is not None and opened.age != age:
+        opened = self._opened
+        if opened.handle is not None and self.spec.is_remote:
             # Renewed credentials are used before the old ones are refused.
-            self._opened = opened = _Opened()
+            if opened.age != self.spec.credentials.age():
+                self._opened = opened = _Opened()
         return opened
 
     def _open(self, opened: _Opened) -> Any:
