@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import sys
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
@@ -84,6 +85,20 @@ def test_a_sample_costs_one_read_and_one_decode(pipeline, shuffle, lake_of, monk
     assert (reads['image_bytes'], decodes['imfrombytes']) == (40, 40)
     totals = dataset.reader.meter.totals()
     assert totals['requests'] == 40 and totals['bytes'] == totals['needed']
+
+
+def test_an_image_of_a_local_lake_takes_few_calls(lake_of):
+    """41 functions of Python for its bytes, those of MMEngine's file client included."""
+    dataset = DeepLakeDataset(lake_of(30))
+    paths = [dataset.get_data_info(index)['img_path'] for index in range(30)]
+    for path in paths:
+        get(path)
+    calls: Counter[str] = Counter()
+    sys.setprofile(lambda frame, event, arg: calls.update([event]))
+    for path in paths:
+        get(path)
+    sys.setprofile(None)
+    assert calls['call'] / 30 <= 45
 
 
 def test_opening_reads_each_column_once_and_no_image(lake_of, monkeypatch):
