@@ -91,10 +91,10 @@ def measure(
 def main() -> None:
     """Measures, and reports."""
     parser = make_parser(__doc__)
-    parser.add_argument('--seconds', type=float, help='of each measurement (4)')
+    parser.add_argument('--seconds', type=float, help='of each measurement (3)')
     args = parser.parse_args()
     register_all_modules()
-    seconds = args.seconds or (2.0 if args.quick else 4.0)
+    seconds = args.seconds or (2.0 if args.quick else 3.0)
     repetitions = args.repetitions or (1 if args.quick else 3)
     images = sizes(args.quick).photographs
     photographs(images)
