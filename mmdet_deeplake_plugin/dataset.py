@@ -232,6 +232,7 @@ class DeepLakeDataset(BaseDetDataset):
         self._masks = sample_masks(self.lake, self._samples, self._reads_masks)
         self._texts = sample_texts(self.lake, self._samples)
         self._positions = self._kept_positions()
+        self.lake.compare_files()
         self._fully_initialized = True
         if self._indices is not None:
             self.get_subset_(self._indices)

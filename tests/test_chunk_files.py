@@ -9,10 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chunked import image, write_chunked
+from chunked import image, run, write_chunked
 from lakes import COLUMNS, HEIGHT, WIDTH, open_lake, write_columns
+from mmcv.transforms import BaseTransform
+from mmengine.fileio import get
 
-from mmdet_deeplake_plugin.lake import LakeSource, LakeSpec, chunk_files, resolve, source
+from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
+from mmdet_deeplake_plugin.lake import (
+    LakeSource,
+    LakeSpec,
+    chunk_files,
+    find_lake,
+    resolve,
+    source,
+)
 from mmdet_deeplake_plugin.lake.image_check import BrokenImageError
 
 # Bytes of the images of each chunk: all alike, some alike, none alike, a single one.
@@ -84,6 +94,31 @@ def test_some_files_are_compared_and_then_all_are_known(tmp_path, asked):
     for row in np.random.default_rng(0).permutation(48).tolist():
         assert reader.image_bytes('images', row) == image(row)
     assert len(asked) == chunk_files.FILES_COMPARED < 12
+
+
+class OpenedBy(BaseTransform):
+    """Ends a pipeline with whether Deep Lake is open in the process, and the bytes."""
+
+    def transform(self, results: dict) -> dict:
+        """``content``, ``is_open``, ``process``."""
+        content = get(results['img_path'])
+        reader = find_lake(results['img_path'])[0].source
+        # Else its handle is the one that was inherited, and never used.
+        is_open = reader._process == os.getpid()
+        row = results['img_id']
+        return dict(content=content, is_open=is_open, process=os.getpid(), row=row)
+
+
+@pytest.mark.parametrize('shuffle', ['full', 'lanes', 'none'])
+def test_forked_workers_read_without_deep_lake(shuffle, lake):
+    """They have none of its threads; each image is what was written."""
+    dataset = DeepLakeDataset(lake, pipeline=[OpenedBy()])
+    sampler = DeepLakeLoader(dataset, shuffle, seed=0, lanes=4)
+    seen = run(dataset, sampler, num_workers=2, batch_size=2)
+    assert sorted(each['row'] for each in seen) == list(range(ROWS))
+    for each in seen:
+        assert each['content'] == image(each['row'], FLAT[each['row']])
+        assert each['process'] != os.getpid() and not each['is_open']
 
 
 @pytest.mark.parametrize('rows', [slice(5, 11), slice(20, 21), [3, 12, 4, 20], [7, 7]])

@@ -78,6 +78,12 @@ class Lake:
         """Annotations of rows, ``None`` for all; see :func:`read_annotations`."""
         return read_annotations(self.source, self.columns, rows)
 
+    def compare_files(self) -> None:
+        """Lets images and maps on a local disk be read without Deep Lake."""
+        self.source.compare_files(self.columns.img)
+        if self.seg_maps is not None:
+            self.source.compare_files(self.seg_maps.column)
+
     def numbers(
         self, what: str, rows: NDArray[np.int64], is_expression: bool
     ) -> NDArray[np.float64]:

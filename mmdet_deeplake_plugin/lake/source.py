@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -16,9 +17,9 @@ from .chunk_files import ChunkFiles
 from .chunks import ChunkMap, map_chunks
 from .credentials import Credentials
 from .errors import first_line, listed
-from .image_check import BrokenImageError, check_image
+from .image_check import BrokenImageError, check_image, is_whole
 from .opening import Pin, column_names, open_at
-from .patience import Patience, persist
+from .patience import LakeReadError, Patience, persist
 from .spec import LakeSpec
 from .stored_images import ENCODED, read_image, storage_of
 from .values import read_values
@@ -52,6 +53,7 @@ class LakeSource:
         self.name = f'lake {where} (version {pin.version or "newest"}{view})'
         self._process = os.getpid()
         self._opened = _Opened()
+        self._files: dict[str, ChunkFiles | None] = {}
 
     @property
     def num_rows(self) -> int:
@@ -200,6 +202,9 @@ class LakeSource:
             check_image(images[0])
             return images[0]
 
+        known = self._read_known(column, [row])
+        if known is not None and is_whole(known[0]):
+            return known[0]
         return self.read(f'column {column!r}, row {row}', whole)
 
     def images_bytes(self, column: str, rows: slice | list[int]) -> list[bytes]:
@@ -236,11 +241,39 @@ class LakeSource:
         else:
             numbers = rows
             which = f'rows {listed(map(str, rows))}'
+        known = self._read_known(column, numbers)
+        if known is not None:
+            return known
         return self.read(f'column {column!r}, {which}', all_of_them)
+
+    def compare_files(self, column: str) -> None:
+        """Lets a column on a local disk be read without Deep Lake, forks included.
+
+        A process that never opens Deep Lake has none of its threads and caches.
+
+        Args:
+            column: Name of the column; any other than one of images' bytes is left alone.
+        """
+
+        def compare(handle: Any) -> None:
+            files = self._chunk_files(handle, column)
+            if files:
+                files.compare_some(
+                    lambda row: read_image(handle, column, row, self.spec.credentials)
+                )
+
+        if not self.spec.is_remote:
+            # Told when the row is asked for.
+            with contextlib.suppress(LakeReadError, BrokenImageError):
+                self.read(f'column {column!r}, some rows', compare)
+
+    def _read_known(self, column: str, rows: list[int]) -> list[bytes] | None:
+        files = self._files.get(column)
+        return files.read_known(rows) if files else None
 
     def _chunk_files(self, handle: Any, column: str) -> ChunkFiles | None:
         """The files of a column on a local disk that holds the bytes of images."""
-        files, path = self._opened.files, self.spec.path
+        files, path = self._files, self.spec.path
         if column not in files:
             files[column] = None
             is_local = '://' not in path or path.startswith('file://')
@@ -292,11 +325,9 @@ class _Opened:
         lock: Held while it is opened.
         handle: The handle, ``None`` before.
         age: Age of the credentials that it was opened with.
-        files: Chunk files on a local disk, by column; ``None`` where there are none.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.handle: Any = None
         self.age: tuple[int, ...] = ()
-        self.files: dict[str, ChunkFiles | None] = {}
