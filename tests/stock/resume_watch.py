@@ -70,3 +70,6 @@ class ResumeWatchHook(Hook):
         victim = multiprocessing.active_children()[0]
         _note('killed', str(time.time()))
         os.kill(victim.pid, signal.SIGKILL)
+        # The run is told of it here. Where it takes a batch at the same moment, PyTorch
+        # may fail first on the closed connection, which does not say why.
+        time.sleep(20)
