@@ -39,7 +39,7 @@ from .lake import (
     resolve_object,
 )
 from .lake.origin import lost_in_conversion
-from .pipeline_needs import loads_maps, reads_masks, takes_proposals
+from .pipeline_needs import Needs, loads_maps, takes_proposals
 from .sample_masks import MaskedInstances, SampleMasks, sample_masks
 from .sample_proposals import SampleProposals
 from .sample_segments import split_classes
@@ -175,7 +175,7 @@ class DeepLakeDataset(BaseDetDataset):
         self._texts: SampleTexts | None
         self._positions: NDArray[np.int64]
         self._skipped: SkippedSamples
-        self._asked: tuple[Any, bool] | None = None
+        self._asked: tuple[Any, Needs] | None = None
         super().__init__(
             metainfo=metainfo,
             filter_cfg=filter_cfg,
@@ -229,7 +229,7 @@ class DeepLakeDataset(BaseDetDataset):
             self._refuse_unsized()
         else:
             self._skipped = SkippedSamples(len(self._samples))
-        self._masks = sample_masks(self.lake, self._samples, self._reads_masks)
+        self._masks = sample_masks(self.lake, self._samples, self._needs.masks)
         self._texts = sample_texts(self.lake, self._samples)
         self._positions = self._kept_positions()
         self.lake.compare_files()
@@ -339,7 +339,7 @@ class DeepLakeDataset(BaseDetDataset):
         self.lake.read_through(self.reader)
         instances = data_info.get('instances')
         if isinstance(instances, MaskedInstances):
-            data_info['instances'] = instances.plain(with_masks=self._reads_masks)
+            data_info['instances'] = instances.plain(with_masks=self._needs.masks)
         if 'proposals' in data_info and not takes_proposals(self.pipeline):
             del data_info['proposals']  # PackDetInputs would take them for loaded ones
         if self.reader.meter.is_shared:
@@ -370,10 +370,10 @@ class DeepLakeDataset(BaseDetDataset):
         }
 
     @property
-    def _reads_masks(self) -> bool:
+    def _needs(self) -> Needs:
         # Hooks may replace the pipeline in the middle of a training.
         if self._asked is None or self._asked[0] is not self.pipeline:
-            self._asked = (self.pipeline, reads_masks(self.pipeline))
+            self._asked = (self.pipeline, Needs.of(self.pipeline))
         return self._asked[1]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
@@ -383,7 +383,8 @@ class DeepLakeDataset(BaseDetDataset):
             indices: Indices of the samples.
         """
         rows = self.rows_of(np.asarray(indices)).tolist()
-        self.reader.prepare(rows)
+        if self._needs.images:
+            self.reader.prepare(rows)
         if self.lake.seg_maps is not None and loads_maps(self.pipeline):
             self.lake.seg_maps.prepare(rows)
         return [self[index] for index in indices]

@@ -1,18 +1,40 @@
-"""What a pipeline asks of a sample: does it read masks, maps, proposals?"""
+"""What a pipeline asks of a sample: does it read its image, masks, maps, proposals?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from mmcv.transforms import BaseTransform
+from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmdet.datasets.transforms import LoadProposals
 from mmengine.dataset import Compose
 
 _STOCK = ('mmcv', 'mmdet', 'mmengine')
 # Looks at the masks of instances without an argument that says so.
 _ALWAYS = ('InstaBoost',)
+_LOAD_IMAGES = ('LoadMultiChannelImageFromFiles', 'InferencerLoader')
 _LOAD_MAPS = ('LoadPanopticAnnotations',)
+
+
+class Needs(NamedTuple):
+    """What a pipeline may look at.
+
+    Args:
+        masks: See :func:`reads_masks`.
+        images: See :func:`reads_images`.
+    """
+
+    masks: bool
+    images: bool
+
+    @classmethod
+    def of(cls, pipeline: Any) -> Needs:
+        """Those of a pipeline.
+
+        Args:
+            pipeline: MMEngine's ``Compose``.
+        """
+        return cls(reads_masks(pipeline), reads_images(pipeline))
 
 
 def reads_masks(pipeline: Any) -> bool:
@@ -28,6 +50,25 @@ def reads_masks(pipeline: Any) -> bool:
     """
     steps = list(_steps(getattr(pipeline, 'transforms', pipeline)))
     return not steps or any(_may_read(step) for step in steps)
+
+
+def reads_images(pipeline: Any) -> bool:
+    """Whether a pipeline may look at the image of a sample.
+
+    Args:
+        pipeline: MMEngine's ``Compose``.
+
+    Returns:
+        False only if every transform, also within others, comes from MMDetection
+        or MMCV, and none loads images. An empty pipeline hands the sample on.
+    """
+    steps = list(_steps(getattr(pipeline, 'transforms', pipeline)))
+    return not steps or any(
+        not _is_stock(step)
+        or isinstance(step, LoadImageFromFile)
+        or type(step).__name__ in _LOAD_IMAGES
+        for step in steps
+    )
 
 
 def takes_proposals(pipeline: Any) -> bool:
@@ -68,11 +109,14 @@ def _steps(value: Any) -> Iterator[Any]:
                 yield from _steps(part)
 
 
+def _is_stock(step: Any) -> bool:
+    return type(step).__module__.partition('.')[0] in _STOCK
+
+
 def _may_read(step: Any) -> bool:
-    if type(step).__module__.partition('.')[0] not in _STOCK:
-        return True
     return (
-        bool(getattr(step, 'with_mask', False))
+        not _is_stock(step)
+        or bool(getattr(step, 'with_mask', False))
         or type(step).__name__ in _ALWAYS
         or 'instances' in getattr(step, 'meta_keys', ())
     )

@@ -6,6 +6,7 @@ No test here is timed. What reading from object storage costs stands in ``test_r
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 import sys
 import tracemalloc
@@ -76,15 +77,25 @@ def lake_of(tmp_path) -> Callable[[int], str]:
 @pytest.mark.parametrize('pipeline', [PLAIN, MOSAIC], ids=['resize', 'mosaic'])
 @pytest.mark.parametrize('shuffle', [True, False])
 def test_a_sample_costs_one_read_and_one_decode(pipeline, shuffle, lake_of, monkeypatch):
-    """On a local disk each image is read once, by itself, and decoded once."""
+    """On a local disk each image is read once, without Deep Lake, and decoded once."""
     dataset = DeepLakeDataset(lake_of(40), pipeline=pipeline)
-    reads = counted(monkeypatch, LakeSource, 'image_bytes')
+    reads = counted(monkeypatch, os, 'pread')
     decodes = counted(monkeypatch, mmcv, 'imfrombytes')
+    by_deep_lake = counted(monkeypatch, LakeSource, 'read')
     seen = run(dataset, DeepLakeLoader(dataset, shuffle=shuffle, seed=0))
     assert len(seen) == 40
-    assert (reads['image_bytes'], decodes['imfrombytes']) == (40, 40)
+    assert (reads['pread'], decodes['imfrombytes']) == (40, 40)
+    assert not by_deep_lake
     totals = dataset.reader.meter.totals()
     assert totals['requests'] == 40 and totals['bytes'] == totals['needed']
+
+
+def test_images_that_no_transform_looks_at_are_not_read(lake_of, monkeypatch):
+    """A pipeline of annotations alone costs no image, batch or not."""
+    dataset = DeepLakeDataset(lake_of(8), pipeline=[LOADERS[1]])
+    reads = counted(monkeypatch, os, 'pread')
+    assert len(dataset.__getitems__([0, 1, 2])) == 3
+    assert not reads and not dataset.reader.meter.totals()['requests']
 
 
 def test_an_image_of_a_local_lake_takes_few_calls(lake_of):

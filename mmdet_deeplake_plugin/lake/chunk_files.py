@@ -16,11 +16,10 @@ Lake reads it before any other is read without it.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -133,25 +132,33 @@ class ChunkFiles:
             by_deep_lake: Reads them by Deep Lake.
         """
         known = self.read_known(rows)
-        if known is not None:
-            return known
+        if all(row in known for row in rows):
+            return [known[row] for row in rows]
         images = by_deep_lake()
         for row, content in zip(rows, images):
             self._compare(row, content)
         return images
 
-    def read_known(self, rows: Sequence[int]) -> list[bytes] | None:
-        """The images of some rows, if all of them may be read without Deep Lake.
+    def read_known(self, rows: Iterable[int]) -> dict[int, bytes]:
+        """The images of those of some rows that may be read without Deep Lake.
 
         Args:
             rows: Row numbers.
+
+        Returns:
+            Row -> image.
         """
-        images = []
-        if self._paths and not self._differs:
-            with contextlib.suppress(BrokenImageError, OSError):  # told by who asks again
-                images = [self._read(row) for row in rows]
-        found = [content for content in images if content is not None]
-        return found if len(found) == len(rows) else None
+        images: dict[int, bytes] = {}
+        if not self._paths or self._differs:
+            return images
+        for row in rows:
+            try:
+                content = self._read(row)
+            except (BrokenImageError, OSError):  # told by who asks again
+                continue
+            if content is not None:
+                images[row] = content
+        return images
 
     def compare_some(self, by_deep_lake: Callable[[int], bytes]) -> None:
         """Compares as many files as it takes to read all without Deep Lake.

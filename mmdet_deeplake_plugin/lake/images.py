@@ -25,8 +25,9 @@ from .stored_images import ENCODED, storage_of
 class ImageReader:
     """Reads the images of one dataset: by row, by list, by chunk.
 
-    By itself it reads row by row, and on object storage the rows of a batch as one
-    list; a sampler that goes along stored chunks makes it read these whole.
+    By itself it reads row by row, and the rows of a batch at one time where that costs
+    less: on object storage, and on a local disk from files whose layout is known. A
+    sampler that goes along stored chunks makes it read these whole.
 
     Args:
         lake: The lake; the reader and it are shared by all processes' copies.
@@ -111,12 +112,24 @@ class ImageReader:
             chunks = {row: self._chunk_of(row) for row in rows}
             self.cache.fetch(set(chunks.values()))
             missing = [row for row in rows if not self.cache.covers(chunks[row])]
-        if self.in_lists and len(set(missing)) > 1 and self._holds_bytes:
-            missing = sorted(set(missing))
-            images = self.lake.source.images_bytes(self.lake.columns.img, missing)
-            self._listed = dict(zip(missing, images))
-            self.meter.add(requests=1, bytes=sum(map(len, images)))
+        if len(set(missing)) > 1:
+            self._list(sorted(set(missing)))
         self.meter.add(storage=perf_counter() - began)
+
+    def _list(self, rows: list[int]) -> None:
+        """Reads rows of a batch, to be taken one by one."""
+        source, column = self.lake.source, self.lake.columns.img
+        if not self.in_lists:
+            # One file after the other takes less than each between two transforms.
+            self._listed = source.known_images(column, rows)
+            requests = len(self._listed)
+        elif self._holds_bytes:
+            self._listed = dict(zip(rows, source.images_bytes(column, rows)))
+            requests = 1
+        else:
+            return
+        size = sum(map(len, self._listed.values()))
+        self.meter.add(requests=requests, bytes=size)
 
     def chunk_rows(self, chunk: int) -> tuple[int, int]:
         """First row of a chunk, and the first behind it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -202,9 +202,9 @@ class LakeSource:
             check_image(images[0])
             return images[0]
 
-        known = self._read_known(column, [row])
-        if known is not None and is_whole(known[0]):
-            return known[0]
+        known = self.known_images(column, (row,)).get(row)
+        if known is not None and is_whole(known):
+            return known
         return self.read(f'column {column!r}, row {row}', whole)
 
     def images_bytes(self, column: str, rows: slice | list[int]) -> list[bytes]:
@@ -241,10 +241,25 @@ class LakeSource:
         else:
             numbers = rows
             which = f'rows {listed(map(str, rows))}'
-        known = self._read_known(column, numbers)
-        if known is not None:
-            return known
+        known = self.known_images(column, numbers)
+        if all(row in known for row in numbers):
+            return [known[row] for row in numbers]
         return self.read(f'column {column!r}, {which}', all_of_them)
+
+    def known_images(self, column: str, rows: Iterable[int]) -> dict[int, bytes]:
+        """The stored bytes of those rows that lie where it is known on a local disk.
+
+        They may be cut short.
+
+        Args:
+            column: Name of the column.
+            rows: Row numbers.
+
+        Returns:
+            Row -> bytes; see :class:`.chunk_files.ChunkFiles`.
+        """
+        files = self._files.get(column)
+        return files.read_known(rows) if files else {}
 
     def compare_files(self, column: str) -> None:
         """Lets a column on a local disk be read without Deep Lake, forks included.
@@ -266,10 +281,6 @@ class LakeSource:
             # Told when the row is asked for.
             with contextlib.suppress(LakeReadError, BrokenImageError):
                 self.read(f'column {column!r}, some rows', compare)
-
-    def _read_known(self, column: str, rows: list[int]) -> list[bytes] | None:
-        files = self._files.get(column)
-        return files.read_known(rows) if files else None
 
     def _chunk_files(self, handle: Any, column: str) -> ChunkFiles | None:
         """The files of a column on a local disk that holds the bytes of images."""

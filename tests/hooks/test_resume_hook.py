@@ -10,7 +10,7 @@ import logging
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,7 +35,7 @@ from mmdet_deeplake_plugin import (
     DeepLakeLoader,
     DeepLakeResumeHook,
 )
-from mmdet_deeplake_plugin.lake import LakeSource
+from mmdet_deeplake_plugin.lake import ImageReader
 
 register_all_modules()
 
@@ -229,18 +229,26 @@ def training(mixed_lake: str, tmp_path: Path, monkeypatch) -> Iterator[Training]
 
 def _training(lake: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Training:
     reads = folder / 'reads.txt'
-    read_one = LakeSource.image_bytes
+    list_rows, read_one = ImageReader._list, ImageReader.image_bytes
 
-    def noted(source: LakeSource, column: str, number: int) -> bytes:
+    def note(rows: Iterable[int]) -> None:
         with reads.open('a') as file:
-            file.write(f'{number}\n')
-        return read_one(source, column, number)
+            file.writelines(f'{number}\n' for number in rows)
+
+    def noted_list(reader: ImageReader, rows: list[int]) -> None:
+        list_rows(reader, rows)
+        note(reader._listed)
+
+    def noted(reader: ImageReader, row: int) -> bytes:
+        note({row} - reader._listed.keys())
+        return read_one(reader, row)
 
     def be(rank: int, ranks: int) -> None:
         monkeypatch.setattr(loader_module, 'get_dist_info', lambda: (rank, ranks))
         monkeypatch.setattr(resume_module, 'get_world_size', lambda: ranks)
 
-    monkeypatch.setattr(LakeSource, 'image_bytes', noted)
+    monkeypatch.setattr(ImageReader, '_list', noted_list)
+    monkeypatch.setattr(ImageReader, 'image_bytes', noted)
     # It runs compilers to learn their versions, for seconds.
     monkeypatch.setattr(Runner, '_log_env', lambda *arguments: None)
     # torch >= 2.6 refuses the checkpoints of MMEngine otherwise.

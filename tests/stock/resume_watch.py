@@ -17,12 +17,12 @@ from typing import Any
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 
-from mmdet_deeplake_plugin.lake import LakeSource
+from mmdet_deeplake_plugin.lake import ImageReader
 
 NOTES = Path(os.environ['RESUME_NOTES'])
 RANK = os.environ.get('RANK', '0')
 
-_image_bytes = LakeSource.image_bytes
+_list, _image_bytes = ImageReader._list, ImageReader.image_bytes
 
 
 def _note(name: str, line: str) -> None:
@@ -31,12 +31,20 @@ def _note(name: str, line: str) -> None:
         file.write(f'{line}\n')
 
 
-def _noted(source: LakeSource, column: str, row: int) -> bytes:
-    _note('read', str(row))
-    return _image_bytes(source, column, row)
+def _noted_list(reader: ImageReader, rows: list[int]) -> None:
+    _list(reader, rows)
+    for row in reader._listed:
+        _note('read', str(row))
 
 
-LakeSource.image_bytes = _noted
+def _noted(reader: ImageReader, row: int) -> bytes:
+    if row not in reader._listed:
+        _note('read', str(row))
+    return _image_bytes(reader, row)
+
+
+ImageReader._list = _noted_list
+ImageReader.image_bytes = _noted
 
 
 @HOOKS.register_module()
