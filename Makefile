@@ -20,7 +20,7 @@ help:
 	@echo 'make demo   train and test a detector on aerial photographs (5 to 8 minutes)'
 	@echo 'make s3     run an S3 server with a lake in it, that can be told to fail'
 	@echo 'make zoo    run the dataloaders of all configs of MMDetection (10 minutes)'
-	@echo 'make bench  run the benchmarks and write docs/performance.md (about 35 minutes)'
+	@echo 'make bench  run the benchmarks and write docs/performance.md (about half an hour)'
 	@echo 'make test   lint, types and all tests'
 	@echo 'make lint   lint and types only'
 	@echo 'make clean  remove what the above made, but for the environments'

@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -246,6 +247,27 @@ def interleaved(
     for name in progress(rounds, text, lambda name: name):
         found[name].append(cases[name]())
     return found
+
+
+def beside_each_other(cases: Mapping[str, Callable[[], T]], text: str) -> dict[str, T]:
+    """Measures all cases, as many at a time as there are cores: what time cannot change.
+
+    Args:
+        cases: Name -> measurement, in a process of its own.
+        text: What the progress bar says.
+
+    Returns:
+        Name -> what the measurement returned.
+    """
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        answers = {name: pool.submit(case) for name, case in cases.items()}
+        return {
+            name: answers[name].result()
+            for name in progress(list(cases), text, lambda name: name)
+        }
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def progress(

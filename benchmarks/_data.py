@@ -283,7 +283,6 @@ def _write_json(path: Path, drawn: Drawn, with_masks: bool) -> None:
             )
         file.write('], "annotations": [')
         areas = drawn.areas
-        areas = drawn.areas
         for number in progress(range(len(drawn.widths)), 'writing JSON'):
             part = slice(drawn.offsets[number], drawn.offsets[number + 1])
             for at, box, area, label, crowd in zip(

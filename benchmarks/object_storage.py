@@ -215,7 +215,7 @@ def main() -> None:
                 'seconds each': seconds,
                 'repetitions': f'{repetitions}; {MAIN_AGAIN * repetitions} at 20 ms',
             }
-            _epochs(report, store, images, reasons, 30.0 if not args.quick else 10.0)
+            _epochs(report, store, images, reasons, 20.0 if not args.quick else 10.0)
             _throughput(report, store, images, reasons, seconds, repetitions, args.quick)
             _server(report, store, data)
     report.write()

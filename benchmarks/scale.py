@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 from _children import NotRunError, memory_of, run_child, serve
-from _common import Bars, Report, make_parser, progress, shown
+from _common import Bars, Report, beside_each_other, make_parser, progress, shown
 
 from mmdet_deeplake_plugin.dataset import DeepLakeDataset
 from mmdet_deeplake_plugin.lake import ImageReader
@@ -233,29 +233,11 @@ def _refuse_too_large(below: dict[str, float], rows: int) -> None:
 
 
 def _reads(report: Report, rows: int) -> None:
-    table = []
-    all_ranks = (1, 8, 64, 256, 1024)
-    for ranks in progress(all_ranks, 'reads', lambda ranks: f'{ranks} ranks'):
-        try:
-            run = run_child(__file__, 'simulate', timeout=180, rows=rows, ranks=ranks)
-        except NotRunError as error:
-            table.append([ranks, f'not run: {error}', *[None] * 6])
-            continue
-        rate = RATE * run['requests']
-        bandwidth = RATE * run['amplification'] * ROW_BYTES / 1e6
-        table.append(
-            [
-                ranks,
-                int(run['lanes']),
-                run['requests'],
-                run['amplification'],
-                rate,
-                rate * ranks,
-                bandwidth,
-                bandwidth * ranks / 1000,
-                run['peak'],
-            ]
-        )
+    cases = {
+        f'{ranks:,} ranks': partial(_row_of_reads, rows, ranks)
+        for ranks in (1, 8, 64, 256, 1024)
+    }
+    table = list(beside_each_other(cases, 'reads').values())
     report.raw['reads'] = table
     head = ['ranks', 'lanes', 'reads an image', 'bytes ÷ needed']
     head += ['reads/s of a rank', 'reads/s of all', 'MB/s of a rank', 'GB/s of all']
@@ -264,6 +246,26 @@ def _reads(report: Report, rows: int) -> None:
         [*head, 'MiB held by a worker, at most'],
         table,
     )
+
+
+def _row_of_reads(rows: int, ranks: int) -> list[Any]:
+    try:
+        run = run_child(__file__, 'simulate', timeout=180, rows=rows, ranks=ranks)
+    except NotRunError as error:
+        return [ranks, f'not run: {error}', *[None] * 7]
+    rate = RATE * run['requests']
+    bandwidth = RATE * run['amplification'] * ROW_BYTES / 1e6
+    return [
+        ranks,
+        int(run['lanes']),
+        run['requests'],
+        run['amplification'],
+        rate,
+        rate * ranks,
+        bandwidth,
+        bandwidth * ranks / 1000,
+        run['peak'],
+    ]
 
 
 if __name__ == '__main__':

@@ -17,7 +17,16 @@ from typing import Any
 
 import numpy as np
 from _children import NotRunError, memory_of, run_child, serve
-from _common import Bars, Report, interleaved, make_parser, median, ratio, shown
+from _common import (
+    Bars,
+    Report,
+    beside_each_other,
+    interleaved,
+    make_parser,
+    median,
+    ratio,
+    shown,
+)
 from _contenders import PIPELINES, PLAIN, coco, plugin
 from _data import annotations
 from _sizes import sizes
@@ -129,15 +138,27 @@ def _run(contender: str, count: int, workers: int, method: str) -> dict[str, flo
 
 def _usual(report: Report, count: int, repetitions: int) -> None:
     """COCO's size: all ways of starting workers."""
-    found = {}
-    for method in ('fork', 'spawn'):
-        for workers in (2,) if report.quick else (2, 8):
-            again = repetitions if (method, workers) == ('fork', 2) else 1
-            # What a worker holds without data depends on how it starts alone.
-            names = (NONE, COCO, PLUGIN) if workers == 2 else (COCO, PLUGIN)
-            cases = {name: partial(_run, name, count, workers, method) for name in names}
-            text = f'{count:,} images, {workers} workers by {method}'
-            found[method, workers] = interleaved(cases, again, text)
+    names = (NONE, COCO, PLUGIN)
+    cases = {name: partial(_run, name, count, 2, 'fork') for name in names}
+    found: dict[tuple[str, int], dict[str, list[dict[str, float]]]] = {
+        ('fork', 2): interleaved(cases, repetitions, f'{count:,} images')
+    }
+    others = {
+        f'{name}, {workers} workers by {method}': (name, method, workers)
+        for method, workers in (('fork', 8), ('spawn', 2), ('spawn', 8))
+        # What a worker holds without data depends on how it starts alone.
+        for name in (names if workers == 2 else names[1:])
+        if workers == 2 or not report.quick
+    }
+    memory = beside_each_other(
+        {
+            text: partial(_run, name, count, workers, method)
+            for text, (name, method, workers) in others.items()
+        },
+        f'{count:,} images',
+    )
+    for text, (name, method, workers) in others.items():
+        found.setdefault((method, workers), {})[name] = [memory[text]]
     report.raw[f'{count}'] = {f'{m} {w}': runs for (m, w), runs in found.items()}
     runs = found['fork', 2]
     of = {
