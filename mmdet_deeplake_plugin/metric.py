@@ -235,8 +235,8 @@ class DeepLakeMetric(BaseMetric):
         """Evaluates the predictions of all ranks.
 
         Args:
-            results: Pairs of ``img_path`` and what :class:`Prediction` holds, as a
-                tuple, which MMEngine makes of it.
+            results: Pairs of ``img_path`` and :class:`Prediction`, or what was kept of a
+                map.
 
         Returns:
             Name -> number, the mean average precision first, so that
@@ -261,11 +261,10 @@ class DeepLakeMetric(BaseMetric):
         if isinstance(self._maps, PanopticScores):
             meta = self.dataset_meta or {}
             return self._maps.evaluate(ground_truth, paths, found, meta)
-        predictions = [Prediction(*each) for each in found]
         takes_one = self.metrics_format == 'PascalVOC'
         return _EVALUATE[self.metrics_format](
             ground_truth,
-            predictions,
+            found,
             classes,
             self.metrics[0] if takes_one else self.metrics,
             logger=MMLogger.get_current_instance(),

@@ -147,7 +147,8 @@ def evaluate_coco(
     category_of_label = [gt.category_ids[label] for label in stored_labels]
     if 'segm' in metrics:
         check_predicted_masks(gt, predictions)
-    detections = detections_by_kind(gt, predictions, category_of_label)
+    compared = metrics if outfile_prefix is None else None  # files hold all
+    detections = detections_by_kind(gt, predictions, category_of_label, compared)
     if outfile_prefix is not None:
         write_detections(detections, outfile_prefix, log)
     if format_only:
@@ -182,7 +183,7 @@ def evaluate_coco(
         if coco_gt is None:
             coco_gt = load_annotations(coco_class, gt.to_coco())
         if kind not in loaded:
-            loaded[kind] = load_detections(coco_gt, detections[kind])
+            loaded[kind] = load_detections(coco_gt, detections.get(kind, []))
         evaluation = eval_class(coco_gt, loaded[kind], kind)
         evaluation.params.imgIds = gt.img_ids
         evaluation.params.catIds = cat_ids

@@ -15,7 +15,10 @@ from .ground_truth import GroundTruth, Prediction
 
 
 def detections_by_kind(
-    gt: GroundTruth, predictions: Sequence[Prediction], category_of_label: Sequence[int]
+    gt: GroundTruth,
+    predictions: Sequence[Prediction],
+    category_of_label: Sequence[int],
+    metrics: Sequence[str] | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Predictions as the content of COCO's result files.
 
@@ -23,17 +26,24 @@ def detections_by_kind(
         gt: The annotations: gives the image ids.
         predictions: One per image, in the order of ``gt.img_ids``.
         category_of_label: Category id of each label.
+        metrics: Leaves out the kind that none of these compares. Defaults to None:
+            ``'bbox'`` and, if there are masks, ``'segm'``.
 
     Returns:
-        ``'bbox'`` and, if there are masks, ``'segm'`` -> one dict per box with
+        ``'bbox'``, ``'segm'`` or both -> one dict per box with
         ``image_id``, ``bbox`` (left, top, width, height in pixels), ``score``,
         ``category_id``, in the order of the images. Those of ``'segm'`` have
         ``segmentation`` too, and the scores of the masks.
     """
-    has_masks = any(found.masks is not None for found in predictions)
+    kinds = ['bbox', 'segm']
+    if metrics is not None:
+        compared = {'bbox' if metric == 'proposal' else metric for metric in metrics}
+        kinds = [kind for kind in kinds if kind in compared]
+    elif all(found.masks is None for found in predictions):
+        kinds = ['bbox']
     return {
         kind: _of_kind(gt, predictions, category_of_label, kind == 'segm')
-        for kind in (('bbox', 'segm') if has_masks else ('bbox',))
+        for kind in kinds
     }
 
 
@@ -100,27 +110,28 @@ def _of_kind(
     with_masks: bool,
 ) -> list[dict[str, Any]]:
     detections = []
-    for img_id, (bboxes, scores, labels, masks, mask_scores) in zip(
-        gt.img_ids, predictions
-    ):
+    for img_id, predicted in zip(gt.img_ids, predictions):
         # In double from the stored float32: the size is then the exact
         # difference of the corners, which float32 would round.
-        corners = np.asarray(bboxes, dtype=np.float64).reshape(-1, 4)
+        corners = np.asarray(predicted.bboxes, dtype=np.float64).reshape(-1, 4)
         boxes = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
-        if with_masks and mask_scores is not None:
-            scores = mask_scores
+        scores = predicted.scores
+        if with_masks and predicted.mask_scores is not None:
+            scores = predicted.mask_scores
         scores = np.asarray(scores, dtype=np.float64)
         found: list[dict[str, Any]] = [
             {
                 'image_id': img_id,
                 'bbox': box,
                 'score': score,
-                'category_id': category_of_label[int(label)],
+                'category_id': category_of_label[label],
             }
-            for box, score, label in zip(boxes.tolist(), scores.tolist(), labels)
+            for box, score, label in zip(
+                boxes.tolist(), scores.tolist(), predicted.labels.tolist()
+            )
         ]
         if with_masks:
-            for detection, mask in zip(found, masks or ()):
+            for detection, mask in zip(found, predicted.masks or ()):
                 detection['segmentation'] = mask
         detections += found
     return detections

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,11 @@ _PER_IMAGE = ('widths', 'heights', 'file_names')
 _PER_INSTANCE = ('boxes_xywh', 'boxes_xyxy', 'labels', 'areas', 'crowd', 'excluded')
 
 
-class Prediction(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Prediction:
     """What the model found in one image.
+
+    No tuple: MMEngine's evaluator would walk through all that it holds.
 
     Attributes:
         bboxes: Boxes, shape ``(n, 4)``, float32, xyxy in pixels of the
@@ -224,7 +227,7 @@ class GroundTruth:
                 'give one per image, in the order of img_ids'
             )
         for img_id, prediction in zip(self.img_ids, predictions):
-            given = {k: v for k, v in prediction._asdict().items() if v is not None}
+            given = {k: v for k, v in vars(prediction).items() if v is not None}
             lengths = [len(values) for values in given.values()]
             if len(set(lengths)) > 1:
                 *names, last = given

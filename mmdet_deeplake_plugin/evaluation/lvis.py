@@ -96,7 +96,8 @@ def evaluate_lvis(
     category_of_label = [gt.category_ids[label] for label in stored_labels]
     if 'segm' in metrics:
         check_predicted_masks(gt, predictions)
-    detections = detections_by_kind(gt, predictions, category_of_label)
+    compared = metrics if outfile_prefix is None else None  # files hold all
+    detections = detections_by_kind(gt, predictions, category_of_label, compared)
     if outfile_prefix is not None:
         write_detections(detections, outfile_prefix, log)
     if format_only:
@@ -117,7 +118,9 @@ def evaluate_lvis(
             continue
         kind = 'segm' if metric == 'segm' else 'bbox'
         # Loading adds keys to detections, which another metric shall not meet.
-        found = load_lvis_results(lvis_gt, [dict(one) for one in detections[kind]])
+        found = load_lvis_results(
+            lvis_gt, [dict(one) for one in detections.get(kind, [])]
+        )
         evaluation = run_lvis(lvis_gt, found, kind, list(rows), log)
         usual = _RECALL_ITEMS if metric == 'proposal' else _PRECISION_ITEMS
         prefix = '' if metric == 'proposal' else f'{metric}_'

@@ -165,7 +165,7 @@ def _evaluate(metric: Any, samples: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _tensors(prediction: Prediction) -> dict[str, torch.Tensor]:
-    arrays = prediction._asdict()
+    arrays = dict(vars(prediction))
     names = ('bboxes', 'scores', 'labels')
     return {name: torch.from_numpy(arrays[name]) for name in names}
 

@@ -136,7 +136,8 @@ def test_a_rounding_unit_that_shows_in_the_third_digit(synthetic: Any) -> None:
             for i in range(16)
         ],
     }
-    found = synthetic.predictions[0]._replace(
+    found = replace(
+        synthetic.predictions[0],
         bboxes=np.tile(np.float32([0, 0, 10, 10]), (3, 1)),
         scores=np.float32([0.9, 0.8, 0.7]),
         labels=np.arange(3),

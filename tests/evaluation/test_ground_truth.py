@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import numpy as np
@@ -163,7 +163,7 @@ def test_what_does_not_fit_is_named(changes: dict, text: str) -> None:
 def _predictions(**changes: Any) -> list[Prediction]:
     nothing = Prediction(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
     one = Prediction(np.zeros((1, 4)), np.zeros(1), np.zeros(1, int))
-    return [nothing, one._replace(**changes), nothing]
+    return [nothing, replace(one, **changes), nothing]
 
 
 @pytest.mark.parametrize(
