@@ -21,6 +21,7 @@ from .evaluation import (
     semseg,
 )
 from .evaluation.coco_api import backend_classes
+from .evaluation.collector import without_collections
 from .evaluation.lvis import check_lvis_options
 from .evaluation.lvis_api import lvis_package
 from .ground_truth import read_ground_truth
@@ -231,6 +232,7 @@ class DeepLakeMetric(BaseMetric):
             )
             self.results.append((sample['img_path'], prediction))
 
+    @without_collections()
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Evaluates the predictions of all ranks.
 

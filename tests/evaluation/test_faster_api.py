@@ -88,10 +88,13 @@ def _arrays(
 ) -> list[np.ndarray]:
     coco_class, eval_class = backend_classes(backend)
     truth = load_annotations(coco_class, copy.deepcopy(content))
-    found = [dict(detection) for detection in detections]
-    if kind == 'bbox':
-        found = [{k: v for k, v in d.items() if k != 'segmentation'} for d in found]
-    evaluation = eval_class(truth, load_detections(truth, found), kind)
+    unwanted = 'segmentation' if kind == 'bbox' else 'bbox'
+    found = [{k: v for k, v in d.items() if k != unwanted} for d in detections]
+    with contextlib.redirect_stdout(io.StringIO()):
+        # pycocotools as MMDetection uses it.
+        ours = backend != 'pycocotools'
+        loaded = load_detections(truth, found) if ours else truth.loadRes(found)
+    evaluation = eval_class(truth, loaded, kind)
     evaluation.params.imgIds = [image['id'] for image in content['images']]
     evaluation.params.catIds = list(CATEGORIES)
     evaluation.params.useCats = int(by_class)
@@ -100,6 +103,33 @@ def _arrays(
         evaluation.evaluate()
         evaluation.accumulate()
     return [evaluation.eval[key] for key in ('precision', 'recall', 'scores')]
+
+
+@pytest.mark.parametrize('kind', ['bbox', 'segm'])
+def test_detections_are_loaded_as_by_load_res(kind: str) -> None:
+    """Ids, areas and flags are those of pycocotools, also of more than 255 masks."""
+    coco_class, _ = backend_classes('pycocotools')
+    content, detections = _drawn(seed=3)
+    detections = detections * (600 // len(detections))
+    if kind == 'bbox':
+        detections = [
+            {k: v for k, v in d.items() if k != 'segmentation'} for d in detections
+        ]
+    truth = load_annotations(coco_class, content)
+    ours = load_detections(truth, [dict(each) for each in detections])
+    # Of those with a box it would take its area for the mask's.
+    alone = [
+        {k: v for k, v in d.items() if kind == 'bbox' or k != 'bbox'} for d in detections
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        stock = truth.loadRes(alone)
+    assert len(ours.anns) == len(stock.anns) > 500
+    for number, theirs in stock.anns.items():
+        mine = ours.anns[number]
+        for key in ('image_id', 'category_id', 'score', 'area', 'iscrowd'):
+            assert mine[key] == theirs[key], (number, key)
+    assert ours.imgToAnns.keys() == stock.imgToAnns.keys()
+    assert ours.getCatIds() == stock.getCatIds() and ours.getImgIds() == stock.getImgIds()
 
 
 @pytest.mark.parametrize('by_class', [True, False], ids=['classes', 'proposals'])
