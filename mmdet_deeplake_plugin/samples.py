@@ -27,15 +27,16 @@ from .boxes import to_xywh, to_xyxy
 from .lake.annotations import AnnotationTable
 from .lake.strings import PackedStrings
 from .sample_segments import SampleSegments, is_segment, make_segments
+from .sharing import SharedWhenSpawned
 
 _AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
-class Samples:
+class Samples(SharedWhenSpawned):
     """Annotations as the pipeline gets them, of ``R`` rows with ``N`` instances.
 
-    Never changed once made, so copies of a dataset and forked workers share it.
+    Never changed once made, so copies of a dataset and all workers share it.
 
     Args:
         rows: Row number in the lake, shape ``(R,)``.
@@ -203,11 +204,15 @@ def _blocks(count: int) -> list[slice]:
 
 def _image_names(table: AnnotationTable) -> PackedStrings:
     # Tools write one picture a name, so two rows must never share one.
-    names = [name.replace('\\', '/').rpartition('/')[2] for name in table.file_names]
-    names = [
-        name if '.' in name else f'{name or row}.jpg'
-        for name, row in zip(names, table.rows.tolist())
-    ]
+    stored = names = list(table.file_names)
+    together = ''.join(names)
+    if '/' in together or '\\' in together:
+        names = [name.replace('\\', '/').rpartition('/')[2] for name in names]
+    if not all('.' in name for name in names):
+        names = [
+            name if '.' in name else f'{name or row}.jpg'
+            for name, row in zip(names, table.rows.tolist())
+        ]
     if len(set(names)) < len(np.unique(table.rows)):
         names = [f'{row}_{name}' for name, row in zip(names, table.rows.tolist())]
-    return PackedStrings(names)
+    return table.file_names if names is stored else PackedStrings(names)

@@ -7,6 +7,7 @@ whatever the number of images.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, fields
 from typing import Any
@@ -286,7 +287,7 @@ class _Reader:
         """Widths and heights in pixels, shape ``(R,)`` each; 0 if unreadable."""
         width, height = self.columns.of('width'), self.columns.of('height')
         if width and height:
-            return self._scalars(width), self._scalars(height)
+            return self._numbers(width), self._numbers(height)
         return read_sizes(self.source, self.columns.img, self.rows)
 
     def img_ids(self) -> NDArray[np.int64] | PackedStrings:
@@ -294,8 +295,8 @@ class _Reader:
         column = self.columns.of('img_id')
         if column is None:
             return self.rows.copy()
-        values = [_scalar(value) for value in self.values(column)]
-        if any(isinstance(value, (str, bytes)) for value in values):
+        values = _scalars(self.values(column))
+        if {str, bytes} & set(map(type, values)):
             # An empty text comes back as None.
             return PackedStrings(['' if value is None else value for value in values])
         return self._integers(column, values)
@@ -304,13 +305,13 @@ class _Reader:
         """File names, empty if no column holds them."""
         column = self.columns.of('file_name')
         values = self.values(column) if column else [''] * len(self.rows)
-        return PackedStrings([_scalar(value) or '' for value in values])
+        return PackedStrings([value or '' for value in _scalars(values)])
 
-    def _scalars(self, column: str) -> NDArray[np.int64]:
-        return self._integers(column, [_scalar(value) for value in self.values(column)])
+    def _numbers(self, column: str) -> NDArray[np.int64]:
+        return self._integers(column, _scalars(self.values(column)))
 
     def _integers(self, column: str, values: list[Any]) -> NDArray[np.int64]:
-        if values and all(type(value) is int for value in values):
+        if set(map(type, values)) == {int}:
             return np.array(values, dtype=np.int64)
         for row, value in zip(self.rows, values):
             if not isinstance(value, (int, float)) or not float(value).is_integer():
@@ -334,8 +335,17 @@ def _joined(values: list[Any]) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
     A hundred thousand arrays are joined in a few calls where looking at each takes
     seconds; what is wrong with one of them is left to those who look at each.
     """
-    if any(value is not None and type(value) is not np.ndarray for value in values):
+    types = set(map(type, values))
+    if not types <= {np.ndarray, type(None)}:
         return None
+    if types == {np.ndarray}:
+        # The usual case, for which even a loop over the rows takes as long as the rest.
+        first = next((value for value in values if value.size), None)
+        with contextlib.suppress(ValueError):
+            flat = np.concatenate(values)
+            # An empty array may be of another type than the others.
+            if first is not None and flat.size and flat.dtype == first.dtype:
+                return flat, _sizes(values)
     full = [value for value in values if value is not None and value.size]
     try:
         flat = np.concatenate(full)
@@ -347,12 +357,16 @@ def _joined(values: list[Any]) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
 
 
 def _sizes(parts: Sequence[Sized]) -> NDArray[np.int64]:
-    return np.array([len(part) for part in parts], dtype=np.int64)
+    return np.fromiter(map(len, parts), np.int64, len(parts))
+
+
+def _scalars(values: list[Any]) -> list[Any]:
+    if set(map(type, values)) <= {str, int}:
+        return values
+    return [_scalar(value) for value in values]
 
 
 def _scalar(value: Any) -> Any:
-    if type(value) is str or type(value) is int:
-        return value
     if isinstance(value, np.ndarray):
         value = value.ravel()[0] if value.size else None
     return value.item() if isinstance(value, np.generic) else value

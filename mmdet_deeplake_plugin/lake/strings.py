@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from ..sharing import SharedWhenSpawned
 
-class PackedStrings:
+
+class PackedStrings(SharedWhenSpawned):
     """A fixed sequence of strings in two arrays instead of one object each.
 
     Args:
@@ -15,9 +17,13 @@ class PackedStrings:
     """
 
     def __init__(self, values: Iterable[str]) -> None:
-        encoded = [str(value).encode() for value in values]
-        self._ends = np.cumsum([len(value) for value in encoded], dtype=np.int64)
-        self._bytes = np.frombuffer(b''.join(encoded), dtype=np.uint8)
+        texts = list(map(str, values))
+        joined = ''.join(texts).encode()
+        lengths: Iterable[int] = map(len, texts)
+        if not joined.isascii():  # a character may be several bytes
+            lengths = (len(text.encode()) for text in texts)
+        self._ends = np.cumsum(np.fromiter(lengths, np.int64, len(texts)))
+        self._bytes = np.frombuffer(joined, dtype=np.uint8)
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -27,7 +33,11 @@ class PackedStrings:
         return self._bytes[start : self._ends[index]].tobytes().decode()
 
     def __iter__(self) -> Iterator[str]:
-        return (self[index] for index in range(len(self)))
+        joined, ends = self._bytes.tobytes(), self._ends.tolist()
+        if joined.isascii():
+            text = joined.decode()
+            return (text[start:end] for start, end in zip([0, *ends], ends))
+        return (joined[start:end].decode() for start, end in zip([0, *ends], ends))
 
     @property
     def nbytes(self) -> int:
