@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from mmcv.transforms import BaseTransform
 from mmdet.datasets import CocoDataset
 from mmdet.registry import TRANSFORMS
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.fileio import LocalBackend, register_backend
 from torch.utils.data import Dataset
 
 from mmdet_deeplake_plugin import DeepLakeDataset
@@ -163,6 +165,27 @@ def coco(data: Data, transforms: list[dict[str, Any]], **keys: Any) -> CocoDatas
         pipeline=[*LOADERS, *transforms],
         **{'data_prefix': dict(img=data.images), **keys},
     )
+
+
+class HeldBackend(LocalBackend):
+    """MMEngine's file backend for ``held://``: what lies in memory is not read."""
+
+    held: ClassVar[dict[str, bytes]] = {}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__()
+
+    def get(self, filepath: Any) -> bytes:
+        """Bytes of a file."""
+        return self.held[str(filepath).rpartition('/')[2]]
+
+
+def coco_in_memory(data: Data, transforms: list[dict[str, Any]]) -> CocoDataset:
+    """All files in memory before it begins: no reading can be faster."""
+    for file in Path(data.images).iterdir():
+        HeldBackend.held[file.name] = file.read_bytes()
+    register_backend('held', HeldBackend, force=True, prefixes='held')
+    return coco(data, transforms, data_prefix=dict(img='held://images'))
 
 
 def plugin(lake: str, transforms: list[dict[str, Any]], **keys: Any) -> DeepLakeDataset:

@@ -3,6 +3,8 @@
 Each contender gives the same images to the same stock pipeline through PyTorch's
 DataLoader, in the same random order, in batches of 8. ``CocoDataset`` on JPEGs is 1.0.
 The first batches of a run, in which workers start and caches fill, are not counted.
+With all files in memory beforehand, ``CocoDataset`` shows what is left when reading
+takes no time: the most that any way of reading can reach.
 """
 
 from __future__ import annotations
@@ -17,7 +19,16 @@ import numpy as np
 import torch
 from _children import NotRunError, forked
 from _common import Bars, Report, interleaved, make_parser, median, ratio
-from _contenders import PIPELINES, PLAIN, RowByRow, coco, collate, plugin, pytorch
+from _contenders import (
+    PIPELINES,
+    PLAIN,
+    RowByRow,
+    coco,
+    coco_in_memory,
+    collate,
+    plugin,
+    pytorch,
+)
 from _data import Data, photographs
 from _sizes import sizes
 from mmdet.utils import register_all_modules
@@ -29,9 +40,11 @@ from mmdet_deeplake_plugin import DeepLakeLoader
 BATCH_SIZE = 8
 WORKERS = (0, 2)
 COCO, PLUGIN = 'CocoDataset, JPEG files', 'this plugin'
+MEMORY = 'CocoDataset, files in memory'
 ROWS, PYTORCH = 'row by row, Deep Lake decodes', 'ds.pytorch()'
 MAKE: dict[str, Callable[[Data, list[dict[str, Any]]], Any]] = {
     COCO: coco,
+    MEMORY: coco_in_memory,
     PLUGIN: lambda data, transforms: plugin(data.lake, transforms),
     ROWS: lambda data, transforms: RowByRow(data.lake, transforms),
     PYTORCH: lambda data, transforms: pytorch(data.lake, transforms),
@@ -145,8 +158,13 @@ def _add(
     report.table(f'{pipeline}, {workers} workers', head, rows)
     where = f'({pipeline}, {workers} workers)'
     of_files, of_rows = ratio(rates[PLUGIN], base), ratio(rates[PLUGIN], rates[ROWS])
+    most = ratio(rates[MEMORY], rates[ROWS])
     report.goal(f'≥ 1.0 of CocoDataset {where}', f'{of_files:.2f}', of_files >= 0.995)
-    report.goal(f'≥ 1.8 of the old manner {where}', f'{of_rows:.2f}', of_rows >= 1.795)
+    report.goal(
+        f'≥ 1.8 of the old manner {where}',
+        f'{of_rows:.2f} (files in memory: {most:.2f})',
+        of_rows >= 1.795,
+    )
     if not report.bars:
         title, unit = 'Local throughput', 'of CocoDataset on JPEG files'
         report.bars.append(Bars(title, unit, [], {}))
