@@ -183,6 +183,18 @@ class Lanes:
         place = end - 1 - turn if self._backwards[lane] else begin + turn
         return int(self.sequence[np.searchsorted(self._ends, place, side='right')])
 
+    def left_of_chunk(self, lane: int, turn: int) -> int:
+        """How many draws in sequence a lane makes of its chunk after ``turn`` draws."""
+        begin, end = self.bounds(lane)
+        if turn >= end - begin:
+            return 0
+        place = end - 1 - turn if self._backwards[lane] else begin + turn
+        where = int(np.searchsorted(self._ends, place, side='right'))
+        if self._backwards[lane]:
+            first = int(self._ends[where - 1]) if where else 0
+            return place - max(first, begin) + 1
+        return min(int(self._ends[where]), end) - place
+
     def lane(self, lane: int) -> NDArray[np.int64]:
         """The samples of a lane in their order."""
         begin, end = self.bounds(lane)

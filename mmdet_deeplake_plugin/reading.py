@@ -63,14 +63,15 @@ class ReadingAlongChunks(Reading):
             self.plan.announce(way[:1], [way])
             return
         total = sum(len(each) for each in lanes)
-        starts, ways = [], []
+        starts, left, ways = [], [], []
         for each in lanes:
             passed = skip * len(each) // max(total, 1)
             for lane in range(each.lanes):
                 turns = -(-max(passed - lane, 0) // each.lanes)
                 starts.append(each.chunk_at(lane, turns))
+                left.append(each.left_of_chunk(lane, turns))
                 ways.append(each.chunks(lane))
-        self.plan.announce(np.array(starts, dtype=np.int64), ways)
+        self.plan.announce(np.array(starts, dtype=np.int64), ways, left)
 
 
 def plan_reading(

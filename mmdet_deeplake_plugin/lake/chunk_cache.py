@@ -90,6 +90,7 @@ class ChunkCache:
         if not held.touched:
             held.touched = True
             self._due |= self.plan.after(chunk)
+            self.fetch(self.plan.soon(chunk))
         if 2 * held.wanted <= self.plan.expected[chunk]:
             self.fetch(self.plan.ahead(chunk))
         if held.wanted <= 0:

@@ -7,6 +7,7 @@ a hint: a worker that misreads it reads more than it need, never anything wrong.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,7 @@ class ReadPlan:
         self.cache_bytes = cache_bytes
         self._starts = torch.zeros(len(expected), dtype=torch.bool).share_memory_()
         self._follows = torch.full((len(expected), slots), -1).share_memory_()
+        self._soon = torch.full((len(expected),), -1).share_memory_()
         self._epochs = torch.zeros(1, dtype=torch.int64).share_memory_()
 
     @property
@@ -57,12 +59,18 @@ class ReadPlan:
         """Number of epochs that were announced."""
         return int(self._epochs[0])
 
-    def announce(self, starts: NDArray[np.int64], ways: list[NDArray[np.int64]]) -> None:
+    def announce(
+        self,
+        starts: NDArray[np.int64],
+        ways: list[NDArray[np.int64]],
+        left: Sequence[int] = (),
+    ) -> None:
         """Says how the next epoch goes; no worker may be at work.
 
         Args:
             starts: Chunks at which it begins; -1 for none.
             ways: Chunks in the order in which each lane goes through them.
+            left: How many samples each lane takes of the chunk that it begins at.
         """
         follows = self._follows.numpy()
         follows[:] = -1
@@ -72,6 +80,12 @@ class ReadPlan:
                 free = follows[here, slot] == -1
                 follows[here[free], slot] = there[free]
                 here, there = here[~free], there[~free]
+        soon = self._soon.numpy()
+        soon[:] = -1
+        for start, way, count in zip(starts.tolist(), ways, left):
+            if start >= 0 and 2 * count <= self.expected[start]:
+                following = np.flatnonzero(way == start)[0] + 1
+                soon[start] = way[following] if following < len(way) else -1
         begins = self._starts.numpy()
         begins[:] = False
         begins[starts[starts >= 0]] = True
@@ -92,6 +106,14 @@ class ReadPlan:
         """
         following = self.after(chunk)
         return following if len(following) == 1 or self.alone else set()
+
+    def soon(self, chunk: int) -> set[int]:
+        """Chunks that follow soon after an epoch began at a chunk.
+
+        Two lanes that begin in one chunk share it: the one with the smaller part leaves
+        it when less than half of it is used.
+        """
+        return self.ahead(chunk) & {int(self._soon[chunk])}
 
     def __deepcopy__(self, memo: dict[int, object]) -> ReadPlan:
         return self  # a copy would no longer be the one that the sampler writes to
