@@ -306,7 +306,7 @@ def _epochs(
     """A whole epoch without decoding at 20 ms."""
     store.set_faults(latency=MAIN[0] / 1000)
     cases = {
-        name: partial(_run, store, name, images, most, False)
+        name: partial(_run, store, name, images, _seconds_of(name, most), decoded=False)
         for name in CONTENDERS
         if name not in reasons and name != PYTORCH
     }
