@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from _children import NotRunError, forked
@@ -32,7 +33,7 @@ from _contenders import (
 from _data import Data, photographs
 from _sizes import sizes
 from mmdet.utils import register_all_modules
-from mmengine.dataset import DefaultSampler, worker_init_fn
+from mmengine.dataset import worker_init_fn
 from torch.utils.data import DataLoader
 
 from mmdet_deeplake_plugin import DeepLakeLoader
@@ -68,15 +69,15 @@ def measure(
         each, which says less where workers do the work.
     """
     torch.set_num_threads(1)
+    cv2.setNumThreads(0)  # as MMDetection's configs have it
     random.seed(0)
     np.random.seed(0)
     dataset = MAKE[contender](photographs(images), PIPELINES[pipeline])
-    # Both give the same order.
-    sampler: Any = DeepLakeLoader if contender == PLUGIN else DefaultSampler
     loader = DataLoader(
         dataset,
         batch_size=BATCH_SIZE,
-        sampler=sampler(dataset, shuffle=True, seed=0),
+        # The same order for all: of other datasets it looks at the length alone.
+        sampler=DeepLakeLoader(dataset, shuffle='full', seed=0),
         num_workers=workers,
         collate_fn=collate,
         worker_init_fn=partial(

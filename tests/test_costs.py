@@ -12,6 +12,7 @@ import sys
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import Any
 
@@ -24,8 +25,11 @@ from mmcv.transforms import BaseTransform
 from mmdet.utils import register_all_modules
 from mmengine.fileio import get
 from object_store import CHUNK_KEYS, ObjectStore
+from pycocotools import mask as coco_mask
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader, DeepLakeMetric
+from mmdet_deeplake_plugin import metric as metric_module
+from mmdet_deeplake_plugin.evaluation import Prediction, coco_api
 from mmdet_deeplake_plugin.lake import Lake, LakeSource, annotations
 from mmdet_deeplake_plugin.lanes import ChunkIndex, Lanes
 from mmdet_deeplake_plugin.weights import sample_counts
@@ -249,6 +253,44 @@ def test_ground_truth_is_read_once_for_all_evaluations(lake_of, monkeypatch):
             metric.process({}, [sample])
         assert metric.evaluate(len(dataset))['coco/bbox_mAP'] == pytest.approx(1)
     assert reads['annotations'] == 1
+
+
+def test_masks_are_measured_some_hundred_at_a_time(monkeypatch):
+    """1,000 detections with masks cost four calls, not a thousand."""
+    mask = coco_mask.encode(np.ones((4, 5), np.uint8, order='F'))
+    found = [
+        dict(image_id=1, category_id=1, score=0.5, segmentation=mask) for _ in range(1000)
+    ]
+    image = dict(id=1, width=5, height=4)
+    content = dict(images=[image], annotations=[], categories=[dict(id=1, name='a')])
+    truth = coco_api.load_annotations(coco_api.backend_classes('pycocotools')[0], content)
+    calls = counted(monkeypatch, coco_mask, 'area')
+    loaded = coco_api.load_detections(truth, found)
+    assert calls['area'] == 4
+    assert [each['area'] for each in loaded.anns.values()] == [20] * 1000
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_the_collector_waits_for_an_evaluation(fails, lake_of, monkeypatch):
+    """And goes on after it, also if it fails."""
+    dataset = DeepLakeDataset(lake_of(2), test_mode=True)
+    enabled = []
+
+    def evaluate(*args: Any, **keys: Any) -> dict[str, float]:
+        enabled.append(gc.isenabled())
+        if fails:
+            raise ValueError('as it does')
+        return {}
+
+    monkeypatch.setitem(metric_module._EVALUATE, 'COCO', evaluate)
+    metric = DeepLakeMetric()
+    metric.dataset_meta = dataset.metainfo
+    path = dataset.get_data_info(0)['img_path']
+    empty = np.zeros((0, 4), np.float32)
+    prediction = Prediction(empty, empty[:, 0], np.zeros(0, np.int64))
+    with pytest.raises(ValueError, match='as it does') if fails else nullcontext():
+        metric.compute_metrics([(path, prediction)])
+    assert enabled == [False] and gc.isenabled()
 
 
 def test_a_sample_is_told_in_few_objects(lake_of):

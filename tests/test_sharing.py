@@ -104,6 +104,13 @@ def test_a_spawned_process_is_sent_no_arrays(spawning):
     assert max(sizes) < 20 and len(sizes) == 1
 
 
+def test_texts_are_shared_by_themselves_too(spawning):
+    """As the masks of all rows are, which samples do not hold."""
+    names = [f'{number}.jpg' for number in range(1000)]
+    pickled = bytes(ForkingPickler.dumps(PackedStrings(names)))
+    assert len(pickled) < 2000 and list(pickle.loads(pickled)) == names
+
+
 def test_all_processes_map_one_file(spawning):
     """The second process gets the file of the first, and so does the one that made it."""
     arrays = make(500)
