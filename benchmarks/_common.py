@@ -239,11 +239,11 @@ def interleaved(
     """
     found: dict[str, list[T]] = {name: [] for name in cases}
     names = list(cases)
-    rounds = [
-        names[(place + turn) % len(names)]
-        for turn in range(repetitions)
-        for place in range(len(names))
-    ]
+    rounds = []
+    for turn in range(repetitions):
+        # Every other round backwards, so that none always comes behind the same one.
+        start, step = turn % len(names), -1 if turn % 2 else 1
+        rounds += [names[(start + step * i) % len(names)] for i in range(len(names))]
     for name in progress(rounds, text, lambda name: name):
         found[name].append(cases[name]())
     return found
