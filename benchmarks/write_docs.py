@@ -76,7 +76,7 @@ def draw(bars: Bars, path: Path) -> None:
     axes.set_xlabel(bars.unit)
     axes.set_title(bars.title)
     axes.grid(axis='x', alpha=0.3)
-    axes.legend(fontsize='small')
+    figure.legend(loc='outside lower center', ncols=3, fontsize='small')
     figure.savefig(path, dpi=80)
     pyplot.close(figure)
 
