@@ -152,6 +152,15 @@ def test_requests_that_hang_are_given_up_in_time(hang, read_timeout, store, note
     began = time.monotonic()
     assert_whole_epoch(store, [hang], note, read_timeout=read_timeout)
     assert time.monotonic() - began < 28
+    records = store.requests()
+    for hung in (record for record in records if record.fault):
+        again = [
+            record.start - hung.start
+            for record in records
+            if (record.key, record.query) == (hung.key, hung.query)
+            and record.start > hung.start
+        ]
+        assert again and min(again) < 10, hung
 
 
 def test_a_slow_line_costs_time_and_no_sample(store, note):
