@@ -67,7 +67,7 @@ def test_training_and_validation_side_by_side(start, persistent, lakes, watchdog
         DataLoader(train, sampler=sampler, **keys),
         DataLoader(val, sampler=DeepLakeLoader(val, shuffle=False), **keys),
     )
-    threads = set(threading.enumerate())
+    threads, others = set(threading.enumerate()), set(multiprocessing.active_children())
     sizes = []
     for epoch in range(EPOCHS):
         sampler.set_epoch(epoch)
@@ -79,17 +79,22 @@ def test_training_and_validation_side_by_side(start, persistent, lakes, watchdog
         assert [each['img_id'] for each in checked] == list(range(600))
         assert intact(seen) and intact(checked)
         gc.collect()
-        workers = [] if not persistent else multiprocessing.active_children()
+        workers = children_beside(others) if persistent else []
         sizes.append(sum(map(resident, [os.getpid(), *(w.pid for w in workers)])))
     assert sizes[-1] <= 1.02 * sizes[0]
     del first, loaders
     gc.collect()
-    for child in multiprocessing.active_children():
+    for child in children_beside(others):
         child.join(timeout=20)
-    assert not [c for c in multiprocessing.active_children() if c.name != 'SyncManager']
+    assert not children_beside(others)
     for thread in set(threading.enumerate()) - threads:
         thread.join(timeout=20)  # one that feeds a queue ends soon after it
     assert set(threading.enumerate()) <= threads
+
+
+def children_beside(others: set) -> list:
+    """Processes that this one started, without those that ran before."""
+    return [c for c in multiprocessing.active_children() if c not in others]
 
 
 def resident(pid: int) -> int:
@@ -112,11 +117,12 @@ def test_an_iterator_that_is_dropped_in_mid_epoch_leaves_nothing(epochs, lakes, 
         multiprocessing_context='fork',
         collate_fn=list,
     )
+    others = set(multiprocessing.active_children())
     for _ in range(epochs):
         iterator = iter(loader)
         assert intact(next(iterator))
         del iterator
         gc.collect()
-    for child in multiprocessing.active_children():
+    for child in children_beside(others):
         child.join(timeout=20)
-    assert not multiprocessing.active_children()
+    assert not children_beside(others)

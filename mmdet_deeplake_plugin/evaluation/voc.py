@@ -6,12 +6,15 @@ The numbers and keys are those of MMDetection's ``VOCMetric``. The difference:
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from multiprocessing.pool import Pool
 from typing import Any
 
 import numpy as np
 from mmdet.evaluation import eval_map, print_recall_summary
+from mmdet.evaluation.functional import mean_ap
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
@@ -93,16 +96,17 @@ def evaluate_voc(
         threshold: float, ranges: Sequence[tuple[float, float]] | None
     ) -> Any:
         print_log(f'\n{"-" * 15}iou_thr: {threshold}{"-" * 15}', logger=log)
-        mean, _ = eval_map(
-            detections,
-            annotations,
-            scale_ranges=ranges,
-            iou_thr=threshold,
-            dataset=tuple(classes),
-            logger=log,
-            eval_mode=eval_mode,
-            use_legacy_coordinate=True,
-        )
+        with _pools_ended():
+            mean, _ = eval_map(
+                detections,
+                annotations,
+                scale_ranges=ranges,
+                iou_thr=threshold,
+                dataset=tuple(classes),
+                logger=log,
+                eval_mode=eval_mode,
+                use_legacy_coordinate=True,
+            )
         return mean
 
     results = _mean_over(
@@ -114,6 +118,31 @@ def evaluate_voc(
             means = [float(value) for value in values]
             results.update(_mean_over(thresholds, means, f'_{low}_{high}'))
     return results
+
+
+@contextlib.contextmanager
+def _pools_ended() -> Iterator[None]:
+    """Ends the worker processes that ``eval_map`` starts.
+
+    It closes its pool and lets go of it, without waiting. A pool is ended by the thread
+    that lets go of it last, and if that is the one that hands out its tasks, it waits
+    for itself: its workers then live as long as this process.
+    """
+    pools: list[Pool] = []
+    make = mean_ap.Pool
+
+    def remembered(*args: Any) -> Pool:
+        pools.append(make(*args))
+        return pools[-1]
+
+    mean_ap.Pool = remembered
+    try:
+        yield
+    finally:
+        mean_ap.Pool = make
+        for pool in pools:
+            pool.terminate()
+            pool.join()
 
 
 def _annotations(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import threading
+import time
+from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing.pool import Pool
 from typing import Any
 
 import pytest
@@ -95,6 +100,22 @@ def test_single_image_equals_stock(synthetic: Any, same: Any) -> None:
         predictions=[synthetic.predictions[image]],
     )
     assert same(one.ours_voc(), one.stock_voc())
+
+
+def test_no_worker_is_left(synthetic: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers end, also if the thread that hands out tasks lets go of them last."""
+    tasks = Pool._guarded_task_generation
+
+    def slowly(pool: Pool, *args: Any) -> Iterator[Any]:
+        yield from tasks(pool, *args)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(Pool, '_guarded_task_generation', slowly)
+    children = set(multiprocessing.active_children())
+    threads = set(threading.enumerate())
+    assert synthetic.ours_voc()['mAP'] > 0
+    assert set(multiprocessing.active_children()) <= children
+    assert set(threading.enumerate()) <= threads
 
 
 def test_scale_ranges(synthetic: Any) -> None:
