@@ -10,6 +10,7 @@ Each test records what it saw (``--junitxml``): seconds, requests, and how many 
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import re
 import time
@@ -25,7 +26,7 @@ from object_store import CHUNK_KEYS, Fault, ObjectStore
 from torch.utils.data import DataLoader
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
-from mmdet_deeplake_plugin.lake import LakeReadError
+from mmdet_deeplake_plugin.lake import LakeReadError, background
 
 register_all_modules()
 
@@ -240,6 +241,36 @@ def test_a_lake_opens_while_requests_hang(store, note):
     note(began)
     assert len(dataset) == 300 and time.monotonic() - began < 30
     assert np.array_equal(dataset.rows_of(), np.arange(300))
+
+
+def open_and_fork(url: str, creds: dict) -> None:
+    """Leaves calls behind that hang, and starts processes meanwhile."""
+    DeepLakeDataset(
+        url,
+        deeplake_credentials=dict(creds=creds),
+        pipeline=[Seen()],
+        read_timeout=2,
+        retry_timeout=60,
+    )
+    assert background._running()
+    for _ in range(3):
+        process = os.fork()
+        if not process:
+            os._exit(0)
+        assert os.waitpid(process, 0)[1] == 0
+    assert not background._running()
+
+
+@pytest.mark.parametrize('every', [5, 7, 10])
+def test_a_process_forks_after_calls_that_hang(every, store):
+    """It waits until they have come back; forking sooner, it would crash or hang."""
+    store.set_faults(Fault('hang', every=every, limit=3, seconds=60))
+    spawn = multiprocessing.get_context('spawn')
+    process = spawn.Process(target=open_and_fork, args=(store.url('few'), store.creds))
+    process.start()
+    process.join(timeout=90)
+    process.kill()
+    assert process.exitcode == 0
 
 
 # ------------------------------------------------------------------- permanent failure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import subprocess
@@ -253,23 +254,42 @@ def test_a_fork_waits_for_calls_that_were_left_behind(gate, monkeypatch):
     (thread,) = background._running()
     timer = threading.Timer(0.05, gate.set)
     timer.start()
-    background._before_fork()
+    fork()
     assert gate.is_set() and not thread.is_alive()
     assert not background._running()
 
 
-def test_a_fork_waits_for_all_of_them_no_longer_than_for_one(gate, monkeypatch):
-    """Several calls that hang for good hold a fork up once."""
+def test_a_fork_that_waits_in_vain_is_an_error(gate, monkeypatch):
+    """Several calls that hang hold forks up once; those fail while the calls are there."""
     monkeypatch.setattr(background, '_WAIT_BEFORE_FORK', 0.2)
     for _ in range(10):
         with pytest.raises(TimeoutError):
             within(gate.wait, 0.001)
     assert len(background._running()) == 10
+    text = (
+        r'^cannot fork: a call of Deep Lake has not come back within 0\.2 s, and the '
+        r'process would crash or hang\. Is the storage within reach\? Workers that are '
+        r"spawned need no fork: env_cfg=dict\(mp_cfg=dict\(mp_start_method='spawn'\)\)$"
+    )
     began = time.monotonic()
-    background._before_fork()
+    with pytest.raises(TimeoutError, match=text):
+        fork()
     assert 0.2 <= time.monotonic() - began < 1
-    background._before_fork()
+    with pytest.raises(TimeoutError):
+        fork()
     assert time.monotonic() - began < 1
+    gate.set()
+    for call in background._running():
+        call.join()
+    fork()
+
+
+def fork() -> None:
+    """Starts a process that ends, as workers are started."""
+    process = multiprocessing.get_context('fork').Process(target=int)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
 
 
 SCRIPT = """

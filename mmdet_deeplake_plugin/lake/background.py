@@ -2,15 +2,16 @@
 
 A call that hangs cannot be ended: Deep Lake tries for up to half an hour, and holds
 off Ctrl-C meanwhile. So it runs in a thread that does not keep the process alive, and
-is left behind when its time is up. A process that forks while such a call runs may
-crash, so a fork waits for it; one that ends while it runs would crash too, so it ends
-without Deep Lake's clearing up.
+is left behind when its time is up. A process that forks while such a call runs crashes
+or hangs, so a fork waits for it, and fails if it stays; one that ends while it runs would
+crash too, so it ends without Deep Lake's clearing up.
 """
 
 from __future__ import annotations
 
 import atexit
 import ctypes
+import functools
 import logging
 import os
 import signal
@@ -21,6 +22,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
+
+import deeplake  # noqa: F401  (puts its own os.fork in place, which the one below calls)
 
 T = TypeVar('T')
 
@@ -101,6 +104,28 @@ def _before_fork() -> None:
     _wait(calls, _WAIT_BEFORE_FORK)
     for call in calls:
         call.has_been_awaited = True
+    if _running():
+        raise TimeoutError(
+            'cannot fork: a call of Deep Lake has not come back within '
+            f'{_WAIT_BEFORE_FORK:.3g} s, and the process would crash or hang. Is the '
+            'storage within reach? Workers that are spawned need no fork: '
+            "env_cfg=dict(mp_cfg=dict(mp_start_method='spawn'))"
+        )
+
+
+def _after_calls(fork: Callable[[], int]) -> Callable[[], int]:
+    """A fork that waits for calls first.
+
+    No hook of ``os.register_at_fork``: Deep Lake's ``os.fork`` ends Deep Lake's threads
+    before these are asked, and with them what the calls wait for.
+    """
+
+    @functools.wraps(fork)
+    def wait_and_fork() -> int:
+        _before_fork()
+        return fork()
+
+    return wait_and_fork
 
 
 def _at_exit() -> None:
@@ -138,5 +163,5 @@ def _leave_by_the_c_library() -> None:
     signal.alarm(_LONGEST_EXIT)
 
 
-os.register_at_fork(before=_before_fork)
+os.fork = _after_calls(os.fork)
 atexit.register(_at_exit)
