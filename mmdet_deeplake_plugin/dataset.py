@@ -452,7 +452,9 @@ class DeepLakeDataset(BaseDetDataset):
         Args:
             indices: The first (last, if negative) so many, or a list.
         """
-        subset = self._copy_without_annotation()
+        # Not MMEngine's default memo: all calls share it, so it keeps every subset, and
+        # gives one in place of an object that lies where a dataset was that is gone.
+        subset = self._copy_without_annotation({})
         subset.get_subset_(indices)
         return subset
 

@@ -17,6 +17,17 @@ import pytest
 SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
 
 
+@pytest.fixture(autouse=True)
+def no_stale_copies() -> None:
+    """Forgets what MMEngine's ``get_subset`` remembers of datasets that are gone.
+
+    It gives such a one in place of any object that lies at the same address by now.
+    """
+    from mmengine.dataset import BaseDataset
+
+    BaseDataset._copy_without_annotation.__defaults__[0].clear()
+
+
 @pytest.fixture(scope='session')
 def shared_data() -> Path:
     """Folder with the real images (``bccd``, ``coco_cc``) beside the project."""

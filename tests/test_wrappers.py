@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
 import json
 import pickle
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from mmdet.datasets.samplers import (
 from mmdet.evaluation import CocoMetric
 from mmdet.utils import register_all_modules
 from mmengine.dataset import (
+    BaseDataset,
     ClassBalancedDataset,
     DefaultSampler,
     RepeatDataset,
@@ -170,6 +173,20 @@ def test_a_subset_of_a_subset_is_that_of_files(pair):
     ours, stock = (d.get_subset([9, 7, 5, 3]).get_subset(-2) for d in pair('coco_cc'))
     _assert_same_samples(ours, stock, range(2))
     assert ours.get_data_info(0)['img_id'] == stock.get_data_info(0)['img_id']
+
+
+def test_subsets_leave_no_trace(pair, monkeypatch):
+    """A subset goes when it is let go of, and holds nothing of one that was before."""
+    ours, _ = pair('coco_cc')
+    shared = BaseDataset._copy_without_annotation.__defaults__[0]
+    # As if a dataset had lain where this transform is now.
+    monkeypatch.setitem(shared, id(ours.pipeline.transforms[-1]), 'a subset of another')
+    subset = ours.get_subset(2)
+    assert type(subset.pipeline.transforms[-1]) is type(ours.pipeline.transforms[-1])
+    lives = weakref.ref(subset)
+    del subset
+    gc.collect()
+    assert lives() is None
 
 
 @pytest.mark.parametrize(
