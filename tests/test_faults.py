@@ -142,7 +142,11 @@ def test_bodies_that_are_cut_are_read_again(cut, store, note):
 HANGS = {
     # Deep Lake asks again after 8 s of silence: sooner than the default deadline. Those
     # that open a lake follow each other, so three take 25 s at worst.
-    '3 % of all': (Fault('hang', share=0.03, seconds=30, seed=1, limit=3), 60),
+    '3 % of all': (Fault('hang', share=0.03, seconds=30, seed=1), 60),
+    '3 % of all, three at most': (
+        Fault('hang', share=0.03, seconds=30, seed=1, limit=3),
+        60,
+    ),
     'chunks': (Fault('hang', every=4, limit=3, seconds=60, keys=CHUNK_KEYS), 2),
 }
 
@@ -152,9 +156,11 @@ def test_requests_that_hang_are_given_up_in_time(hang, read_timeout, store, note
     """What waits for them goes on long before they end."""
     began = time.monotonic()
     assert_whole_epoch(store, [hang], note, read_timeout=read_timeout)
-    assert time.monotonic() - began < 28
+    seconds = time.monotonic() - began
     records = store.requests()
-    for hung in (record for record in records if record.fault):
+    struck = [record for record in records if record.fault]
+    assert seconds < (28 if len(struck) <= 3 else 4 + 8.5 * len(struck))
+    for hung in struck:
         again = [
             record.start - hung.start
             for record in records

@@ -259,6 +259,22 @@ def test_a_fork_waits_for_calls_that_were_left_behind(gate, monkeypatch):
     assert not background._running()
 
 
+def test_a_fork_waits_for_calls_that_begin_meanwhile(gate):
+    """A call that ends may have left another behind, which began after the wait."""
+    began = threading.Event()
+
+    def leave_one_behind() -> None:
+        began.wait()
+        background.start(gate.wait)
+
+    background.start(leave_one_behind)
+    timers = [threading.Timer(0.05, began.set), threading.Timer(0.3, gate.set)]
+    for timer in timers:
+        timer.start()
+    fork()
+    assert gate.is_set() and not background._running()
+
+
 def test_a_fork_that_waits_in_vain_is_an_error(gate, monkeypatch):
     """Several calls that hang hold forks up once; those fail while the calls are there."""
     monkeypatch.setattr(background, '_WAIT_BEFORE_FORK', 0.2)

@@ -100,8 +100,16 @@ def _wait(calls: list[_Call], seconds: float) -> None:
 
 
 def _before_fork() -> None:
-    calls = [call for call in _running() if not call.has_been_awaited]
-    _wait(calls, _WAIT_BEFORE_FORK)
+    """Waits until no call runs, also none that begins meanwhile.
+
+    Raises:
+        TimeoutError: If one still runs after 20 s, or did so before an earlier fork.
+    """
+    deadline = time.monotonic() + _WAIT_BEFORE_FORK
+    while calls := [call for call in _running() if not call.has_been_awaited]:
+        _wait(calls, deadline - time.monotonic())
+        if time.monotonic() >= deadline:
+            break
     for call in calls:
         call.has_been_awaited = True
     if _running():
