@@ -16,16 +16,16 @@ import numpy as np
 from _children import NotRunError, memory_of, run_child, serve
 from _common import Bars, Report, beside_each_other, make_parser, progress, shown
 
-from mmdet_deeplake_plugin.dataset import DeepLakeDataset
+from mmdet_deeplake_plugin.datasets.dataset import DeepLakeDataset
 from mmdet_deeplake_plugin.lake import ImageReader
-from mmdet_deeplake_plugin.lake.chunks import ChunkMap
-from mmdet_deeplake_plugin.lanes import ChunkIndex, Lanes
-from mmdet_deeplake_plugin.loader_keys import default_lanes
-from mmdet_deeplake_plugin.order import epoch_order, rank_length, rank_slice
-from mmdet_deeplake_plugin.places import Places
-from mmdet_deeplake_plugin.reading import plan_reading
-from mmdet_deeplake_plugin.simulation import Dataloader, Epoch, Simulation
-from mmdet_deeplake_plugin.weights import sample_counts
+from mmdet_deeplake_plugin.lake.images.chunk_map import ChunkMap
+from mmdet_deeplake_plugin.samplers.checks import default_lanes
+from mmdet_deeplake_plugin.samplers.read_strategy import plan_reading
+from mmdet_deeplake_plugin.samplers.wrappers import Places
+from mmdet_deeplake_plugin.shuffle.epoch import epoch_order, rank_length, rank_slice
+from mmdet_deeplake_plugin.shuffle.lanes import ChunkIndex, Lanes
+from mmdet_deeplake_plugin.shuffle.repeats import sample_counts
+from mmdet_deeplake_plugin.tools.planning.simulation import Dataloader, Epoch, Simulation
 
 ROW_BYTES, CHUNK_ROWS = 160_000, 52
 BATCH_SIZE, WORKERS = 8, 2

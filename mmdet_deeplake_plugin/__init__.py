@@ -10,16 +10,18 @@ from .version import __version__
 
 check_requirements()
 
-from .batch_sampler import DeepLakeAspectRatioBatchSampler  # noqa: E402
-from .dataset import DeepLakeDataset  # noqa: E402
+from .datasets import DeepLakeDataset  # noqa: E402
 from .hooks import (  # noqa: E402
     DeepLakeReportHook,
     DeepLakeResumeHook,
     DeepLakeSkippedImagesHook,
 )
 from .lake import register  # noqa: E402
-from .loader import DeepLakeLoader  # noqa: E402
-from .metric import DeepLakeMetric  # noqa: E402
+from .metrics import DeepLakeMetric  # noqa: E402
+from .samplers import (  # noqa: E402
+    DeepLakeAspectRatioBatchSampler,
+    DeepLakeLoader,
+)
 
 register()
 

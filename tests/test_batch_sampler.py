@@ -16,10 +16,10 @@ from mmdet.registry import DATA_SAMPLERS
 from mmdet.utils import register_all_modules
 from mmengine.dataset import ConcatDataset, DefaultSampler, RepeatDataset
 
-import mmdet_deeplake_plugin.batch_sampler as batch_module
-import mmdet_deeplake_plugin.loader as loader_module
+import mmdet_deeplake_plugin.samplers.batch_sampler as batch_module
+import mmdet_deeplake_plugin.samplers.loader as loader_module
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
-from mmdet_deeplake_plugin.batch_sampler import DeepLakeAspectRatioBatchSampler
+from mmdet_deeplake_plugin.samplers.batch_sampler import DeepLakeAspectRatioBatchSampler
 
 register_all_modules()
 

@@ -8,7 +8,7 @@ from mmdet.datasets.samplers import AspectRatioBatchSampler
 from mmdet.utils import register_all_modules
 from torch.utils.data import Sampler
 
-from mmdet_deeplake_plugin.batches import global_batches, num_batches, spread
+from mmdet_deeplake_plugin.shuffle.batches import global_batches, num_batches, spread
 
 register_all_modules()
 

@@ -16,7 +16,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
 
 from mmdet_deeplake_plugin import DeepLakeDataset
-from mmdet_deeplake_plugin.boxes import BOX_FORMATS, to_xywh, to_xyxy
+from mmdet_deeplake_plugin.structures.boxes import BOX_FORMATS, to_xywh, to_xyxy
 
 # One box in an image of 64 x 40 pixels: left 16, top 5, right 48, bottom 25.
 XYXY, XYWH = [16.0, 5.0, 48.0, 25.0], [16.0, 5.0, 32.0, 20.0]

@@ -21,8 +21,8 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric
-from mmdet_deeplake_plugin.lake.image_check import BrokenImageError, check_image
-from mmdet_deeplake_plugin.lake.stored_images import encode_pixels, fetch
+from mmdet_deeplake_plugin.lake.images.encoded import encode_pixels, fetch
+from mmdet_deeplake_plugin.structures.image_check import BrokenImageError, check_image
 
 register_all_modules()
 

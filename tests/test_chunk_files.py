@@ -18,12 +18,12 @@ from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
 from mmdet_deeplake_plugin.lake import (
     LakeSource,
     LakeSpec,
-    chunk_files,
     find_lake,
     resolve,
-    source,
 )
-from mmdet_deeplake_plugin.lake.image_check import BrokenImageError
+from mmdet_deeplake_plugin.lake.connection import source
+from mmdet_deeplake_plugin.lake.images import chunk_files
+from mmdet_deeplake_plugin.structures.image_check import BrokenImageError
 
 # Bytes of the images of each chunk: all alike, some alike, none alike, a single one.
 SIZES = [[8000] * 5, [500, 500, 900, 900, 900, 70], [*range(100, 1000, 100)], [3000]]

@@ -25,7 +25,7 @@ from mmdet.utils import register_all_modules
 from object_store import Key, ObjectStore
 from object_store.parent import end_with_parent
 
-import mmdet_deeplake_plugin.lake.opening as opening
+import mmdet_deeplake_plugin.lake.connection.opening as opening
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
 from mmdet_deeplake_plugin.lake import LakeReadError, LakeSpec
 

@@ -28,11 +28,13 @@ from object_store import CHUNK_KEYS, ObjectStore
 from pycocotools import mask as coco_mask
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader, DeepLakeMetric
-from mmdet_deeplake_plugin import metric as metric_module
-from mmdet_deeplake_plugin.evaluation import Prediction, coco_api
-from mmdet_deeplake_plugin.lake import Lake, LakeSource, annotations
-from mmdet_deeplake_plugin.lanes import ChunkIndex, Lanes
-from mmdet_deeplake_plugin.weights import sample_counts
+from mmdet_deeplake_plugin.evaluation import Prediction
+from mmdet_deeplake_plugin.evaluation.backends import coco as coco_api
+from mmdet_deeplake_plugin.lake import Lake, LakeSource
+from mmdet_deeplake_plugin.lake.columns import annotations
+from mmdet_deeplake_plugin.metrics import metric as metric_module
+from mmdet_deeplake_plugin.shuffle.lanes import ChunkIndex, Lanes
+from mmdet_deeplake_plugin.shuffle.repeats import sample_counts
 
 register_all_modules()
 

@@ -23,10 +23,10 @@ from object_store import Key, ObjectStore
 from samples import assert_equal
 from torch.utils.data import DataLoader
 
-import mmdet_deeplake_plugin.lake.credentials as module
-import mmdet_deeplake_plugin.lake.opening as opening
+import mmdet_deeplake_plugin.lake.connection.credentials as module
+import mmdet_deeplake_plugin.lake.connection.opening as opening
 from mmdet_deeplake_plugin import DeepLakeDataset
-from mmdet_deeplake_plugin.lake.credentials import CREDS_KEYS, Credentials
+from mmdet_deeplake_plugin.lake.connection.credentials import CREDS_KEYS, Credentials
 
 register_all_modules()
 

@@ -26,7 +26,8 @@ from object_store import CHUNK_KEYS, Fault, ObjectStore
 from torch.utils.data import DataLoader
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
-from mmdet_deeplake_plugin.lake import LakeReadError, background
+from mmdet_deeplake_plugin.lake import LakeReadError
+from mmdet_deeplake_plugin.lake.connection import fork_safety
 
 register_all_modules()
 
@@ -258,13 +259,13 @@ def open_and_fork(url: str, creds: dict) -> None:
         read_timeout=2,
         retry_timeout=60,
     )
-    assert background._running()
+    assert fork_safety._running()
     for _ in range(3):
         process = os.fork()
         if not process:
             os._exit(0)
         assert os.waitpid(process, 0)[1] == 0
-    assert not background._running()
+    assert not fork_safety._running()
 
 
 @pytest.mark.parametrize('every', [5, 7, 10])

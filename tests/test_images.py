@@ -17,7 +17,7 @@ from mmdet.utils import register_all_modules
 from PIL import Image, ImageFile, ImageOps
 
 from mmdet_deeplake_plugin import DeepLakeDataset
-from mmdet_deeplake_plugin.lake import image_header
+from mmdet_deeplake_plugin.structures import image_header
 
 register_all_modules()
 

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from mmdet_deeplake_plugin.lanes import ChunkIndex, Lanes
-from mmdet_deeplake_plugin.order import rank_length
+from mmdet_deeplake_plugin.shuffle.epoch import rank_length
+from mmdet_deeplake_plugin.shuffle.lanes import ChunkIndex, Lanes
 
 # Sample -> chunk, and the number of chunks.
 DATASETS = {

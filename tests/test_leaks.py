@@ -29,10 +29,10 @@ from mmengine.logging import MessageHub, MMLogger
 from object_store import CHUNK_KEYS, Fault, Key, ObjectStore
 from torch.utils.data import DataLoader
 
-import mmdet_deeplake_plugin.lake.opening as opening
+import mmdet_deeplake_plugin.lake.connection.opening as opening
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
 from mmdet_deeplake_plugin.lake import LakeSource
-from mmdet_deeplake_plugin.lake.patience import Patience
+from mmdet_deeplake_plugin.lake.connection.retry import Patience
 
 # Characters that URLs and shells quote, as real secrets have them.
 KEY = Key('AKIA0LEAK0HUNT0ID', 'wJal/XUtn+FEMI=K7MDENG', 'FwoGZ/XIvYXdz+EBYa==')

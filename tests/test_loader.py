@@ -13,9 +13,9 @@ from mmdet.utils import register_all_modules
 from mmengine.dataset import DefaultSampler
 from mmengine.runner import Runner
 
-import mmdet_deeplake_plugin.loader as loader_module
+import mmdet_deeplake_plugin.samplers.loader as loader_module
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
-from mmdet_deeplake_plugin.order import epoch_order
+from mmdet_deeplake_plugin.shuffle.epoch import epoch_order
 
 register_all_modules()
 

@@ -10,11 +10,11 @@ from mmdet.utils import register_all_modules
 from mmengine.dataset import ConcatDataset
 from torch.utils.data import DataLoader
 
-import mmdet_deeplake_plugin.lake.images as images_module
+import mmdet_deeplake_plugin.lake.images.reader as images_module
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
 from mmdet_deeplake_plugin.lake import Expected, ImageReader
-from mmdet_deeplake_plugin.loader_keys import choose_shuffle, default_lanes
-from mmdet_deeplake_plugin.places import find_places
+from mmdet_deeplake_plugin.samplers.checks import choose_shuffle, default_lanes
+from mmdet_deeplake_plugin.samplers.wrappers import find_places
 
 register_all_modules()
 

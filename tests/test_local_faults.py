@@ -14,7 +14,7 @@ from lakes import open_lake
 from mmdet.utils import register_all_modules
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
-from mmdet_deeplake_plugin.lake.image_check import BrokenImageError
+from mmdet_deeplake_plugin.structures.image_check import BrokenImageError
 
 register_all_modules()
 

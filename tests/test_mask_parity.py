@@ -14,7 +14,7 @@ from mmdet.utils import register_all_modules
 from samples import assert_equal, seeded, stock_config
 
 from mmdet_deeplake_plugin import DeepLakeDataset
-from mmdet_deeplake_plugin.pipeline_needs import reads_masks
+from mmdet_deeplake_plugin.datasets.pipeline_needs import reads_masks
 
 register_all_modules()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mmdet_deeplake_plugin.masks import (
+from mmdet_deeplake_plugin.structures.masks import (
     as_text_counts,
     check_segmentations,
     pack_segmentations,

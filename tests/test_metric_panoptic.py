@@ -22,7 +22,7 @@ from mmengine.structures import PixelData
 from panoptic_data import CLASSES
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric
-from mmdet_deeplake_plugin.seg_maps import decode_ids
+from mmdet_deeplake_plugin.structures.seg_maps import decode_ids
 from mmdet_deeplake_plugin.tools.from_coco import from_coco
 
 pytest.importorskip('panopticapi', reason='CocoPanopticMetric needs panopticapi')

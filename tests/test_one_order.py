@@ -16,8 +16,8 @@ from test_batch_sampler import on_rank, write_mixed
 from torch.utils.data import BatchSampler, DataLoader
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
-from mmdet_deeplake_plugin.batch_sampler import DeepLakeAspectRatioBatchSampler
-from mmdet_deeplake_plugin.order import epoch_order
+from mmdet_deeplake_plugin.samplers.batch_sampler import DeepLakeAspectRatioBatchSampler
+from mmdet_deeplake_plugin.shuffle.epoch import epoch_order
 
 register_all_modules()
 

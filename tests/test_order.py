@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mmdet_deeplake_plugin.order import epoch_order, rank_length, rank_slice
+from mmdet_deeplake_plugin.shuffle.epoch import epoch_order, rank_length, rank_slice
 
 RANKS = (1, 2, 3, 4, 8)
 ROWS = (1, 2, 3, 7, 8, 9, 64, 101)

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from mmdet_deeplake_plugin.lake import LakeReadError, background, patience
-from mmdet_deeplake_plugin.lake.background import within
-from mmdet_deeplake_plugin.lake.image_check import BrokenImageError
-from mmdet_deeplake_plugin.lake.patience import Patience, persist
-from mmdet_deeplake_plugin.lake.spec import LakeSpec
+from mmdet_deeplake_plugin.lake import LakeReadError
+from mmdet_deeplake_plugin.lake.connection import fork_safety, retry
+from mmdet_deeplake_plugin.lake.connection.fork_safety import within
+from mmdet_deeplake_plugin.lake.connection.retry import Patience, persist
+from mmdet_deeplake_plugin.lake.connection.spec import LakeSpec
+from mmdet_deeplake_plugin.structures.image_check import BrokenImageError
 
 SECRET = 'hunter2-hunter2'
 KEYS = dict(creds=dict(aws_access_key_id='AKIA', aws_secret_access_key=SECRET))
@@ -45,8 +46,8 @@ class Clock:
 def clock(monkeypatch) -> Clock:
     """Takes the place of ``time``; pauses are as long as they can be."""
     clock = Clock()
-    monkeypatch.setattr(patience, 'time', clock)
-    monkeypatch.setattr(patience._jitter, 'uniform', lambda low, high: high)
+    monkeypatch.setattr(retry, 'time', clock)
+    monkeypatch.setattr(retry._jitter, 'uniform', lambda low, high: high)
     return clock
 
 
@@ -76,7 +77,7 @@ def lasting(read: Failing, path: str = 's3://lakes/l', **keys: Any) -> str:
     return persist(spec, 'lake l, row 3', read, read.reopen, **keys)
 
 
-NETWORK = {kind.__name__: kind('status=503') for kind in patience._NETWORK}
+NETWORK = {kind.__name__: kind('status=503') for kind in retry._NETWORK}
 FINAL = [ValueError('wrong'), TypeError('wrong'), FileNotFoundError('none')]
 
 
@@ -101,7 +102,7 @@ def test_pauses_are_spread(monkeypatch):
     """Processes that failed in one moment do not come back in one moment."""
     spans = []
     monkeypatch.setattr(
-        patience._jitter, 'uniform', lambda *span: spans.append(span) or 0.75
+        retry._jitter, 'uniform', lambda *span: spans.append(span) or 0.75
     )
     assert lasting(Failing(ConnectionError('reset'), times=2)) == 'read'
     assert spans == [(0.5, 1.0)] * 2
@@ -197,7 +198,7 @@ def test_slow_attempts_count_and_the_last_one_is_short(clock, monkeypatch):
         clock.now += seconds
         raise TimeoutError(f'no answer within {seconds:g} s')
 
-    monkeypatch.setattr(patience, 'within', slow)
+    monkeypatch.setattr(retry, 'within', slow)
     with pytest.raises(LakeReadError, match=r'no answer .*\(3 attempts in 28\.5 s\)$'):
         lasting(Failing(ConnectionError()), read_timeout=13, retry_timeout=28)
     assert given == [13, 13, 1]
@@ -225,7 +226,7 @@ def gate() -> Iterator[threading.Event]:
     gate = threading.Event()
     yield gate
     gate.set()
-    background._before_fork()
+    fork_safety._before_fork()
 
 
 def test_a_call_in_time_gives_its_result_or_its_own_error():
@@ -243,7 +244,7 @@ def test_a_call_that_takes_too_long_is_left_behind(gate):
     with pytest.raises(TimeoutError, match=r'^no answer within 0\.01 s$'):
         within(gate.wait, 0.01)
     assert time.monotonic() - began < 5
-    (thread,) = background._running()
+    (thread,) = fork_safety._running()
     assert thread.is_alive() and thread.daemon
 
 
@@ -251,12 +252,12 @@ def test_a_fork_waits_for_calls_that_were_left_behind(gate, monkeypatch):
     """Forking while Deep Lake is called would crash the process."""
     with pytest.raises(TimeoutError):
         within(gate.wait, 0.01)
-    (thread,) = background._running()
+    (thread,) = fork_safety._running()
     timer = threading.Timer(0.05, gate.set)
     timer.start()
     fork()
     assert gate.is_set() and not thread.is_alive()
-    assert not background._running()
+    assert not fork_safety._running()
 
 
 def test_a_fork_waits_for_calls_that_begin_meanwhile(gate):
@@ -265,23 +266,23 @@ def test_a_fork_waits_for_calls_that_begin_meanwhile(gate):
 
     def leave_one_behind() -> None:
         began.wait()
-        background.start(gate.wait)
+        fork_safety.start(gate.wait)
 
-    background.start(leave_one_behind)
+    fork_safety.start(leave_one_behind)
     timers = [threading.Timer(0.05, began.set), threading.Timer(0.3, gate.set)]
     for timer in timers:
         timer.start()
     fork()
-    assert gate.is_set() and not background._running()
+    assert gate.is_set() and not fork_safety._running()
 
 
 def test_a_fork_that_waits_in_vain_is_an_error(gate, monkeypatch):
     """Several calls that hang hold forks up once; those fail while the calls are there."""
-    monkeypatch.setattr(background, '_WAIT_BEFORE_FORK', 0.2)
+    monkeypatch.setattr(fork_safety, '_WAIT_BEFORE_FORK', 0.2)
     for _ in range(10):
         with pytest.raises(TimeoutError):
             within(gate.wait, 0.001)
-    assert len(background._running()) == 10
+    assert len(fork_safety._running()) == 10
     text = (
         r'^cannot fork: a call of Deep Lake has not come back within 0\.2 s, and the '
         r'process would crash or hang\. Is the storage within reach\? Workers that are '
@@ -295,7 +296,7 @@ def test_a_fork_that_waits_in_vain_is_an_error(gate, monkeypatch):
         fork()
     assert time.monotonic() - began < 1
     gate.set()
-    for call in background._running():
+    for call in fork_safety._running():
         call.join()
     fork()
 
@@ -310,16 +311,16 @@ def fork() -> None:
 
 SCRIPT = """
 import os, signal, sys, threading, time
-from mmdet_deeplake_plugin.lake import background
+from mmdet_deeplake_plugin.lake.connection import fork_safety
 
 def hang():
     threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
     time.sleep(3600)
 
 try:
-    background.within({call}, {seconds})
+    fork_safety.within({call}, {seconds})
 except (KeyboardInterrupt, TimeoutError) as error:
-    print(type(error).__name__, len(background._running()), flush=True)
+    print(type(error).__name__, len(fork_safety._running()), flush=True)
     {then}
 """
 ENDS = {

@@ -13,8 +13,8 @@ from mmengine.dataset import ConcatDataset as PlainConcatDataset
 from test_batch_sampler import write_mixed
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
-from mmdet_deeplake_plugin.places import find_places
-from mmdet_deeplake_plugin.reading import plan_reading
+from mmdet_deeplake_plugin.samplers.read_strategy import plan_reading
+from mmdet_deeplake_plugin.samplers.wrappers import find_places
 
 register_all_modules()
 

@@ -21,7 +21,7 @@ from mmengine.structures import InstanceData
 from samples import assert_equal, seeded, stock_config
 
 from mmdet_deeplake_plugin import DeepLakeDataset
-from mmdet_deeplake_plugin.lake.proposals import ProposalColumns
+from mmdet_deeplake_plugin.lake.columns.proposals import ProposalColumns
 from mmdet_deeplake_plugin.tools.from_coco import from_coco
 
 register_all_modules()

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from mmdet_deeplake_plugin.lanes import ChunkIndex, Lanes
-from mmdet_deeplake_plugin.loader_keys import default_lanes
-from mmdet_deeplake_plugin.order import epoch_order
-from mmdet_deeplake_plugin.quality import (
+from mmdet_deeplake_plugin.samplers.checks import default_lanes
+from mmdet_deeplake_plugin.shuffle.epoch import epoch_order
+from mmdet_deeplake_plugin.shuffle.lanes import ChunkIndex, Lanes
+from mmdet_deeplake_plugin.shuffle.quality import (
     distinct_chunks,
     measure_quality,
     shuffle_entropy,

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mmdet_deeplake_plugin.lake import ChunkCache, ReadPlan
-from mmdet_deeplake_plugin.lanes import ChunkIndex, Lanes
-from mmdet_deeplake_plugin.reading import ReadingAlongChunks
+from mmdet_deeplake_plugin.samplers.read_strategy import ReadingAlongChunks
+from mmdet_deeplake_plugin.shuffle.lanes import ChunkIndex, Lanes
 
 ROWS = 53  # of a chunk
 

@@ -20,7 +20,7 @@ from object_store import CHUNK_KEYS, ObjectStore
 from test_boxes import PYTHON_V3
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
-from mmdet_deeplake_plugin.lake.chunks import ROWS_OF_A_BLOCK
+from mmdet_deeplake_plugin.lake.images.chunk_map import ROWS_OF_A_BLOCK
 
 register_all_modules()
 

@@ -26,7 +26,8 @@ from object_store import Key, ObjectStore
 from torch.utils.data import DataLoader
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
-from mmdet_deeplake_plugin.lake import LakeReadError, patience
+from mmdet_deeplake_plugin.lake import LakeReadError
+from mmdet_deeplake_plugin.lake.connection import retry
 
 CHUNKS = [5] * 40
 ROWS, EPOCHS = sum(CHUNKS), 2
@@ -300,7 +301,7 @@ def test_a_file_that_is_just_being_written_is_read_again(lake, tmp_path, monkeyp
         if step is not None:
             file.write_text(step)
 
-    monkeypatch.setattr(patience.time, 'sleep', write_on)
+    monkeypatch.setattr(retry.time, 'sleep', write_on)
     seen = run(dataset, range(4))
     assert intact(seen) and len(seen) == 4
     assert next(steps, 'all done') == 'all done'

@@ -19,7 +19,7 @@ from panoptic_data import CLASSES
 from samples import assert_equal, seeded, stock_config
 
 from mmdet_deeplake_plugin import DeepLakeDataset
-from mmdet_deeplake_plugin.seg_maps import colours_of, decode_ids, encode_map
+from mmdet_deeplake_plugin.structures.seg_maps import colours_of, decode_ids, encode_map
 
 register_all_modules()
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from mmdet_deeplake_plugin import DeepLakeDataset
-from mmdet_deeplake_plugin.lake.strings import PackedStrings
-from mmdet_deeplake_plugin.sharing import SharedWhenSpawned
+from mmdet_deeplake_plugin.utils.packed_strings import PackedStrings
+from mmdet_deeplake_plugin.utils.shared_memory import SharedWhenSpawned
 
 register_all_modules()
 

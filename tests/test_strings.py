@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from mmdet_deeplake_plugin.lake.strings import PackedStrings
+from mmdet_deeplake_plugin.utils.packed_strings import PackedStrings
 
 KINDS = {
     'ascii': ['000001.jpg', '', 'a', 'x y', ''],

@@ -15,9 +15,9 @@ from samples import BCCD
 from test_batch_sampler import on_rank
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
-from mmdet_deeplake_plugin.places import find_places
-from mmdet_deeplake_plugin.sample_weights import sample_weights
-from mmdet_deeplake_plugin.weights import (
+from mmdet_deeplake_plugin.samplers.weighting import sample_weights
+from mmdet_deeplake_plugin.samplers.wrappers import find_places
+from mmdet_deeplake_plugin.shuffle.repeats import (
     class_balanced_weights,
     repeat_factors,
     sample_counts,

@@ -24,14 +24,14 @@ from mmdet.evaluation import print_recall_summary
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from .classwise import classwise_precision, mean_precision
-from .coco_api import (
+from .backends.coco import (
     backend_classes,
     image_numbers,
     load_annotations,
     load_detections,
     run,
 )
+from .classwise import classwise_precision, mean_precision
 from .detections import (
     check_predicted_masks,
     check_stored_masks,

@@ -23,6 +23,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 from terminaltables import AsciiTable
 
+from .backends.lvis import load_lvis, load_lvis_results, run_lvis
 from .coco import fast_recall, thresholds_of
 from .detections import (
     check_predicted_masks,
@@ -31,7 +32,6 @@ from .detections import (
     write_detections,
 )
 from .ground_truth import GroundTruth, Prediction
-from .lvis_api import load_lvis, load_lvis_results, run_lvis
 
 METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
 PROPOSAL_NUMS = (100, 300, 1000)

@@ -19,7 +19,7 @@ from mmengine.logging import MMLogger, print_log
 from numpy.typing import NDArray
 from terminaltables import AsciiTable
 
-from ..seg_maps import MOST_IDS, VOID, occurrences
+from ..structures.seg_maps import MOST_IDS, VOID, occurrences
 from .ground_truth import GroundTruth
 
 INSTANCE_OFFSET = 1000  # of mmdet: a pixel holds label + 1000 * number of the instance

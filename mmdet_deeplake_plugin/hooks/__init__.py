@@ -2,6 +2,6 @@
 
 from .report import DeepLakeReportHook
 from .resume import DeepLakeResumeHook
-from .skipped import DeepLakeSkippedImagesHook
+from .skipped_images import DeepLakeSkippedImagesHook
 
 __all__ = ['DeepLakeReportHook', 'DeepLakeResumeHook', 'DeepLakeSkippedImagesHook']

@@ -13,11 +13,11 @@ from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop
 from torch.utils.data import DataLoader
 
+from ..datasets.timing import TimedCollate
 from ..lake import Meter
-from ..loader import DeepLakeLoader
-from ..places import find_places
-from ..quality import measure_quality
-from ..timing import TimedCollate
+from ..samplers.loader import DeepLakeLoader
+from ..samplers.wrappers import find_places
+from ..shuffle.quality import measure_quality
 
 _STAGES = ('storage', 'decode', 'transforms', 'collate')
 

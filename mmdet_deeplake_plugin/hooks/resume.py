@@ -14,10 +14,10 @@ from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop
 from torch.utils.data import DataLoader
 
-from ..holding import hold, release
-from ..loader import DeepLakeLoader
-from ..places import find_places
-from .stream import BatchStream, find_sampler, skip_batches
+from ..samplers.loader import DeepLakeLoader
+from ..samplers.pause import hold, release
+from ..samplers.wrappers import find_places
+from .mid_epoch import BatchStream, find_sampler, skip_batches
 
 KEY = 'deeplake'
 

@@ -1,19 +1,19 @@
 """The only room that imports Deep Lake."""
 
+from ..structures.image_check import BrokenImageError
+from ..utils.counters import Meter
+from ..utils.messages import nearest
 from .backend import DeepLakeBackend, register
-from .chunk_cache import ChunkCache
-from .columns import map_columns
-from .errors import nearest
-from .image_check import BrokenImageError
-from .images import ImageReader
+from .columns.mapping import map_columns
+from .connection.resolve import on_main_rank, resolve
+from .connection.resolve_object import resolve_object
+from .connection.retry import LakeReadError, Patience
+from .connection.source import LakeSource
+from .connection.spec import LakeSpec
+from .images.chunk_cache import ChunkCache
+from .images.read_plan import Expected, ReadPlan
+from .images.reader import ImageReader
 from .lake import REMEDY, Lake, blank_size, find_lake, open_lake
-from .meter import Meter
-from .objects import resolve_object
-from .patience import LakeReadError, Patience
-from .pin import on_main_rank, resolve
-from .plan import Expected, ReadPlan
-from .source import LakeSource
-from .spec import LakeSpec
 
 __all__ = [
     'REMEDY',

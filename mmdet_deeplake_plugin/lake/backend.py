@@ -14,8 +14,8 @@ from typing import Any
 
 from mmengine.fileio import BaseStorageBackend, register_backend
 
+from .images.encoded import blank_image
 from .lake import PREFIX, blank_size, find_lake, seg_map_size
-from .stored_images import blank_image
 
 
 class DeepLakeBackend(BaseStorageBackend):

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .annotations import AnnotationTable, read_annotations
-from .columns import Columns
-from .image_check import BrokenImageError
-from .masks import MaskColumn
-from .opening import Pin
-from .proposals import ProposalColumns
-from .seg_maps import SegMapColumn
-from .source import LakeSource
-from .spec import LakeSpec
+from ..structures.image_check import BrokenImageError
+from .columns.annotations import AnnotationTable, read_annotations
+from .columns.mapping import Columns
+from .columns.masks import MaskColumn
+from .columns.proposals import ProposalColumns
+from .columns.seg_maps import SegMapColumn
+from .connection.opening import Pin
+from .connection.source import LakeSource
+from .connection.spec import LakeSpec
 
 if TYPE_CHECKING:
-    from .images import ImageReader
+    from .images.reader import ImageReader
 
 PREFIX = 'deeplake'
 REMEDY = (

@@ -26,7 +26,7 @@ import deeplake
 import deeplake.types as types
 from mmengine.logging import print_log
 
-from mmdet_deeplake_plugin.lake.staging import staged_folder
+from mmdet_deeplake_plugin.utils.atomic_folder import staged_folder
 from mmdet_deeplake_plugin.version import __version__
 
 MAX_BATCH_ROWS = 64

@@ -12,7 +12,7 @@ import numpy as np
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from mmdet_deeplake_plugin.tools._voc import VocObject, read_voc
+from mmdet_deeplake_plugin.tools.formats.voc import VocObject, read_voc
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff')
 

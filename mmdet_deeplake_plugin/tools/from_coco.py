@@ -24,18 +24,18 @@ from typing import Any
 import numpy as np
 
 from mmdet_deeplake_plugin.lake.writer import LakeLayout, check_dest, write_lake
-from mmdet_deeplake_plugin.masks import pack_segmentations
-from mmdet_deeplake_plugin.tools._captions import COLUMN as CAPTIONS
-from mmdet_deeplake_plugin.tools._captions import CocoCaptions, read_captions
+from mmdet_deeplake_plugin.structures.masks import pack_segmentations
 from mmdet_deeplake_plugin.tools._cli import make_parser, run_tool, with_progress
-from mmdet_deeplake_plugin.tools._coco import (
+from mmdet_deeplake_plugin.tools.formats.coco import (
     CocoAnnotations,
     file_name,
     image_keys,
     read_coco,
 )
-from mmdet_deeplake_plugin.tools._images import image_compression
-from mmdet_deeplake_plugin.tools._maps import find_maps
+from mmdet_deeplake_plugin.tools.formats.coco_captions import COLUMN as CAPTIONS
+from mmdet_deeplake_plugin.tools.formats.coco_captions import CocoCaptions, read_captions
+from mmdet_deeplake_plugin.tools.formats.images import image_compression
+from mmdet_deeplake_plugin.tools.formats.maps import find_maps
 
 
 def from_coco(

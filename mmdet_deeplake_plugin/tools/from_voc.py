@@ -31,8 +31,8 @@ from mmdet_deeplake_plugin.tools._cli import (
     run_tool,
     with_progress,
 )
-from mmdet_deeplake_plugin.tools._images import image_compression
-from mmdet_deeplake_plugin.tools._voc import VocAnnotation, read_voc
+from mmdet_deeplake_plugin.tools.formats.images import image_compression
+from mmdet_deeplake_plugin.tools.formats.voc import VocAnnotation, read_voc
 
 
 def from_voc(

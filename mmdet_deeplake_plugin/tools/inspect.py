@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets.samples import has_extent
 from ..lake import (
     Lake,
     LakeSource,
@@ -20,7 +21,6 @@ from ..lake import (
     open_lake,
     resolve,
 )
-from ..samples import has_extent
 from ._cli import make_parser, run_tool
 
 _SHOWN_CLASSES = 20

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ..lake import LakeSpec
-from ..loader_keys import LOADER_TYPES, SHUFFLES
-from ..simulation import Dataloader
+from ..samplers.checks import LOADER_TYPES, SHUFFLES
 from ._cli import make_parser, run_tool
-from ._plan_plot import draw_order
-from ._plan_text import describe
-from ._planning import LoaderKeys, make_plan
+from .planning.plan import LoaderKeys, make_plan
+from .planning.plot import draw_order
+from .planning.simulation import Dataloader
+from .planning.text import describe
 
 
 def plan(

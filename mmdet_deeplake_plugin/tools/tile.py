@@ -29,7 +29,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmdet_deeplake_plugin.lake.staging import staged_folder
 from mmdet_deeplake_plugin.tools._cli import (
     comma_list,
     make_parser,
@@ -49,7 +48,8 @@ from mmdet_deeplake_plugin.tools._tiling import (
     clip_boxes,
     cut_region,
 )
-from mmdet_deeplake_plugin.tools._voc import VocObject, write_voc
+from mmdet_deeplake_plugin.tools.formats.voc import VocObject, write_voc
+from mmdet_deeplake_plugin.utils.atomic_folder import staged_folder
 
 JPEG_QUALITY = 95
 OUTPUT_FOLDERS = ('Annotations', 'ImageSets', 'JPEGImages')

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from ..lake import Lake, LakeSource, LakeSpec, map_columns, open_lake, resolve
-from ..lake.annotations import AnnotationTable
-from ..lake.origin import CocoOrigin
-from ._captions import captions_content
+from ..lake.coco_columns import CocoOrigin
+from ..lake.columns.annotations import AnnotationTable
 from ._cli import make_parser, run_tool, with_progress
-from ._panoptic import as_entries, map_name
+from .formats.coco_captions import captions_content
+from .formats.coco_panoptic import as_entries, map_name
 
 
 def to_coco(

@@ -15,12 +15,12 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from mmdet_deeplake_plugin import DeepLakeMetric
-from mmdet_deeplake_plugin.evaluation.coco_api import (
+from mmdet_deeplake_plugin.evaluation.backends.coco import (
     backend_classes,
     load_annotations,
     load_detections,
 )
-from mmdet_deeplake_plugin.evaluation.faster_api import faster_classes
+from mmdet_deeplake_plugin.evaluation.backends.faster_coco import faster_classes
 
 HEIGHT, WIDTH = 80, 100
 CATEGORIES = (5, 2, 9)

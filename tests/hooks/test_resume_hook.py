@@ -28,7 +28,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 import mmdet_deeplake_plugin.hooks.resume as resume_module
-import mmdet_deeplake_plugin.loader as loader_module
+import mmdet_deeplake_plugin.samplers.loader as loader_module
 from mmdet_deeplake_plugin import (
     DeepLakeAspectRatioBatchSampler,
     DeepLakeDataset,

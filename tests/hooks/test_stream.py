@@ -12,9 +12,9 @@ from mmdet.utils import register_all_modules
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from torch.utils.data import BatchSampler, DataLoader
 
-import mmdet_deeplake_plugin.loader as loader_module
+import mmdet_deeplake_plugin.samplers.loader as loader_module
 from mmdet_deeplake_plugin import DeepLakeAspectRatioBatchSampler, DeepLakeLoader
-from mmdet_deeplake_plugin.hooks.stream import BatchStream, find_sampler, skip_batches
+from mmdet_deeplake_plugin.hooks.mid_epoch import BatchStream, find_sampler, skip_batches
 
 register_all_modules()
 

@@ -14,7 +14,7 @@ import pytest
 from lakes import HEIGHT, TYPES, WIDTH, row, write_lake
 
 from mmdet_deeplake_plugin import DeepLakeDataset
-from mmdet_deeplake_plugin.seg_maps import colours_of
+from mmdet_deeplake_plugin.structures.seg_maps import colours_of
 from mmdet_deeplake_plugin.tools.from_coco import from_coco, main
 from mmdet_deeplake_plugin.tools.inspect import inspect
 from mmdet_deeplake_plugin.tools.to_coco import to_coco

@@ -14,15 +14,15 @@ from mmdet.utils import register_all_modules
 from object_store import CHUNK_KEYS, ObjectStore
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-import mmdet_deeplake_plugin.loader as loader_module
-import mmdet_deeplake_plugin.simulation as simulation_module
+import mmdet_deeplake_plugin.samplers.loader as loader_module
+import mmdet_deeplake_plugin.tools.planning.simulation as simulation_module
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
 from mmdet_deeplake_plugin.lake import LakeSpec
-from mmdet_deeplake_plugin.simulation import Dataloader
-from mmdet_deeplake_plugin.tools._plan_plot import reader_of
-from mmdet_deeplake_plugin.tools._plan_text import network_cost
-from mmdet_deeplake_plugin.tools._planning import LoaderKeys, Plan, make_plan
 from mmdet_deeplake_plugin.tools.plan import main, plan
+from mmdet_deeplake_plugin.tools.planning.plan import LoaderKeys, Plan, make_plan
+from mmdet_deeplake_plugin.tools.planning.plot import reader_of
+from mmdet_deeplake_plugin.tools.planning.simulation import Dataloader
+from mmdet_deeplake_plugin.tools.planning.text import network_cost
 
 register_all_modules()
 

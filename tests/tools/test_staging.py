@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdet_deeplake_plugin.lake.staging import staged_folder
+from mmdet_deeplake_plugin.utils.atomic_folder import staged_folder
 
 
 @pytest.fixture

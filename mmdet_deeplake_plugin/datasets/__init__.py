@@ -1,0 +1,5 @@
+"""What MMDetection sees of a lake."""
+
+from .dataset import DeepLakeDataset
+
+__all__ = ['DeepLakeDataset']

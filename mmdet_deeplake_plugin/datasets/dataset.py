@@ -1,0 +1,568 @@
+"""What MMDetection sees of a lake: a ``BaseDetDataset`` whose files are rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from mmdet.datasets import BaseDetDataset
+from mmdet.registry import DATASETS
+from mmengine.dataset import force_full_init
+from mmengine.logging import print_log
+from numpy.typing import NDArray
+
+from ..lake import (
+    REMEDY,
+    BrokenImageError,
+    ImageReader,
+    Lake,
+    LakeSource,
+    LakeSpec,
+    Patience,
+    map_columns,
+    nearest,
+    on_main_rank,
+    open_lake,
+    resolve,
+    resolve_object,
+)
+from ..lake.coco_columns import lost_in_conversion
+from .broken_images import SkippedSamples, find_fault
+from .checks import (
+    check_caption,
+    check_filter,
+    check_label_order,
+    check_on_broken,
+    patience,
+    refuse_unknown,
+)
+from .classes import label_map, warn_of_left_out
+from .masks import MaskedInstances, SampleMasks, sample_masks
+from .pipeline_needs import Needs, loads_maps, takes_proposals
+from .proposals import SampleProposals
+from .samples import Samples, make_samples
+from .segments import split_classes
+from .texts import SampleTexts, sample_texts
+from .timing import timed_pipeline
+
+
+@DATASETS.register_module()
+class DeepLakeDataset(BaseDetDataset):
+    """Detection dataset whose images and annotations lie in a Deep Lake dataset.
+
+    A sample equals, tensor for tensor, what ``CocoDataset`` (or ``XMLDataset``,
+    see ``annotation_style``) gives for the same data, after any stock pipeline.
+    Branch, version and rows are settled when it is built, and are the same in
+    every rank and worker while others write to the lake.
+
+    Args:
+        deeplake_path: Local folder, ``s3://…``, ``al://org/name``, ``hub://…``,
+            ``mem://…``; ``@branch`` or ``@tag`` may follow.
+        dataset: In Python, an open Deep Lake dataset or view instead of a path.
+        deeplake_credentials: ``dict(token=…, creds=…)``; write references,
+            ``'env:NAME'`` or ``'file:PATH'``, rather than secrets.
+        deeplake_commit_id: Version id on the branch. Empty: the newest.
+        deeplake_view_id: Name of a saved view (a tag).
+        deeplake_query: TQL that selects rows, on top of commit or view; with a
+            FROM clause it names the lake itself.
+        deeplake_tensors: Role -> column, for the roles ``img``, ``gt_bboxes``,
+            ``gt_labels``, ``gt_masks``, ``gt_seg_map``, ``segment_ids``,
+            ``gt_ignore_flags``, ``area``, ``ignore``, ``img_id``, ``file_name``,
+            ``width``, ``height``, ``proposals``, ``proposal_scores``, ``caption``,
+            ``text``, ``phrases``. What is missing is inferred by type or usual name, but
+            for the last two; ``None`` leaves a role without a column.
+        box_format: ``xyxy``, ``xywh``, ``cxcywh`` in pixels, with the suffix ``n``
+            as fractions of the image. Defaults to what the lake declares.
+        annotation_style: ``'coco'``: leaves out degenerate boxes, as
+            ``CocoDataset`` does; ``'voc'``: keeps all, as ``XMLDataset`` does;
+            ``'panoptic'``: things and stuff, as ``CocoPanopticDataset`` does.
+            Defaults to the metadata ``annotation_style`` of the box column, else
+            ``'panoptic'`` if columns play ``gt_seg_map`` and ``segment_ids``, else
+            ``'coco'``.
+        label_order: ``'classes'``: label ``i`` is ``metainfo['classes'][i]``.
+            ``'lake'``: labels follow the order of the lake's classes whatever the
+            order in ``metainfo``, as ``CocoDataset`` numbers them by its file;
+            ``metainfo['classes']`` is then put into that order.
+        metainfo: ``dict(classes=…)`` selects and re-orders classes by name.
+            Defaults to all classes of the lake. ``palette`` and others pass. In a lake
+            of maps alone, pixels of other classes become label 0, as in
+            ``BaseSegDataset(use_label_map=True)``.
+        filter_cfg: ``filter_empty_gt``, ``min_size`` and, with ``'voc'``,
+            ``bbox_min_size``; heeded unless ``test_mode``.
+        indices: The first (last, if negative) so many samples, or a list.
+        serialize_data: Without effect: annotations are flat arrays, which
+            workers share as they are.
+        pipeline: Transforms of mmdet, unchanged.
+        test_mode: Whether every row is kept and an empty sample is an error.
+        lazy_init: Whether to leave reading annotations to ``full_init``.
+        max_refetch: How often a sample that the pipeline drops is replaced.
+        read_timeout: Seconds that one attempt of a read from object storage may take.
+        retry_timeout: Seconds that all attempts of a read may take together, each with
+            the lake opened anew, before it is an error.
+        on_broken_image: What to do about an image that is missing, cut short or
+            cannot be decoded. ``'raise'``: an error that names lake, row and cause.
+            ``'skip'``: in training the next sample by index that can be decoded
+            takes its place; in test mode a black image does, and
+            ``DeepLakeMetric`` counts no detections for it. Both are logged.
+        return_classes: Whether samples carry the classes as ``text``: ``True`` as a
+            tuple, as ``CocoDataset``; ``'label_map'`` as a dict by number, as
+            ``ODVGDataset``. The role ``text`` takes precedence.
+        caption_prompt: Prompt for ``return_classes``.
+        backend_args: Accepted, as stock configs pass it; without effect.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError, PermissionError,
+        ConnectionError: If a key is wrong or the lake does not fit; the message
+            names the key, what was found and what to write.
+
+    Examples:
+        >>> dataset = DeepLakeDataset(deeplake_path='data/bccd_train')
+        >>> dataset.metainfo['classes']
+        ('RBC', 'WBC', 'Platelets')
+    """
+
+    _fully_initialized: bool
+
+    def __init__(
+        self,
+        deeplake_path: str = '',
+        *,
+        dataset: Any = None,
+        deeplake_credentials: dict | None = None,
+        deeplake_commit_id: str = '',
+        deeplake_view_id: str = '',
+        deeplake_query: str = '',
+        deeplake_tensors: dict | None = None,
+        box_format: str | None = None,
+        annotation_style: str | None = None,
+        label_order: str = 'classes',
+        metainfo: Any = None,
+        filter_cfg: dict | None = None,
+        indices: int | Sequence[int] | None = None,
+        serialize_data: bool = True,
+        pipeline: Sequence[Any] = (),
+        test_mode: bool = False,
+        lazy_init: bool = False,
+        max_refetch: int = 1000,
+        read_timeout: float = 60.0,
+        retry_timeout: float = 300.0,
+        on_broken_image: str = 'raise',
+        return_classes: bool | str = False,
+        caption_prompt: dict | None = None,
+        backend_args: dict | None = None,
+        **unknown: Any,
+    ) -> None:
+        refuse_unknown(unknown, DeepLakeDataset.__init__)
+        check_filter(filter_cfg, test_mode)
+        check_label_order(label_order)
+        check_caption(caption_prompt, return_classes)
+        check_on_broken(on_broken_image)
+        self.on_broken_image = on_broken_image
+        spec = (deeplake_path, deeplake_credentials, deeplake_commit_id)
+        lake, self._rows = _open(
+            dataset,
+            (*spec, deeplake_view_id, deeplake_query),
+            patience(read_timeout, retry_timeout),
+            deeplake_tensors,
+            box_format,
+            annotation_style,
+        )
+        self._samples: Samples
+        self._masks: SampleMasks | None
+        self._texts: SampleTexts | None
+        self._positions: NDArray[np.int64]
+        self._skipped: SkippedSamples
+        self._asked: tuple[Any, Needs] | None = None
+        super().__init__(
+            metainfo=metainfo,
+            filter_cfg=filter_cfg,
+            indices=indices,
+            serialize_data=False,
+            pipeline=list(pipeline),
+            test_mode=test_mode,
+            lazy_init=True,
+            max_refetch=max_refetch,
+        )
+        # MMDetection 3.0 has no such arguments.
+        self.return_classes = return_classes
+        self.caption_prompt = caption_prompt
+        self.lake, classes = _choose_classes(lake, self._metainfo.get('classes'))
+        if label_order == 'lake':
+            names = self.lake.columns.class_names
+            classes = tuple(name for name in names if name in classes)
+        self._metainfo['classes'] = classes
+        columns = self.lake.columns
+        self._things = columns.things
+        if columns.is_panoptic:
+            self._things, split = split_classes(
+                classes,
+                columns.class_names,
+                columns.things,
+                self._metainfo,
+                self.lake.name,
+            )
+            self._metainfo.update(split)
+        self._label_map = label_map(self.lake, classes)
+        if columns.is_semantic:
+            warn_of_left_out(self.lake, classes)
+        self.reader = ImageReader(self.lake)
+        if not lazy_init:
+            self.full_init()
+
+    def full_init(self) -> None:
+        """Reads the annotations, filters rows and applies ``indices``, once."""
+        if self._fully_initialized:
+            return
+        columns = self.lake.columns
+        self._samples = make_samples(
+            self.lake.annotations(self._rows),
+            columns.class_names,
+            self._metainfo['classes'],
+            columns.style,
+            (self.filter_cfg or {}).get('bbox_min_size'),
+            self._things,
+        )
+        if self.on_broken_image == 'raise':
+            self._refuse_unsized()
+        else:
+            self._skipped = SkippedSamples(len(self._samples))
+        self._masks = sample_masks(self.lake, self._samples, self._needs.masks)
+        self._texts = sample_texts(self.lake, self._samples)
+        self._positions = self._kept_positions()
+        self.lake.compare_files()
+        self._fully_initialized = True
+        if self._indices is not None:
+            self.get_subset_(self._indices)
+        print_log(
+            f'DeepLakeDataset: {len(self)} of {len(self._samples)} rows of '
+            f'{self.lake.name}, {len(self._samples.boxes)} boxes, '
+            f'{len(self._metainfo["classes"])} classes',
+            logger='current',
+            level=logging.INFO,
+        )
+
+    @force_full_init
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> dict:
+        """What the pipeline gets for a sample, as ``CocoDataset`` gives it.
+
+        Args:
+            idx: Index of the sample; negative ones count from the end.
+
+        Returns:
+            ``img_path`` (a ``deeplake://`` path), ``img_id``, ``height``, ``width``
+            (pixels), ``instances`` (boxes as xyxy in pixels, masks; these are read
+            when somebody looks at an instance), ``seg_map_path`` (a ``deeplake://``
+            path, ``None`` without maps), ``sample_idx``; of a panoptic lake
+            ``segments_info``, of one with maps alone ``label_map``; with
+            ``return_classes``, the text; and what the lake has of ``proposals`` (read
+            when somebody looks at them), ``gt_caption``, ``text`` and ``phrases``.
+
+        Raises:
+            IndexError: If there is no such sample.
+        """
+        position = int(self._positions[idx])
+        samples = self._samples
+        img_id = samples.img_ids[position]
+        row = int(samples.rows[position])
+        width, height = int(samples.widths[position]), int(samples.heights[position])
+        data_info: dict[str, Any] = {
+            'img_path': self.lake.image_path(row, samples.names[position]),
+            'img_id': img_id if isinstance(img_id, str) else int(img_id),
+            'seg_map_path': self.lake.seg_map_path(
+                row, samples.names[position], width, height
+            ),
+            'height': height,
+            'width': width,
+        }
+        if self.return_classes:
+            data_info.update(self._text())
+        if samples.segments is not None:
+            data_info['segments_info'] = samples.segments.info(position)
+        if self.lake.columns.is_semantic:
+            data_info['label_map'] = self._label_map
+        data_info['instances'] = samples.instances(position)
+        if self._texts is not None:
+            self._texts.add_to(data_info, position)
+        if self._masks is not None:
+            data_info['instances'] = MaskedInstances(
+                data_info['instances'], self._masks, position
+            )
+        if self.lake.proposals is not None:
+            data_info['proposals'] = SampleProposals(self.lake, row, (width, height))
+        data_info['sample_idx'] = idx if idx >= 0 else len(self) + idx
+        return data_info
+
+    def prepare_data(self, idx: int) -> Any:
+        """Runs the pipeline on a sample, whose image comes by this dataset's reader.
+
+        Masks are read only if a transform may look at them, so training on boxes
+        costs nothing more in a lake with masks. For an image that cannot be decoded
+        see ``on_broken_image``.
+
+        Args:
+            idx: Index of the sample.
+
+        Raises:
+            BrokenImageError: If its image is broken and that is an error, or no
+                image can be decoded.
+        """
+        for step in range(len(self)):
+            index = (idx + step) % len(self) if step else idx
+            try:
+                return self._prepared(self.get_data_info(index))
+            except Exception as error:
+                fault = self._fault(index, error)
+                raises = self.on_broken_image == 'raise'
+                if fault is None or (raises and fault is error):
+                    raise
+                if raises:
+                    raise fault from error
+            self._note_skipped(index, fault)
+            if self.test_mode:
+                return self._prepared(self._blank_info(index))
+        raise BrokenImageError(
+            f'none of the {len(self)} images of {self.lake.name} can be decoded'
+        )
+
+    def take_skipped_rows(self) -> list[int]:
+        """Rows whose image was skipped since the last call, by any worker."""
+        return self._samples.rows[self._skipped.take()].tolist()
+
+    def _prepared(self, data_info: dict) -> Any:
+        self.lake.read_through(self.reader)
+        instances = data_info.get('instances')
+        if isinstance(instances, MaskedInstances):
+            data_info['instances'] = instances.plain(with_masks=self._needs.masks)
+        if 'proposals' in data_info and not takes_proposals(self.pipeline):
+            del data_info['proposals']  # PackDetInputs would take them for loaded ones
+        if self.reader.meter.is_shared:
+            return timed_pipeline(self.pipeline, data_info, self.reader.meter)
+        return self.pipeline(data_info)
+
+    def _text(self) -> dict[str, Any]:
+        if self.return_classes == 'label_map':
+            names = enumerate(self._metainfo['classes'])
+            return {
+                'text': {str(label): name for label, name in names},
+                'dataset_mode': 'OD',
+            }
+        if self.lake.columns.of('text'):
+            return {}
+        if self.lake.columns.is_panoptic:
+            return {
+                'text': self._metainfo['thing_classes'],
+                'stuff_text': self._metainfo['stuff_classes'],
+                'custom_entities': True,
+            }
+        if self.lake.columns.is_semantic:
+            return {'text': list(self._metainfo['classes'])}
+        return {
+            'text': self._metainfo['classes'],
+            'caption_prompt': self.caption_prompt,
+            'custom_entities': True,
+        }
+
+    @property
+    def _needs(self) -> Needs:
+        # Hooks may replace the pipeline in the middle of a training.
+        if self._asked is None or self._asked[0] is not self.pipeline:
+            self._asked = (self.pipeline, Needs.of(self.pipeline))
+        return self._asked[1]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """The samples of a batch; what can be read at one time is read first.
+
+        Args:
+            indices: Indices of the samples.
+        """
+        rows = self.rows_of(np.asarray(indices)).tolist()
+        if self._needs.images:
+            self.reader.prepare(rows)
+        if self.lake.seg_maps is not None and loads_maps(self.pipeline):
+            self.lake.seg_maps.prepare(rows)
+        return [self[index] for index in indices]
+
+    @force_full_init
+    def rows_of(self, indices: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
+        """Rows of the lake that samples show.
+
+        Args:
+            indices: Indices of samples, shape ``(K,)``; ``None`` for all.
+        """
+        positions = self._positions if indices is None else self._positions[indices]
+        return self._samples.rows[positions]
+
+    @force_full_init
+    def labels_of_samples(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Labels of all samples as flat arrays.
+
+        Returns:
+            Offsets, shape ``(N + 1,)``, and labels: sample ``i`` has the labels
+            ``labels[offsets[i]:offsets[i + 1]]``.
+        """
+        samples, positions = self._samples, self._positions
+        sizes = np.diff(samples.offsets)[positions]
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        source = np.arange(offsets[-1]) + np.repeat(
+            samples.offsets[positions] - offsets[:-1], sizes
+        )
+        return offsets, samples.labels[source]
+
+    @force_full_init
+    def sizes_of_samples(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Widths and heights of all samples in pixels, each of shape ``(N,)``."""
+        positions = self._positions
+        return self._samples.widths[positions], self._samples.heights[positions]
+
+    @force_full_init
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of a sample's instances, one each, without building the sample.
+
+        Args:
+            idx: Index of the sample.
+        """
+        position = int(self._positions[idx])
+        start, stop = self._samples.offsets[position : position + 2]
+        return self._samples.labels[start:stop].tolist()
+
+    @force_full_init
+    def get_subset_(self, indices: int | Sequence[int]) -> None:
+        """Keeps only some samples, in place.
+
+        Args:
+            indices: The first (last, if negative) so many, or a list.
+        """
+        if isinstance(indices, (int, np.integer)):
+            chosen = slice(indices) if indices >= 0 else slice(indices, None)
+            self._positions = self._positions[chosen]
+        else:
+            self._positions = self._positions[np.asarray(indices, dtype=np.int64)]
+
+    @force_full_init
+    def get_subset(self, indices: int | Sequence[int]) -> DeepLakeDataset:
+        """A dataset of some of the samples; annotations are shared, not copied.
+
+        Args:
+            indices: The first (last, if negative) so many, or a list.
+        """
+        # Not MMEngine's default memo: all calls share it, so it keeps every subset, and
+        # gives one in place of an object that lies where a dataset was that is gone.
+        subset = self._copy_without_annotation({})
+        subset.get_subset_(indices)
+        return subset
+
+    def _fault(self, index: int, error: Exception) -> BrokenImageError | None:
+        if not -len(self) <= index < len(self):
+            return None
+        row = int(self._samples.rows[self._positions[index]])
+        path = self.get_data_info(index)['img_path']
+        return find_fault(error, self.lake, row, path, self.pipeline)
+
+    def _note_skipped(self, index: int, fault: BrokenImageError) -> None:
+        if self._skipped.add(int(self._positions[index])):
+            instead = 'a black' if self.test_mode else 'the next'
+            cause = str(fault).removesuffix(f'; {REMEDY}')
+            print_log(
+                f'{instead} image takes the place of a broken one: {cause}',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+    def _blank_info(self, index: int) -> dict:
+        data_info = self.get_data_info(index)
+        position = int(self._positions[index])
+        data_info['img_path'] = self.lake.blank_path(
+            int(self._samples.rows[position]),
+            self._samples.names[position],
+            data_info['width'],
+            data_info['height'],
+        )
+        return data_info
+
+    def _refuse_unsized(self) -> None:
+        """Raises the error of the first image whose size cannot be told."""
+        columns = self.lake.columns
+        if columns.of('width') and columns.of('height'):
+            return
+        samples = self._samples
+        unsized = samples.rows[(samples.widths <= 0) | (samples.heights <= 0)]
+        for row in unsized[:1].tolist():
+            self.lake.image_bytes(row)
+            raise self.lake.broken(row, 'neither Pillow nor OpenCV tells its size')
+
+    def _kept_positions(self) -> NDArray[np.int64]:
+        samples = self._samples
+        keep = np.ones(len(samples), dtype=bool)
+        if not self.test_mode and self.filter_cfg is not None:
+            semantic = self.lake.columns.is_semantic
+            if self.filter_cfg.get('filter_empty_gt', False) and not semantic:
+                keep &= samples.labelled
+            shorter = np.minimum(samples.widths, samples.heights)
+            keep &= shorter >= self.filter_cfg.get('min_size', 0)
+        return np.flatnonzero(keep)
+
+
+def _open(
+    dataset: Any,
+    spec_keys: tuple[Any, Any, Any, Any, Any],
+    patience: Patience,
+    tensors: Any,
+    box_format: str | None,
+    style: str | None,
+) -> tuple[Lake, NDArray[np.int64] | None]:
+    """Opens the lake that the keys name; every rank gets the rows of rank 0."""
+    if dataset is not None:
+        if any(spec_keys):
+            raise ValueError(
+                'dataset= is an open lake, so deeplake_path, deeplake_credentials, '
+                'deeplake_commit_id, deeplake_view_id and deeplake_query have no '
+                'meaning beside it; leave them out'
+            )
+        spec, pin, rows = resolve_object(dataset)
+    else:
+        spec = LakeSpec.from_config(*spec_keys, patience=patience)
+        pin, rows = on_main_rank(lambda: resolve(spec))
+    columns = map_columns(LakeSource(spec, pin).handle, tensors, box_format, style)
+    lake = open_lake(spec, pin, columns)
+    lost = lost_in_conversion(lake.source.handle)
+    if lost:
+        print_log(f'{lake.name}: {lost}', logger='current', level=logging.WARNING)
+    return lake, rows
+
+
+def _choose_classes(lake: Lake, asked: Any) -> tuple[Lake, tuple[str, ...]]:
+    """The classes of the dataset, and the lake with a name for every label."""
+    names = lake.columns.class_names
+    if isinstance(asked, str):
+        raise ValueError(
+            f'metainfo.classes={asked!r} is a string and no file with a name in each '
+            f'line; write a tuple, classes=({asked!r},)'
+        )
+    classes = tuple(asked) if asked is not None else names
+    if not classes:
+        column = lake.columns.of('gt_labels') or lake.columns.of('gt_seg_map')
+        raise ValueError(
+            f'{lake.name} has no class names (metadata class_names of column '
+            f"{column!r}); write metainfo=dict(classes=('name of label 0', …))"
+        )
+    if not names:
+        columns = replace(
+            lake.columns, class_names=classes, category_ids=tuple(range(len(classes)))
+        )
+        return open_lake(lake.source.spec, lake.source.pin, columns), classes
+    for name in classes:
+        if name not in names:
+            raise ValueError(
+                f'metainfo.classes holds {name!r}, which is no class of {lake.name}'
+                f'{nearest(name, names)}; its classes are {", ".join(names)}'
+            )
+    if len(set(classes)) < len(classes):
+        raise ValueError(f'metainfo.classes={classes!r} names a class twice')
+    return lake, classes

@@ -1,0 +1,86 @@
+"""Texts of samples: captions, and the phrases of a text with their boxes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..lake import Lake
+from ..lake.columns.texts import TextColumn
+from .samples import Samples
+
+
+class SampleTexts:
+    """Puts texts into samples as MMDetection's own datasets have them.
+
+    ``caption`` becomes ``gt_caption`` (``CocoCaptionDataset``); ``text`` becomes
+    ``text`` and, with ``phrases``, labels count the phrases of the image
+    (``ODVGDataset``).
+
+    Args:
+        lake: The lake that holds them.
+        samples: The samples that they belong to.
+    """
+
+    def __init__(self, lake: Lake, samples: Samples) -> None:
+        self._samples = samples
+        self._columns = {
+            role: TextColumn(lake.source, column)
+            for role in ('caption', 'text', 'phrases')
+            if (column := lake.columns.of(role)) is not None
+        }
+        self._texts = {
+            role: column.packed(samples.rows) for role, column in self._columns.items()
+        }
+
+    def add_to(self, data_info: dict[str, Any], position: int) -> None:
+        """Puts the texts of a sample into it.
+
+        Args:
+            data_info: The sample, with ``instances`` as :meth:`Samples.instances`
+                gives them.
+            position: Position in the samples.
+
+        Raises:
+            ValueError: If a text is not what its role takes; names the row.
+        """
+        row = int(self._samples.rows[position])
+        texts = {role: text[position] for role, text in self._texts.items()}
+        if 'caption' in texts:
+            column = self._columns['caption']
+            data_info['gt_caption'] = column.caption(texts['caption'], row)
+        if 'text' in texts:
+            data_info['text'] = texts['text']
+        if 'phrases' in texts:
+            self._add_phrases(data_info, position, texts['phrases'])
+
+    def _add_phrases(self, data_info: dict[str, Any], position: int, text: str) -> None:
+        samples, row = self._samples, int(self._samples.rows[position])
+        num_boxes = int(samples.num_stored[position])
+        regions = self._columns['phrases'].regions(text, row, num_boxes)
+        number = {box: i for i, region in enumerate(regions) for box in region['boxes']}
+        part = slice(samples.offsets[position], samples.offsets[position + 1])
+        phrases: dict[int, dict[str, Any]] = {}
+        for instance, box in zip(data_info['instances'], samples.stored[part].tolist()):
+            label = number[box]
+            instance['bbox_label'] = label
+            region = regions[label]
+            phrases[label] = {
+                'phrase': region['phrase'],
+                'tokens_positive': region['tokens_positive'],
+            }
+        data_info['phrases'] = phrases
+        data_info['dataset_mode'] = 'VG'
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SampleTexts:
+        return self  # nothing in it changes
+
+
+def sample_texts(lake: Lake, samples: Samples) -> SampleTexts | None:
+    """The texts of samples, ``None`` if their lake has none.
+
+    Args:
+        lake: The lake of the samples.
+        samples: The samples.
+    """
+    has_any = any(lake.columns.of(role) for role in ('caption', 'text', 'phrases'))
+    return SampleTexts(lake, samples) if has_any else None

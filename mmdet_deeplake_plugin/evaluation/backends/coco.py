@@ -1,0 +1,113 @@
+"""pycocotools, or a faster package, as three calls and without chatter.
+
+The backend's classes decide the numbers; this file only feeds them, and
+sends the summary that they print to the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from mmengine.logging import print_log
+from pycocotools import mask as coco_mask
+
+from .faster_coco import faster_classes
+
+
+def _pycocotools() -> tuple[type, type]:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    return COCO, COCOeval
+
+
+# pycocotools 2.0.11 takes no more than 255.
+_MASKS_AT_ONCE = 250
+
+# Imported when asked for: another implementation need not be installed.
+_BACKENDS: dict[str, Callable[[], tuple[type, type]]] = {
+    'pycocotools': _pycocotools,
+    'faster_coco_eval': faster_classes,
+}
+
+
+def backend_classes(name: str) -> tuple[type, type]:
+    """The classes ``COCO`` and ``COCOeval`` of a backend.
+
+    Args:
+        name: Name of the backend: ``pycocotools`` or ``faster_coco_eval``.
+
+    Raises:
+        KeyError: If there is no such backend.
+        ImportError: If its package is not installed.
+    """
+    if name not in _BACKENDS:
+        known = ', '.join(repr(known) for known in _BACKENDS)
+        raise KeyError(
+            f'unknown backend {name!r} of the COCO evaluation: write one of {known}'
+        )
+    return _BACKENDS[name]()
+
+
+def image_numbers(img_ids: Sequence[Any]) -> dict[Any, int]:
+    """Numbers for images whose order is that of their ids, which decides ties.
+
+    Args:
+        img_ids: Unique image ids, all int or all str.
+    """
+    return {img_id: number for number, img_id in enumerate(sorted(img_ids), start=1)}
+
+
+def load_annotations(coco_class: type, annotations: dict[str, Any]) -> Any:
+    """Annotations as a ``COCO`` object.
+
+    Args:
+        coco_class: The backend's ``COCO``.
+        annotations: Content of an annotation file.
+    """
+    coco = coco_class()
+    coco.dataset = annotations
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
+
+
+def load_detections(coco_gt: Any, detections: list[dict[str, Any]]) -> Any:
+    """Detections as a ``COCO`` object of the same class as the annotations'.
+
+    As ``loadRes()`` makes it, without what no evaluation looks at (an outline for each
+    box, a box for each mask), and without measuring masks one after the other.
+
+    Args:
+        coco_gt: The annotations.
+        detections: Content of a result file, may be empty; they gain keys.
+    """
+    for number, (detection, area) in enumerate(
+        zip(detections, _areas(detections)), start=1
+    ):
+        detection.update(id=number, area=area, iscrowd=0)
+    return load_annotations(type(coco_gt), {**coco_gt.dataset, 'annotations': detections})
+
+
+def _areas(detections: Sequence[dict[str, Any]]) -> Iterator[float]:
+    """Area of each mask, or box, in square pixels."""
+    if not detections or 'segmentation' not in detections[0]:
+        yield from (each['bbox'][2] * each['bbox'][3] for each in detections)
+        return
+    for start in range(0, len(detections), _MASKS_AT_ONCE):
+        part = detections[start : start + _MASKS_AT_ONCE]
+        yield from coco_mask.area([each['segmentation'] for each in part]).tolist()
+
+
+def run(evaluation: Any, logger: logging.Logger | str) -> None:
+    """Run a ``COCOeval`` to its end, and log the summary that it prints."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.evaluate()
+        evaluation.accumulate()
+    with contextlib.redirect_stdout(io.StringIO()) as table:
+        evaluation.summarize()
+    print_log('\n' + table.getvalue().rstrip('\n'), logger=logger)

@@ -1,0 +1,91 @@
+"""Masks of single rows, from whichever of three column types holds them.
+
+The text column that ``from_coco`` writes is compact (about 300 bytes an instance
+of COCO, as many as its numbers take as doubles), so it can be read as a whole and
+kept packed. Dense masks of one image take megabytes and polygons are objects in
+Deep Lake: both are read row by row, and nothing of them is kept.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...structures.masks import (
+    Segmentation,
+    check_segmentations,
+    segmentations_of_bitmaps,
+    segmentations_of_polygons,
+    unpack_segmentations,
+)
+from ...utils.packed_strings import PackedStrings
+from ..connection.source import LakeSource
+from .roles import MaskKind, mask_kind
+
+
+class MaskColumn:
+    """The column that plays the role ``gt_masks``.
+
+    Args:
+        source: Reads the lake.
+        column: Name of the column.
+    """
+
+    def __init__(self, source: LakeSource, column: str) -> None:
+        self.source = source
+        self.column = column
+
+    @cached_property
+    def kind(self) -> MaskKind | None:
+        """How the column stores masks."""
+        return mask_kind(self.source.handle.schema[self.column].dtype)
+
+    def packed(self, rows: NDArray[np.int64]) -> PackedStrings | None:
+        """The texts of rows in one block; ``None`` if the column holds no text.
+
+        Args:
+            rows: Row numbers, shape ``(R,)``.
+        """
+        if self.kind is not MaskKind.TEXT:
+            return None
+        values = self.source.values(self.column, rows)
+        return PackedStrings(['' if value is None else value for value in values])
+
+    def of_row(
+        self, row: int, count: int, size: tuple[int, int], text: str | None = None
+    ) -> list[Segmentation]:
+        """Segmentations of a row's instances.
+
+        Args:
+            row: Row number.
+            count: Number of boxes of the row.
+            size: Width and height of its image in pixels.
+            text: The row's text, if it was read before.
+
+        Returns:
+            One segmentation a box, in the order of the boxes.
+
+        Raises:
+            ValueError: If there are more or fewer than boxes, or they do not fit
+                the image; names lake, column and row.
+        """
+        try:
+            found = self._decoded(row) if text is None else unpack_segmentations(text)
+            check_segmentations(found, count, *size)
+        except ValueError as error:
+            raise ValueError(
+                f'{self.source.name}, column {self.column!r}, row {row}: {error}'
+            ) from error
+        return found
+
+    def _decoded(self, row: int) -> list[Segmentation]:
+        value = self.source.values(self.column, np.array([row]))[0]
+        if value is None:  # nullable, or a mask without pixels
+            return []
+        if self.kind is MaskKind.TEXT:
+            return unpack_segmentations(value)
+        if self.kind is MaskKind.POLYGONS:
+            return segmentations_of_polygons(value)
+        return segmentations_of_bitmaps(value)

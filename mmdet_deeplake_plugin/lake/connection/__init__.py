@@ -1,0 +1,1 @@
+"""Which lake, in which state, and a handle that lasts."""

@@ -1,0 +1,219 @@
+"""Opening a lake in a given state, and errors that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import deeplake
+
+from ...utils.messages import first_line, listed, nearest
+from .credentials import UnreadableReferenceError
+from .failures import is_refusal
+from .redaction import redact
+from .spec import LakeSpec
+
+T = TypeVar('T')
+
+_BUCKETS = ('s3', 'gcs', 'gs', 'az', 'azure')
+_UNREACHABLE = (
+    deeplake.StorageNetworkConnectionError,
+    deeplake.StorageInternalError,
+    deeplake.HTTPRequestFailedError,
+)
+_MISSING = (deeplake.StorageKeyNotFound, deeplake.NotFoundError, KeyError)
+_FIRST_FILE = '_deeplake_log/_meta/next_base'
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One state of one lake.
+
+    Args:
+        branch: Name of the branch, ``''`` for a lake in the v3 format.
+        version: Version id on the branch; v3: what stands behind ``@``.
+        tag: Name of the saved view that ``rows`` count in, ``''`` for the lake.
+        is_v3: Whether the lake is in the format of Deep Lake 3.
+        num_rows: Number of rows of that state.
+        tag_id: Id of the saved view; another view of the same name has another.
+    """
+
+    branch: str
+    version: str
+    tag: str
+    is_v3: bool
+    num_rows: int
+    tag_id: str = ''
+
+
+class NoDatasetError(FileNotFoundError):
+    """There is no dataset in the format of Deep Lake 4 where one was looked for."""
+
+
+def open_at(spec: LakeSpec, pin: Pin) -> Any:
+    """Opens a lake in the state of a pin.
+
+    Returns:
+        A read-only Deep Lake dataset or view.
+
+    Raises:
+        FileNotFoundError, PermissionError, ConnectionError, ValueError: If it
+            cannot be opened, or is no longer what it was when it was pinned.
+    """
+    try:
+        return _open_at(spec, pin)
+    except UnreadableReferenceError as error:
+        # It could be read when the run began: somebody may be rewriting the file.
+        raise PermissionError(str(error)) from error
+
+
+def _open_at(spec: LakeSpec, pin: Pin) -> Any:
+    if pin.is_v3:
+        handle = open_v3(spec, pin.version)
+    else:
+        handle = open_branch(spec, pin.branch)
+        if pin.tag:
+            tags = handle.tags
+            handle = open_tag(handle, spec, pin.tag)
+            if tags[pin.tag].id != pin.tag_id:
+                raise ValueError(
+                    f'the view {pin.tag!r} of {spec.path} is no longer the one that this '
+                    'run began with: it was deleted and saved anew. Start the run again'
+                )
+        elif handle.version != pin.version:
+            handle = open_version(handle, spec, pin.version)
+    if len(handle) != pin.num_rows:
+        raise ValueError(
+            f'{spec.url} has {len(handle)} rows where it had {pin.num_rows} when it '
+            'was pinned: was it replaced, or the tag moved? Start the run again'
+        )
+    return handle
+
+
+def open_branch(spec: LakeSpec, branch: str) -> Any:
+    """Opens the newest version of a branch, ``''`` for the main one."""
+    url = f'{spec.path}@{branch}' if branch not in ('', 'main') else spec.path
+
+    def open_it() -> Any:
+        arguments = spec.credentials.resolve()
+        _knock(spec.path, arguments)
+        return deeplake.open_read_only(url, **arguments)
+
+    return _explained(spec, open_it)
+
+
+def open_tag(head: Any, spec: LakeSpec, tag: str) -> Any:
+    """Opens a saved view of an open lake."""
+    names = _explained(spec, lambda: list(head.tags.names()))
+    if tag not in names:
+        raise ValueError(
+            f'deeplake_view_id={tag!r}: {spec.path} has no saved view (tag) of that '
+            f'name{nearest(tag, names)}; tags: {listed(names)}'
+        )
+    return _explained(spec, lambda: head.tags[tag].open())
+
+
+def open_version(head: Any, spec: LakeSpec, version: str) -> Any:
+    """Opens a version of an open lake's branch."""
+    try:
+        return _explained(spec, lambda: head.history[version].open())
+    except deeplake.VersionNotFoundError as error:
+        known = [head.history[i].id for i in range(len(head.history))]
+        raise ValueError(
+            f'deeplake_commit_id={version!r}: branch {head.current_branch.name} of '
+            f'{spec.path} has no such version; the newest are {listed(known[-5:])}. '
+            'Versions stay when a lake is compacted, but go with a branch or a lake that '
+            'is deleted'
+        ) from error
+
+
+def open_v3(spec: LakeSpec, version: str) -> Any:
+    """Opens a lake of Deep Lake 3 as a view."""
+    # `open` refuses the format of Deep Lake 3; a query reads it.
+    url = f'{spec.path}@{version}' if version else spec.path
+    failure: Exception | None = None
+    try:
+        view = deeplake.query(f'SELECT * FROM "{url}"', **spec.credentials.resolve())
+        if view is not None:  # None: the bucket does not exist
+            return view
+    except UnreadableReferenceError:
+        raise
+    except Exception as error:  # of any type, depending on the storage
+        failure = error
+    if failure is not None and 'not_found' not in str(failure):
+        _raise_explained(spec, failure)
+        raise ConnectionError(
+            f'deeplake_path={spec.url!r}: '
+            f'{redact(str(failure), spec.credentials.secrets())}'
+        )
+    raise FileNotFoundError(
+        f'deeplake_path={spec.url!r}: there is no Deep Lake dataset there'
+        + (f' with a version {version!r}' if version else '')
+        + '. Check the path; make one by python -m '
+        'mmdet_deeplake_plugin.tools.from_coco'
+    )
+
+
+def _knock(path: str, arguments: dict[str, Any]) -> None:
+    """Reads a small file of a lake on object storage, to see whether it is let in.
+
+    When Deep Lake is refused while it opens a lake, it goes on listing files in the
+    background for half a minute; a process that forks or ends meanwhile crashes.
+    Reading a file fails for the same reasons and leaves nothing behind.
+    """
+    if path.partition('://')[0] not in _BUCKETS:
+        return
+    reader = deeplake.storage.Reader(path, **arguments)
+    try:
+        # Not get(), which keeps other threads from running while it waits.
+        reader.get_async(_FIRST_FILE).result()
+    except (KeyError, deeplake.StorageKeyNotFound) as error:
+        if 'NoSuchBucket' in str(error):
+            raise
+
+
+def _explained(spec: LakeSpec, task: Callable[[], T]) -> T:
+    try:
+        return task()
+    except (ValueError, TypeError, deeplake.VersionNotFoundError):
+        raise
+    except Exception as error:
+        _raise_explained(spec, error)
+        raise
+
+
+def _raise_explained(spec: LakeSpec, error: Exception) -> None:
+    """Raises an error of Deep Lake in words of ours; unknown ones are left alone."""
+    where = f'deeplake_path={spec.url!r}'
+    reason = redact(first_line(error), spec.credentials.secrets())
+    # What Deep Lake says may hold secrets: no error is chained to its own.
+    if isinstance(error, deeplake.LogNotexistsError):
+        hint = (
+            ' (a mem:// lake lives in the process that made it: use num_workers=0, or '
+            'workers that are forked)'
+            if spec.path.startswith('mem://')
+            else ''
+        )
+        raise NoDatasetError(
+            f'{where}: there is no Deep Lake dataset there{hint}'
+        ) from None
+    if isinstance(error, deeplake.BranchNotFoundError):
+        raise ValueError(
+            f'{where}: {reason}. It was there when this run began, so it was deleted or '
+            'renamed, and its versions with it; start the run again'
+        ) from None
+    if is_refusal(error):
+        raise PermissionError(
+            f'{where}: access denied with {spec.credentials!r}: {reason}. Check '
+            'deeplake_credentials, or the environment (ACTIVELOOP_TOKEN, AWS_PROFILE, …)'
+        ) from None
+    if isinstance(error, _UNREACHABLE):
+        raise ConnectionError(f'{where}: {reason}') from None
+    if isinstance(error, _MISSING):  # a missing bucket, or a dataset of Activeloop's
+        raise FileNotFoundError(f'{where}: {reason}') from None
+
+
+def column_names(handle: Any) -> list[str]:
+    """Names of the columns of an open dataset or view."""
+    return [column.name for column in handle.schema.columns]

@@ -1,0 +1,189 @@
+"""From what the config asks for to exactly which rows it means.
+
+A lake moves on while a training runs, and ``ORDER BY random()`` differs at
+every call. So branch, version and row numbers are settled once, by the main
+rank, and every process reads those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from mmengine.dist import broadcast_object_list, get_dist_info
+from numpy.typing import NDArray
+
+from ...utils.messages import first_line, listed, nearest
+from .opening import (
+    NoDatasetError,
+    Pin,
+    column_names,
+    open_branch,
+    open_tag,
+    open_v3,
+    open_version,
+)
+from .retry import persist
+from .spec import LakeSpec
+
+_ROW = 'mmdet_row'
+
+T = TypeVar('T')
+
+
+def resolve(spec: LakeSpec) -> tuple[Pin, NDArray[np.int64] | None]:
+    """Settles branch, version and rows of what a config asks for.
+
+    Args:
+        spec: The checked config.
+
+    Returns:
+        The pin and the row numbers in it, in the query's order; ``None`` for
+        all rows.
+
+    Raises:
+        FileNotFoundError: If there is no lake at the path.
+        PermissionError: If access is denied.
+        LakeReadError: If it cannot be reached.
+        ValueError: If a branch, tag or version is not there, the query is
+            wrong or selects no row.
+    """
+    return persist(
+        spec,
+        f'deeplake_path={spec.url!r}',
+        lambda: _resolve(spec),
+        lambda: None,
+        try_denied=False,
+    )
+
+
+def _resolve(spec: LakeSpec) -> tuple[Pin, NDArray[np.int64] | None]:
+    try:
+        head = open_branch(spec, '')
+    except NoDatasetError:
+        return _resolve_v3(spec)
+    tag = spec.view_id
+    if spec.suffix:
+        branches, tags = list(head.branches.names()), list(head.tags.names())
+        if spec.suffix in branches:
+            head = open_branch(spec, spec.suffix)
+        elif spec.suffix in tags:
+            tag = spec.suffix
+        else:
+            raise ValueError(
+                f'deeplake_path={spec.url!r}: {spec.path} has no branch or tag '
+                f'{spec.suffix!r}{nearest(spec.suffix, branches + tags)}; branches: '
+                f'{listed(branches)}; tags: {listed(tags)}'
+            )
+    queries = [spec.query] if spec.query else []
+    handle = head
+    if tag:
+        view = open_tag(head, spec, tag)
+        saved = head.tags[tag]
+        if not saved.version:  # saved to be evaluated anew at each opening
+            queries.insert(0, saved.query)
+            tag = ''
+        elif spec.commit_id and spec.commit_id != saved.version:
+            raise ValueError(
+                f'deeplake_commit_id={spec.commit_id!r} and the view {tag!r}, which is '
+                f'of version {saved.version}, contradict each other; leave out one'
+            )
+        elif saved.query is None:  # a name for a whole version
+            handle, tag = open_version(head, spec, saved.version), ''
+        else:
+            handle = view
+    if spec.commit_id and not tag:
+        handle = open_version(head, spec, spec.commit_id)
+    branch = head.current_branch.name
+    if tag:
+        saved = head.tags[tag]
+        pin = Pin(branch, saved.version, tag, False, len(handle), saved.id)
+    else:
+        pin = Pin(branch, handle.version, '', False, len(handle))
+    return pin, select_rows(handle, queries, spec)
+
+
+def select_rows(
+    handle: Any, queries: list[str], spec: LakeSpec
+) -> NDArray[np.int64] | None:
+    """Runs TQL queries one upon the other and returns which rows they select.
+
+    Args:
+        handle: An open dataset or view.
+        queries: TQL without FROM clauses.
+        spec: The lake, for messages.
+
+    Returns:
+        Row numbers of ``handle`` in the order of the result, or ``None`` when
+        there is no query.
+
+    Raises:
+        ValueError: If a query is wrong, groups rows or selects none.
+    """
+    if not queries:
+        return None
+    # A view may crash when the one that it was made of is gone: all are held.
+    views = [handle.query(f'SELECT *, ROW_NUMBER() AS {_ROW}')]
+    for query in queries:
+        try:
+            views.append(views[-1].query(_keep_row_number(query)))
+            numbers = views[-1][_ROW][:]
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise ValueError(
+                f'deeplake_query={query!r} failed: {first_line(error)}. A query must '
+                'select rows, as in SELECT * WHERE …; columns: '
+                f'{listed(column_names(handle))}'
+            ) from error
+    rows = np.asarray(numbers, dtype=np.int64)
+    if not len(rows):
+        raise ValueError(
+            f'deeplake_query={queries[-1]!r} selects none of the {len(handle)} rows of '
+            f'{spec.url}'
+        )
+    return rows
+
+
+def on_main_rank(task: Callable[[], T]) -> T:
+    """Runs a task on rank 0 and gives its result, or its error, to all ranks."""
+    rank, world_size = get_dist_info()
+    if world_size == 1:
+        return task()
+    outcome: list[Any] = [None]
+    if rank == 0:
+        try:
+            outcome = [(task(), None)]
+        except Exception as error:  # every rank must fail, or the others would wait
+            broadcast_object_list([(None, error)])
+            raise
+    broadcast_object_list(outcome)
+    result, failure = outcome[0]
+    if failure is not None:
+        raise failure
+    return result
+
+
+def _resolve_v3(spec: LakeSpec) -> tuple[Pin, NDArray[np.int64] | None]:
+    if spec.suffix and spec.commit_id:
+        raise ValueError(
+            f'deeplake_path ends in @{spec.suffix} and deeplake_commit_id is '
+            f'{spec.commit_id!r}; a lake in the v3 format takes one of the two'
+        )
+    version = spec.commit_id or spec.suffix
+    handle = open_v3(spec, version)
+    if spec.view_id:
+        raise ValueError(
+            f'deeplake_view_id={spec.view_id!r}: {spec.path} is in the v3 format, whose '
+            'saved views Deep Lake 4 does not read; write deeplake_query, or convert '
+            'the lake by deeplake.convert'
+        )
+    pin = Pin('', version, '', True, len(handle))
+    return pin, select_rows(handle, [spec.query] if spec.query else [], spec)
+
+
+def _keep_row_number(query: str) -> str:
+    # A projection would drop the row number that tells which rows are meant.
+    words = query.split(None, 1)
+    if len(words) == 2 and words[0].upper() == 'SELECT' and words[1].lstrip()[0] != '*':
+        return f'SELECT {_ROW}, {words[1]}'
+    return query

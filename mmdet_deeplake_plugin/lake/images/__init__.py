@@ -1,0 +1,1 @@
+"""Encoded images of rows, and how they are read."""

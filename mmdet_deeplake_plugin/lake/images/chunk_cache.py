@@ -1,0 +1,227 @@
+"""Whole chunks on their way through a worker: read ahead, held within a bound."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Protocol
+
+from torch.utils.data import get_worker_info
+
+from ..connection.fork_safety import start
+from .read_plan import ReadPlan
+
+_USUAL_CHUNK = 8 << 20  # bytes: what Deep Lake aims at
+# What a request costs beside its bytes, in bytes: about 20 ms at 12 MB/s.
+_REQUEST = 256 << 10
+# A row read by itself takes two requests, and more bytes than its own.
+_ROW_REQUESTS, _ROW_BYTES = 2, 1.66
+
+
+class ChunkReader(Protocol):
+    """What the cache needs of a reader of one lake."""
+
+    def chunk_rows(self, chunk: int) -> tuple[int, int]:
+        """First row of a chunk, and the first behind it."""
+
+    def read_chunk(self, chunk: int) -> list[bytes]:
+        """Encoded images of a chunk's rows."""
+
+
+class ChunkCache:
+    """Gives rows of chunks that an epoch is going through.
+
+    A chunk is read whole when the plan comes to it and that costs less than the
+    rows of it that are wanted: for ``k`` of ``n`` rows of ``s`` bytes, with a
+    request worth ``r`` bytes, if ``r + n s < k (2 r + 1.66 s)``. Rows of chunks
+    that the plan is not at (a mosaic's other images), and those for which there is
+    no room, are left to be read one by one. So nothing is read again and again,
+    however small the bound.
+
+    Other chunks are read in the background, but only inside workers: a process that
+    forks while Deep Lake reads would crash.
+
+    Args:
+        plan: Which chunks the epoch goes through.
+        readers: Readers of the lakes.
+        offsets: Number of each lake's first chunk among all chunks.
+    """
+
+    def __init__(
+        self, plan: ReadPlan, readers: Sequence[ChunkReader], offsets: Sequence[int]
+    ) -> None:
+        self.plan = plan
+        self._readers = readers
+        self._offsets = offsets
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._epoch = -1
+        self._due: set[int] = set()
+        self._held: dict[int, _Held] = {}
+        self._coming: dict[int, Future[list[bytes]]] = {}
+        self._clock = 0
+        self._largest = 0
+        self._row_bytes = 0.0
+        self._left: dict[int, int] = {}
+
+    def take(self, chunk: int, row: int) -> bytes | None:
+        """The image of a row, or ``None`` if it is to be read by itself.
+
+        Args:
+            chunk: Number of the chunk among all chunks.
+            row: Row of its lake.
+
+        Raises:
+            LakeReadError: If the chunk cannot be read.
+        """
+        self._follow()
+        held = self._held.get(chunk) or self._load(chunk)
+        if held is None:
+            return None
+        self._clock += 1
+        held.last = self._clock
+        content = held.take(row, self.plan.once)
+        if content is None:
+            return None
+        if not held.touched:
+            held.touched = True
+            self._due |= self.plan.after(chunk)
+            self.fetch(self.plan.soon(chunk))
+        if 2 * held.wanted <= self.plan.expected[chunk]:
+            self.fetch(self.plan.ahead(chunk))
+        if held.wanted <= 0:
+            del self._held[chunk]
+        if self._clock % 64 == 0:
+            self._forget_stale()
+        return content
+
+    def fetch(self, chunks: Iterable[int]) -> None:
+        """Begins to read chunks that the plan is at, if there is room for them."""
+        self._follow()
+        if not self._may_read_ahead():
+            return
+        for chunk in chunks:
+            known = chunk in self._held or chunk in self._coming
+            if not known and self._wanted_whole(chunk):
+                self._due.discard(chunk)
+                self._coming[chunk] = self._begin_to_read(chunk)
+
+    def covers(self, chunk: int) -> bool:
+        """Whether rows of a chunk are held, on their way or about to be read."""
+        self._follow()
+        known = chunk in self._held or chunk in self._coming
+        return known or self._wanted_whole(chunk)
+
+    @property
+    def held_bytes(self) -> int:
+        """Size of the images that are held, in bytes."""
+        return sum(held.nbytes for held in self._held.values())
+
+    def _may_read_ahead(self) -> bool:
+        return get_worker_info() is not None
+
+    def _begin_to_read(self, chunk: int) -> Future[list[bytes]]:
+        return start(partial(self._read, chunk), 'deeplake-chunk')
+
+    def _load(self, chunk: int) -> _Held | None:
+        coming = self._coming.pop(chunk, None)
+        if coming is not None:
+            images = coming.result()
+        elif self._wanted_whole(chunk):
+            self._due.discard(chunk)
+            images = self._read(chunk)
+        else:
+            return None
+        reader, local = self._locate(chunk)
+        wanted = self._left.get(chunk, int(self.plan.expected[chunk]))
+        held = _Held(reader.chunk_rows(local)[0], images, wanted)
+        self._held[chunk] = held
+        self._largest = max(self._largest, held.nbytes)
+        self._row_bytes = held.nbytes / max(len(images), 1)
+        return held
+
+    def _read(self, chunk: int) -> list[bytes]:
+        reader, local = self._locate(chunk)
+        return reader.read_chunk(local)
+
+    def _locate(self, chunk: int) -> tuple[ChunkReader, int]:
+        place = 0
+        while place + 1 < len(self._offsets) and self._offsets[place + 1] <= chunk:
+            place += 1
+        return self._readers[place], chunk - self._offsets[place]
+
+    def _wanted_whole(self, chunk: int) -> bool:
+        if chunk not in self._due:
+            return False
+        size = self._largest or _USUAL_CHUNK
+        room = self.plan.cache_bytes - self.held_bytes - size * len(self._coming)
+        if size > room:
+            return False
+        reader, local = self._locate(chunk)
+        first, stop = reader.chunk_rows(local)
+        row_bytes = self._row_bytes or _USUAL_CHUNK / (stop - first)
+        share = self.plan.share
+        if self.plan.per_worker:
+            worker = get_worker_info()
+            share /= worker.num_workers if worker else 1
+        wanted = self._left.get(chunk, self.plan.expected[chunk]) * share
+        whole = _REQUEST + (stop - first) * row_bytes
+        return whole < wanted * (_ROW_REQUESTS * _REQUEST + _ROW_BYTES * row_bytes)
+
+    def _follow(self) -> None:
+        if self._process != os.getpid():
+            self._begin()
+        if self._epoch != self.plan.epochs:
+            self._epoch = self.plan.epochs
+            self._held.clear()
+            self._coming.clear()
+            self._left.clear()
+            self._due = self.plan.starts()
+
+    def _forget_stale(self) -> None:
+        # A chunk whose turn is not over is asked for about as often as the others.
+        patience = max(256, 8 * len(self._held))
+        for chunk, held in list(self._held.items()):
+            if held.touched and self._clock - held.last > patience:
+                del self._held[chunk]
+                # Another lane may still come to the part of it that is left.
+                self._left[chunk] = held.wanted
+                self._due.add(chunk)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            'plan': self.plan,
+            'readers': self._readers,
+            'offsets': self._offsets,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ChunkCache:
+        return self
+
+
+class _Held:
+    """A chunk that was read: its images until they are given away."""
+
+    def __init__(self, first: int, images: list[bytes], wanted: int) -> None:
+        self._first = first
+        self._images: list[bytes | None] = list(images)
+        self.wanted = wanted
+        self.nbytes = sum(map(len, images))
+        self.last = 0
+        self.touched = False
+
+    def take(self, row: int, once: bool) -> bytes | None:
+        content = self._images[row - self._first]
+        if content is not None:
+            self.wanted -= 1
+            if once:
+                self._images[row - self._first] = None
+                self.nbytes -= len(content)
+        return content

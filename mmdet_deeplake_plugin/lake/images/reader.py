@@ -1,0 +1,171 @@
+"""Gets the encoded images of a dataset's rows, by the way that costs least."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from mmengine.dist import get_rank
+from mmengine.logging import print_log
+from numpy.typing import NDArray
+from torch.utils.data import get_worker_info
+
+from ...structures.image_check import is_whole
+from ...utils.counters import Meter
+from ..lake import Lake
+from .chunk_cache import ChunkCache
+from .chunk_map import ChunkMap
+from .encoded import ENCODED, storage_of
+from .read_plan import Expected
+
+
+class ImageReader:
+    """Reads the images of one dataset: by row, by list, by chunk.
+
+    By itself it reads row by row, and the rows of a batch at one time where that costs
+    less: on object storage, and on a local disk from files whose layout is known. A
+    sampler that goes along stored chunks makes it read these whole.
+
+    Args:
+        lake: The lake; the reader and it are shared by all processes' copies.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        self.meter = Meter()
+        self.in_lists = self.is_remote
+        self._chunks: ChunkMap | None = None
+        self._is_encoded: bool | None = None
+        self.cache: ChunkCache | None = None
+        self._offset = 0
+        self._listed: dict[int, bytes] = {}
+        self.expected: Expected | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a read goes over a network."""
+        return self.lake.source.spec.is_remote
+
+    @property
+    def has_chunks(self) -> bool:
+        """Whether reading neighbouring rows at one time costs less than one by one.
+
+        Not in a saved view, whose rows may lie anywhere, nor where the column does not
+        hold the bytes of the images.
+        """
+        return not self.lake.source.pin.tag and self._holds_bytes
+
+    @property
+    def chunks(self) -> ChunkMap:
+        """Which rows lie in which chunk."""
+        if self._chunks is None:
+            self._chunks = self.lake.source.chunks(self.lake.columns.img)
+        return self._chunks
+
+    def go_along(self, cache: ChunkCache | None, offset: int) -> None:
+        """Reads chunks whole as a plan comes to them.
+
+        Args:
+            cache: Holds the chunks of this lake and others; ``None`` ends it.
+            offset: Number of this lake's first chunk in the plan.
+        """
+        self.cache, self._offset = cache, offset
+
+    def image_bytes(self, row: int) -> bytes:
+        """The encoded image of a row, as it was stored.
+
+        Args:
+            row: Row number.
+
+        Raises:
+            BrokenImageError: If the row holds no whole image.
+            LakeReadError: If it cannot be read.
+        """
+        began = perf_counter()
+        content = self._listed.pop(row, None)
+        if content is None and self.cache is not None:
+            content = self.cache.take(self._chunk_of(row), row)
+        read = content is None or not is_whole(content)
+        if content is None or read:
+            content = self.lake.source.image_bytes(self.lake.columns.img, row)
+        size, spent = len(content), perf_counter() - began
+        self.meter.add(requests=read, bytes=read * size, needed=size, storage=spent)
+        return content
+
+    def prepare(self, rows: Sequence[int]) -> None:
+        """Reads what a batch is going to ask for, at one time.
+
+        Args:
+            rows: Row numbers.
+
+        Raises:
+            LakeReadError: If they cannot be read.
+        """
+        if self.expected is not None:
+            self._compare(len(rows))
+        began = perf_counter()
+        missing, self._listed = list(rows), {}
+        if self.cache is not None:
+            chunks = {row: self._chunk_of(row) for row in rows}
+            self.cache.fetch(set(chunks.values()))
+            missing = [row for row in rows if not self.cache.covers(chunks[row])]
+        if len(set(missing)) > 1:
+            self._list(sorted(set(missing)))
+        self.meter.add(storage=perf_counter() - began)
+
+    def _list(self, rows: list[int]) -> None:
+        """Reads rows of a batch, to be taken one by one."""
+        source, column = self.lake.source, self.lake.columns.img
+        if not self.in_lists:
+            # One file after the other takes less than each between two transforms.
+            self._listed = source.known_images(column, rows)
+            requests = len(self._listed)
+        elif self._holds_bytes:
+            self._listed = dict(zip(rows, source.images_bytes(column, rows)))
+            requests = 1
+        else:
+            return
+        size = sum(map(len, self._listed.values()))
+        self.meter.add(requests=requests, bytes=size)
+
+    def chunk_rows(self, chunk: int) -> tuple[int, int]:
+        """First row of a chunk, and the first behind it."""
+        return self.chunks.rows(chunk)
+
+    def read_chunk(self, chunk: int) -> list[bytes]:
+        """Encoded images of a chunk's rows.
+
+        Raises:
+            LakeReadError: If it cannot be read.
+        """
+        rows = slice(*self.chunks.rows(chunk))
+        images = self.lake.source.images_bytes(self.lake.columns.img, rows)
+        self.meter.add(chunks=1, requests=1, bytes=sum(map(len, images)))
+        return images
+
+    def _compare(self, batch_size: int) -> None:
+        """Warns, once and from one process, if the dataloader is not the expected one."""
+        worker = get_worker_info()
+        expected, self.expected = self.expected, None
+        if expected is None or (worker is not None and worker.id) or get_rank():
+            return
+        text = expected.compare(batch_size, worker.num_workers if worker else 0)
+        if text:
+            print_log(text, logger='current', level=logging.WARNING)
+
+    @property
+    def _holds_bytes(self) -> bool:
+        if self._is_encoded is None:
+            dtype = self.lake.source.type_of(self.lake.columns.img)
+            self._is_encoded = storage_of(dtype) == ENCODED
+        return self._is_encoded
+
+    def _chunk_of(self, row: int) -> int:
+        rows: NDArray[np.int64] = np.asarray(row, dtype=np.int64)
+        return self._offset + int(self.chunks.of(rows))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ImageReader:
+        return self

@@ -1,0 +1,5 @@
+"""Scores predictions against the ground truth stored in the lake."""
+
+from .metric import DeepLakeMetric
+
+__all__ = ['DeepLakeMetric']

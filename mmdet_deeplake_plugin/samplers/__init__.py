@@ -1,0 +1,6 @@
+"""Which sample comes next, on which rank."""
+
+from .batch_sampler import DeepLakeAspectRatioBatchSampler
+from .loader import DeepLakeLoader
+
+__all__ = ['DeepLakeAspectRatioBatchSampler', 'DeepLakeLoader']

@@ -1,0 +1,1 @@
+"""Pure: (seed, epoch, chunks) to an order of samples."""

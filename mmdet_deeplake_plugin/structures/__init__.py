@@ -1,0 +1,1 @@
+"""Pure: boxes, masks, maps and image files as numpy arrays and bytes."""

@@ -1,0 +1,1 @@
+"""What a loader would read of a lake."""

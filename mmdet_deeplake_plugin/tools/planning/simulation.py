@@ -1,0 +1,284 @@
+"""What the workers of a dataloader would read in an epoch, found by trying it.
+
+The order, the dealing of batches and the cache of chunks are those of a training;
+only the reads are counted instead of made, and all images are taken to be equally
+large. Samples are taken to read their own image only, as without a mosaic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from copy import copy
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...lake import ChunkCache, ImageReader, ReadPlan
+from ...samplers.read_strategy import Reading
+from ...shuffle.epoch import epoch_order, rank_length, rank_slice
+from ...shuffle.lanes import Lanes
+
+# Samples to try at least; the rest is taken to be like them.
+_ENOUGH = 300_000
+# Rows of a list that Deep Lake reads at one time.
+_AT_ONCE = 16
+# Where a row begins, then the row.
+_TRIPS_TO_ROW = 2
+
+
+@dataclass(frozen=True)
+class Dataloader:
+    """The dataloaders of all ranks.
+
+    Args:
+        world_size: Number of ranks.
+        num_workers: Workers of each rank; 0 if the main process reads.
+        batch_size: Batch size of each rank.
+    """
+
+    world_size: int
+    num_workers: int
+    batch_size: int
+
+    @property
+    def readers(self) -> int:
+        """Number of processes of a rank that read."""
+        return max(self.num_workers, 1)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch in the order in which ``DeepLakeLoader`` deals it to ranks.
+
+    Args:
+        num_samples: Number of samples of all ranks together.
+        seed: Seed of the run, 0 or more.
+        is_shuffled: Whether samples come in another than their own sequence.
+        lanes: The lanes that they come in, if they do.
+    """
+
+    num_samples: int
+    seed: int
+    is_shuffled: bool
+    lanes: Lanes | None
+
+    def of_rank(self, rank: int, world_size: int) -> NDArray[np.integer]:
+        """Samples that a rank sees, rounded up, in their order."""
+        if self.lanes is None:
+            order = epoch_order(self.num_samples, self.seed, 0, self.is_shuffled)
+            return rank_slice(order, rank, world_size, round_up=True)
+        count = rank_length(self.num_samples, rank, world_size, round_up=True)
+        return self.lanes.rank_slice(rank, world_size, count)
+
+
+@dataclass
+class Reads:
+    """What workers read.
+
+    Args:
+        samples: Samples that they asked for.
+        chunks: Chunks read whole.
+        chunk_rows: Rows in these.
+        lists: Reads of several rows of a batch at one time.
+        listed: Rows in these.
+        rows: Rows read by themselves.
+        chunks_again: Chunks that the same worker had read whole before.
+        rows_again: Rows, alone or in lists, of such chunks.
+        divided: Chunks of which a worker read rows, and had not read the whole.
+        waits: Round trips to storage of the busiest worker, one after the other.
+        peak: Largest size of the images that one worker holds, in bytes.
+    """
+
+    samples: float = 0
+    chunks: float = 0
+    chunk_rows: float = 0
+    lists: float = 0
+    listed: float = 0
+    rows: float = 0
+    chunks_again: float = 0
+    rows_again: float = 0
+    divided: float = 0
+    waits: float = 0
+    peak: float = 0
+
+    @property
+    def reads(self) -> float:
+        """Reads of any kind, as ``DeepLakeReportHook`` counts them."""
+        return self.chunks + self.lists + self.rows
+
+    @property
+    def rows_read(self) -> float:
+        """Images that were read, whether needed or not."""
+        return self.chunk_rows + self.listed + self.rows
+
+
+class Simulation:
+    """Workers that go through an epoch: as many as tell enough of all.
+
+    Args:
+        epoch: The epoch.
+        dataloader: Who reads it.
+        reading: How its images are read; the epoch is announced to its plan.
+        reader: Knows the chunks of the lake.
+        rows: Row of the lake that each sample shows, shape ``(N,)``.
+        row_bytes: Size of an image.
+    """
+
+    def __init__(
+        self,
+        epoch: Epoch,
+        dataloader: Dataloader,
+        reading: Reading,
+        reader: ImageReader,
+        rows: NDArray[np.int64],
+        row_bytes: int,
+    ) -> None:
+        self._epoch, self._dataloader = epoch, dataloader
+        self._reader, self._rows, self._row_bytes = reader, rows, row_bytes
+        reading.begin([epoch.lanes] if epoch.lanes else [], 0)
+        self._plan = copy(reading.plan)
+        readers = dataloader.readers
+        if self._plan is not None and self._plan.per_worker:
+            self._plan.share /= readers  # as a cache finds out that is in a worker
+        self._length = rank_length(
+            epoch.num_samples, 0, dataloader.world_size, round_up=True
+        )
+        every = dataloader.world_size * readers
+        count = min(-(-_ENOUGH * readers // max(self._length, 1)), every)
+        self._tried = np.unique(np.linspace(0, every - 1, count).astype(int)).tolist()
+
+    def __len__(self) -> int:
+        """Number of workers that are tried."""
+        return len(self._tried)
+
+    def __iter__(self) -> Iterator[Reads]:
+        """What all workers read, as far as it is known after each that was tried."""
+        total = Reads()
+        rank = -1
+        samples: NDArray[np.integer] = np.empty(0, np.int64)
+        size, readers = self._dataloader.batch_size, self._dataloader.readers
+        world = self._dataloader.world_size
+        for number in self._tried:
+            if number // readers != rank:
+                rank = number // readers
+                samples = self._epoch.of_rank(rank, world)
+            # PyTorch deals batch j to worker j mod workers.
+            starts = range(number % readers * size, self._length, readers * size)
+            enough = starts[: -(-_ENOUGH // size)]
+            worker = _Worker(
+                self._reader,
+                self._plan,
+                self._dataloader.num_workers > 0,
+                self._row_bytes,
+            )
+            found = worker.read(
+                self._rows[samples[start : start + size]] for start in enough
+            )
+            total = _merged(total, found, len(starts) / max(len(enough), 1))
+            yield _scaled(total, self._length * world)
+
+
+class _Worker:
+    """Reads batches as the ``ImageReader`` of a worker does, but only counts."""
+
+    def __init__(
+        self, reader: ImageReader, plan: ReadPlan | None, ahead: bool, row_bytes: int
+    ) -> None:
+        self._reader = reader
+        self._image = bytes(row_bytes)
+        self._found = Reads()
+        self._read_before: set[int] = set()
+        self._divided: set[int] = set()
+        self._cache: ChunkCache | None = None
+        if plan is not None:
+            self._cache = (_CacheOfWorker if ahead else ChunkCache)(plan, [self], [0])
+
+    def read(self, batches: Iterable[NDArray[np.int64]]) -> Reads:
+        for rows in batches:
+            self._found.samples += len(rows)
+            self._read_batch(self._cache, rows)
+        self._found.divided = len(self._divided)
+        return self._found
+
+    def chunk_rows(self, chunk: int) -> tuple[int, int]:
+        return self._reader.chunk_rows(chunk)
+
+    def read_chunk(self, chunk: int) -> list[bytes]:
+        first, stop = self.chunk_rows(chunk)
+        self._found.chunks += 1
+        self._found.waits += 1
+        self._found.chunk_rows += stop - first
+        self._found.chunks_again += chunk in self._read_before
+        self._read_before.add(chunk)
+        return [self._image] * (stop - first)
+
+    def _read_batch(self, cache: ChunkCache | None, rows: NDArray[np.int64]) -> None:
+        missing = rows.tolist()
+        places = list(zip(self._reader.chunks.of(rows).tolist(), missing))
+        if cache is not None:
+            cache.fetch({chunk for chunk, _ in places})
+            missing = [row for chunk, row in places if not cache.covers(chunk)]
+        listed = self._list(set(missing))
+        for chunk, row in places:
+            if row in listed:
+                listed.discard(row)
+            elif cache is None or cache.take(chunk, row) is None:
+                self._found.rows += 1
+                self._found.waits += _TRIPS_TO_ROW
+            else:
+                continue
+            if chunk in self._read_before:
+                self._found.rows_again += 1
+            else:
+                self._divided.add(chunk)
+        if cache is not None:
+            self._found.peak = max(self._found.peak, _held_bytes(cache, self._image))
+
+    def _list(self, rows: set[int]) -> set[int]:
+        if not self._reader.in_lists or len(rows) < 2:
+            return set()
+        self._found.lists += 1
+        self._found.listed += len(rows)
+        self._found.waits += _TRIPS_TO_ROW * -(-len(rows) // _AT_ONCE)
+        return rows
+
+
+class _CacheOfWorker(ChunkCache):
+    """Reads ahead as a cache does inside a worker, but has what it reads at once."""
+
+    def _may_read_ahead(self) -> bool:
+        return True
+
+    def _begin_to_read(self, chunk: int) -> Future[list[bytes]]:
+        coming: Future[list[bytes]] = Future()
+        coming.set_result(self._read(chunk))
+        return coming
+
+    def coming_rows(self) -> int:
+        """Number of rows that were read ahead."""
+        return sum(len(coming.result()) for coming in self._coming.values())
+
+
+def _held_bytes(cache: ChunkCache, image: bytes) -> int:
+    ahead = cache.coming_rows() if isinstance(cache, _CacheOfWorker) else 0
+    return cache.held_bytes + ahead * len(image)
+
+
+def _merged(total: Reads, found: Reads, factor: float) -> Reads:
+    """Reads of several workers, and those of one more, ``factor`` times."""
+    values = {
+        field.name: getattr(total, field.name) + factor * getattr(found, field.name)
+        for field in fields(Reads)
+    }
+    values['waits'] = max(total.waits, factor * found.waits)
+    values['peak'] = max(total.peak, found.peak)
+    return Reads(**values)
+
+
+def _scaled(total: Reads, samples: int) -> Reads:
+    """What all workers read, by what some of them read."""
+    factor = samples / max(total.samples, 1)
+    grown = _merged(Reads(), total, factor)
+    return replace(grown, waits=total.waits, peak=total.peak)

@@ -1,0 +1,1 @@
+"""Helpers that know neither detection nor Deep Lake."""
