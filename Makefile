@@ -53,14 +53,14 @@ demo: setup
 	bash configs/demo/run.sh
 
 s3: setup
-	python tests/s3_demo.py
+	PYTHONPATH=tests python -m helpers.s3_demo
 
 $(ZOO)/.ready: .ci/zoo.txt | setup
 	$(BIN)/python -m pip install --no-deps --target $(ZOO) --upgrade -r $<
 	touch $@
 
 zoo: setup $(ZOO)/.ready
-	PYTHONPATH=$(ZOO) python tests/zoo_sweep.py
+	PYTHONPATH=$(ZOO):tests python -m zoo.sweep
 
 bench: setup $(VENV_BENCH)/.ready
 	python benchmarks/run_all.py

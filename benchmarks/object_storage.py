@@ -45,7 +45,7 @@ from mmdet_deeplake_plugin import DeepLakeLoader
 
 sys.path.insert(0, str(ROOT / 'tests'))
 
-from object_store import ObjectStore
+from helpers.object_store import ObjectStore
 
 PEER_PYTHON = ROOT / '.venv-bench' / 'bin' / 'python'
 BATCH_SIZE, WORKERS = 8, 2

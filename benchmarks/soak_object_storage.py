@@ -46,8 +46,8 @@ from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'tests'))
 
-from chunked import Seen, image, write_chunked
-from object_store import Fault, Key, ObjectStore
+from helpers.chunked import Seen, image, write_chunked
+from helpers.object_store import Fault, Key, ObjectStore
 
 # Rows of each stored chunk. All together are more than Deep Lake caches by itself, about
 # 110 MB a handle; else it would soon ask the server for nothing.

@@ -13,8 +13,7 @@ from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
-
-SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
+from helpers import SHARED_DATA
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +71,7 @@ def lake(
 @pytest.fixture(scope='session')
 def panoptic_root(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``panoptic.json`` of ``coco_cc`` with folders of maps, and its ``images``."""
-    from panoptic_data import make_panoptic
+    from helpers.panoptic_data import make_panoptic
 
     root = tmp_path_factory.mktemp('panoptic_files')
     make_panoptic(shared_data / 'coco_cc' / 'instances.json', root)
@@ -93,7 +92,7 @@ def panoptic_lake(panoptic_root: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope='session')
 def semantic_lake(panoptic_root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Path of a lake of the instances of ``coco_cc`` with semantic maps beside them."""
-    from panoptic_data import CLASSES
+    from helpers.panoptic_data import CLASSES
 
     from mmdet_deeplake_plugin.tools.from_coco import from_coco
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from chunked import write_chunked
+from helpers.chunked import write_chunked
 from mmdet.utils import register_all_modules
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import mmengine.fileio
 import pytest
 import torch
-from lakes import COLUMNS, append, open_lake, picture, row, version, write_lake
+from helpers.lakes import COLUMNS, append, open_lake, picture, row, version, write_lake
 from mmdet.registry import METRICS, MODELS, TRANSFORMS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config

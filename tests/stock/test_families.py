@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from helpers.samples import stock_config
 from mmdet.utils import register_all_modules
-from samples import stock_config
 from zoo.catalog import LOADERS
 from zoo.compare import smaller
 from zoo.data import ZooData

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chunked import write_chunked
-from lakes import open_lake
-from object_store import Fault, ObjectStore
+from helpers.chunked import write_chunked
+from helpers.lakes import open_lake
+from helpers.object_store import Fault, ObjectStore
 from stock_tools import HERE, TOOLS
 
 SOON = 5.0  # seconds

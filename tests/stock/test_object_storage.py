@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from lakes import open_lake, write_columns
-from object_store import ObjectStore
-from samples import assert_equal
+from helpers.lakes import open_lake, write_columns
+from helpers.object_store import ObjectStore
+from helpers.samples import assert_equal
 from stock_tools import iterations, training_log, validations
 
 EPOCHS, CHUNKS, ROWS_OF_A_CHUNK = 2, 8, 5

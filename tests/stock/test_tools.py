@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.samples import BCCD, assert_equal
 from mmdet.datasets import CocoDataset
 from mmengine.fileio import load
-from samples import BCCD, assert_equal
 from stock_tools import (
     HERE,
     TOOLS,

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.leaks import files_below, leaks
+from helpers.object_store import Key, ObjectStore
 from mmengine.fileio import load
-from object_store import Key, ObjectStore
 from stock_tools import HERE, StockTools
-from test_leaks import files_below, leaks
 
 KEY = Key('AKIA0STOCK0LEAKS0', 'kQ7/zzUtn+FSTOCK=X9', 'IQoJb3/JpZ2lu+X2VjE==')
 SHORT = [

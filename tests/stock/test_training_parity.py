@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from samples import assert_equal
+from helpers.samples import assert_equal
 from stock_tools import iterations, training_log, validations
 
 CONFIGS = ('on_coco_files', 'on_lake_default_sampler')

@@ -7,8 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
+from helpers.samples import assert_equal
 from mmengine.fileio import load
-from samples import assert_equal
 from stock_tools import (
     StockTools,
     iterations,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lakes import TYPES, row, write_lake
+from helpers.lakes import TYPES, row, write_lake
 
 from mmdet_deeplake_plugin import DeepLakeDataset
 from mmdet_deeplake_plugin.tools.from_coco import from_coco, main

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from lakes import HEIGHT, TYPES, WIDTH, row, write_lake
+from helpers.lakes import HEIGHT, TYPES, WIDTH, row, write_lake
 
 from mmdet_deeplake_plugin import DeepLakeDataset
 from mmdet_deeplake_plugin.structures.seg_maps import colours_of

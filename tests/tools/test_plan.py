@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 import pytest
-from chunked import Seen, run, write_chunked
-from lakes import tag
+from helpers.chunked import Seen, run, write_chunked
+from helpers.lakes import tag
+from helpers.object_store import CHUNK_KEYS, ObjectStore
 from mmdet.utils import register_all_modules
-from object_store import CHUNK_KEYS, ObjectStore
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 import mmdet_deeplake_plugin.samplers.loader as loader_module

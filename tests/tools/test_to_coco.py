@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lakes import TYPES, append, open_lake, row, tag, version, write_lake
+from helpers.lakes import TYPES, append, open_lake, row, tag, version, write_lake
 
 from mmdet_deeplake_plugin.tools.from_coco import from_coco
 from mmdet_deeplake_plugin.tools.to_coco import main, to_coco

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from helpers.samples import STOCK_CONFIGS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
-from samples import STOCK_CONFIGS
 
 from zoo.compare import Outcome, compare_evaluators, compare_loaders, one_line, smaller
 from zoo.data import ZooData

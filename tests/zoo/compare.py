@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from helpers.samples import assert_equal, seeded
 from mmdet.registry import DATASETS
 from mmengine.evaluator import Evaluator
 from mmengine.registry import EVALUATOR
 from mmengine.runner import Runner
-from samples import assert_equal, seeded
 
 from zoo.truth import guessed_segments, true_masks
 

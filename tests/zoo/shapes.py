@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from lakes import TYPES, add_columns, box_type
+from helpers.lakes import TYPES, add_columns, box_type
 from mmengine.fileio import dump
 from mmengine.structures import InstanceData
 

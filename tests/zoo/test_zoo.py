@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from samples import stock_config
+from helpers.samples import stock_config
 
 from zoo.catalog import do, stock_names, survey
 from zoo.compare import Outcome

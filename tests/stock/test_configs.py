@@ -1,0 +1,106 @@
+"""The configs that ship with the plugin load, and read a lake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from helpers import ROOT
+from helpers.panoptic_data import CLASSES
+from helpers.samples import BCCD, stock_config
+from mmdet.registry import DATASETS, METRICS
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+
+from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric
+
+register_all_modules()
+
+CONFIGS = ROOT / 'configs'
+STOCK = {
+    'faster_rcnn/faster-rcnn_r50_fpn_1x_deeplake.py': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'mask_rcnn/mask-rcnn_r50_fpn_1x_deeplake.py': 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+    'panoptic_fpn/panoptic-fpn_r50_fpn_1x_deeplake.py': 'panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py',
+    'rtmdet/rtmdet_tiny_8xb32-300e_deeplake.py': 'rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
+    'yolo/yolov3_d53_8xb8-ms-416-273e_deeplake.py': 'yolo/yolov3_d53_8xb8-ms-416-273e_coco.py',
+}
+
+PANOPTIC = 'panoptic_fpn/panoptic-fpn_r50_fpn_1x_deeplake.py'
+
+
+def _plain(value: Any) -> Any:
+    """A part of a config, without MMEngine's mark of the package that it came from."""
+    if isinstance(value, dict):
+        dropped = ('_scope_', 'backend_args')
+        return {key: _plain(part) for key, part in value.items() if key not in dropped}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value
+
+
+@pytest.mark.parametrize('name', STOCK)
+def test_a_config_differs_from_the_stock_one_in_its_data_alone(name):
+    """Model, schedule, optimizer and pipelines are those that MMDetection ships."""
+    ours, stock = Config.fromfile(CONFIGS / name), stock_config(STOCK[name])
+    for key in ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'test_cfg'):
+        assert _plain(ours[key]) == _plain(stock[key]), key
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        pipelines = ours[key].dataset.pipeline, stock[key].dataset.pipeline
+        assert _plain(pipelines[0]) == _plain(pipelines[1])
+        assert ours[key].batch_size == stock[key].batch_size
+        assert ours[key].dataset.type == 'DeepLakeDataset'
+        assert ours[key].sampler.type == 'DeepLakeLoader'
+
+
+def test_the_panoptic_config_reads_a_lake(panoptic_lake):
+    """Things, stuff and the map reach the sample."""
+    pytest.importorskip('panopticapi', reason='LoadPanopticAnnotations needs panopticapi')
+    config = Config.fromfile(CONFIGS / PANOPTIC)
+    _reads_maps(config, panoptic_lake)
+    base = Config.fromfile(CONFIGS / '_base_/datasets/deeplake_panoptic.py')
+    _reads_maps(base, panoptic_lake)
+    stock = stock_config('_base_/datasets/coco_panoptic.py')
+    for key in ('train_dataloader', 'val_dataloader'):
+        left, right = (c[key].dataset.pipeline for c in (base, stock))
+        assert _plain(left) == _plain(right)
+
+
+def test_the_semantic_config_reads_a_lake(semantic_lake):
+    """Maps alone reach the sample, with the stock pipelines."""
+    config = Config.fromfile(CONFIGS / '_base_/datasets/deeplake_semantic.py')
+    _reads_maps(config, semantic_lake)
+    stock = stock_config('_base_/datasets/coco_semantic.py')
+    for key in ('train_dataloader', 'val_dataloader'):
+        left, right = (c[key].dataset.pipeline for c in (config, stock))
+        assert _plain(left) == _plain(right)
+
+
+def _reads_maps(config: Config, path: str) -> None:
+    for key in ('train_dataloader', 'val_dataloader'):
+        dataset = DATASETS.build({**config[key].dataset, 'deeplake_path': path})
+        assert dataset.metainfo['classes'] == CLASSES
+        assert dataset[0]['data_samples'].gt_sem_seg.sem_seg.ndim == 3
+    assert isinstance(METRICS.build(config.val_evaluator), DeepLakeMetric)
+
+
+@pytest.mark.parametrize(
+    'name', [*sorted(STOCK.keys() - {PANOPTIC}), 'demo/rtmdet_tiny_tree-crowns_cpu.py']
+)
+def test_a_config_reads_a_lake(name, lake):
+    """Its datasets and its metric are built as they stand, but for the path."""
+    config = Config.fromfile(CONFIGS / name)
+    for key in ('train_dataloader', 'val_dataloader'):
+        path = lake('coco_cc' if 'mask' in name else 'bccd_val')
+        dataset = DATASETS.build({**config[key].dataset, 'deeplake_path': path})
+        assert isinstance(dataset, DeepLakeDataset)
+        assert 'mask' in name or dataset.metainfo['classes'] == BCCD
+        sample = dataset[0]
+        assert sample['inputs'].shape[0] == 3
+        assert ('masks' in sample['data_samples'].gt_instances) is ('mask' in name)
+    assert isinstance(METRICS.build(config.val_evaluator), DeepLakeMetric)
+
+
+def test_every_config_is_tested():
+    """A config that is added is not forgotten here."""
+    shipped = {str(path.relative_to(CONFIGS)) for path in CONFIGS.glob('*/*.py')}
+    assert shipped == {*STOCK, 'demo/rtmdet_tiny_tree-crowns_cpu.py'}
