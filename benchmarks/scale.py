@@ -20,8 +20,8 @@ from mmdet_deeplake_plugin.datasets.dataset import DeepLakeDataset
 from mmdet_deeplake_plugin.lake import ImageReader
 from mmdet_deeplake_plugin.lake.images.chunk_map import ChunkMap
 from mmdet_deeplake_plugin.samplers.checks import default_lanes
-from mmdet_deeplake_plugin.samplers.read_strategy import plan_reading
-from mmdet_deeplake_plugin.samplers.wrappers import Places
+from mmdet_deeplake_plugin.samplers.read_strategy import choose_reads
+from mmdet_deeplake_plugin.samplers.wrappers import SampleMap
 from mmdet_deeplake_plugin.shuffle.epoch import epoch_order, rank_length, rank_slice
 from mmdet_deeplake_plugin.shuffle.lanes import ChunkIndex, Lanes
 from mmdet_deeplake_plugin.shuffle.repeats import sample_counts
@@ -51,7 +51,7 @@ class FakeReader:
         bounds = np.append(np.arange(0, rows, CHUNK_ROWS), rows)
         self.chunks = ChunkMap(bounds, stored=True)
 
-    def go_along(self, cache: Any, offset: int) -> None:
+    def read_chunks_from(self, cache: Any, offset: int) -> None:
         """Reads nothing."""
 
     def chunk_rows(self, chunk: int) -> tuple[int, int]:
@@ -113,11 +113,11 @@ def simulate(rows: int, ranks: int) -> dict[str, float]:
         ranks: Number of ranks.
     """
     dataset = FakeDataset(rows)
-    places = Places(
+    places = SampleMap(
         [cast(DeepLakeDataset, dataset)], np.zeros(rows, np.int32), np.arange(rows)
     )
     lanes = default_lanes(ranks, BATCH_SIZE, WORKERS)
-    reading = plan_reading(
+    reading = choose_reads(
         places,
         'lanes',
         'c++',

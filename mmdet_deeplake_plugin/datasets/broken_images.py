@@ -79,11 +79,11 @@ def find_fault(
     except Exception as cause:  # of any type, depending on the decoder
         why = '' if isinstance(cause, AssertionError) else f': {cause}'
         decoder = loader.imdecode_backend
-        return lake.broken(row, f'the decoder {decoder} cannot decode it{why}')
+        return lake.broken_image(row, f'the decoder {decoder} cannot decode it{why}')
     return None
 
 
-def listed_rows(rows_of: dict[str, list[int]], shown: int = 100) -> str:
+def describe_rows(rows_of: dict[str, list[int]], shown: int = 100) -> str:
     """Rows by lake in the words of a message, at most so many a lake.
 
     Args:

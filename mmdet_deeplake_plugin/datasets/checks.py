@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any
 
-from ..lake import Patience, nearest
+from ..lake import ReadTimeouts, did_you_mean
 
 _FILE_KEYS = (
     *('ann_file', 'data_root', 'data_prefix', 'img_subdir', 'ann_subdir'),
@@ -37,8 +37,8 @@ def refuse_unknown(unknown: Mapping[str, Any], init: Callable[..., None]) -> Non
                 'dict with _delete_=True'
             )
         raise ValueError(
-            f'{key!r} is no key of DeepLakeDataset{nearest(key, known)}; its keys are '
-            f'{", ".join(known)}'
+            f'{key!r} is no key of DeepLakeDataset{did_you_mean(key, known)}; '
+            f'its keys are {", ".join(known)}'
         )
 
 
@@ -51,8 +51,8 @@ def check_filter(filter_cfg: Mapping[str, Any] | None, test_mode: bool) -> None:
     for key in filter_cfg or {}:
         if key not in _FILTER_KEYS:
             raise ValueError(
-                f'filter_cfg.{key} is unknown{nearest(key, _FILTER_KEYS)}; the keys are '
-                f'{", ".join(_FILTER_KEYS)}'
+                f'filter_cfg.{key} is unknown{did_you_mean(key, _FILTER_KEYS)}; '
+                f'the keys are {", ".join(_FILTER_KEYS)}'
             )
     if test_mode and (filter_cfg or {}).get('bbox_min_size') is not None:
         raise ValueError(
@@ -70,7 +70,7 @@ def check_label_order(label_order: str) -> None:
     if label_order not in _LABEL_ORDERS:
         raise ValueError(
             f'label_order={label_order!r} is unknown'
-            f'{nearest(label_order, _LABEL_ORDERS)}; write classes or lake'
+            f'{did_you_mean(label_order, _LABEL_ORDERS)}; write classes or lake'
         )
 
 
@@ -83,7 +83,7 @@ def check_on_broken(on_broken_image: str) -> None:
     if on_broken_image not in _BROKEN_POLICIES:
         raise ValueError(
             f'on_broken_image={on_broken_image!r} is unknown'
-            f'{nearest(on_broken_image, _BROKEN_POLICIES)}; write raise or skip'
+            f'{did_you_mean(on_broken_image, _BROKEN_POLICIES)}; write raise or skip'
         )
 
 
@@ -107,7 +107,7 @@ def check_caption(caption_prompt: Any, return_classes: Any) -> None:
         )
 
 
-def patience(read_timeout: Any, retry_timeout: Any) -> Patience:
+def read_timeouts(read_timeout: Any, retry_timeout: Any) -> ReadTimeouts:
     """How long reads may take.
 
     Args:
@@ -123,4 +123,4 @@ def patience(read_timeout: Any, retry_timeout: Any) -> Patience:
             raise ValueError(
                 f'{key}={value!r} of DeepLakeDataset is no number of seconds above 0'
             )
-    return Patience(float(read_timeout), float(retry_timeout))
+    return ReadTimeouts(float(read_timeout), float(retry_timeout))

@@ -21,9 +21,9 @@ from ..lake import (
     Lake,
     LakeSource,
     LakeSpec,
-    Patience,
+    ReadTimeouts,
+    did_you_mean,
     map_columns,
-    nearest,
     on_main_rank,
     open_lake,
     resolve,
@@ -36,7 +36,7 @@ from .checks import (
     check_filter,
     check_label_order,
     check_on_broken,
-    patience,
+    read_timeouts,
     refuse_unknown,
 )
 from .classes import label_map, warn_of_left_out
@@ -165,7 +165,7 @@ class DeepLakeDataset(BaseDetDataset):
         lake, self._rows = _open(
             dataset,
             (*spec, deeplake_view_id, deeplake_query),
-            patience(read_timeout, retry_timeout),
+            read_timeouts(read_timeout, retry_timeout),
             deeplake_tensors,
             box_format,
             annotation_style,
@@ -232,7 +232,7 @@ class DeepLakeDataset(BaseDetDataset):
         self._masks = sample_masks(self.lake, self._samples, self._needs.masks)
         self._texts = sample_texts(self.lake, self._samples)
         self._positions = self._kept_positions()
-        self.lake.compare_files()
+        self.lake.verify_chunk_files()
         self._fully_initialized = True
         if self._indices is not None:
             self.get_subset_(self._indices)
@@ -342,8 +342,8 @@ class DeepLakeDataset(BaseDetDataset):
             data_info['instances'] = instances.plain(with_masks=self._needs.masks)
         if 'proposals' in data_info and not takes_proposals(self.pipeline):
             del data_info['proposals']  # PackDetInputs would take them for loaded ones
-        if self.reader.meter.is_shared:
-            return timed_pipeline(self.pipeline, data_info, self.reader.meter)
+        if self.reader.counters.is_shared:
+            return timed_pipeline(self.pipeline, data_info, self.reader.counters)
         return self.pipeline(data_info)
 
     def _text(self) -> dict[str, Any]:
@@ -495,7 +495,7 @@ class DeepLakeDataset(BaseDetDataset):
         unsized = samples.rows[(samples.widths <= 0) | (samples.heights <= 0)]
         for row in unsized[:1].tolist():
             self.lake.image_bytes(row)
-            raise self.lake.broken(row, 'neither Pillow nor OpenCV tells its size')
+            raise self.lake.broken_image(row, 'neither Pillow nor OpenCV tells its size')
 
     def _kept_positions(self) -> NDArray[np.int64]:
         samples = self._samples
@@ -512,7 +512,7 @@ class DeepLakeDataset(BaseDetDataset):
 def _open(
     dataset: Any,
     spec_keys: tuple[Any, Any, Any, Any, Any],
-    patience: Patience,
+    timeouts: ReadTimeouts,
     tensors: Any,
     box_format: str | None,
     style: str | None,
@@ -527,7 +527,7 @@ def _open(
             )
         spec, pin, rows = resolve_object(dataset)
     else:
-        spec = LakeSpec.from_config(*spec_keys, patience=patience)
+        spec = LakeSpec.from_config(*spec_keys, timeouts=timeouts)
         pin, rows = on_main_rank(lambda: resolve(spec))
     columns = map_columns(LakeSource(spec, pin).handle, tensors, box_format, style)
     lake = open_lake(spec, pin, columns)
@@ -561,7 +561,7 @@ def _choose_classes(lake: Lake, asked: Any) -> tuple[Lake, tuple[str, ...]]:
         if name not in names:
             raise ValueError(
                 f'metainfo.classes holds {name!r}, which is no class of {lake.name}'
-                f'{nearest(name, names)}; its classes are {", ".join(names)}'
+                f'{did_you_mean(name, names)}; its classes are {", ".join(names)}'
             )
     if len(set(classes)) < len(classes):
         raise ValueError(f'metainfo.classes={classes!r} names a class twice')

@@ -8,21 +8,21 @@ from typing import Any
 
 from mmengine.dataset import Compose
 
-from ..lake import Meter
+from ..lake import ReadCounters
 
 
-def timed_pipeline(pipeline: Compose, data_info: dict, meter: Meter) -> Any:
+def timed_pipeline(pipeline: Compose, data_info: dict, counters: ReadCounters) -> Any:
     """Runs a pipeline on a sample and notes the time of its loaders and transforms.
 
     Args:
         pipeline: Transforms.
         data_info: The sample; it is changed.
-        meter: Takes the seconds.
+        counters: Takes the seconds.
 
     Returns:
         What the pipeline returns; ``None`` if a transform drops the sample.
     """
-    waited = meter.value('storage')
+    waited = counters.value('storage')
     data: Any = data_info
     loading = 0.0
     began = last = perf_counter()
@@ -34,8 +34,8 @@ def timed_pipeline(pipeline: Compose, data_info: dict, meter: Meter) -> Any:
         last = now
         if data is None:
             break
-    waited = meter.value('storage') - waited
-    meter.add(
+    waited = counters.value('storage') - waited
+    counters.add(
         samples=1,
         decode=max(loading - waited, 0.0),
         transforms=max(last - began - max(loading, waited), 0.0),
@@ -48,16 +48,18 @@ class TimedCollate:
 
     Args:
         collate: Makes a batch of samples.
-        meter: Takes the seconds.
+        counters: Takes the seconds.
     """
 
-    def __init__(self, collate: Callable[[list[Any]], Any], meter: Meter) -> None:
+    def __init__(
+        self, collate: Callable[[list[Any]], Any], counters: ReadCounters
+    ) -> None:
         self.collate = collate
-        self.meter = meter
+        self.counters = counters
 
     def __call__(self, samples: list[Any]) -> Any:
         """The batch that the collate function makes of samples."""
         began = perf_counter()
         batch = self.collate(samples)
-        self.meter.add(collate=perf_counter() - began)
+        self.counters.add(collate=perf_counter() - began)
         return batch

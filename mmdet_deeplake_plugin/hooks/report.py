@@ -14,9 +14,9 @@ from mmengine.runner import IterBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from ..datasets.timing import TimedCollate
-from ..lake import Meter
+from ..lake import ReadCounters
 from ..samplers.loader import DeepLakeLoader
-from ..samplers.wrappers import find_places
+from ..samplers.wrappers import map_samples
 from ..shuffle.quality import measure_quality
 
 _STAGES = ('storage', 'decode', 'transforms', 'collate')
@@ -40,10 +40,10 @@ class DeepLakeReportHook(Hook):
 
     def __init__(self, details: bool = False) -> None:
         self.details = details
-        self._meters: list[Meter] = []
+        self._counters: list[ReadCounters] = []
         self._before: dict[str, float] = {}
         self._began = self._waited = self._idle_since = 0.0
-        Meter.shared_from_now_on()
+        ReadCounters.shared_from_now_on()
 
     def before_train(self, runner: Any) -> None:
         """Begins to measure.
@@ -52,18 +52,18 @@ class DeepLakeReportHook(Hook):
             runner: The runner.
         """
         dataloader = runner.train_loop.dataloader
-        places = find_places(dataloader.dataset)
-        self._meters = (
-            [dataset.reader.meter for dataset in places.datasets] if places else []
+        places = map_samples(dataloader.dataset)
+        self._counters = (
+            [dataset.reader.counters for dataset in places.datasets] if places else []
         )
-        # The iteration-based loop has begun to read: meters made since count from 0.
+        # The iteration-based loop has begun to read: counters made since count from 0.
         self._before = _sums(
-            [meter.totals() for meter in self._meters if not meter.is_shared]
+            [counters.totals() for counters in self._counters if not counters.is_shared]
         )
-        for meter in self._meters:
-            meter.share()
-        if self._meters:
-            dataloader.collate_fn = TimedCollate(dataloader.collate_fn, self._meters[0])
+        for counters in self._counters:
+            counters.share()
+        if self._counters:
+            dataloader.collate_fn = TimedCollate(dataloader.collate_fn, self._counters[0])
 
     def before_train_epoch(self, runner: Any) -> None:
         """Begins an epoch.
@@ -119,10 +119,10 @@ class DeepLakeReportHook(Hook):
         self._waited = 0.0
 
     def _report(self, dataloader: DataLoader, epoch: int) -> None:
-        if not self._meters:
+        if not self._counters:
             return
         seconds = perf_counter() - self._began
-        now = _sums([meter.totals() for meter in self._meters])
+        now = _sums([counters.totals() for counters in self._counters])
         own = {
             field: value - self._before.get(field, 0.0) for field, value in now.items()
         }
@@ -142,7 +142,7 @@ class DeepLakeReportHook(Hook):
         stages = ', '.join(f'{stage} {total[stage]:.1f} s' for stage in _STAGES)
         print_log(f'DeepLakeLoader, all workers: {stages}', logger='current')
         sampler = getattr(dataloader.batch_sampler, 'sampler', None)
-        places = find_places(dataloader.dataset)
+        places = map_samples(dataloader.dataset)
         if isinstance(sampler, DeepLakeLoader) and places:
             size = dataloader.batch_sampler.batch_size * get_world_size()
             found = measure_quality(sampler.global_order(), places.chunks()[0], size)
@@ -153,7 +153,7 @@ def summary(total: dict[str, float], seconds: float, waited: float) -> str:
     """An epoch's counters in words.
 
     Args:
-        total: Field of :class:`Meter` -> sum over ranks and workers.
+        total: Field of :class:`ReadCounters` -> sum over ranks and workers.
         seconds: Length of the epoch.
         waited: Seconds in which the training waited for data, mean of the ranks.
     """

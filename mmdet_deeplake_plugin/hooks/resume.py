@@ -15,8 +15,8 @@ from mmengine.runner import IterBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from ..samplers.loader import DeepLakeLoader
-from ..samplers.pause import hold, release
-from ..samplers.wrappers import find_places
+from ..samplers.pause import pause, unpause
+from ..samplers.wrappers import map_samples
 from .mid_epoch import BatchStream, find_sampler, skip_batches
 
 KEY = 'deeplake'
@@ -51,11 +51,11 @@ class DeepLakeResumeHook(Hook):
         self._resumed: tuple[int, int] | None = None
         # The epoch that is trained, and the iteration at which it began.
         self._began = (0, 0)
-        hold(self)
+        pause(self)
 
     def before_run(self, runner: Any) -> None:
         """Lets the samplers deal again."""
-        release(self)
+        unpause(self)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Keeps what a checkpoint says of lake, order and position.
@@ -181,7 +181,7 @@ def describe(dataloader: DataLoader) -> dict[str, Any]:
     }
     if isinstance(batches, AspectRatioBatchSampler):
         form['ranks'] = get_world_size()  # each rank sorts its own samples there
-    places = find_places(dataloader.dataset)
+    places = map_samples(dataloader.dataset)
     lakes = {}
     for number, dataset in enumerate(places.datasets if places else ()):
         source, rows = dataset.lake.source, dataset.rows_of()

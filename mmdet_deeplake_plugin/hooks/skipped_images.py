@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 
-from ..datasets.broken_images import listed_rows
+from ..datasets.broken_images import describe_rows
 
 
 @HOOKS.register_module()
@@ -39,7 +39,7 @@ class DeepLakeSkippedImagesHook(Hook):
         if count:
             print_log(
                 f'{count} images could not be decoded in epoch {runner.epoch + 1} and '
-                f'were replaced by the next ones: {listed_rows(found)}',
+                f'were replaced by the next ones: {describe_rows(found)}',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -1,13 +1,13 @@
 """The only room that imports Deep Lake."""
 
 from ..structures.image_check import BrokenImageError
-from ..utils.counters import Meter
-from ..utils.messages import nearest
+from ..utils.counters import ReadCounters
+from ..utils.messages import did_you_mean
 from .backend import DeepLakeBackend, register
 from .columns.mapping import map_columns
 from .connection.resolve import on_main_rank, resolve
 from .connection.resolve_object import resolve_object
-from .connection.retry import LakeReadError, Patience
+from .connection.retry import LakeReadError, ReadTimeouts
 from .connection.source import LakeSource
 from .connection.spec import LakeSpec
 from .images.chunk_cache import ChunkCache
@@ -26,13 +26,13 @@ __all__ = [
     'LakeReadError',
     'LakeSource',
     'LakeSpec',
-    'Meter',
-    'Patience',
+    'ReadCounters',
     'ReadPlan',
+    'ReadTimeouts',
     'blank_size',
+    'did_you_mean',
     'find_lake',
     'map_columns',
-    'nearest',
     'on_main_rank',
     'open_lake',
     'register',

@@ -16,7 +16,7 @@ from .connection.source import LakeSource
 _FOREIGN = {'images_meta', 'super_categories', 'masks', 'areas', 'iscrowds'}
 
 
-class CocoOrigin:
+class CocoColumns:
     """Reads what ``tools.from_coco`` stored beside the annotations.
 
     Args:

@@ -78,11 +78,11 @@ class Lake:
         """Annotations of rows, ``None`` for all; see :func:`read_annotations`."""
         return read_annotations(self.source, self.columns, rows)
 
-    def compare_files(self) -> None:
+    def verify_chunk_files(self) -> None:
         """Lets images and maps on a local disk be read without Deep Lake."""
-        self.source.compare_files(self.columns.img)
+        self.source.verify_chunk_files(self.columns.img)
         if self.seg_maps is not None:
-            self.source.compare_files(self.seg_maps.column)
+            self.source.verify_chunk_files(self.seg_maps.column)
 
     def numbers(
         self, what: str, rows: NDArray[np.int64], is_expression: bool
@@ -173,10 +173,10 @@ class Lake:
             else:
                 content = reader.image_bytes(row)
         except BrokenImageError as error:
-            raise self.broken(row, error) from error
+            raise self.broken_image(row, error) from error
         return content
 
-    def broken(self, row: int, cause: object) -> BrokenImageError:
+    def broken_image(self, row: int, cause: object) -> BrokenImageError:
         """The error that a row's image cannot be used.
 
         Args:
@@ -201,7 +201,7 @@ def open_lake(spec: LakeSpec, pin: Pin, columns: Columns) -> Lake:
     and timeouts.
     """
     lake = _find_or_open(spec, pin, columns)
-    lake.source.read_with(spec.credentials, spec.patience)
+    lake.source.read_with(spec.credentials, spec.timeouts)
     return lake
 
 

@@ -26,7 +26,7 @@ import deeplake
 import deeplake.types as types
 from mmengine.logging import print_log
 
-from mmdet_deeplake_plugin.utils.atomic_folder import staged_folder
+from mmdet_deeplake_plugin.utils.atomic_folder import atomic_folder
 from mmdet_deeplake_plugin.version import __version__
 
 MAX_BATCH_ROWS = 64
@@ -132,7 +132,7 @@ def write_lake(
     check_dest(dest, overwrite)
     url, folder = _place(dest)
     if folder is not None:
-        with staged_folder(folder, replace=overwrite) as partial:
+        with atomic_folder(folder, replace=overwrite) as partial:
             with closing(_NewLake(str(partial), layout)) as lake:
                 lake.fill(rows, message)
         return

@@ -19,7 +19,7 @@ from ..datasets.samples import has_extent
 from ..evaluation import Federation, GroundTruth
 from ..evaluation.federation import FREQUENCIES, joined
 from ..lake import Lake
-from ..lake.coco_columns import CocoOrigin
+from ..lake.coco_columns import CocoColumns
 from ..lake.columns.annotations import AnnotationTable
 from ..structures.masks import Segmentation, segmentations_of_bitmaps
 from ..structures.seg_maps import decode_ids
@@ -146,7 +146,7 @@ def _masks_of_segments(
 
 
 def _federation_of(lake: Lake, rows: NDArray[np.int64]) -> Federation:
-    origin = CocoOrigin(lake.source, lake.columns)
+    origin = CocoColumns(lake.source, lake.columns)
     frequencies = [str(category.get('frequency')) for category in origin.categories()]
     for category, frequency in zip(lake.columns.class_names, frequencies):
         if frequency not in FREQUENCIES:

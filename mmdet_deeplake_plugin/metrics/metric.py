@@ -11,7 +11,7 @@ from mmdet.structures.mask import encode_mask_results
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 
-from ..datasets.broken_images import listed_rows
+from ..datasets.broken_images import describe_rows
 from ..evaluation import (
     GroundTruth,
     Prediction,
@@ -23,9 +23,9 @@ from ..evaluation import (
 from ..evaluation.backends.coco import backend_classes
 from ..evaluation.backends.lvis import lvis_package
 from ..evaluation.lvis import check_lvis_options
-from ..lake import Lake, blank_size, find_lake, nearest
+from ..lake import Lake, blank_size, did_you_mean, find_lake
 from ..structures.masks import as_text_counts
-from ..utils.gc_paused import without_collections
+from ..utils.gc_paused import gc_paused
 from .ground_truth import read_ground_truth
 from .segments import PanopticScores, SemanticScores
 
@@ -153,7 +153,7 @@ class DeepLakeMetric(BaseMetric):
         if metrics_format not in _PREFIXES:
             raise ValueError(
                 f'metrics_format={metrics_format!r} is unknown'
-                f'{nearest(metrics_format, _PREFIXES)}; write {_listed(_PREFIXES)}'
+                f'{did_you_mean(metrics_format, _PREFIXES)}; write {_listed(_PREFIXES)}'
             )
         self.metrics_format = metrics_format
         self.metrics = _check_metrics(metrics_format, metric)
@@ -232,7 +232,7 @@ class DeepLakeMetric(BaseMetric):
             )
             self.results.append((sample['img_path'], prediction))
 
-    @without_collections()
+    @gc_paused()
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Evaluates the predictions of all ranks.
 
@@ -298,7 +298,7 @@ def _log_broken(paths: Sequence[str]) -> None:
         found = {name: sorted(rows) for name, rows in rows_of.items()}
         print_log(
             f'DeepLakeMetric: {count} of {len(set(paths))} images could not be decoded '
-            f'and count as images without detections: {listed_rows(found)}',
+            f'and count as images without detections: {describe_rows(found)}',
             logger='current',  # no warning: MMEngine shows an equal one only once
         )
 
@@ -320,7 +320,7 @@ def _check_metrics(metrics_format: str, metric: Any) -> list[str]:
         if name not in allowed:
             raise ValueError(
                 f'metric={name!r} is no metric of metrics_format={metrics_format!r}'
-                f'{nearest(name, allowed)}; write {", ".join(allowed)}'
+                f'{did_you_mean(name, allowed)}; write {", ".join(allowed)}'
             )
     if not metrics or (metrics_format == 'PascalVOC' and len(metrics) > 1):
         raise ValueError(f'metric={metric!r}: write one of {", ".join(allowed)}')

@@ -12,7 +12,7 @@ from torch.utils.data import BatchSampler
 
 from ..shuffle.batches import global_batches, num_batches
 from .loader import DeepLakeLoader
-from .pause import is_held
+from .pause import is_paused
 
 
 @DATA_SAMPLERS.register_module()
@@ -63,7 +63,7 @@ class DeepLakeAspectRatioBatchSampler(BatchSampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Batches of this rank, each a list of indices."""
-        if is_held():
+        if is_paused():
             return
         skip, self._skip = self._skip, 0
         rank, world_size = self.sampler.rank, self.sampler.world_size

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..lake import nearest
-from .wrappers import Places
+from ..lake import did_you_mean
+from .wrappers import SampleMap
 
 SHUFFLES = ('auto', 'full', 'lanes', 'none')
 LOADER_TYPES = ('auto', 'c++', 'python')
@@ -25,7 +25,7 @@ def check_loader_keys(loader_type: str, **counts: int | None) -> None:
     if loader_type not in LOADER_TYPES:
         raise ValueError(
             f'loader_type={loader_type!r} of DeepLakeLoader is none of '
-            f'{", ".join(LOADER_TYPES)}{nearest(loader_type, LOADER_TYPES)}'
+            f'{", ".join(LOADER_TYPES)}{did_you_mean(loader_type, LOADER_TYPES)}'
         )
     for key, value in counts.items():
         least = 0 if key in ('num_workers', 'cache_bytes') else 1
@@ -38,7 +38,7 @@ def check_loader_keys(loader_type: str, **counts: int | None) -> None:
             )
 
 
-def choose_shuffle(shuffle: bool | str, places: Places | None) -> str:
+def choose_shuffle(shuffle: bool | str, places: SampleMap | None) -> str:
     """The shuffle that is meant.
 
     Args:
@@ -56,7 +56,7 @@ def choose_shuffle(shuffle: bool | str, places: Places | None) -> str:
     if shuffle not in SHUFFLES:
         raise ValueError(
             f'shuffle={shuffle!r} of DeepLakeLoader is no bool and none of '
-            f'{", ".join(SHUFFLES)}{nearest(shuffle, SHUFFLES)}'
+            f'{", ".join(SHUFFLES)}{did_you_mean(shuffle, SHUFFLES)}'
         )
     if shuffle == 'lanes' and places is None:
         raise ValueError(

@@ -18,10 +18,10 @@ from ..shuffle.epoch import epoch_order, rank_length, rank_slice
 from ..shuffle.lanes import Lanes
 from ..shuffle.repeats import sample_counts
 from .checks import check_loader_keys, choose_shuffle, default_lanes
-from .pause import is_held
-from .read_strategy import expect_workers, plan_reading
+from .pause import is_paused
+from .read_strategy import choose_reads, expect_dataloader
 from .weighting import sample_weights
-from .wrappers import find_places
+from .wrappers import map_samples
 
 _AT_ONCE = 1 << 16
 
@@ -98,14 +98,14 @@ class DeepLakeLoader(Sampler):
         self.window = window
         self.epoch = 0
         self._check_ranks()
-        self._places = places = find_places(dataset)
+        self._places = places = map_samples(dataset)
         self.shuffle = choose_shuffle(shuffle, places)
         self.lanes = lanes or default_lanes(self.world_size, batch_size, num_workers)
         self._weights: NDArray[np.float64] | None = None
         self._total = len(dataset)
         if weights is not None:
             self._weights, self._total = sample_weights(weights, self.shuffle, places)
-        self._reading = plan_reading(
+        self._reading = choose_reads(
             places,
             self.shuffle,
             loader_type,
@@ -114,14 +114,14 @@ class DeepLakeLoader(Sampler):
             cache_bytes=cache_bytes,
         )
         in_lanes = self.lanes if self.shuffle == 'lanes' else 0
-        expect_workers(
+        expect_dataloader(
             places, Expected(self.world_size, in_lanes, batch_size, num_workers)
         )
         self._skip, self._keep = 0, list[int]()
 
     def __iter__(self) -> Iterator[int]:
         """Indices of this rank in their order, as Python integers."""
-        if is_held():
+        if is_paused():
             return
         (skip, keep), self._skip, self._keep = (self._skip, self._keep), 0, []
         if self.shuffle == 'lanes':

@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 _waiting: weakref.WeakSet[object] = weakref.WeakSet()
 
 
-def hold(owner: object) -> None:
+def pause(owner: object) -> None:
     """Lets all samplers of this process deal nothing until the owner releases them.
 
     Args:
@@ -25,12 +25,12 @@ def hold(owner: object) -> None:
     _waiting.add(owner)
 
 
-def release(owner: object) -> None:
+def unpause(owner: object) -> None:
     """Ends the hold of an owner."""
     _waiting.discard(owner)
 
 
-def is_held() -> bool:
+def is_paused() -> bool:
     """Whether samplers deal nothing for now; says so in the log."""
     if _waiting:
         print_log(

@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from ..lake import ChunkCache, Expected, ReadPlan
 from ..shuffle.lanes import ChunkIndex, Lanes
-from .wrappers import Places
+from .wrappers import SampleMap
 
 # Upright and wide images each have lanes of their own along the same chunks.
 _GROUPS = 2
 
 
-class Reading:
+class RowReads:
     """Nothing to tell: images are read row by row, or the rows of a batch as a list."""
 
     index = ChunkIndex(np.zeros(1, dtype=np.int64))
@@ -28,7 +28,7 @@ class Reading:
         """
 
 
-class ReadingAlongChunks(Reading):
+class ChunkReads(RowReads):
     """Announces each epoch to the readers of all lakes of a dataset.
 
     Args:
@@ -74,14 +74,14 @@ class ReadingAlongChunks(Reading):
         self.plan.announce(np.array(starts, dtype=np.int64), ways, left)
 
 
-def plan_reading(
-    places: Places | None,
+def choose_reads(
+    places: SampleMap | None,
     shuffle: str,
     loader_type: str,
     world_size: int,
     is_weighted: bool,
     cache_bytes: int,
-) -> Reading:
+) -> RowReads:
     """Chooses how the images of a dataset are read.
 
     Args:
@@ -93,22 +93,22 @@ def plan_reading(
         cache_bytes: Largest size of the chunks that a worker holds, in bytes.
     """
     if places is None:
-        return Reading()
+        return RowReads()
     readers = [dataset.reader for dataset in places.datasets]
     by_engine = loader_type == 'c++' or (
         loader_type == 'auto' and any(reader.is_remote for reader in readers)
     )
     for reader in readers:
         reader.in_lists = by_engine
-        reader.go_along(None, 0)
+        reader.read_chunks_from(None, 0)
     in_chunks = by_engine and all(reader.has_chunks for reader in readers)
     if shuffle == 'full' or (shuffle == 'none' and not in_chunks):
-        return Reading()
+        return RowReads()
     chunks, offsets = places.chunks()
     index = ChunkIndex.from_chunks(chunks, offsets[-1])
     in_sequence = shuffle == 'none'
     if not in_chunks or (in_sequence and not _in_runs(chunks, offsets[-1])):
-        return ReadingAlongChunks(index, None)
+        return ChunkReads(index, None)
     plan = ReadPlan(
         expected=index.sizes,
         slots=1 if in_sequence else 2 * _GROUPS,
@@ -120,11 +120,11 @@ def plan_reading(
     )
     cache = ChunkCache(plan, readers, offsets[:-1])
     for reader, offset in zip(readers, offsets):
-        reader.go_along(cache, offset)
-    return ReadingAlongChunks(index, plan, chunks if in_sequence else None)
+        reader.read_chunks_from(cache, offset)
+    return ChunkReads(index, plan, chunks if in_sequence else None)
 
 
-def expect_workers(places: Places | None, expected: Expected) -> None:
+def expect_dataloader(places: SampleMap | None, expected: Expected) -> None:
     """Lets one worker warn if the dataloader is not the one that lanes were chosen for.
 
     Args:
@@ -140,7 +140,7 @@ def _in_runs(chunks: NDArray[np.int64], num_chunks: int) -> bool:
     return bool(np.count_nonzero(np.diff(chunks)) < 2 * num_chunks)
 
 
-def _each_once(places: Places) -> bool:
+def _each_once(places: SampleMap) -> bool:
     """Whether no row stands for two samples."""
     rows = [np.bincount(dataset.rows_of()) for dataset in places.datasets]
     samples = [

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lake import nearest
+from ..lake import did_you_mean
 from ..shuffle.repeats import class_balanced_weights, repeat_factors
-from .wrappers import Places
+from .wrappers import SampleMap
 
 _KEYS = {
     'repeat_factor': 'threshold',
@@ -24,7 +24,7 @@ _EXAMPLES = (
 
 
 def sample_weights(
-    weights: Any, shuffle: str, places: Places | None
+    weights: Any, shuffle: str, places: SampleMap | None
 ) -> tuple[NDArray[np.float64], int]:
     """Reads what a weighted order needs; no image is read.
 
@@ -80,7 +80,7 @@ def _checked(weights: Any) -> tuple[str, Any]:
     if not isinstance(kind, str) or kind not in _KEYS:
         raise ValueError(
             f'weights={weights!r} of DeepLakeLoader has no known type'
-            f'{nearest(kind, _KEYS)}; write {_EXAMPLES}'
+            f'{did_you_mean(kind, _KEYS)}; write {_EXAMPLES}'
         )
     key = _KEYS[kind]
     if set(weights) != {'type', key} - {None}:
@@ -101,7 +101,7 @@ def _checked(weights: Any) -> tuple[str, Any]:
     return kind, argument
 
 
-def _labels(places: Places) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def _labels(places: SampleMap) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Labels of all samples of a wrapped dataset, as flat arrays with offsets."""
     parts = [dataset.labels_of_samples() for dataset in places.datasets]
     labels = np.concatenate([part[1] for part in parts])

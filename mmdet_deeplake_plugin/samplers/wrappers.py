@@ -14,7 +14,7 @@ from ..datasets.dataset import DeepLakeDataset
 
 
 @dataclass(frozen=True)
-class Places:
+class SampleMap:
     """Which sample of which ``DeepLakeDataset`` each index of a dataset means.
 
     Args:
@@ -57,7 +57,7 @@ class Places:
         return self.gather(parts), offsets
 
 
-def find_places(dataset: Any) -> Places | None:
+def map_samples(dataset: Any) -> SampleMap | None:
     """Finds what the indices of a dataset mean.
 
     Args:
@@ -69,28 +69,30 @@ def find_places(dataset: Any) -> Places | None:
     """
     if isinstance(dataset, DeepLakeDataset):
         count = len(dataset)
-        return Places([dataset], np.zeros(count, np.int32), np.arange(count))
+        return SampleMap([dataset], np.zeros(count, np.int32), np.arange(count))
     if isinstance(dataset, ConcatDataset):
-        return _concatenated([find_places(part) for part in dataset.datasets])
+        return _concatenated([map_samples(part) for part in dataset.datasets])
     if isinstance(dataset, MultiImageMixDataset):
-        inner = find_places(dataset.dataset)
-        return inner and Places(inner.datasets, inner.which, inner.index, in_turn=False)
+        inner = map_samples(dataset.dataset)
+        return inner and SampleMap(
+            inner.datasets, inner.which, inner.index, in_turn=False
+        )
     if isinstance(dataset, RepeatDataset):
-        inner = find_places(dataset.dataset)
+        inner = map_samples(dataset.dataset)
         return inner and _picked(inner, np.arange(len(dataset)) % len(inner.index))
     if isinstance(dataset, ClassBalancedDataset):
-        inner = find_places(dataset.dataset)
+        inner = map_samples(dataset.dataset)
         return inner and _picked(inner, np.asarray(dataset.repeat_indices))
     return None
 
 
-def _picked(inner: Places, indices: NDArray[np.integer]) -> Places:
-    return Places(
+def _picked(inner: SampleMap, indices: NDArray[np.integer]) -> SampleMap:
+    return SampleMap(
         inner.datasets, inner.which[indices], inner.index[indices], inner.in_turn
     )
 
 
-def _concatenated(parts: list[Places | None]) -> Places | None:
+def _concatenated(parts: list[SampleMap | None]) -> SampleMap | None:
     datasets: list[DeepLakeDataset] = []
     which, index = [], []
     for part in parts:
@@ -105,4 +107,4 @@ def _concatenated(parts: list[Places | None]) -> Places | None:
         which.append(np.array(numbers, np.int32)[part.which])
         index.append(part.index)
     in_turn = all(part.in_turn for part in parts if part is not None)
-    return Places(datasets, np.concatenate(which), np.concatenate(index), in_turn)
+    return SampleMap(datasets, np.concatenate(which), np.concatenate(index), in_turn)

@@ -49,7 +49,7 @@ from mmdet_deeplake_plugin.tools._tiling import (
     cut_region,
 )
 from mmdet_deeplake_plugin.tools.formats.voc import VocObject, write_voc
-from mmdet_deeplake_plugin.utils.atomic_folder import staged_folder
+from mmdet_deeplake_plugin.utils.atomic_folder import atomic_folder
 
 JPEG_QUALITY = 95
 OUTPUT_FOLDERS = ('Annotations', 'ImageSets', 'JPEGImages')
@@ -116,7 +116,7 @@ def tile(
         for split, parts in regions.items()
     }
     counts = {}
-    with staged_folder(dest, replace=overwrite) as folder:
+    with atomic_folder(dest, replace=overwrite) as folder:
         (folder / 'ImageSets' / 'Main').mkdir(parents=True)
         (folder / 'JPEGImages').mkdir()
         (folder / 'Annotations').mkdir()

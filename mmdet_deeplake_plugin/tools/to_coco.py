@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..lake import Lake, LakeSource, LakeSpec, map_columns, open_lake, resolve
-from ..lake.coco_columns import CocoOrigin
+from ..lake.coco_columns import CocoColumns
 from ..lake.columns.annotations import AnnotationTable
 from ._cli import make_parser, run_tool, with_progress
 from .formats.coco_captions import captions_content
@@ -89,7 +89,7 @@ def to_coco(
             f'--captions: {lake.name} has no column of captions; name it by --tensors '
             '\'{"caption": …}\', or leave --captions out'
         )
-    origin = CocoOrigin(lake.source, columns)
+    origin = CocoColumns(lake.source, columns)
     table = lake.annotations(rows)
     names = _file_names(table)
     targets = _targets('--images-dir', images_dir, names, overwrite)
@@ -190,7 +190,7 @@ def _targets(
 
 
 def _images(
-    lake: Lake, origin: CocoOrigin, table: AnnotationTable, names: list[str]
+    lake: Lake, origin: CocoColumns, table: AnnotationTable, names: list[str]
 ) -> list[dict[str, Any]]:
     ids = [i if isinstance(i, str) else int(i) for i in table.img_ids]
     if len(set(ids)) < len(ids):
@@ -214,7 +214,7 @@ def _images(
 
 
 def _annotations(
-    lake: Lake, origin: CocoOrigin, table: AnnotationTable, img_ids: Sequence[Any]
+    lake: Lake, origin: CocoColumns, table: AnnotationTable, img_ids: Sequence[Any]
 ) -> Iterator[dict[str, Any]]:
     """The annotations, image by image."""
     ids = origin.per_box('ann_id', table.rows)
@@ -254,7 +254,7 @@ def _category_ids(lake: Lake, table: AnnotationTable) -> Sequence[int]:
 
 
 def _in_order(
-    origin: CocoOrigin, table: AnnotationTable, annotations: list[dict[str, Any]]
+    origin: CocoColumns, table: AnnotationTable, annotations: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Annotations in the order of the file that they came from, if the lake says it."""
     positions = origin.per_box('ann_position', table.rows)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 @contextmanager
-def staged_folder(dest: Path, replace: bool) -> Iterator[Path]:
+def atomic_folder(dest: Path, replace: bool) -> Iterator[Path]:
     """Yields an empty folder that becomes ``dest`` when the block succeeds.
 
     Args:

@@ -22,7 +22,7 @@ _PLACE = {field: place for place, field in enumerate(FIELDS)}
 _SLOTS = 129
 
 
-class Meter:
+class ReadCounters:
     """Sums a value for each of ``FIELDS``, over all processes that share it.
 
     Each worker has a line of its own, so that none waits for another.
@@ -79,5 +79,5 @@ class Meter:
     def __getstate__(self) -> dict[str, object]:
         return {'_values': self._values, '_lines': None}
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Meter:
+    def __deepcopy__(self, memo: dict[int, object]) -> ReadCounters:
         return self

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def without_collections() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Lets the collector wait; also a decorator."""
     was_enabled = gc.isenabled()
     gc.disable()

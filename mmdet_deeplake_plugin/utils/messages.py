@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 
-def nearest(name: object, names: Iterable[str]) -> str:
+def did_you_mean(name: object, names: Iterable[str]) -> str:
     """``' (did you mean X?)'`` for a name that is nearly one of ``names``, or ``''``."""
     matches = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.6)
     return f' (did you mean {matches[0]}?)' if matches else ''
@@ -19,6 +19,6 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def listed(names: Iterable[str]) -> str:
+def comma_joined(names: Iterable[str]) -> str:
     """Names with commas between them, or ``'none'``."""
     return ', '.join(names) or 'none'

@@ -16,7 +16,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
 from mmdet_deeplake_plugin.hooks.report import summary
-from mmdet_deeplake_plugin.lake import Meter
+from mmdet_deeplake_plugin.lake import ReadCounters
 
 register_all_modules()
 
@@ -40,7 +40,7 @@ class Toy(BaseModel):
 def unshared() -> Iterator[None]:
     """Meters of later tests are their own again."""
     yield
-    Meter._shared_from_now_on = False
+    ReadCounters._shared_from_now_on = False
 
 
 def lines_of_a_run(tmp_path: Path, train_cfg: dict, workers: int, **hook) -> list[str]:

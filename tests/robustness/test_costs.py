@@ -92,7 +92,7 @@ def test_a_sample_costs_one_read_and_one_decode(pipeline, shuffle, lake_of, monk
     assert len(seen) == 40
     assert (reads['pread'], decodes['imfrombytes']) == (40, 40)
     assert not by_deep_lake
-    totals = dataset.reader.meter.totals()
+    totals = dataset.reader.counters.totals()
     assert totals['requests'] == 40 and totals['bytes'] == totals['needed']
 
 
@@ -101,7 +101,7 @@ def test_images_that_no_transform_looks_at_are_not_read(lake_of, monkeypatch):
     dataset = DeepLakeDataset(lake_of(8), pipeline=[LOADERS[1]])
     reads = counted(monkeypatch, os, 'pread')
     assert len(dataset.__getitems__([0, 1, 2])) == 3
-    assert not reads and not dataset.reader.meter.totals()['requests']
+    assert not reads and not dataset.reader.counters.totals()['requests']
 
 
 def test_an_image_of_a_local_lake_takes_few_calls(lake_of):

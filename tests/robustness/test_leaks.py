@@ -34,7 +34,7 @@ from torch.utils.data import DataLoader
 import mmdet_deeplake_plugin.lake.connection.opening as opening
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
 from mmdet_deeplake_plugin.lake import LakeSource
-from mmdet_deeplake_plugin.lake.connection.retry import Patience
+from mmdet_deeplake_plugin.lake.connection.retry import ReadTimeouts
 
 # Characters that URLs and shells quote, as real secrets have them.
 KEY = Key('AKIA0LEAK0HUNT0ID', 'wJal/XUtn+FEMI=K7MDENG', 'FwoGZ/XIvYXdz+EBYa==')
@@ -71,7 +71,7 @@ def _fail(store: ObjectStore, url: str, config: dict, work: Path) -> None:
             source = LakeSource(spec, pin)
             assert source.handle
             for each in (source, dataset.lake.source):
-                each.read_with(spec.credentials, Patience(1, 1))
+                each.read_with(spec.credentials, ReadTimeouts(1, 1))
             begin()
             try:
                 call(source)

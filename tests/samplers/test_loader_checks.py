@@ -14,7 +14,7 @@ import mmdet_deeplake_plugin.lake.images.reader as images_module
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
 from mmdet_deeplake_plugin.lake import Expected, ImageReader
 from mmdet_deeplake_plugin.samplers.checks import choose_shuffle, default_lanes
-from mmdet_deeplake_plugin.samplers.wrappers import find_places
+from mmdet_deeplake_plugin.samplers.wrappers import map_samples
 
 register_all_modules()
 
@@ -94,7 +94,7 @@ def test_lanes_need_a_lake():
 
 def test_a_shuffle_is_chosen_by_the_place_of_the_lake(dataset, monkeypatch):
     """auto and True: full on a disk and for other datasets, lanes on object storage."""
-    places = find_places(dataset)
+    places = map_samples(dataset)
     for automatic in (True, 'auto'):
         assert choose_shuffle(automatic, places) == 'full'
         assert choose_shuffle(automatic, None) == 'full'
@@ -112,7 +112,7 @@ def test_a_shuffle_is_chosen_by_the_place_of_the_lake(dataset, monkeypatch):
 def test_one_remote_lake_is_enough_for_lanes(dataset, monkeypatch):
     """Of several lakes, one on object storage makes the order go along chunks."""
     other = DeepLakeDataset(dataset.lake.source.spec.path)
-    places = find_places(ConcatDataset([dataset, other]))
+    places = map_samples(ConcatDataset([dataset, other]))
     remote = property(lambda reader: reader is other.reader)
     monkeypatch.setattr(ImageReader, 'is_remote', remote)
     assert choose_shuffle('auto', places) == 'lanes'

@@ -201,10 +201,10 @@ def test_a_view_of_many_rows_is_read_in_whole_chunks(query, limit, many, store):
 def test_a_view_of_a_hundredth_is_read_row_by_row(many, store):
     """Where a chunk holds less than a row of the view, no chunk is read whole."""
     dataset = open_url(store, many, deeplake_query='SELECT * WHERE image_id % 100 = 7')
-    dataset.reader.meter.share()
+    dataset.reader.counters.share()
     seen = run(dataset, DeepLakeLoader(dataset, seed=0), num_workers=1)
     assert len(seen) == 120 and intact(seen)
-    totals = dataset.reader.meter.totals()
+    totals = dataset.reader.counters.totals()
     assert (totals['requests'], totals['chunks']) == (15, 0)
     assert totals['bytes'] == totals['needed'] == 120 * len(image(0))
 
@@ -217,7 +217,7 @@ def test_a_saved_view_is_read_in_lists(few, store):
     assert sampler.shuffle == 'full'
     seen = run(dataset, sampler)
     assert intact(seen) and len({each['img_id'] for each in seen}) == 67
-    totals = dataset.reader.meter.totals()
+    totals = dataset.reader.counters.totals()
     assert (totals['requests'], totals['chunks']) == (9, 0)
 
 
@@ -267,7 +267,7 @@ def test_a_lake_of_deep_lake_3_is_read_in_blocks(tmp_path):
     seen = run(dataset, sampler)
     assert [each['img_id'] for each in seen] == sampler.global_order().tolist()
     assert intact(seen) and len(seen) == 150
-    assert dataset.reader.meter.totals()['chunks'] > 0
+    assert dataset.reader.counters.totals()['chunks'] > 0
 
 
 # ------------------------------------------------------------------------------ wrappers
@@ -312,5 +312,5 @@ def test_nothing_is_read_in_the_background_of_the_main_process(few, store):
 
     dataset.pipeline.transforms = [Watched()]
     seen = run(dataset, DeepLakeLoader(dataset, seed=0, lanes=4))
-    assert intact(seen) and dataset.reader.meter.totals()['chunks'] >= len(FEW)
+    assert intact(seen) and dataset.reader.counters.totals()['chunks'] >= len(FEW)
     assert names and not [name for name in names if name.startswith('deeplake-chunk')]

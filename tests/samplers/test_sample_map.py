@@ -13,8 +13,8 @@ from mmengine.dataset import ConcatDataset as PlainConcatDataset
 from test_batch_sampler import write_mixed
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
-from mmdet_deeplake_plugin.samplers.read_strategy import plan_reading
-from mmdet_deeplake_plugin.samplers.wrappers import find_places
+from mmdet_deeplake_plugin.samplers.read_strategy import choose_reads
+from mmdet_deeplake_plugin.samplers.wrappers import map_samples
 
 register_all_modules()
 
@@ -83,7 +83,7 @@ def info_of(dataset: Any, index: int) -> dict:
 def test_an_index_means_the_wrappers_sample(name, lakes):
     """For every index, the sample at its place is the one that the wrapper gives."""
     dataset = WRAPPED[name](*lakes)
-    places = find_places(dataset)
+    places = map_samples(dataset)
     assert len(places.which) == len(places.index) == len(dataset)
     for index, (which, inner) in enumerate(zip(places.which, places.index)):
         expected = info_of(dataset, index)
@@ -99,16 +99,16 @@ def test_an_index_means_the_wrappers_sample(name, lakes):
 
 def test_a_dataset_that_is_wrapped_twice_stands_once(lakes):
     """Its reader then has one plan for all of its samples."""
-    places = find_places(WRAPPED['the same twice'](*lakes))
+    places = map_samples(WRAPPED['the same twice'](*lakes))
     assert [each is lake for each, lake in zip(places.datasets, lakes)] == [True, True]
     assert places.which.tolist() == [0] * 30 + [1] * 12 + [0] * 30
-    assert find_places(WRAPPED['nested'](*lakes)).datasets == list(lakes)
+    assert map_samples(WRAPPED['nested'](*lakes)).datasets == list(lakes)
 
 
 def test_only_mixing_reads_out_of_turn(lakes):
     """Samples of MultiImageMixDataset read others' images; in a part, that is enough."""
     for name, make in WRAPPED.items():
-        assert find_places(make(*lakes)).in_turn == (not name.startswith('mix'))
+        assert map_samples(make(*lakes)).in_turn == (not name.startswith('mix'))
 
 
 def test_other_datasets_have_no_places(lakes, coco_files):
@@ -122,7 +122,7 @@ def test_other_datasets_have_no_places(lakes, coco_files):
         mixed(stock),
         ConcatDataset([lakes[0], stock], ignore_keys=list(stock.METAINFO)),
     ]
-    assert [find_places(each) for each in foreign] == [None] * len(foreign)
+    assert [map_samples(each) for each in foreign] == [None] * len(foreign)
 
 
 @pytest.mark.parametrize('shuffle', ['full', 'lanes'])
@@ -137,8 +137,8 @@ def test_wrapped_samples_come_once_an_epoch(name, shuffle, lakes):
 @pytest.mark.parametrize('name', ['concat', 'nested', 'the same twice', 'subset', 'mix'])
 def test_samples_are_ordered_by_the_chunk_that_holds_them(name, lakes):
     """Chunks of several lakes are numbered one after the other, each row by its own."""
-    places = find_places(WRAPPED[name](*lakes))
-    index = plan_reading(places, 'lanes', **PLAN).index
+    places = map_samples(WRAPPED[name](*lakes))
+    index = choose_reads(places, 'lanes', **PLAN).index
     starts = np.cumsum([0, *(len(each.reader.chunks) for each in places.datasets)])
     assert index.num_chunks == starts[-1] and len(index) == len(places.index)
     owners = np.repeat(np.arange(index.num_chunks), index.sizes)

@@ -16,7 +16,7 @@ from test_batch_sampler import on_rank
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
 from mmdet_deeplake_plugin.samplers.weighting import sample_weights
-from mmdet_deeplake_plugin.samplers.wrappers import find_places
+from mmdet_deeplake_plugin.samplers.wrappers import map_samples
 from mmdet_deeplake_plugin.shuffle.repeats import (
     class_balanced_weights,
     repeat_factors,
@@ -54,7 +54,7 @@ def twice(dataset: Any) -> dict:
 
 def weights_of(dataset: Any, **keys: Any) -> tuple[np.ndarray, int]:
     """Weights and length of an epoch of a dataset."""
-    return sample_weights(keys, 'full', find_places(dataset))
+    return sample_weights(keys, 'full', map_samples(dataset))
 
 
 @pytest.fixture(scope='module')

@@ -104,12 +104,12 @@ def test_an_epoch_reads_what_was_planned(store, remote, as_rank, world, workers,
             loader_type=keys.loader_type,
             cache_bytes=keys.cache_bytes,
         )
-        dataset.reader.meter.share()
+        dataset.reader.counters.share()
         store.reset_log()
         epoch = run(dataset, sampler, num_workers=workers)
         samples += [each['img_id'] for each in epoch]
         held = max(held, *(each['held'] for each in epoch))
-        totals = dataset.reader.meter.totals()
+        totals = dataset.reader.counters.totals()
         seen = {field: seen[field] + totals[field] for field in seen}
         counted = store.totals(CHUNK_KEYS)
         requests, sent = requests + counted.requests, sent + counted.bytes

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdet_deeplake_plugin.utils.atomic_folder import staged_folder
+from mmdet_deeplake_plugin.utils.atomic_folder import atomic_folder
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def names(folder: Path) -> list[str]:
 def test_folder_appears_at_the_end(tmp_path: Path) -> None:
     """The destination and its parents exist only when the block has succeeded."""
     dest = tmp_path / 'parent' / 'dest'
-    with staged_folder(dest, replace=False) as folder:
+    with atomic_folder(dest, replace=False) as folder:
         (folder / 'new').touch()
         assert not dest.exists()
     assert names(dest) == ['new']
@@ -34,7 +34,7 @@ def test_folder_appears_at_the_end(tmp_path: Path) -> None:
 
 def test_replaced_as_a_whole(old: Path) -> None:
     """Nothing of the old folder remains, inside or beside the new one."""
-    with staged_folder(old, replace=True) as folder:
+    with atomic_folder(old, replace=True) as folder:
         (folder / 'new').touch()
         assert names(old) == ['old']
     assert names(old) == ['new']
@@ -45,7 +45,7 @@ def test_link_is_followed(old: Path, tmp_path: Path) -> None:
     """A link at the destination stays a link, to the new folder."""
     link = tmp_path / 'link'
     link.symlink_to(old, target_is_directory=True)
-    with staged_folder(link, replace=True) as folder:
+    with atomic_folder(link, replace=True) as folder:
         (folder / 'new').touch()
     assert link.is_symlink()
     assert names(old) == ['new']
@@ -55,7 +55,7 @@ def test_folder_that_came_meanwhile_is_kept(tmp_path: Path) -> None:
     """Without ``replace`` a folder that another process filled is not touched."""
     dest = tmp_path / 'dest'
     with pytest.raises(OSError, match='not empty'):
-        with staged_folder(dest, replace=False) as folder:
+        with atomic_folder(dest, replace=False) as folder:
             (folder / 'new').touch()
             dest.mkdir()
             (dest / 'theirs').touch()
@@ -67,7 +67,7 @@ def test_folder_that_came_meanwhile_is_kept(tmp_path: Path) -> None:
 def test_failure_in_the_block(old: Path, failure: type[BaseException]) -> None:
     """The old folder is as it was, and the new one is gone."""
     with pytest.raises(failure):
-        with staged_folder(old, replace=True) as folder:
+        with atomic_folder(old, replace=True) as folder:
             (folder / 'new').touch()
             raise failure
     assert names(old) == ['old']
@@ -85,7 +85,7 @@ def test_failure_between_the_renames(old: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Path, 'rename', fail_for_new)
     with pytest.raises(OSError, match='no'):
-        with staged_folder(old, replace=True):
+        with atomic_folder(old, replace=True):
             pass
     assert names(old) == ['old']
     assert names(old.parent) == ['dest']

@@ -16,7 +16,7 @@ from typing import Any
 from deeplake import types as T
 
 from ...structures.boxes import check_box_format
-from ...utils.messages import nearest
+from ...utils.messages import did_you_mean
 from .roles import ROLES, Role, is_boxes, is_labels
 
 STYLES = ('coco', 'voc', 'panoptic')
@@ -173,7 +173,7 @@ def _check_given(tensors: Any, types: Mapping[str, Any]) -> dict[str, str | None
     for role, name in tensors.items():
         if role not in ROLES:
             raise ValueError(
-                f'deeplake_tensors: {role!r} is no role{nearest(role, ROLES)}; the '
+                f'deeplake_tensors: {role!r} is no role{did_you_mean(role, ROLES)}; the '
                 f'roles are {", ".join(ROLES)}'
             )
         if name is None and role == 'img':
@@ -185,7 +185,7 @@ def _check_given(tensors: Any, types: Mapping[str, Any]) -> dict[str, str | None
         if name not in types:
             raise ValueError(
                 f'deeplake_tensors[{role!r}]={name!r}: the lake has no such column'
-                f'{nearest(name, types)}; columns: {", ".join(types)}'
+                f'{did_you_mean(name, types)}; columns: {", ".join(types)}'
             )
         takes = ROLES[role].takes
         if takes is not None and not takes(types[name]):
@@ -304,9 +304,9 @@ def _style(handle: Any, roles: Mapping[str, str], given: str | None) -> str:
     style = given or declared or usual
     if style not in STYLES:
         raise ValueError(
-            f'annotation_style={style!r} is unknown{nearest(style, STYLES)}; write coco '
-            '(degenerate boxes are left out, as CocoDataset does), voc (all boxes '
-            'are kept, as XMLDataset does) or panoptic (as CocoPanopticDataset does)'
+            f'annotation_style={style!r} is unknown{did_you_mean(style, STYLES)}; '
+            'write coco (degenerate boxes are left out, as CocoDataset does), voc (all '
+            'boxes are kept, as XMLDataset does) or panoptic (as CocoPanopticDataset does)'
         )
     if style == 'panoptic' and 'segment_ids' not in roles:
         raise ValueError(

@@ -18,7 +18,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from ...utils.messages import nearest
+from ...utils.messages import did_you_mean
 
 KEYS = ('token', 'creds')
 # What Deep Lake's storage providers read; it ignores any other key in silence.
@@ -101,7 +101,7 @@ class Credentials:
                 )
             if key not in KEYS:
                 raise ValueError(
-                    f'deeplake_credentials.{key} is unknown{nearest(key, KEYS)}; '
+                    f'deeplake_credentials.{key} is unknown{did_you_mean(key, KEYS)}; '
                     'the keys are token and creds'
                 )
         token = _string('deeplake_credentials.token', values.get('token', ''))
@@ -234,8 +234,8 @@ def _creds_from_config(creds: Any) -> str | tuple[tuple[str, str], ...]:
 def _check_creds_key(key: str) -> None:
     if key not in CREDS_KEYS:
         raise ValueError(
-            f'deeplake_credentials.creds.{key} is unknown{nearest(key, CREDS_KEYS)}; '
-            f'Deep Lake reads {", ".join(CREDS_KEYS)}'
+            f'deeplake_credentials.creds.{key} is unknown'
+            f'{did_you_mean(key, CREDS_KEYS)}; Deep Lake reads {", ".join(CREDS_KEYS)}'
         )
 
 

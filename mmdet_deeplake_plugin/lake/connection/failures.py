@@ -25,7 +25,7 @@ _WORDS = re.compile(
 )
 
 
-def is_refusal(error: BaseException) -> bool:
+def is_access_denied(error: BaseException) -> bool:
     """Whether a server was reached and did not accept the credentials.
 
     Args:

@@ -45,7 +45,7 @@ class _Call(threading.Thread):
         self.has_been_awaited = False
 
 
-def start(task: Callable[[], T], name: str = 'deeplake-read') -> Future[T]:
+def run_in_thread(task: Callable[[], T], name: str = 'deeplake-read') -> Future[T]:
     """Begins a call in a thread of its own.
 
     Args:
@@ -68,7 +68,7 @@ def _run(task: Callable[[], T], future: Future[T]) -> None:
         del task, future
 
 
-def within(task: Callable[[], T], seconds: float) -> T:
+def call_with_deadline(task: Callable[[], T], seconds: float) -> T:
     """Makes a call and waits for its result; Ctrl-C interrupts the wait.
 
     Args:
@@ -78,7 +78,7 @@ def within(task: Callable[[], T], seconds: float) -> T:
     Raises:
         TimeoutError: If it takes longer; it goes on by itself.
     """
-    future = start(task)
+    future = run_in_thread(task)
     try:
         return future.result(timeout=seconds)
     except (TimeoutError, FutureTimeoutError) as error:

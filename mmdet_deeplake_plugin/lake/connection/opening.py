@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import deeplake
 
-from ...utils.messages import first_line, listed, nearest
+from ...utils.messages import comma_joined, did_you_mean, first_line
 from .credentials import UnreadableReferenceError
-from .failures import is_refusal
+from .failures import is_access_denied
 from .redaction import redact
 from .spec import LakeSpec
 
@@ -97,7 +97,7 @@ def open_branch(spec: LakeSpec, branch: str) -> Any:
 
     def open_it() -> Any:
         arguments = spec.credentials.resolve()
-        _knock(spec.path, arguments)
+        _probe_access(spec.path, arguments)
         return deeplake.open_read_only(url, **arguments)
 
     return _explained(spec, open_it)
@@ -109,7 +109,7 @@ def open_tag(head: Any, spec: LakeSpec, tag: str) -> Any:
     if tag not in names:
         raise ValueError(
             f'deeplake_view_id={tag!r}: {spec.path} has no saved view (tag) of that '
-            f'name{nearest(tag, names)}; tags: {listed(names)}'
+            f'name{did_you_mean(tag, names)}; tags: {comma_joined(names)}'
         )
     return _explained(spec, lambda: head.tags[tag].open())
 
@@ -122,7 +122,8 @@ def open_version(head: Any, spec: LakeSpec, version: str) -> Any:
         known = [head.history[i].id for i in range(len(head.history))]
         raise ValueError(
             f'deeplake_commit_id={version!r}: branch {head.current_branch.name} of '
-            f'{spec.path} has no such version; the newest are {listed(known[-5:])}. '
+            f'{spec.path} has no such version; the newest are '
+            f'{comma_joined(known[-5:])}. '
             'Versions stay when a lake is compacted, but go with a branch or a lake that '
             'is deleted'
         ) from error
@@ -155,7 +156,7 @@ def open_v3(spec: LakeSpec, version: str) -> Any:
     )
 
 
-def _knock(path: str, arguments: dict[str, Any]) -> None:
+def _probe_access(path: str, arguments: dict[str, Any]) -> None:
     """Reads a small file of a lake on object storage, to see whether it is let in.
 
     When Deep Lake is refused while it opens a lake, it goes on listing files in the
@@ -203,7 +204,7 @@ def _raise_explained(spec: LakeSpec, error: Exception) -> None:
             f'{where}: {reason}. It was there when this run began, so it was deleted or '
             'renamed, and its versions with it; start the run again'
         ) from None
-    if is_refusal(error):
+    if is_access_denied(error):
         raise PermissionError(
             f'{where}: access denied with {spec.credentials!r}: {reason}. Check '
             'deeplake_credentials, or the environment (ACTIVELOOP_TOKEN, AWS_PROFILE, …)'

@@ -14,7 +14,7 @@ import numpy as np
 from mmengine.dist import broadcast_object_list, get_dist_info
 from numpy.typing import NDArray
 
-from ...utils.messages import first_line, listed, nearest
+from ...utils.messages import comma_joined, did_you_mean, first_line
 from .opening import (
     NoDatasetError,
     Pin,
@@ -24,7 +24,7 @@ from .opening import (
     open_v3,
     open_version,
 )
-from .retry import persist
+from .retry import retry_read
 from .spec import LakeSpec
 
 _ROW = 'mmdet_row'
@@ -49,7 +49,7 @@ def resolve(spec: LakeSpec) -> tuple[Pin, NDArray[np.int64] | None]:
         ValueError: If a branch, tag or version is not there, the query is
             wrong or selects no row.
     """
-    return persist(
+    return retry_read(
         spec,
         f'deeplake_path={spec.url!r}',
         lambda: _resolve(spec),
@@ -73,8 +73,8 @@ def _resolve(spec: LakeSpec) -> tuple[Pin, NDArray[np.int64] | None]:
         else:
             raise ValueError(
                 f'deeplake_path={spec.url!r}: {spec.path} has no branch or tag '
-                f'{spec.suffix!r}{nearest(spec.suffix, branches + tags)}; branches: '
-                f'{listed(branches)}; tags: {listed(tags)}'
+                f'{spec.suffix!r}{did_you_mean(spec.suffix, branches + tags)}; branches: '
+                f'{comma_joined(branches)}; tags: {comma_joined(tags)}'
             )
     queries = [spec.query] if spec.query else []
     handle = head
@@ -133,7 +133,7 @@ def select_rows(
             raise ValueError(
                 f'deeplake_query={query!r} failed: {first_line(error)}. A query must '
                 'select rows, as in SELECT * WHERE …; columns: '
-                f'{listed(column_names(handle))}'
+                f'{comma_joined(column_names(handle))}'
             ) from error
     rows = np.asarray(numbers, dtype=np.int64)
     if not len(rows):

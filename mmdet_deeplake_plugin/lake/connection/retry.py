@@ -14,8 +14,8 @@ from mmengine.logging import print_log
 
 from ...structures.image_check import BrokenImageError
 from ...utils.messages import first_line
-from .failures import is_refusal
-from .fork_safety import within
+from .failures import is_access_denied
+from .fork_safety import call_with_deadline
 from .redaction import redact
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class LakeReadError(OSError):
 
 
 @dataclass(frozen=True)
-class Patience:
+class ReadTimeouts:
     """How long reads of a lake on object storage may take.
 
     Args:
@@ -55,7 +55,7 @@ class Patience:
     retry_timeout: float = 300.0
 
 
-def persist(
+def retry_read(
     spec: LakeSpec,
     what: str,
     read: Callable[[], T],
@@ -86,19 +86,21 @@ def persist(
         ValueError, TypeError, FileNotFoundError, PermissionError: As ``read`` raises
             them, if what is asked for is wrong.
     """
-    patience, remote = spec.patience, spec.is_remote
+    timeouts, remote = spec.timeouts, spec.is_remote
     began = renewed = time.monotonic()
     pause, attempts = _FIRST_PAUSE, 0
     age = spec.credentials.age() if remote else ()
     while True:
         attempts += 1
-        left = patience.retry_timeout - (time.monotonic() - began)
+        left = timeouts.retry_timeout - (time.monotonic() - began)
         try:
             if not remote:
                 return read()
-            return within(read, min(patience.read_timeout, max(left, _LAST_ATTEMPT)))
+            return call_with_deadline(
+                read, min(timeouts.read_timeout, max(left, _LAST_ATTEMPT))
+            )
         except Exception as error:
-            if _is_final(error) or (is_refusal(error) and not try_denied):
+            if _is_final(error) or (is_access_denied(error) and not try_denied):
                 raise
             failure = _without_frames(error)
         reopen()
@@ -106,8 +108,8 @@ def persist(
         if age != new_age:
             renewed, age = now, new_age
         spent = now - began
-        denied = is_refusal(failure) and now - renewed >= _DENIED_SECONDS
-        if denied or not _again(failure, remote, attempts, spent, patience.retry_timeout):
+        denied = is_access_denied(failure) and now - renewed >= _DENIED_SECONDS
+        if denied or not _again(failure, remote, attempts, spent, timeouts.retry_timeout):
             break
         cause = redact(first_line(failure), spec.credentials.secrets())
         print_log(
@@ -118,7 +120,7 @@ def persist(
         if remote and not isinstance(failure, BrokenImageError):
             # Jitter, so that all workers do not come back in the same moment.
             wait = min(pause, _LONGEST_PAUSE) * _jitter.uniform(0.5, 1.0)
-            time.sleep(min(wait, max(patience.retry_timeout - spent, 0)))
+            time.sleep(min(wait, max(timeouts.retry_timeout - spent, 0)))
             pause *= 2
     if isinstance(failure, BrokenImageError):
         raise failure
@@ -152,14 +154,14 @@ def _again(
 ) -> bool:
     if not remote or isinstance(failure, BrokenImageError):
         return attempts < 2
-    if isinstance(failure, _NETWORK) or is_refusal(failure):
+    if isinstance(failure, _NETWORK) or is_access_denied(failure):
         return spent < budget
     return attempts < _FEW_ATTEMPTS and spent < budget
 
 
 def _cause(failure: Exception, spec: LakeSpec) -> str:
     cause = redact(first_line(failure), spec.credentials.secrets())
-    if is_refusal(failure) and not isinstance(failure, PermissionError):
+    if is_access_denied(failure) and not isinstance(failure, PermissionError):
         return (
             f'access denied with {spec.credentials!r}, looked up anew at each attempt: '
             f'{cause}'

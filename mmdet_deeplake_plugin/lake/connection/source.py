@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...structures.image_check import BrokenImageError, check_image, is_whole
-from ...utils.messages import first_line, listed
+from ...utils.messages import comma_joined, first_line
 from ..images.chunk_files import ChunkFiles
 from ..images.chunk_map import ChunkMap, map_chunks
 from ..images.encoded import ENCODED, read_image, storage_of
 from .credentials import Credentials
 from .opening import Pin, column_names, open_at
-from .retry import LakeReadError, Patience, persist
+from .retry import LakeReadError, ReadTimeouts, retry_read
 from .spec import LakeSpec
 from .values import read_values
 
@@ -76,7 +76,7 @@ class LakeSource:
         return self.read('opening it', lambda handle: handle)
 
     def read(self, what: str, task: Callable[[Any], T]) -> T:
-        """Reads with patience, see :func:`.patience.persist`.
+        """Reads, and tries again after a failure, see :func:`.retry.retry_read`.
 
         Args:
             what: Words for what is read.
@@ -93,22 +93,22 @@ class LakeSource:
             used.append(self._current())
             return task(self._open(used[-1]))
 
-        return persist(
+        return retry_read(
             self.spec, f'{self.name}, {what}', attempt, lambda: self._forget(used[-1:])
         )
 
-    def read_with(self, credentials: Credentials, patience: Patience) -> None:
+    def read_with(self, credentials: Credentials, timeouts: ReadTimeouts) -> None:
         """Reads from now on with other credentials and timeouts.
 
         Args:
             credentials: What opens the lake from the next opening on; others than
                 before let the handle go.
-            patience: How long reads may take.
+            timeouts: How long reads may take.
         """
         if credentials != self.spec.credentials:
             self._current()  # keeps a handle that a fork inherited from being destroyed
             self._opened = _Opened()
-        self.spec = replace(self.spec, credentials=credentials, patience=patience)
+        self.spec = replace(self.spec, credentials=credentials, timeouts=timeouts)
 
     def type_of(self, column: str) -> Any:
         """Deep Lake's type of a column."""
@@ -150,7 +150,7 @@ class LakeSource:
             except (RuntimeError, KeyError) as error:
                 raise ValueError(
                     f'{self.name}: cannot compute {expression}: {first_line(error)}; '
-                    f'columns: {listed(column_names(handle))}'
+                    f'columns: {comma_joined(column_names(handle))}'
                 ) from error
 
         return self.read(f'{expression!r}', compute)
@@ -190,7 +190,7 @@ class LakeSource:
                 return [read_image(handle, column, row, self.spec.credentials)]
 
             files = self._chunk_files(handle, column)
-            lost = files.find_lost([row]) if files else ''
+            lost = files.find_truncated([row]) if files else ''
             if lost:
                 raise BrokenImageError(f'its chunk file {lost}')
             try:
@@ -227,7 +227,7 @@ class LakeSource:
                 return [bytes(content) for content in handle[column].get_bytes(rows)]
 
             files = self._chunk_files(handle, column)
-            if files and files.find_lost(numbers):
+            if files and files.find_truncated(numbers):
                 return [b''] * len(numbers)
             try:
                 return files.read(numbers, by_deep_lake) if files else by_deep_lake()
@@ -240,7 +240,7 @@ class LakeSource:
             which = f'rows {rows.start} to {rows.stop - 1}'
         else:
             numbers = rows
-            which = f'rows {listed(map(str, rows))}'
+            which = f'rows {comma_joined(map(str, rows))}'
         known = self.known_images(column, numbers)
         if all(row in known for row in numbers):
             return [known[row] for row in numbers]
@@ -261,7 +261,7 @@ class LakeSource:
         files = self._files.get(column)
         return files.read_known(rows) if files else {}
 
-    def compare_files(self, column: str) -> None:
+    def verify_chunk_files(self, column: str) -> None:
         """Lets a column on a local disk be read without Deep Lake, forks included.
 
         A process that never opens Deep Lake has none of its threads and caches.

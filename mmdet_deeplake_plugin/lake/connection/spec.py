@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .credentials import Credentials
-from .retry import Patience
+from .retry import ReadTimeouts
 
 _LOCAL = ('file', 'mem')
 _FROM = re.compile(r'\bFROM\s+(?:"([^"]+)"|\'([^\']+)\')', re.IGNORECASE)
@@ -26,7 +26,7 @@ class LakeSpec:
         view_id: Name of a tag (a saved view), ``''`` for none.
         query: TQL without its FROM clause, ``''`` for all rows.
         credentials: References to the secrets that open it.
-        patience: How long reads may take.
+        timeouts: How long reads may take.
     """
 
     path: str
@@ -35,7 +35,7 @@ class LakeSpec:
     view_id: str = ''
     query: str = ''
     credentials: Credentials = field(default_factory=Credentials)
-    patience: Patience = field(default_factory=Patience)
+    timeouts: ReadTimeouts = field(default_factory=ReadTimeouts)
 
     @classmethod
     def from_config(
@@ -45,7 +45,7 @@ class LakeSpec:
         commit_id: Any = '',
         view_id: Any = '',
         query: Any = '',
-        patience: Patience | None = None,
+        timeouts: ReadTimeouts | None = None,
     ) -> LakeSpec:
         """Checks the ``deeplake_*`` keys of a config that name a lake.
 
@@ -55,7 +55,7 @@ class LakeSpec:
             commit_id: ``deeplake_commit_id``.
             view_id: ``deeplake_view_id``.
             query: ``deeplake_query``.
-            patience: How long reads may take.
+            timeouts: How long reads may take.
 
         Raises:
             TypeError: If one of them is no string.
@@ -99,7 +99,7 @@ class LakeSpec:
             view_id=view_id or '',
             query=query,
             credentials=Credentials.from_config(credentials),
-            patience=patience or Patience(),
+            timeouts=timeouts or ReadTimeouts(),
         )
 
     @property

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch.utils.data import get_worker_info
 
-from ..connection.fork_safety import start
+from ..connection.fork_safety import run_in_thread
 from .read_plan import ReadPlan
 
 _USUAL_CHUNK = 8 << 20  # bytes: what Deep Lake aims at
@@ -125,7 +125,7 @@ class ChunkCache:
         return get_worker_info() is not None
 
     def _begin_to_read(self, chunk: int) -> Future[list[bytes]]:
-        return start(partial(self._read, chunk), 'deeplake-chunk')
+        return run_in_thread(partial(self._read, chunk), 'deeplake-chunk')
 
     def _load(self, chunk: int) -> _Held | None:
         coming = self._coming.pop(chunk, None)
@@ -184,9 +184,9 @@ class ChunkCache:
 
     def _forget_stale(self) -> None:
         # A chunk whose turn is not over is asked for about as often as the others.
-        patience = max(256, 8 * len(self._held))
+        longest = max(256, 8 * len(self._held))
         for chunk, held in list(self._held.items()):
-            if held.touched and self._clock - held.last > patience:
+            if held.touched and self._clock - held.last > longest:
                 del self._held[chunk]
                 # Another lane may still come to the part of it that is left.
                 self._left[chunk] = held.wanted

@@ -98,7 +98,7 @@ class ChunkFiles:
         self._compared: set[int] = set()
         self._differs = False
 
-    def find_lost(self, rows: Sequence[int]) -> str:
+    def find_truncated(self, rows: Sequence[int]) -> str:
         """The file that ends before an image of some rows, in words; ``''`` if none.
 
         Args:
@@ -171,7 +171,7 @@ class ChunkFiles:
         for place in np.linspace(0, len(self._paths) - 1, self._enough).astype(int):
             row = self._starts[place]
             # After a row that it cannot read, Deep Lake may crash.
-            if not self.find_lost([row]) and self._is_exact(place):
+            if not self.find_truncated([row]) and self._is_exact(place):
                 self._compare(row, by_deep_lake(row))
 
     def _is_exact(self, place: int) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
 from ...structures.image_check import is_whole
-from ...utils.counters import Meter
+from ...utils.counters import ReadCounters
 from ..lake import Lake
 from .chunk_cache import ChunkCache
 from .chunk_map import ChunkMap
@@ -35,7 +35,7 @@ class ImageReader:
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
-        self.meter = Meter()
+        self.counters = ReadCounters()
         self.in_lists = self.is_remote
         self._chunks: ChunkMap | None = None
         self._is_encoded: bool | None = None
@@ -65,7 +65,7 @@ class ImageReader:
             self._chunks = self.lake.source.chunks(self.lake.columns.img)
         return self._chunks
 
-    def go_along(self, cache: ChunkCache | None, offset: int) -> None:
+    def read_chunks_from(self, cache: ChunkCache | None, offset: int) -> None:
         """Reads chunks whole as a plan comes to them.
 
         Args:
@@ -92,7 +92,7 @@ class ImageReader:
         if content is None or read:
             content = self.lake.source.image_bytes(self.lake.columns.img, row)
         size, spent = len(content), perf_counter() - began
-        self.meter.add(requests=read, bytes=read * size, needed=size, storage=spent)
+        self.counters.add(requests=read, bytes=read * size, needed=size, storage=spent)
         return content
 
     def prepare(self, rows: Sequence[int]) -> None:
@@ -114,7 +114,7 @@ class ImageReader:
             missing = [row for row in rows if not self.cache.covers(chunks[row])]
         if len(set(missing)) > 1:
             self._list(sorted(set(missing)))
-        self.meter.add(storage=perf_counter() - began)
+        self.counters.add(storage=perf_counter() - began)
 
     def _list(self, rows: list[int]) -> None:
         """Reads rows of a batch, to be taken one by one."""
@@ -129,7 +129,7 @@ class ImageReader:
         else:
             return
         size = sum(map(len, self._listed.values()))
-        self.meter.add(requests=requests, bytes=size)
+        self.counters.add(requests=requests, bytes=size)
 
     def chunk_rows(self, chunk: int) -> tuple[int, int]:
         """First row of a chunk, and the first behind it."""
@@ -143,7 +143,7 @@ class ImageReader:
         """
         rows = slice(*self.chunks.rows(chunk))
         images = self.lake.source.images_bytes(self.lake.columns.img, rows)
-        self.meter.add(chunks=1, requests=1, bytes=sum(map(len, images)))
+        self.counters.add(chunks=1, requests=1, bytes=sum(map(len, images)))
         return images
 
     def _compare(self, batch_size: int) -> None:

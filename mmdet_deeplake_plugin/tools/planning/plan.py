@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ...datasets.dataset import DeepLakeDataset
 from ...lake import ImageReader, LakeSource, LakeSpec, map_columns, open_lake, resolve
 from ...samplers.checks import check_loader_keys, choose_shuffle, default_lanes
-from ...samplers.read_strategy import Reading, plan_reading
-from ...samplers.wrappers import Places
+from ...samplers.read_strategy import RowReads, choose_reads
+from ...samplers.wrappers import SampleMap
 from ...shuffle.lanes import Lanes
 from ...shuffle.quality import ShuffleQuality, measure_quality
 from .._cli import with_progress
@@ -140,7 +140,7 @@ def make_plan(
         del tensors['img']
     reader = ImageReader(open_lake(spec, pin, map_columns(source.handle, tensors)))
     rows = np.arange(pin.num_rows) if chosen is None else chosen
-    places = Places(
+    places = SampleMap(
         [cast(DeepLakeDataset, _Rows(reader, rows))],
         np.zeros(len(rows), np.int32),
         np.arange(len(rows)),
@@ -188,8 +188,8 @@ def make_plan(
     )
 
 
-def _reading(places: Places, keys: LoaderKeys, world_size: int) -> Reading:
-    return plan_reading(
+def _reading(places: SampleMap, keys: LoaderKeys, world_size: int) -> RowReads:
+    return choose_reads(
         places,
         keys.shuffle,
         keys.loader_type,
@@ -199,7 +199,7 @@ def _reading(places: Places, keys: LoaderKeys, world_size: int) -> Reading:
     )
 
 
-def _epoch(reading: Reading, keys: LoaderKeys, num_samples: int) -> Epoch:
+def _epoch(reading: RowReads, keys: LoaderKeys, num_samples: int) -> Epoch:
     lanes = None
     if keys.shuffle == 'lanes' and keys.lanes:
         lanes = Lanes(reading.index, keys.lanes, keys.window, keys.seed, 0)

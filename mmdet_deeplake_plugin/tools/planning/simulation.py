@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lake import ChunkCache, ImageReader, ReadPlan
-from ...samplers.read_strategy import Reading
+from ...samplers.read_strategy import RowReads
 from ...shuffle.epoch import epoch_order, rank_length, rank_slice
 from ...shuffle.lanes import Lanes
 
@@ -130,7 +130,7 @@ class Simulation:
         self,
         epoch: Epoch,
         dataloader: Dataloader,
-        reading: Reading,
+        reading: RowReads,
         reader: ImageReader,
         rows: NDArray[np.int64],
         row_bytes: int,

@@ -432,9 +432,9 @@ def test_the_newest_credentials_and_timeouts_serve_all_datasets_of_a_lake(
     newer = DeepLakeDataset(remote, deeplake_credentials=references, read_timeout=12)
     assert newer.lake is first.lake
     assert not source.spec.credentials.has_literal_secret
-    assert source.spec.patience.read_timeout == 12
+    assert source.spec.timeouts.read_timeout == 12
     assert pickle.loads(without_secret).lake is first.lake
-    assert source.spec.patience.read_timeout == 12
+    assert source.spec.timeouts.read_timeout == 12
     assert source.image_bytes('images', 0)
 
 
@@ -496,8 +496,8 @@ def test_a_false_signature_is_a_refusal(bucket, references, remote, monkeypatch)
     """A wrong secret is told at once, not tried again as a broken server would be."""
     monkeypatch.setenv('LAKE_SECRET', 'another')
     asked = []
-    knock = opening._knock
-    monkeypatch.setattr(opening, '_knock', lambda *args: (asked.append(1), knock(*args)))
+    knock = opening._probe_access
+    monkeypatch.setattr(opening, '_probe_access', lambda *args: (asked.append(1), knock(*args)))
     bucket.reset_log()
     with _raises(PermissionError, 'code=SignatureDoesNotMatch'):
         DeepLakeDataset(remote, deeplake_credentials=references)

@@ -17,8 +17,8 @@ import pytest
 
 from mmdet_deeplake_plugin.lake import LakeReadError
 from mmdet_deeplake_plugin.lake.connection import fork_safety, retry
-from mmdet_deeplake_plugin.lake.connection.fork_safety import within
-from mmdet_deeplake_plugin.lake.connection.retry import Patience, persist
+from mmdet_deeplake_plugin.lake.connection.fork_safety import call_with_deadline
+from mmdet_deeplake_plugin.lake.connection.retry import ReadTimeouts, retry_read
 from mmdet_deeplake_plugin.lake.connection.spec import LakeSpec
 from mmdet_deeplake_plugin.structures.image_check import BrokenImageError
 
@@ -71,10 +71,10 @@ class Failing:
 
 
 def lasting(read: Failing, path: str = 's3://lakes/l', **keys: Any) -> str:
-    """Reads with patience."""
-    budget = Patience(keys.pop('read_timeout', 60), keys.pop('retry_timeout', 300))
-    spec = LakeSpec.from_config(path, keys.pop('creds', KEYS), patience=budget)
-    return persist(spec, 'lake l, row 3', read, read.reopen, **keys)
+    """Reads with timeouts."""
+    budget = ReadTimeouts(keys.pop('read_timeout', 60), keys.pop('retry_timeout', 300))
+    spec = LakeSpec.from_config(path, keys.pop('creds', KEYS), timeouts=budget)
+    return retry_read(spec, 'lake l, row 3', read, read.reopen, **keys)
 
 
 NETWORK = {kind.__name__: kind('status=503') for kind in retry._NETWORK}
@@ -198,7 +198,7 @@ def test_slow_attempts_count_and_the_last_one_is_short(clock, monkeypatch):
         clock.now += seconds
         raise TimeoutError(f'no answer within {seconds:g} s')
 
-    monkeypatch.setattr(retry, 'within', slow)
+    monkeypatch.setattr(retry, 'call_with_deadline', slow)
     with pytest.raises(LakeReadError, match=r'no answer .*\(3 attempts in 28\.5 s\)$'):
         lasting(Failing(ConnectionError()), read_timeout=13, retry_timeout=28)
     assert given == [13, 13, 1]
@@ -231,10 +231,10 @@ def gate() -> Iterator[threading.Event]:
 
 def test_a_call_in_time_gives_its_result_or_its_own_error():
     """Whatever it raises, also a timeout of its own."""
-    assert within(lambda: 'read', 10) == 'read'
+    assert call_with_deadline(lambda: 'read', 10) == 'read'
     for error in (KeyError('own'), TimeoutError('own')):
         with pytest.raises(type(error)) as caught:
-            within(Failing(error), 10)
+            call_with_deadline(Failing(error), 10)
         assert caught.value is error
 
 
@@ -242,7 +242,7 @@ def test_a_call_that_takes_too_long_is_left_behind(gate):
     """It goes on in a thread that keeps no process alive."""
     began = time.monotonic()
     with pytest.raises(TimeoutError, match=r'^no answer within 0\.01 s$'):
-        within(gate.wait, 0.01)
+        call_with_deadline(gate.wait, 0.01)
     assert time.monotonic() - began < 5
     (thread,) = fork_safety._running()
     assert thread.is_alive() and thread.daemon
@@ -251,7 +251,7 @@ def test_a_call_that_takes_too_long_is_left_behind(gate):
 def test_a_fork_waits_for_calls_that_were_left_behind(gate, monkeypatch):
     """Forking while Deep Lake is called would crash the process."""
     with pytest.raises(TimeoutError):
-        within(gate.wait, 0.01)
+        call_with_deadline(gate.wait, 0.01)
     (thread,) = fork_safety._running()
     timer = threading.Timer(0.05, gate.set)
     timer.start()
@@ -266,9 +266,9 @@ def test_a_fork_waits_for_calls_that_begin_meanwhile(gate):
 
     def leave_one_behind() -> None:
         began.wait()
-        fork_safety.start(gate.wait)
+        fork_safety.run_in_thread(gate.wait)
 
-    fork_safety.start(leave_one_behind)
+    fork_safety.run_in_thread(leave_one_behind)
     timers = [threading.Timer(0.05, began.set), threading.Timer(0.3, gate.set)]
     for timer in timers:
         timer.start()
@@ -281,7 +281,7 @@ def test_a_fork_that_waits_in_vain_is_an_error(gate, monkeypatch):
     monkeypatch.setattr(fork_safety, '_WAIT_BEFORE_FORK', 0.2)
     for _ in range(10):
         with pytest.raises(TimeoutError):
-            within(gate.wait, 0.001)
+            call_with_deadline(gate.wait, 0.001)
     assert len(fork_safety._running()) == 10
     text = (
         r'^cannot fork: a call of Deep Lake has not come back within 0\.2 s, and the '
@@ -318,7 +318,7 @@ def hang():
     time.sleep(3600)
 
 try:
-    fork_safety.within({call}, {seconds})
+    fork_safety.call_with_deadline({call}, {seconds})
 except (KeyboardInterrupt, TimeoutError) as error:
     print(type(error).__name__, len(fork_safety._running()), flush=True)
     {then}

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mmdet_deeplake_plugin.lake import ChunkCache, ReadPlan
-from mmdet_deeplake_plugin.samplers.read_strategy import ReadingAlongChunks
+from mmdet_deeplake_plugin.samplers.read_strategy import ChunkReads
 from mmdet_deeplake_plugin.shuffle.lanes import ChunkIndex, Lanes
 
 ROWS = 53  # of a chunk
@@ -85,7 +85,7 @@ def test_chunks_are_asked_for_in_time(chunks, lanes, workers, batch_size, seed):
         cache_bytes=1 << 40,
     )
     order = Lanes(index, lanes, 1, seed, 0)
-    ReadingAlongChunks(index, plan).begin([order], 0)
+    ChunkReads(index, plan).begin([order], 0)
     rows = order.rank_slice(0, 1, len(index))
     found = leads(plan, rows, workers, batch_size, lanes)
     assert len(found) >= chunks - lanes
