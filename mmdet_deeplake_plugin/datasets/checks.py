@@ -6,7 +6,17 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any
 
-from ..lake import ReadTimeouts, did_you_mean
+import numpy as np
+from numpy.typing import NDArray
+
+from ..lake import (
+    LakeSource,
+    LakeSpec,
+    ReadTimeouts,
+    open_object,
+    open_source,
+)
+from ..utils.messages import did_you_mean
 
 _FILE_KEYS = (
     *('ann_file', 'data_root', 'data_prefix', 'img_subdir', 'ann_subdir'),
@@ -124,3 +134,30 @@ def read_timeouts(read_timeout: Any, retry_timeout: Any) -> ReadTimeouts:
                 f'{key}={value!r} of DeepLakeDataset is no number of seconds above 0'
             )
     return ReadTimeouts(float(read_timeout), float(retry_timeout))
+
+
+def open_requested(
+    dataset: Any, timeouts: ReadTimeouts, **keys: Any
+) -> tuple[LakeSource, NDArray[np.int64] | None]:
+    """Open the lake that a config names, by a path or by an open dataset.
+
+    Args:
+        dataset: An open Deep Lake dataset or view, or ``None``.
+        timeouts: How long reads may take.
+        keys: The keys ``deeplake_*`` that name a lake.
+
+    Returns:
+        Reads the lake; and its rows that are meant, ``None`` for all.
+
+    Raises:
+        ValueError: If both are given, or the keys are wrong.
+    """
+    if dataset is None:
+        names = {key.removeprefix('deeplake_'): value for key, value in keys.items()}
+        return open_source(LakeSpec.from_config(**names, timeouts=timeouts))
+    if any(keys.values()):
+        raise ValueError(
+            'dataset= is an open lake, so deeplake_path, deeplake_credentials, '
+            'deeplake_commit_id, deeplake_view_id and deeplake_query must be left out'
+        )
+    return open_object(dataset)

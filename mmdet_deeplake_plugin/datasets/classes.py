@@ -1,17 +1,69 @@
-"""Labels of semantic maps where a dataset chooses or re-orders classes."""
+"""Which classes a dataset shows, in which order; which of them are things and stuff."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from mmengine.logging import print_log
 
 from ..lake import Lake
+from ..utils.messages import did_you_mean
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a dataset.
+
+    Args:
+        metainfo: ``classes`` in the order of the labels; of a panoptic lake also
+            ``thing_classes`` and ``stuff_classes``.
+        things: Whether each stored label is a thing; empty if nobody says so.
+        label_map: See :func:`label_map`.
+    """
+
+    metainfo: dict[str, tuple[str, ...]]
+    things: tuple[bool, ...]
+    label_map: dict[int, int] | None
+
+
+def choose_classes(
+    lake: Lake, metainfo: dict[str, Any], label_order: str
+) -> tuple[Lake, Classes]:
+    """Choose the classes of a dataset.
+
+    Args:
+        lake: The lake.
+        metainfo: ``metainfo`` of the config.
+        label_order: ``'classes'`` for the order of ``metainfo``, ``'lake'`` for that of
+            the lake.
+
+    Returns:
+        The lake with a name for every label, and the classes.
+
+    Raises:
+        ValueError: If a class is unknown or named twice, or nobody names the classes or
+            says which are things.
+    """
+    lake, classes = _choose_names(lake, metainfo.get('classes'))
+    columns = lake.columns
+    if label_order == 'lake':
+        classes = tuple(name for name in columns.class_names if name in classes)
+    things, chosen = columns.things, {'classes': classes}
+    if columns.is_panoptic:
+        things = things or _requested_things(lake, metainfo)
+        is_thing = dict(zip(columns.class_names, things))
+        chosen['thing_classes'] = tuple(name for name in classes if is_thing[name])
+        chosen['stuff_classes'] = tuple(name for name in classes if not is_thing[name])
+    if columns.is_semantic:
+        _warn_of_left_out(lake, classes)
+    return lake, Classes(chosen, things, label_map(lake, classes))
 
 
 def label_map(lake: Lake, classes: Sequence[str]) -> dict[int, int] | None:
-    """What ``LoadAnnotations`` makes of stored labels, as ``BaseSegDataset`` has it.
+    """Map stored labels to those that ``LoadAnnotations`` makes of them.
 
     Args:
         lake: A lake with maps.
@@ -31,19 +83,52 @@ def label_map(lake: Lake, classes: Sequence[str]) -> dict[int, int] | None:
     }
 
 
-def warn_of_left_out(lake: Lake, classes: Sequence[str]) -> None:
-    """Says what becomes of the pixels of classes that were not chosen.
+def _choose_names(lake: Lake, requested: Any) -> tuple[Lake, tuple[str, ...]]:
+    names = lake.columns.class_names
+    if isinstance(requested, str):
+        raise ValueError(
+            f'metainfo.classes must be a tuple of names, or a file with one name per '
+            f'line, got the string {requested!r}; write classes=({requested!r},)'
+        )
+    classes = tuple(requested) if requested is not None else names
+    if not classes:
+        column = lake.columns.of('gt_labels') or lake.columns.of('gt_seg_map')
+        raise ValueError(
+            f'{lake.name} has no class names (metadata class_names of column '
+            f"{column!r}); write metainfo=dict(classes=('name of label 0', …))"
+        )
+    if not names:
+        return lake.with_class_names(classes), classes
+    for name in classes:
+        if name not in names:
+            raise ValueError(
+                f'metainfo.classes holds {name!r}, which is not a class of {lake.name}'
+                f'{did_you_mean(name, names)}; its classes are {", ".join(names)}'
+            )
+    if len(set(classes)) < len(classes):
+        raise ValueError(f'metainfo.classes must not name a class twice, got {classes!r}')
+    return lake, classes
 
-    Args:
-        lake: A lake of maps alone.
-        classes: Classes of the dataset.
-    """
-    left = [name for name in lake.columns.class_names if name not in classes]
-    if left:
+
+def _requested_things(lake: Lake, metainfo: dict[str, Any]) -> tuple[bool, ...]:
+    """Whether each stored label is a thing, as the config says it."""
+    if 'thing_classes' not in metainfo:
+        raise ValueError(
+            f'{lake.name} does not say which classes are things (metadata isthing of the '
+            "column of labels); write metainfo=dict(thing_classes=('NAME', …)), all "
+            'others are stuff'
+        )
+    return tuple(name in metainfo['thing_classes'] for name in lake.columns.class_names)
+
+
+def _warn_of_left_out(lake: Lake, classes: Sequence[str]) -> None:
+    """Say what becomes of the pixels of classes that were not chosen."""
+    left_out = [name for name in lake.columns.class_names if name not in classes]
+    if left_out:
         print_log(
-            f'{lake.name}: metainfo.classes leaves out {len(left)} classes ({left[0]}, '
-            f'…); their pixels become label 0 ({classes[0]}), as in BaseSegDataset with '
-            'use_label_map=True',
+            f'{lake.name}: metainfo.classes leaves out {len(left_out)} classes '
+            f'({left_out[0]}, …); their pixels become label 0 ({classes[0]}), as in '
+            'BaseSegDataset with use_label_map=True',
             logger='current',
             level=logging.WARNING,
         )

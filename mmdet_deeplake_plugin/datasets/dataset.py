@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,38 +13,25 @@ from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from ..lake import (
-    REMEDY,
-    BrokenImageError,
-    ImageReader,
-    Lake,
-    LakeSource,
-    LakeSpec,
-    ReadTimeouts,
-    did_you_mean,
-    map_columns,
-    on_main_rank,
-    open_lake,
-    resolve,
-    resolve_object,
-)
-from ..lake.coco_columns import lost_in_conversion
-from .broken_images import SkippedSamples, find_fault
+from ..lake import ImageReader, lost_in_conversion, open_columns
+from .broken_images import SkippedSamples, prepare_sample, refuse_unsized
 from .checks import (
     check_caption,
     check_filter,
     check_label_order,
     check_on_broken,
+    open_requested,
     read_timeouts,
     refuse_unknown,
 )
-from .classes import label_map, warn_of_left_out
-from .masks import MaskedInstances, SampleMasks, sample_masks
+from .classes import choose_classes
+from .data_info import DataInfos
+from .lazy import LazyList
+from .masks import sample_masks
 from .pipeline_needs import Needs, loads_maps, takes_proposals
-from .proposals import SampleProposals
-from .samples import Samples, make_samples
-from .segments import split_classes
-from .texts import SampleTexts, sample_texts
+from .prompts import class_prompt
+from .samples import Samples, filter_samples, make_samples
+from .texts import sample_texts
 from .timing import timed_pipeline
 
 
@@ -161,21 +147,24 @@ class DeepLakeDataset(BaseDetDataset):
         check_caption(caption_prompt, return_classes)
         check_on_broken(on_broken_image)
         self.on_broken_image = on_broken_image
-        spec = (deeplake_path, deeplake_credentials, deeplake_commit_id)
-        lake, self._rows = _open(
+        source, self._rows = open_requested(
             dataset,
-            (*spec, deeplake_view_id, deeplake_query),
-            read_timeouts(read_timeout, retry_timeout),
-            deeplake_tensors,
-            box_format,
-            annotation_style,
+            deeplake_path=deeplake_path,
+            deeplake_credentials=deeplake_credentials,
+            deeplake_commit_id=deeplake_commit_id,
+            deeplake_view_id=deeplake_view_id,
+            deeplake_query=deeplake_query,
+            timeouts=read_timeouts(read_timeout, retry_timeout),
         )
+        lake = open_columns(source, deeplake_tensors, box_format, annotation_style)
+        lost = lost_in_conversion(source.handle)
+        if lost:
+            print_log(f'{lake.name}: {lost}', logger='current', level=logging.WARNING)
+        self.skipped: SkippedSamples
         self._samples: Samples
-        self._masks: SampleMasks | None
-        self._texts: SampleTexts | None
+        self._infos: DataInfos
         self._positions: NDArray[np.int64]
-        self._skipped: SkippedSamples
-        self._asked: tuple[Any, Needs] | None = None
+        self._known_needs: tuple[Any, Needs] | None = None
         super().__init__(
             metainfo=metainfo,
             filter_cfg=filter_cfg,
@@ -189,26 +178,9 @@ class DeepLakeDataset(BaseDetDataset):
         # MMDetection 3.0 has no such arguments.
         self.return_classes = return_classes
         self.caption_prompt = caption_prompt
-        self.lake, classes = _choose_classes(lake, self._metainfo.get('classes'))
-        if label_order == 'lake':
-            names = self.lake.columns.class_names
-            classes = tuple(name for name in names if name in classes)
-        self._metainfo['classes'] = classes
-        columns = self.lake.columns
-        self._things = columns.things
-        if columns.is_panoptic:
-            self._things, split = split_classes(
-                classes,
-                columns.class_names,
-                columns.things,
-                self._metainfo,
-                self.lake.name,
-            )
-            self._metainfo.update(split)
-        self._label_map = label_map(self.lake, classes)
-        if columns.is_semantic:
-            warn_of_left_out(self.lake, classes)
-        self.reader = ImageReader(self.lake)
+        self.lake, self._classes = choose_classes(lake, self._metainfo, label_order)
+        self._metainfo.update(self._classes.metainfo)
+        self.reader = ImageReader(self.lake.images)
         if not lazy_init:
             self.full_init()
 
@@ -216,23 +188,29 @@ class DeepLakeDataset(BaseDetDataset):
         """Reads the annotations, filters rows and applies ``indices``, once."""
         if self._fully_initialized:
             return
-        columns = self.lake.columns
-        self._samples = make_samples(
-            self.lake.annotations(self._rows),
+        lake, columns = self.lake, self.lake.columns
+        self._samples = samples = make_samples(
+            lake.annotations(self._rows),
             columns.class_names,
             self._metainfo['classes'],
             columns.style,
             (self.filter_cfg or {}).get('bbox_min_size'),
-            self._things,
+            self._classes.things,
         )
         if self.on_broken_image == 'raise':
-            self._refuse_unsized()
+            refuse_unsized(lake, samples)
         else:
-            self._skipped = SkippedSamples(len(self._samples))
-        self._masks = sample_masks(self.lake, self._samples, self._needs.masks)
-        self._texts = sample_texts(self.lake, self._samples)
-        self._positions = self._kept_positions()
-        self.lake.verify_chunk_files()
+            self.skipped = SkippedSamples(len(samples))
+        self._infos = DataInfos(
+            lake,
+            samples,
+            sample_masks(lake, samples, self._needs.masks),
+            sample_texts(lake, samples),
+            self._classes.label_map,
+        )
+        filter_cfg = None if self.test_mode else self.filter_cfg
+        self._positions = filter_samples(samples, filter_cfg, columns.is_semantic)
+        lake.verify_chunk_files()
         self._fully_initialized = True
         if self._indices is not None:
             self.get_subset_(self._indices)
@@ -267,35 +245,10 @@ class DeepLakeDataset(BaseDetDataset):
         Raises:
             IndexError: If there is no such sample.
         """
-        position = int(self._positions[idx])
-        samples = self._samples
-        img_id = samples.img_ids[position]
-        row = int(samples.rows[position])
-        width, height = int(samples.widths[position]), int(samples.heights[position])
-        data_info: dict[str, Any] = {
-            'img_path': self.lake.image_path(row, samples.names[position]),
-            'img_id': img_id if isinstance(img_id, str) else int(img_id),
-            'seg_map_path': self.lake.seg_map_path(
-                row, samples.names[position], width, height
-            ),
-            'height': height,
-            'width': width,
-        }
-        if self.return_classes:
-            data_info.update(self._text())
-        if samples.segments is not None:
-            data_info['segments_info'] = samples.segments.info(position)
-        if self.lake.columns.is_semantic:
-            data_info['label_map'] = self._label_map
-        data_info['instances'] = samples.instances(position)
-        if self._texts is not None:
-            self._texts.add_to(data_info, position)
-        if self._masks is not None:
-            data_info['instances'] = MaskedInstances(
-                data_info['instances'], self._masks, position
-            )
-        if self.lake.proposals is not None:
-            data_info['proposals'] = SampleProposals(self.lake, row, (width, height))
+        prompt = class_prompt(
+            self.lake, self._metainfo, self.return_classes, self.caption_prompt
+        )
+        data_info = self._infos.of(int(self._positions[idx]), prompt)
         data_info['sample_idx'] = idx if idx >= 0 else len(self) + idx
         return data_info
 
@@ -313,68 +266,43 @@ class DeepLakeDataset(BaseDetDataset):
             BrokenImageError: If its image is broken and that is an error, or no
                 image can be decoded.
         """
-        for step in range(len(self)):
-            index = (idx + step) % len(self) if step else idx
-            try:
-                return self._prepared(self.get_data_info(index))
-            except Exception as error:
-                fault = self._fault(index, error)
-                raises = self.on_broken_image == 'raise'
-                if fault is None or (raises and fault is error):
-                    raise
-                if raises:
-                    raise fault from error
-            self._note_skipped(index, fault)
-            if self.test_mode:
-                return self._prepared(self._blank_info(index))
-        raise BrokenImageError(
-            f'none of the {len(self)} images of {self.lake.name} can be decoded'
-        )
+        return prepare_sample(self, idx)
 
-    def take_skipped_rows(self) -> list[int]:
-        """Rows whose image was skipped since the last call, by any worker."""
-        return self._samples.rows[self._skipped.take()].tolist()
+    def run_pipeline(self, data_info: dict) -> Any:
+        """Run the pipeline on a sample, whose image comes by this dataset's reader.
 
-    def _prepared(self, data_info: dict) -> Any:
+        Args:
+            data_info: What :meth:`get_data_info` returns.
+        """
         self.lake.read_through(self.reader)
         instances = data_info.get('instances')
-        if isinstance(instances, MaskedInstances):
-            data_info['instances'] = instances.plain(with_masks=self._needs.masks)
+        if isinstance(instances, LazyList):
+            data_info['instances'] = instances.plain(filled=self._needs.masks)
         if 'proposals' in data_info and not takes_proposals(self.pipeline):
             del data_info['proposals']  # PackDetInputs would take them for loaded ones
         if self.reader.counters.is_shared:
             return timed_pipeline(self.pipeline, data_info, self.reader.counters)
         return self.pipeline(data_info)
 
-    def _text(self) -> dict[str, Any]:
-        if self.return_classes == 'label_map':
-            names = enumerate(self._metainfo['classes'])
-            return {
-                'text': {str(label): name for label, name in names},
-                'dataset_mode': 'OD',
-            }
-        if self.lake.columns.of('text'):
-            return {}
-        if self.lake.columns.is_panoptic:
-            return {
-                'text': self._metainfo['thing_classes'],
-                'stuff_text': self._metainfo['stuff_classes'],
-                'custom_entities': True,
-            }
-        if self.lake.columns.is_semantic:
-            return {'text': list(self._metainfo['classes'])}
-        return {
-            'text': self._metainfo['classes'],
-            'caption_prompt': self.caption_prompt,
-            'custom_entities': True,
-        }
+    def position_of(self, idx: int) -> tuple[int, int]:
+        """Position of a sample among all rows that were read, and its row.
+
+        Args:
+            idx: Index of the sample.
+        """
+        position = int(self._positions[idx])
+        return position, int(self._samples.rows[position])
+
+    def take_skipped_rows(self) -> list[int]:
+        """Rows whose image was skipped since the last call, by any worker."""
+        return self._samples.rows[self.skipped.take()].tolist()
 
     @property
     def _needs(self) -> Needs:
         # Hooks may replace the pipeline in the middle of a training.
-        if self._asked is None or self._asked[0] is not self.pipeline:
-            self._asked = (self.pipeline, Needs.of(self.pipeline))
-        return self._asked[1]
+        if self._known_needs is None or self._known_needs[0] is not self.pipeline:
+            self._known_needs = (self.pipeline, Needs.of(self.pipeline))
+        return self._known_needs[1]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """The samples of a batch; what can be read at one time is read first.
@@ -457,112 +385,3 @@ class DeepLakeDataset(BaseDetDataset):
         subset = self._copy_without_annotation({})
         subset.get_subset_(indices)
         return subset
-
-    def _fault(self, index: int, error: Exception) -> BrokenImageError | None:
-        if not -len(self) <= index < len(self):
-            return None
-        row = int(self._samples.rows[self._positions[index]])
-        path = self.get_data_info(index)['img_path']
-        return find_fault(error, self.lake, row, path, self.pipeline)
-
-    def _note_skipped(self, index: int, fault: BrokenImageError) -> None:
-        if self._skipped.add(int(self._positions[index])):
-            instead = 'a black' if self.test_mode else 'the next'
-            cause = str(fault).removesuffix(f'; {REMEDY}')
-            print_log(
-                f'{instead} image takes the place of a broken one: {cause}',
-                logger='current',
-                level=logging.WARNING,
-            )
-
-    def _blank_info(self, index: int) -> dict:
-        data_info = self.get_data_info(index)
-        position = int(self._positions[index])
-        data_info['img_path'] = self.lake.blank_path(
-            int(self._samples.rows[position]),
-            self._samples.names[position],
-            data_info['width'],
-            data_info['height'],
-        )
-        return data_info
-
-    def _refuse_unsized(self) -> None:
-        """Raises the error of the first image whose size cannot be told."""
-        columns = self.lake.columns
-        if columns.of('width') and columns.of('height'):
-            return
-        samples = self._samples
-        unsized = samples.rows[(samples.widths <= 0) | (samples.heights <= 0)]
-        for row in unsized[:1].tolist():
-            self.lake.image_bytes(row)
-            raise self.lake.broken_image(row, 'neither Pillow nor OpenCV tells its size')
-
-    def _kept_positions(self) -> NDArray[np.int64]:
-        samples = self._samples
-        keep = np.ones(len(samples), dtype=bool)
-        if not self.test_mode and self.filter_cfg is not None:
-            semantic = self.lake.columns.is_semantic
-            if self.filter_cfg.get('filter_empty_gt', False) and not semantic:
-                keep &= samples.labelled
-            shorter = np.minimum(samples.widths, samples.heights)
-            keep &= shorter >= self.filter_cfg.get('min_size', 0)
-        return np.flatnonzero(keep)
-
-
-def _open(
-    dataset: Any,
-    spec_keys: tuple[Any, Any, Any, Any, Any],
-    timeouts: ReadTimeouts,
-    tensors: Any,
-    box_format: str | None,
-    style: str | None,
-) -> tuple[Lake, NDArray[np.int64] | None]:
-    """Opens the lake that the keys name; every rank gets the rows of rank 0."""
-    if dataset is not None:
-        if any(spec_keys):
-            raise ValueError(
-                'dataset= is an open lake, so deeplake_path, deeplake_credentials, '
-                'deeplake_commit_id, deeplake_view_id and deeplake_query have no '
-                'meaning beside it; leave them out'
-            )
-        spec, pin, rows = resolve_object(dataset)
-    else:
-        spec = LakeSpec.from_config(*spec_keys, timeouts=timeouts)
-        pin, rows = on_main_rank(lambda: resolve(spec))
-    columns = map_columns(LakeSource(spec, pin).handle, tensors, box_format, style)
-    lake = open_lake(spec, pin, columns)
-    lost = lost_in_conversion(lake.source.handle)
-    if lost:
-        print_log(f'{lake.name}: {lost}', logger='current', level=logging.WARNING)
-    return lake, rows
-
-
-def _choose_classes(lake: Lake, asked: Any) -> tuple[Lake, tuple[str, ...]]:
-    """The classes of the dataset, and the lake with a name for every label."""
-    names = lake.columns.class_names
-    if isinstance(asked, str):
-        raise ValueError(
-            f'metainfo.classes={asked!r} is a string and no file with a name in each '
-            f'line; write a tuple, classes=({asked!r},)'
-        )
-    classes = tuple(asked) if asked is not None else names
-    if not classes:
-        column = lake.columns.of('gt_labels') or lake.columns.of('gt_seg_map')
-        raise ValueError(
-            f'{lake.name} has no class names (metadata class_names of column '
-            f"{column!r}); write metainfo=dict(classes=('name of label 0', …))"
-        )
-    if not names:
-        columns = replace(
-            lake.columns, class_names=classes, category_ids=tuple(range(len(classes)))
-        )
-        return open_lake(lake.source.spec, lake.source.pin, columns), classes
-    for name in classes:
-        if name not in names:
-            raise ValueError(
-                f'metainfo.classes holds {name!r}, which is no class of {lake.name}'
-                f'{did_you_mean(name, names)}; its classes are {", ".join(names)}'
-            )
-    if len(set(classes)) < len(classes):
-        raise ValueError(f'metainfo.classes={classes!r} names a class twice')
-    return lake, classes

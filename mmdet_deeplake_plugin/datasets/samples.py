@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lake.columns.annotations import AnnotationTable
+from ..lake import AnnotationTable
 from ..structures.boxes import to_xywh, to_xyxy
 from ..utils.packed_strings import PackedStrings
 from ..utils.shared_memory import SharedWhenSpawned
@@ -172,6 +172,25 @@ def make_samples(
         num_stored=np.diff(table.offsets).astype(np.int32),
         segments=segments,
     )
+
+
+def filter_samples(
+    samples: Samples, filter_cfg: dict[str, Any] | None, is_semantic: bool
+) -> NDArray[np.int64]:
+    """Return the positions of the samples that ``filter_cfg`` keeps.
+
+    Args:
+        samples: The samples.
+        filter_cfg: ``filter_empty_gt`` and ``min_size`` (pixels); ``None`` keeps all.
+        is_semantic: Whether there are maps alone, so that no sample counts as empty.
+    """
+    keep = np.ones(len(samples), dtype=bool)
+    if filter_cfg is not None:
+        if filter_cfg.get('filter_empty_gt', False) and not is_semantic:
+            keep &= samples.labelled
+        shorter = np.minimum(samples.widths, samples.heights)
+        keep &= shorter >= filter_cfg.get('min_size', 0)
+    return np.flatnonzero(keep)
 
 
 def has_extent(table: AnnotationTable) -> NDArray[np.bool_]:

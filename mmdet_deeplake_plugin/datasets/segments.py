@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lake.columns.annotations import AnnotationTable
+from ..lake import AnnotationTable
 from ..structures.boxes import to_xywh
 
 
@@ -91,42 +91,3 @@ def is_segment(table: AnnotationTable) -> NDArray[np.bool_]:
     sizes = table.widths[row], table.heights[row]
     w, h = to_xywh(table.boxes, table.box_format, *sizes).T[2:]
     return (table.areas > 0) & (w >= 1) & (h >= 1)
-
-
-def split_classes(
-    classes: Sequence[str],
-    class_names: Sequence[str],
-    things: Sequence[bool],
-    asked: dict[str, Any],
-    lake: str,
-) -> tuple[tuple[bool, ...], dict[str, tuple[str, ...]]]:
-    """Which classes are things and which are stuff.
-
-    Args:
-        classes: Classes of the dataset.
-        class_names: Name of each stored label.
-        things: What the lake says of each stored label; empty if nothing.
-        asked: ``metainfo`` of the config, whose ``thing_classes`` counts if the lake
-            says nothing.
-        lake: The lake in the words of a message.
-
-    Returns:
-        Whether each stored label is a thing; and ``thing_classes`` and
-        ``stuff_classes`` in the order of the classes.
-
-    Raises:
-        ValueError: If neither tells.
-    """
-    if not things:
-        if 'thing_classes' not in asked:
-            raise ValueError(
-                f'{lake} does not say which classes are things (metadata isthing of the '
-                "column of labels); write metainfo=dict(thing_classes=('NAME', …)), "
-                'all others are stuff'
-            )
-        things = [name in asked['thing_classes'] for name in class_names]
-    is_thing = dict(zip(class_names, things))
-    return tuple(things), {
-        'thing_classes': tuple(name for name in classes if is_thing[name]),
-        'stuff_classes': tuple(name for name in classes if not is_thing[name]),
-    }

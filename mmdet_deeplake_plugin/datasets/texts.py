@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..lake import Lake
-from ..lake.columns.texts import TextColumn
+from ..lake import Lake, TextColumn
 from .samples import Samples
 
 

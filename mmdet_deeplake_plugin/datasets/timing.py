@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.dataset import Compose
 
-from ..lake import ReadCounters
+from ..utils.counters import ReadCounters
 
 
 def timed_pipeline(pipeline: Compose, data_info: dict, counters: ReadCounters) -> Any:

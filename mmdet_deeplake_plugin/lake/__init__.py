@@ -1,26 +1,30 @@
-"""The only room that imports Deep Lake."""
+"""The only room that knows Deep Lake; the others import from here, not from below."""
 
-from ..structures.image_check import BrokenImageError
 from ..utils.counters import ReadCounters
 from ..utils.messages import did_you_mean
 from .backend import DeepLakeBackend, register
-from .columns.mapping import map_columns
-from .connection.resolve import on_main_rank, resolve
-from .connection.resolve_object import resolve_object
-from .connection.retry import LakeReadError, ReadTimeouts
+from .coco_columns import CocoColumns, lost_in_conversion
+from .columns.annotations import AnnotationTable
+from .columns.mapping import metadata_of
+from .columns.texts import TextColumn
+from .connection.retry import LakeReadError
 from .connection.source import LakeSource
-from .connection.spec import LakeSpec
+from .connection.spec import LakeSpec, ReadTimeouts
 from .images.chunk_cache import ChunkCache
+from .images.column import ImageColumn
 from .images.read_plan import Expected, ReadPlan
 from .images.reader import ImageReader
-from .lake import REMEDY, Lake, blank_size, find_lake, open_lake
+from .lake import Lake, find_lake
+from .open import open_columns, open_lake, open_object, open_source
+from .paths import blank_size
 
 __all__ = [
-    'REMEDY',
-    'BrokenImageError',
+    'AnnotationTable',
     'ChunkCache',
+    'CocoColumns',
     'DeepLakeBackend',
     'Expected',
+    'ImageColumn',
     'ImageReader',
     'Lake',
     'LakeReadError',
@@ -29,13 +33,15 @@ __all__ = [
     'ReadCounters',
     'ReadPlan',
     'ReadTimeouts',
+    'TextColumn',
     'blank_size',
     'did_you_mean',
     'find_lake',
-    'map_columns',
-    'on_main_rank',
+    'lost_in_conversion',
+    'metadata_of',
+    'open_columns',
     'open_lake',
+    'open_object',
+    'open_source',
     'register',
-    'resolve',
-    'resolve_object',
 ]

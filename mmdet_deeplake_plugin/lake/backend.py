@@ -15,7 +15,8 @@ from typing import Any
 from mmengine.fileio import BaseStorageBackend, register_backend
 
 from .images.encoded import blank_image
-from .lake import PREFIX, blank_size, find_lake, seg_map_size
+from .lake import find_lake
+from .paths import PREFIX, LakePath
 
 
 class DeepLakeBackend(BaseStorageBackend):
@@ -35,12 +36,12 @@ class DeepLakeBackend(BaseStorageBackend):
             KeyError: If its lake is not open in this process.
             ValueError: If the path or the image is broken.
         """
-        lake, row = find_lake(str(filepath))
-        map_size = seg_map_size(filepath)
-        if map_size and lake.seg_maps is not None:
-            return lake.seg_maps.of_row(row, map_size)
-        size = blank_size(filepath)
-        return blank_image(*size) if size else lake.image_bytes(row)
+        (lake, row), path = find_lake(filepath), LakePath.parse(filepath)
+        if path.kind == 'seg-map' and lake.seg_maps is not None:
+            return lake.seg_maps.of_row(row, path.size)
+        if path.kind == 'blank' and path.size is not None:
+            return blank_image(*path.size)
+        return lake.reader.read_row(row)
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
         """The bytes of :meth:`get` as text."""
@@ -49,7 +50,7 @@ class DeepLakeBackend(BaseStorageBackend):
     def exists(self, filepath: str) -> bool:
         """Whether a path names a row of an open lake."""
         try:
-            lake, row = find_lake(str(filepath))
+            lake, row = find_lake(filepath)
         except (KeyError, ValueError):
             return False
         return row < lake.source.num_rows

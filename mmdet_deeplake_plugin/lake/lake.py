@@ -1,42 +1,31 @@
-"""An open lake under a key that names it in image paths.
+"""An open lake under a key that names it in image paths, and the registry of these.
 
-The path of an image, ``deeplake://<key>/<row>/<name>.jpg``, goes through the
-stock pipeline, into predictions and to the metric. The key names the lake
-within a process and is the same in every process that opens the same state of
-the same lake with the same columns.
+The path of an image (see ``paths.py``) goes through the stock pipeline, into predictions
+and to the metric. The key names the lake within a process and is the same in every
+process that opens the same state of the same lake with the same columns.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..structures.image_check import BrokenImageError
 from .columns.annotations import AnnotationTable, read_annotations
 from .columns.mapping import Columns
 from .columns.masks import MaskColumn
 from .columns.proposals import ProposalColumns
 from .columns.seg_maps import SegMapColumn
-from .connection.opening import Pin
 from .connection.source import LakeSource
-from .connection.spec import LakeSpec
-
-if TYPE_CHECKING:
-    from .images.reader import ImageReader
-
-PREFIX = 'deeplake'
-REMEDY = (
-    'correct or delete the row, or leave it out by deeplake_query or '
-    "on_broken_image='skip'"
-)
-_BLANK = re.compile(r'\w+://[^/]*/[^/]*/blank-(\d+)x(\d+)/')
-_SEG_MAP = re.compile(r'\w+://[^/]*/[^/]*/seg-map-(\d+)x(\d+)/')
+from .connection.spec import LakeSpec, Pin
+from .images.column import ImageColumn
+from .images.reader import ImageReader
+from .paths import LakePath
 
 _open_lakes: weakref.WeakValueDictionary[str, Lake] = weakref.WeakValueDictionary()
 
@@ -44,13 +33,14 @@ _open_lakes: weakref.WeakValueDictionary[str, Lake] = weakref.WeakValueDictionar
 class Lake:
     """A pinned lake with its columns: what dataset, backend and metric share.
 
-    Get one by :func:`open_lake`, so that a process has one for each key.
+    Get one by :func:`share_lake`, so that a process has one for each key.
 
     Args:
         source: Reads the pinned state.
         columns: The columns that play the roles.
 
     Attributes:
+        images: The column of images.
         masks: The column of masks, ``None`` if there is none.
         proposals: The columns of proposals, ``None`` if there are none.
         seg_maps: The column of segmentation maps, ``None`` if there is none.
@@ -60,6 +50,7 @@ class Lake:
         self.source = source
         self.columns = columns
         self.key = _key(source, columns)
+        self.images = ImageColumn(source, columns.img)
         masks = columns.of('gt_masks')
         self.masks = None if masks is None else MaskColumn(source, masks)
         boxes, scores = columns.of('proposals'), columns.of('proposal_scores')
@@ -67,7 +58,8 @@ class Lake:
         maps = columns.of('gt_seg_map')
         panoptic = columns.is_panoptic
         self.seg_maps = None if maps is None else SegMapColumn(source, maps, panoptic)
-        self._reader: Callable[[], ImageReader | None] = _no_reader
+        self._own_reader = ImageReader(self.images)
+        self._reader: Callable[[], ImageReader | None] = lambda: None
 
     @property
     def name(self) -> str:
@@ -76,13 +68,23 @@ class Lake:
 
     def annotations(self, rows: NDArray[np.int64] | None) -> AnnotationTable:
         """Annotations of rows, ``None`` for all; see :func:`read_annotations`."""
-        return read_annotations(self.source, self.columns, rows)
+        return read_annotations(self.images, self.columns, rows)
 
     def verify_chunk_files(self) -> None:
-        """Lets images and maps on a local disk be read without Deep Lake."""
-        self.source.verify_chunk_files(self.columns.img)
+        """Let images and maps on a local disk be read without Deep Lake."""
+        self.images.verify_chunk_files()
         if self.seg_maps is not None:
-            self.source.verify_chunk_files(self.seg_maps.column)
+            self.seg_maps.images.verify_chunk_files()
+
+    def with_class_names(self, names: tuple[str, ...]) -> Lake:
+        """Return the same lake with names for its labels, where it stores none.
+
+        Args:
+            names: Name of each label.
+        """
+        ids = tuple(range(len(names)))
+        columns = replace(self.columns, class_names=names, category_ids=ids)
+        return share_lake(self.source, columns)
 
     def numbers(
         self, what: str, rows: NDArray[np.int64], is_expression: bool
@@ -115,7 +117,7 @@ class Lake:
             name: File name with an image's extension; tools write their results
                 under it.
         """
-        return f'{PREFIX}://{self.key}/{row}/{name}'
+        return LakePath(self.key, row).with_name(name)
 
     def blank_path(self, row: int, name: str, width: int, height: int) -> str:
         """Path of a black image that stands for a row's broken one in a test.
@@ -126,7 +128,7 @@ class Lake:
             width: In pixels.
             height: In pixels.
         """
-        return self.image_path(row, f'blank-{width}x{height}/{name}')
+        return LakePath(self.key, row, 'blank', (width, height)).with_name(name)
 
     def seg_map_path(self, row: int, name: str, width: int, height: int) -> str | None:
         """Path under which the stock pipeline asks for a row's segmentation map.
@@ -143,12 +145,13 @@ class Lake:
         if self.seg_maps is None:
             return None
         stem = name.rpartition('.')[0]
-        return self.image_path(row, f'seg-map-{width}x{height}/{stem}.png')
+        path = LakePath(self.key, row, 'seg-map', (width, height))
+        return path.with_name(f'{stem}.png')
 
     @property
-    def reader(self) -> ImageReader | None:
-        """The reader by which images come, if any."""
-        return self._reader()
+    def reader(self) -> ImageReader:
+        """The reader by which images come: that of a dataset, or the lake's own."""
+        return self._reader() or self._own_reader
 
     def read_through(self, reader: ImageReader) -> None:
         """Gets images from now on by a dataset's reader, while that lives.
@@ -159,34 +162,6 @@ class Lake:
         # Two datasets may show one lake; each reads ahead by a plan of its own.
         self._reader = weakref.ref(reader)
 
-    def image_bytes(self, row: int) -> bytes:
-        """The encoded image of a row, whole as far as its ends tell.
-
-        Raises:
-            BrokenImageError: If no whole image is stored.
-            LakeReadError: If it cannot be read.
-        """
-        reader = self.reader
-        try:
-            if reader is None:
-                content = self.source.image_bytes(self.columns.img, row)
-            else:
-                content = reader.image_bytes(row)
-        except BrokenImageError as error:
-            raise self.broken_image(row, error) from error
-        return content
-
-    def broken_image(self, row: int, cause: object) -> BrokenImageError:
-        """The error that a row's image cannot be used.
-
-        Args:
-            row: Row number.
-            cause: What is wrong with it.
-        """
-        return BrokenImageError(
-            f'{self.name}, column {self.columns.img!r}, row {row}: {cause}; {REMEDY}'
-        )
-
     def __reduce__(self) -> tuple[Any, ...]:
         return _find_or_open, (self.source.spec, self.source.pin, self.columns)
 
@@ -194,19 +169,24 @@ class Lake:
         return self
 
 
-def open_lake(spec: LakeSpec, pin: Pin, columns: Columns) -> Lake:
-    """The lake of this process for a pin and columns; the handle opens on first use.
+def share_lake(source: LakeSource, columns: Columns) -> Lake:
+    """Return the lake of this process for a source and columns.
 
-    A lake that is open already is shared, and read from now on with these credentials
-    and timeouts.
+    A lake that is open already is shared, and read from now on with the credentials and
+    timeouts of this source.
+
+    Args:
+        source: Reads the pinned state.
+        columns: The columns that play the roles.
     """
-    lake = _find_or_open(spec, pin, columns)
-    lake.source.read_with(spec.credentials, spec.timeouts)
+    lake = Lake(source, columns)
+    lake = _open_lakes.setdefault(lake.key, lake)
+    lake.source.read_with(source.spec.credentials, source.spec.timeouts)
     return lake
 
 
 def find_lake(path: str) -> tuple[Lake, int]:
-    """The lake and the row that an image path names.
+    """Find the lake that a path names.
 
     Args:
         path: ``deeplake://<key>/<row>/<name>``.
@@ -214,50 +194,27 @@ def find_lake(path: str) -> tuple[Lake, int]:
     Raises:
         ValueError: If it is no such path.
         KeyError: If this process has no such lake open.
+
+    Returns:
+        The lake and the row number.
     """
-    scheme, mark, rest = str(path).partition('://')
-    key, _, tail = rest.partition('/')
-    row, _, _ = tail.partition('/')
-    if scheme != PREFIX or not mark or not row.isdigit():
-        raise ValueError(
-            f'{path!r} is no path of a lake image ({PREFIX}://<key>/<row>/<name>); only '
-            'DeepLakeDataset makes such paths'
-        )
-    lake = _open_lakes.get(key)
+    parsed = LakePath.parse(path)
+    lake = _open_lakes.get(parsed.key)
     if lake is None:
         opened = ', '.join(lake.name for lake in _open_lakes.values()) or 'none'
         raise KeyError(
-            f'{path}: the lake with the key {key} is not open in this process; open: '
+            f'{path}: the lake with the key {parsed.key} is not open in this process; open: '
             f'{opened}. Build the DeepLakeDataset that it comes from first; if these are '
             'stored predictions, pin deeplake_commit_id to the version that they were '
             'made on'
         )
-    return lake, int(row)
-
-
-def blank_size(path: str) -> tuple[int, int] | None:
-    """Width and height of the black image that a path names; ``None`` for others."""
-    return _size_in(path, _BLANK)
-
-
-def seg_map_size(path: str) -> tuple[int, int] | None:
-    """Width and height that the map must have that a path names; ``None`` for others."""
-    return _size_in(path, _SEG_MAP)
-
-
-def _size_in(path: str, pattern: re.Pattern[str]) -> tuple[int, int] | None:
-    found = pattern.match(str(path))
-    return (int(found[1]), int(found[2])) if found else None
+    return lake, parsed.row
 
 
 def _find_or_open(spec: LakeSpec, pin: Pin, columns: Columns) -> Lake:
     # A pickle on a disk holds no literal secret, so it changes no open lake's.
     lake = Lake(LakeSource(spec, pin), columns)
     return _open_lakes.setdefault(lake.key, lake)
-
-
-def _no_reader() -> None:
-    return None
 
 
 def _key(source: LakeSource, columns: Columns) -> str:

@@ -20,7 +20,19 @@ _LONE_MARKERS = frozenset((0x01, *range(0xD0, 0xD9)))
 
 
 class BrokenImageError(ValueError):
-    """What is stored for an image is missing, cut short, or no image."""
+    """What is stored for an image is missing, cut short, or not an image.
+
+    Args:
+        finding: What is wrong, and where.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, finding: object = '', remedy: str = '') -> None:
+        super().__init__(finding, remedy)
+        self.finding, self.remedy = str(finding), remedy
+
+    def __str__(self) -> str:
+        return f'{self.finding}; {self.remedy}' if self.remedy else self.finding
 
 
 def check_image(content: bytes) -> None:

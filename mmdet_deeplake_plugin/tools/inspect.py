@@ -17,9 +17,8 @@ from ..lake import (
     Lake,
     LakeSource,
     LakeSpec,
-    map_columns,
-    open_lake,
-    resolve,
+    open_columns,
+    open_source,
 )
 from ._cli import make_parser, run_tool
 
@@ -64,10 +63,9 @@ def inspect(
             lake cannot be opened as asked.
     """
     spec = LakeSpec.from_config(path, credentials, commit_id, view_id, query)
-    pin, rows = resolve(spec)
-    source = LakeSource(spec, pin)
+    source, rows = open_source(spec)
     try:
-        lake, problem = open_lake(spec, pin, map_columns(source.handle)), ''
+        lake, problem = open_columns(source), ''
     except ValueError as error:
         lake, problem = None, str(error)
     found = _Found(spec, source, rows, lake, problem)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ..lake import Lake, LakeSource, LakeSpec, map_columns, open_lake, resolve
+from ..lake import Lake, LakeSpec, open_lake
 from ..lake.coco_columns import CocoColumns
 from ..lake.columns.annotations import AnnotationTable
 from ._cli import make_parser, run_tool, with_progress
@@ -80,9 +80,8 @@ def to_coco(
                 f'{what} {file} already exists; pass --overwrite to replace it'
             )
     spec = LakeSpec.from_config(path, credentials, commit_id, view_id, query)
-    pin, rows = resolve(spec)
-    columns = map_columns(LakeSource(spec, pin).handle, tensors, box_format)
-    lake = open_lake(spec, pin, columns)
+    lake, rows = open_lake(spec, tensors, box_format)
+    columns = lake.columns
     told = columns.of('caption')
     if captions is not None and told is None:
         raise ValueError(
@@ -122,7 +121,7 @@ def to_coco(
     jobs = list(zip(table.rows.tolist(), targets))
     show = progress and bool(jobs)
     for row, target in with_progress(jobs, len(jobs), 'writing images', show):
-        _replace(target, lake.image_bytes(row))
+        _replace(target, lake.reader.read_row(row))
     maps = list(zip(table.rows.tolist(), map_targets))
     show = progress and bool(maps)
     for row, target in with_progress(maps, len(maps), 'writing maps', show):

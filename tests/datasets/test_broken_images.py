@@ -180,7 +180,7 @@ def test_an_image_whose_size_nobody_can_tell_is_an_error(tmp_path):
     rows = [row(0), {**row(1), 'images': content}]
     columns = {'images': IMAGE_TYPES['png'], **BARE}
     with pytest.raises(
-        BrokenImageError, match='row 1: neither Pillow nor OpenCV tells its size; '
+        BrokenImageError, match='row 1: neither Pillow nor OpenCV can read its size; '
     ):
         DeepLakeDataset(write_lake(tmp_path / 'lake', rows, columns))
 
@@ -325,10 +325,10 @@ def test_an_image_that_cannot_be_read_is_an_error_whatever_the_policy(
     """A failing disk or network must stop a run, not thin out its data."""
     dataset = _skipping(some_broken)
 
-    def fail(column: str, number: int) -> bytes:
+    def fail(number: int) -> bytes:
         raise ValueError('the server is gone')
 
-    monkeypatch.setattr(dataset.lake.source, 'image_bytes', fail)
+    monkeypatch.setattr(dataset.lake.images, 'read_row', fail)
     with pytest.raises(ValueError, match='the server is gone'):
         dataset[0]
 

@@ -101,7 +101,7 @@ def test_data_info_holds_what_the_file_holds(files: dict) -> None:
 
 def test_other_pipelines_never_see_them(files: dict, monkeypatch: Any) -> None:
     """A detector on a lake with proposals gives CocoDataset's samples, and reads none."""
-    monkeypatch.setattr(ProposalColumns, 'of_row', None)
+    monkeypatch.setattr(ProposalColumns, 'of_row', _refuse)
     part = stock_config('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py').train_dataloader
     kwargs = dict(pipeline=part.dataset.pipeline, filter_cfg=part.dataset.filter_cfg)
     ours = DeepLakeDataset(files['lake'], metainfo=dict(classes=CLASSES), **kwargs)
@@ -180,3 +180,7 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
         0
     )
     assert 'proposals' not in info
+
+
+def _refuse(*arguments: Any) -> Any:
+    raise AssertionError('proposals were read')

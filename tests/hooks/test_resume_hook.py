@@ -229,7 +229,7 @@ def training(mixed_lake: str, tmp_path: Path, monkeypatch) -> Iterator[Training]
 
 def _training(lake: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Training:
     reads = folder / 'reads.txt'
-    list_rows, read_one = ImageReader._list, ImageReader.image_bytes
+    list_rows, read_one = ImageReader._list, ImageReader.read_row
 
     def note(rows: Iterable[int]) -> None:
         with reads.open('a') as file:
@@ -248,7 +248,7 @@ def _training(lake: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Train
         monkeypatch.setattr(resume_module, 'get_world_size', lambda: ranks)
 
     monkeypatch.setattr(ImageReader, '_list', noted_list)
-    monkeypatch.setattr(ImageReader, 'image_bytes', noted)
+    monkeypatch.setattr(ImageReader, 'read_row', noted)
     # It runs compilers to learn their versions, for seconds.
     monkeypatch.setattr(Runner, '_log_env', lambda *arguments: None)
     # torch >= 2.6 refuses the checkpoints of MMEngine otherwise.

@@ -140,7 +140,7 @@ def test_boxes_alone_read_no_masks(lake, coco_files, monkeypatch):
     ours, stock = _pair(lake, coco_files, pipeline=pipeline)
     counter = _Counter(ours, monkeypatch)
     _assert_same_samples(ours, stock)
-    assert ours._masks is not None and ours._masks._packed is None
+    assert ours._infos.masks is not None and ours._infos.masks.packed is None
     assert counter.rows == []
 
 
@@ -229,7 +229,7 @@ def test_a_pipeline_gets_masks_unless_it_surely_has_no_use_for_them(
     """Masks are left out only where all transforms are stock ones that load none."""
     ours, _ = _pair(lake, coco_files, pipeline=pipeline)
     assert reads_masks(ours.pipeline) is reads
-    assert (ours._masks._packed is not None) is reads
+    assert (ours._infos.masks.packed is not None) is reads
 
 
 def test_a_pipeline_that_is_switched_gets_what_it_needs(lake, coco_files):
@@ -251,4 +251,4 @@ def test_masks_take_bytes_not_objects(lake, coco_files):
             mask = instance['mask']
             parts = mask if isinstance(mask, list) else [mask['counts']]
             numbers += sum(map(len, parts))
-    assert ours._masks._packed.nbytes < 1.1 * np.dtype(np.float64).itemsize * numbers
+    assert ours._infos.masks.packed.nbytes < 1.1 * np.dtype(np.float64).itemsize * numbers

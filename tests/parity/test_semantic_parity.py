@@ -19,6 +19,7 @@ from mmdet.utils import register_all_modules
 from mmengine.fileio import get
 
 from mmdet_deeplake_plugin import DeepLakeDataset
+from mmdet_deeplake_plugin.lake import ImageColumn
 from mmdet_deeplake_plugin.structures.seg_maps import colours_of, decode_ids, encode_map
 
 register_all_modules()
@@ -233,17 +234,17 @@ def test_maps_of_a_batch_are_read_at_one_time(semantic_lake, monkeypatch):
     )
     alone.pipeline.transforms.append(LoadAnnotations())
     monkeypatch.setattr(type(both.lake.source.spec), 'is_remote', True)
-    source, column = type(both.lake.source), both.lake.seg_maps.column
+    column = both.lake.seg_maps.column
     asked = []
-    images_bytes = source.images_bytes
+    read_rows = ImageColumn.read_rows
 
-    def counted(this: Any, of: str, rows: Any) -> Any:
-        asked.append((of, rows))
-        return images_bytes(this, of, rows)
+    def counted(this: Any, rows: Any) -> Any:
+        asked.append((this.name, rows))
+        return read_rows(this, rows)
 
-    monkeypatch.setattr(source, 'images_bytes', counted)
+    monkeypatch.setattr(ImageColumn, 'read_rows', counted)
     expected = [both[index]['gt_seg_map'] for index in (7, 2, 7)]
-    monkeypatch.setattr(source, 'image_bytes', None)
+    monkeypatch.setattr(ImageColumn, 'read_row', None)
     both.reader.in_lists = alone.reader.in_lists = False
     found = both.__getitems__([7, 2])
     assert asked == [(column, [2, 7])]

@@ -150,14 +150,14 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         dict(metainfo=dict(classes=('cat', 'dogs'))),
         ValueError,
         [
-            "metainfo.classes holds 'dogs', which is no class of lake ",
+            "metainfo.classes holds 'dogs', which is not a class of lake ",
             '(did you mean dog?); its classes are cat, dog, owl',
         ],
     ),
     'class-named-twice': (
         dict(metainfo=dict(classes=('cat', 'dog', 'cat'))),
         ValueError,
-        ["metainfo.classes=('cat', 'dog', 'cat') names a class twice"],
+        ["metainfo.classes must not name a class twice, got ('cat', 'dog', 'cat')"],
     ),
     'caption-without-text': (
         dict(caption_prompt=dict(cat=dict(prefix='a '))),
@@ -167,7 +167,7 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     'classes-no-tuple': (
         dict(metainfo=dict(classes='cat')),
         ValueError,
-        ["metainfo.classes='cat'", "classes=('cat',)"],
+        ["metainfo.classes must be a tuple of names", "got the string 'cat'; write classes=('cat',)"],
     ),
     'empty-query-result': (
         dict(deeplake_query='SELECT * WHERE image_id > 100'),
@@ -332,7 +332,7 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ValueError,
         [
             'dataset= is an open lake, so deeplake_path',
-            'no meaning beside it; leave them out',
+            'must be left out',
         ],
     ),
 }
@@ -653,7 +653,7 @@ def test_a_lake_that_is_not_open_is_told(good):
 
 def test_a_path_that_is_no_lake_image_is_told(good):
     """Predictions that were made on files are told from those on a lake."""
-    text = "'data/a.jpg' is no path of a lake image"
+    text = "'data/a.jpg' is not the path of a lake image"
     with _fails(ValueError, text, 'only DeepLakeDataset makes such paths'):
         _scores(DeepLakeDataset(good), [_predicted('data/a.jpg')])()
 

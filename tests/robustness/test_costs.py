@@ -30,7 +30,7 @@ from pycocotools import mask as coco_mask
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader, DeepLakeMetric
 from mmdet_deeplake_plugin.evaluation import Prediction
 from mmdet_deeplake_plugin.evaluation.backends import coco as coco_api
-from mmdet_deeplake_plugin.lake import Lake, LakeSource
+from mmdet_deeplake_plugin.lake import ImageColumn, Lake, LakeSource
 from mmdet_deeplake_plugin.lake.columns import annotations
 from mmdet_deeplake_plugin.metrics import metric as metric_module
 from mmdet_deeplake_plugin.shuffle.lanes import ChunkIndex, Lanes
@@ -124,7 +124,7 @@ def test_opening_reads_each_column_once_and_no_image(lake_of, monkeypatch):
     for count in (20, 400):
         path = lake_of(count)
         calls = counted(monkeypatch, LakeSource, 'values')
-        images = counted(monkeypatch, LakeSource, 'image_bytes')
+        images = counted(monkeypatch, ImageColumn, 'read_row')
         dataset = DeepLakeDataset(path, pipeline=PLAIN)
         DeepLakeLoader(dataset, seed=0)
         reads[count] = calls['values']
@@ -202,15 +202,15 @@ def test_bytes_of_an_image_are_not_copied_again(shuffle, tmp_path, monkeypatch):
     """What a chunk or list was read into is what the pipeline gets: the same object."""
     given: set[int] = set()
     kept: list[Any] = []
-    inner = LakeSource.images_bytes
+    inner = ImageColumn.read_rows
 
-    def images_bytes(self: Any, column: str, rows: Any) -> list[bytes]:
-        found = inner(self, column, rows)
+    def read_rows(self: Any, rows: Any) -> list[bytes]:
+        found = inner(self, rows)
         kept.append(found)
         given.update(map(id, found))
         return found
 
-    monkeypatch.setattr(LakeSource, 'images_bytes', images_bytes)
+    monkeypatch.setattr(ImageColumn, 'read_rows', read_rows)
     path = write_chunked(tmp_path / 'lake', [12, 20, 8])
     dataset = DeepLakeDataset(path, pipeline=[Kept()])
     sampler = DeepLakeLoader(dataset, shuffle, seed=0, lanes=4, loader_type='c++')

@@ -33,8 +33,7 @@ from torch.utils.data import DataLoader
 
 import mmdet_deeplake_plugin.lake.connection.opening as opening
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
-from mmdet_deeplake_plugin.lake import LakeSource
-from mmdet_deeplake_plugin.lake.connection.retry import ReadTimeouts
+from mmdet_deeplake_plugin.lake import ImageColumn, LakeSource, ReadTimeouts
 
 # Characters that URLs and shells quote, as real secrets have them.
 KEY = Key('AKIA0LEAK0HUNT0ID', 'wJal/XUtn+FEMI=K7MDENG', 'FwoGZ/XIvYXdz+EBYa==')
@@ -62,7 +61,7 @@ def _fail(store: ObjectStore, url: str, config: dict, work: Path) -> None:
     hasty = dict(config, read_timeout=1, retry_timeout=1)
     tasks: dict[str, Callable[[LakeSource], Any]] = {
         'in a worker': lambda _: run(dataset, sampler, num_workers=1),
-        'here': lambda source: source.image_bytes('images', 3),
+        'here': lambda source: ImageColumn(source, 'images').read_row(3),
         'anew': lambda _: DeepLakeDataset(url, **hasty),
     }
     # Workers first: a fork waits for calls that were left behind.

@@ -22,7 +22,7 @@ from mmdet_deeplake_plugin.lake import ImageReader
 NOTES = Path(os.environ['RESUME_NOTES'])
 RANK = os.environ.get('RANK', '0')
 
-_list, _image_bytes = ImageReader._list, ImageReader.image_bytes
+_list, _read_row = ImageReader._list, ImageReader.read_row
 
 
 def _note(name: str, line: str) -> None:
@@ -40,11 +40,11 @@ def _noted_list(reader: ImageReader, rows: list[int]) -> None:
 def _noted(reader: ImageReader, row: int) -> bytes:
     if row not in reader._listed:
         _note('read', str(row))
-    return _image_bytes(reader, row)
+    return _read_row(reader, row)
 
 
 ImageReader._list = _noted_list
-ImageReader.image_bytes = _noted
+ImageReader.read_row = _noted
 
 
 @HOOKS.register_module()

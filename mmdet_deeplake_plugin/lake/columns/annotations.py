@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ...structures.boxes import to_xywh, to_xyxy
 from ...structures.seg_maps import MOST_IDS, VOID
 from ...utils.packed_strings import PackedStrings
+from ..images.column import ImageColumn
 from ..images.sizes import read_sizes
 from .mapping import Columns
 
@@ -89,12 +90,12 @@ class AnnotationTable:
 
 
 def read_annotations(
-    source: Any, columns: Columns, rows: NDArray[np.int64] | None
+    images: ImageColumn, columns: Columns, rows: NDArray[np.int64] | None
 ) -> AnnotationTable:
     """Reads the annotations of rows of a lake.
 
     Args:
-        source: The lake, a :class:`~mmdet_deeplake_plugin.lake.LakeSource`.
+        images: The image column, whose source reads the lake.
         columns: Which columns to read.
         rows: Row numbers in the order of the table, shape ``(R,)``; ``None``
             for all rows.
@@ -108,8 +109,8 @@ def read_annotations(
             name.
     """
     if rows is None:
-        rows = np.arange(source.num_rows, dtype=np.int64)
-    reader = _Reader(source, columns, rows)
+        rows = np.arange(images.source.num_rows, dtype=np.int64)
+    reader = _Reader(images, columns, rows)
     widths, heights = reader.sizes()
     boxes, offsets = reader.boxes()
     counts = np.diff(offsets)
@@ -142,8 +143,10 @@ def read_annotations(
 class _Reader:
     """Reads and checks columns of the same rows."""
 
-    def __init__(self, source: Any, columns: Columns, rows: NDArray[np.int64]) -> None:
-        self.source = source
+    def __init__(
+        self, images: ImageColumn, columns: Columns, rows: NDArray[np.int64]
+    ) -> None:
+        self.images, self.source = images, images.source
         self.columns = columns
         self.rows = rows
 
@@ -187,7 +190,7 @@ class _Reader:
         for row, part in zip(rows, parts):
             if part.size and (part.ndim != 2 or part.shape[1] != 4):
                 raise ValueError(
-                    f'{self._where(column, row)}: boxes of shape {part.shape}; write '
+                    f'{self.source.where(column, row)}: boxes of shape {part.shape}; write '
                     '(N, 4), one row of four numbers a box'
                 )
         parts = [part.reshape(-1, 4) for part in parts]
@@ -201,7 +204,7 @@ class _Reader:
             bad = int(np.flatnonzero(~finite)[0])
             row = self.rows[np.searchsorted(offsets, bad, side='right') - 1]
             raise ValueError(
-                f'{self._where(column, row)}: the box {flat[bad].tolist()} is not four '
+                f'{self.source.where(column, row)}: the box {flat[bad].tolist()} is not four '
                 'finite numbers'
             )
 
@@ -237,12 +240,12 @@ class _Reader:
         for row, part, count in zip(rows, parts, counts):
             if len(part) != count:
                 raise ValueError(
-                    f'{self._where(column, row)}: {len(part)} values for {count} boxes '
+                    f'{self.source.where(column, row)}: {len(part)} values for {count} boxes '
                     f'in column {self.columns.of("gt_bboxes")!r}; write one a box'
                 )
             if part.size and part.dtype.kind not in 'biuf':
                 raise ValueError(
-                    f'{self._where(column, row)}: {part[0]!r} is no number; '
+                    f'{self.source.where(column, row)}: {part[0]!r} is no number; '
                     f'deeplake_tensors[{role!r}] takes a column of numbers'
                 )
         return np.concatenate(parts)
@@ -256,7 +259,7 @@ class _Reader:
         bad = int(np.flatnonzero(outside)[0])
         row = self.rows[np.searchsorted(offsets, bad, side='right') - 1]
         raise ValueError(
-            f'{self._where(self.columns.of("gt_labels"), row)}: label {labels[bad]} is '
+            f'{self.source.where(self.columns.of("gt_labels"), row)}: label {labels[bad]} is '
             f'outside its class_names ({known} names: labels 0 to {known - 1}); correct '
             'the label, or the metadata class_names of the column'
         )
@@ -279,7 +282,7 @@ class _Reader:
                 if outside[bad]
                 else 'stands there twice; segments of an image need distinct ids'
             )
-            where = self._where(column, self.rows[position[bad]])
+            where = self.source.where(column, self.rows[position[bad]])
             raise ValueError(f'{where}: {ids[bad]} {problem}')
         return ids
 
@@ -288,7 +291,7 @@ class _Reader:
         width, height = self.columns.of('width'), self.columns.of('height')
         if width and height:
             return self._numbers(width), self._numbers(height)
-        return read_sizes(self.source, self.columns.img, self.rows)
+        return read_sizes(self.images, self.rows)
 
     def img_ids(self) -> NDArray[np.int64] | PackedStrings:
         """Image ids; row numbers if no column holds them."""
@@ -316,13 +319,10 @@ class _Reader:
         for row, value in zip(self.rows, values):
             if not isinstance(value, (int, float)) or not float(value).is_integer():
                 raise ValueError(
-                    f'{self._where(column, row)}: {value!r} is no whole number; correct '
+                    f'{self.source.where(column, row)}: {value!r} is no whole number; correct '
                     'the row, or leave the column out by None in deeplake_tensors'
                 )
         return np.array(values, dtype=np.int64)
-
-    def _where(self, column: str | None, row: int) -> str:
-        return f'{self.source.name}, column {column!r}, row {row}'
 
 
 def _or_empty(value: Any) -> Any:

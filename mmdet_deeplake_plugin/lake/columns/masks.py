@@ -75,9 +75,8 @@ class MaskColumn:
             found = self._decoded(row) if text is None else unpack_segmentations(text)
             check_segmentations(found, count, *size)
         except ValueError as error:
-            raise ValueError(
-                f'{self.source.name}, column {self.column!r}, row {row}: {error}'
-            ) from error
+            where = self.source.where(self.column, row)
+            raise ValueError(f'{where}: {error}') from error
         return found
 
     def _decoded(self, row: int) -> list[Segmentation]:

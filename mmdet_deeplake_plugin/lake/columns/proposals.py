@@ -52,7 +52,7 @@ class ProposalColumns:
         boxes = self._array(self.boxes, row)
         if boxes.size and (boxes.ndim != 2 or boxes.shape[1] != 4):
             raise ValueError(
-                f'{self._where(self.boxes, row)}: proposals of shape {boxes.shape}; '
+                f'{self.source.where(self.boxes, row)}: proposals of shape {boxes.shape}; '
                 'write (P, 4), one row of four numbers a proposal'
             )
         corners = to_xyxy(boxes.reshape(-1, 4), self._box_format, *size)
@@ -61,7 +61,7 @@ class ProposalColumns:
             scores = self._array(self.scores, row).ravel()
             if len(scores) != len(corners):
                 raise ValueError(
-                    f'{self._where(self.scores, row)}: {len(scores)} scores for '
+                    f'{self.source.where(self.scores, row)}: {len(scores)} scores for '
                     f'{len(corners)} proposals in column {self.boxes!r}; write one a '
                     'proposal, or None for proposal_scores in deeplake_tensors'
                 )
@@ -71,6 +71,3 @@ class ProposalColumns:
     def _array(self, column: str, row: int) -> NDArray[np.generic]:
         value = self.source.values(column, np.array([row]))[0]
         return np.zeros(0) if value is None else np.asarray(value)
-
-    def _where(self, column: str, row: int) -> str:
-        return f'{self.source.name}, column {column!r}, row {row}'

@@ -7,15 +7,16 @@ decode a file; without compression, which costs about a millisecond.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 from ...structures.image_check import BrokenImageError, is_whole
 from ...structures.image_header import UNKNOWN, header_size
 from ...structures.seg_maps import encode_map
 from ..connection.source import LakeSource
-from ..images.encoded import ENCODED, LINKED, storage_of
+from ..images.column import ImageColumn
+from ..images.encoded import ENCODED, LINKED
 
+_REMEDY = 'store a map in the row, or leave the row out by deeplake_query'
 _LOSSY = b'\xff\xd8\xff'  # a JPEG
 
 
@@ -32,6 +33,7 @@ class SegMapColumn:
         self.source = source
         self.column = column
         self.panoptic = panoptic
+        self.images = ImageColumn(source, column, _REMEDY)
         self._listed: dict[int, bytes] = {}
 
     def prepare(self, rows: Sequence[int]) -> None:
@@ -45,8 +47,8 @@ class SegMapColumn:
         """
         self._listed = {}
         wanted = sorted(set(rows))
-        if self.source.spec.is_remote and self._storage == ENCODED and len(wanted) > 1:
-            files = self.source.images_bytes(self.column, wanted)
+        if self.images.is_remote and self.images.storage == ENCODED and len(wanted) > 1:
+            files = self.images.read_rows(wanted)
             self._listed = dict(zip(wanted, files))
 
     def of_row(self, row: int, size: tuple[int, int] | None = None) -> bytes:
@@ -63,16 +65,13 @@ class SegMapColumn:
                 lake, column and row.
             LakeReadError: If it cannot be read.
         """
-        where = f'{self.source.name}, column {self.column!r}, row {row}'
         try:
             content = self._content(row)
             self._check(content, size)
-        except BrokenImageError as error:
-            raise BrokenImageError(
-                f'{where}: {error}; store a map in the row, or leave the row out by '
-                'deeplake_query'
-            ) from error
+        except BrokenImageError:
+            raise
         except ValueError as error:
+            where = self.source.where(self.column, row)
             raise ValueError(f'{where}: {error}') from error
         return content
 
@@ -80,18 +79,14 @@ class SegMapColumn:
         listed = self._listed.pop(row, b'')
         if is_whole(listed):
             return listed
-        if self._storage in (ENCODED, LINKED):
-            return self.source.image_bytes(self.column, row)
+        if self.images.storage in (ENCODED, LINKED):
+            return self.images.read_row(row)
         value: Any = self.source.read(
             f'column {self.column!r}, row {row}', lambda handle: handle[self.column][row]
         )
         if value is None:
-            raise BrokenImageError('no map is stored (null)')
+            raise self.images.broken(row, 'no map is stored (null)')
         return encode_map(value, self.panoptic)
-
-    @cached_property
-    def _storage(self) -> str:
-        return storage_of(self.source.type_of(self.column))
 
     def _check(self, content: bytes, size: tuple[int, int] | None) -> None:
         if content.startswith(_LOSSY):

@@ -80,7 +80,7 @@ class TextColumn:
             return [(int(position), dict(annotation)) for position, annotation in found]
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f'{self._where(row)}: {text!r:.60} is no list of captions as '
+                f'{self.source.where(self.column, row)}: {text!r:.60} is no list of captions as '
                 'tools.from_coco writes it'
             ) from error
 
@@ -106,14 +106,14 @@ class TextColumn:
             missing = [key for key in _REGION_KEYS if key not in known]
             if missing:
                 raise ValueError(
-                    f'{self._where(row)}: the phrase {region!r:.60} has no '
+                    f'{self.source.where(self.column, row)}: the phrase {region!r:.60} has no '
                     f'{missing[0]!r}; write phrase, tokens_positive and boxes'
                 )
         groups = [region['boxes'] for region in found]
         boxes = [b for g in groups for b in (g if isinstance(g, list) else [None])]
         if Counter(map(repr, boxes)) != Counter(map(repr, range(num_boxes))):
             raise ValueError(
-                f'{self._where(row)}: phrases have the boxes {boxes}, but the '
+                f'{self.source.where(self.column, row)}: phrases have the boxes {boxes}, but the '
                 f'row has {num_boxes} boxes; write each of them, from 0, in one phrase'
             )
         return found
@@ -123,11 +123,10 @@ class TextColumn:
             found = json.loads(text) if text else []
         except ValueError as error:
             raise ValueError(
-                f'{self._where(row)}: {text!r:.60} is no JSON of {what}: {error}'
+                f'{self.source.where(self.column, row)}: {text!r:.60} is no JSON of {what}: {error}'
             ) from error
         if not isinstance(found, list):
-            raise ValueError(f'{self._where(row)}: {text!r:.60} is no JSON of {what}')
+            raise ValueError(
+                f'{self.source.where(self.column, row)}: {text!r:.60} is no JSON of {what}'
+            )
         return found
-
-    def _where(self, row: int) -> str:
-        return f'{self.source.name}, column {self.column!r}, row {row}'

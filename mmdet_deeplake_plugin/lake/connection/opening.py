@@ -3,48 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import deeplake
 
 from ...utils.messages import comma_joined, did_you_mean, first_line
 from .credentials import UnreadableReferenceError
-from .failures import is_access_denied
+from .failures import is_access_denied, is_missing, is_unreachable
 from .redaction import redact
-from .spec import LakeSpec
+from .spec import LakeSpec, Pin
 
 T = TypeVar('T')
 
 _BUCKETS = ('s3', 'gcs', 'gs', 'az', 'azure')
-_UNREACHABLE = (
-    deeplake.StorageNetworkConnectionError,
-    deeplake.StorageInternalError,
-    deeplake.HTTPRequestFailedError,
-)
-_MISSING = (deeplake.StorageKeyNotFound, deeplake.NotFoundError, KeyError)
 _FIRST_FILE = '_deeplake_log/_meta/next_base'
-
-
-@dataclass(frozen=True)
-class Pin:
-    """One state of one lake.
-
-    Args:
-        branch: Name of the branch, ``''`` for a lake in the v3 format.
-        version: Version id on the branch; v3: what stands behind ``@``.
-        tag: Name of the saved view that ``rows`` count in, ``''`` for the lake.
-        is_v3: Whether the lake is in the format of Deep Lake 3.
-        num_rows: Number of rows of that state.
-        tag_id: Id of the saved view; another view of the same name has another.
-    """
-
-    branch: str
-    version: str
-    tag: str
-    is_v3: bool
-    num_rows: int
-    tag_id: str = ''
 
 
 class NoDatasetError(FileNotFoundError):
@@ -209,9 +181,9 @@ def _raise_explained(spec: LakeSpec, error: Exception) -> None:
             f'{where}: access denied with {spec.credentials!r}: {reason}. Check '
             'deeplake_credentials, or the environment (ACTIVELOOP_TOKEN, AWS_PROFILE, …)'
         ) from None
-    if isinstance(error, _UNREACHABLE):
+    if is_unreachable(error):
         raise ConnectionError(f'{where}: {reason}') from None
-    if isinstance(error, _MISSING):  # a missing bucket, or a dataset of Activeloop's
+    if is_missing(error):  # a missing bucket, or a dataset of Activeloop's
         raise FileNotFoundError(f'{where}: {reason}') from None
 
 

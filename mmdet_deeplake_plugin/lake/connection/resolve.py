@@ -7,17 +7,14 @@ rank, and every process reads those.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Optional
 
 import numpy as np
-from mmengine.dist import broadcast_object_list, get_dist_info
 from numpy.typing import NDArray
 
 from ...utils.messages import comma_joined, did_you_mean, first_line
 from .opening import (
     NoDatasetError,
-    Pin,
     column_names,
     open_branch,
     open_tag,
@@ -25,22 +22,25 @@ from .opening import (
     open_version,
 )
 from .retry import retry_read
-from .spec import LakeSpec
+from .spec import LakeSpec, Pin
 
 _ROW = 'mmdet_row'
 
-T = TypeVar('T')
+
+# What a config asks for: the pin, the rows in it (``None`` for all), and an open handle
+# of that state (``None`` if there is none yet).
+Resolved = tuple[Pin, Optional[NDArray[np.int64]], Any]
 
 
-def resolve(spec: LakeSpec) -> tuple[Pin, NDArray[np.int64] | None]:
-    """Settles branch, version and rows of what a config asks for.
+def resolve(spec: LakeSpec) -> Resolved:
+    """Settle branch, version and rows of what a config asks for.
 
     Args:
         spec: The checked config.
 
     Returns:
-        The pin and the row numbers in it, in the query's order; ``None`` for
-        all rows.
+        The pin; the row numbers in it, in the query's order, ``None`` for all rows; and
+        the handle that was opened to find out, in the state of the pin.
 
     Raises:
         FileNotFoundError: If there is no lake at the path.
@@ -58,7 +58,7 @@ def resolve(spec: LakeSpec) -> tuple[Pin, NDArray[np.int64] | None]:
     )
 
 
-def _resolve(spec: LakeSpec) -> tuple[Pin, NDArray[np.int64] | None]:
+def _resolve(spec: LakeSpec) -> Resolved:
     try:
         head = open_branch(spec, '')
     except NoDatasetError:
@@ -101,7 +101,7 @@ def _resolve(spec: LakeSpec) -> tuple[Pin, NDArray[np.int64] | None]:
         pin = Pin(branch, saved.version, tag, False, len(handle), saved.id)
     else:
         pin = Pin(branch, handle.version, '', False, len(handle))
-    return pin, select_rows(handle, queries, spec)
+    return pin, select_rows(handle, queries, spec), handle
 
 
 def select_rows(
@@ -144,26 +144,7 @@ def select_rows(
     return rows
 
 
-def on_main_rank(task: Callable[[], T]) -> T:
-    """Runs a task on rank 0 and gives its result, or its error, to all ranks."""
-    rank, world_size = get_dist_info()
-    if world_size == 1:
-        return task()
-    outcome: list[Any] = [None]
-    if rank == 0:
-        try:
-            outcome = [(task(), None)]
-        except Exception as error:  # every rank must fail, or the others would wait
-            broadcast_object_list([(None, error)])
-            raise
-    broadcast_object_list(outcome)
-    result, failure = outcome[0]
-    if failure is not None:
-        raise failure
-    return result
-
-
-def _resolve_v3(spec: LakeSpec) -> tuple[Pin, NDArray[np.int64] | None]:
+def _resolve_v3(spec: LakeSpec) -> Resolved:
     if spec.suffix and spec.commit_id:
         raise ValueError(
             f'deeplake_path ends in @{spec.suffix} and deeplake_commit_id is '
@@ -178,7 +159,8 @@ def _resolve_v3(spec: LakeSpec) -> tuple[Pin, NDArray[np.int64] | None]:
             'the lake by deeplake.convert'
         )
     pin = Pin('', version, '', True, len(handle))
-    return pin, select_rows(handle, [spec.query] if spec.query else [], spec)
+    queries = [spec.query] if spec.query else []
+    return pin, select_rows(handle, queries, spec), handle
 
 
 def _keep_row_number(query: str) -> str:

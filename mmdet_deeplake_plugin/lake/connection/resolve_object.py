@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .credentials import Credentials
-from .opening import Pin, column_names, open_branch
-from .resolve import select_rows
-from .spec import LakeSpec
+from .opening import column_names, open_branch
+from .resolve import Resolved, select_rows
+from .spec import LakeSpec, Pin
 from .values import read_values
 
 # What `Dataset.version` says while there are changes that no commit holds.
 _UNCOMMITTED = '9999999999vzzzzzzzz'
 
 
-def resolve_object(dataset: Any) -> tuple[LakeSpec, Pin, NDArray[np.int64] | None]:
+def resolve_object(dataset: Any) -> tuple[LakeSpec, Resolved]:
     """Settles the rows of a Deep Lake dataset or view that is already open.
 
     Other processes cannot use an open handle, so the lake is opened again by
@@ -40,8 +40,7 @@ def resolve_object(dataset: Any) -> tuple[LakeSpec, Pin, NDArray[np.int64] | Non
             f'dataset= is a {type(dataset).__name__}; pass an open Deep Lake dataset '
             'or view, or write deeplake_path'
         )
-    state = json.loads(dataset.__reduce_ex__(4)[2][0])
-    chain = state if isinstance(state, list) else [state]
+    chain = _describe(dataset)
     address = chain[0].get('reader') or {}
     if 'url' not in address:
         raise ValueError(
@@ -63,7 +62,9 @@ def resolve_object(dataset: Any) -> tuple[LakeSpec, Pin, NDArray[np.int64] | Non
                 'dataset= has changes that no commit holds; call commit() first, so that '
                 'every process can read them'
             )
-        return spec, Pin(branch, dataset.version, '', False, len(dataset)), None
+        pin = Pin(branch, dataset.version, '', False, len(dataset))
+        is_head = head.current_branch.name == branch and head.version == pin.version
+        return spec, (pin, None, head if is_head else None)
     head = open_branch(spec, branch)
     pin = Pin(branch, head.version, '', False, len(head))
     rows = select_rows(head, queries, spec)
@@ -73,7 +74,20 @@ def resolve_object(dataset: Any) -> tuple[LakeSpec, Pin, NDArray[np.int64] | Non
             "random, or the lake has moved on); save it by view.tag('NAME') and write "
             "deeplake_view_id='NAME', or pass the query as deeplake_query"
         )
-    return spec, pin, rows
+    return spec, (pin, rows, head)
+
+
+def _describe(dataset: Any) -> list[dict[str, Any]]:
+    """The address and the queries of an open dataset, as its pickle has them.
+
+    Deep Lake has no public call that gives them. Where a pickle looks otherwise, nothing
+    is known, and the error says what to write instead.
+    """
+    try:
+        state = json.loads(dataset.__reduce_ex__(4)[2][0])
+    except (IndexError, KeyError, TypeError, ValueError):
+        return [{}]
+    return state if isinstance(state, list) else [state]
 
 
 def _same_rows(view: Any, head: Any, rows: NDArray[np.int64] | None) -> bool:

@@ -6,20 +6,16 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-import deeplake
 from mmengine.logging import print_log
 
 from ...structures.image_check import BrokenImageError
 from ...utils.messages import first_line
-from .failures import is_access_denied
+from .failures import is_access_denied, is_network_failure
 from .fork_safety import call_with_deadline
 from .redaction import redact
-
-if TYPE_CHECKING:
-    from .spec import LakeSpec
+from .spec import LakeSpec
 
 T = TypeVar('T')
 
@@ -29,30 +25,10 @@ _FEW_ATTEMPTS = 3
 _LAST_ATTEMPT = 1.0  # seconds, though the time for all is up
 # Not the generator that transforms draw from: a retry must not change a sample.
 _jitter = random.SystemRandom()
-_NETWORK = (
-    ConnectionError,
-    TimeoutError,
-    deeplake.StorageNetworkConnectionError,
-    deeplake.StorageInternalError,
-    deeplake.HTTPRequestFailedError,
-)
 
 
 class LakeReadError(OSError):
     """A lake could not be read, however often it was tried."""
-
-
-@dataclass(frozen=True)
-class ReadTimeouts:
-    """How long reads of a lake on object storage may take.
-
-    Args:
-        read_timeout: Seconds that one attempt may take.
-        retry_timeout: Seconds that all attempts of a read may take together.
-    """
-
-    read_timeout: float = 60.0
-    retry_timeout: float = 300.0
 
 
 def retry_read(
@@ -154,7 +130,7 @@ def _again(
 ) -> bool:
     if not remote or isinstance(failure, BrokenImageError):
         return attempts < 2
-    if isinstance(failure, _NETWORK) or is_access_denied(failure):
+    if is_network_failure(failure) or is_access_denied(failure):
         return spent < budget
     return attempts < _FEW_ATTEMPTS and spent < budget
 

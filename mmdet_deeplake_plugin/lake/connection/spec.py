@@ -1,4 +1,4 @@
-"""What the config says of a lake, checked, before anything is opened."""
+"""Which lake the config asks for, in which state, and how long reads of it may take."""
 
 from __future__ import annotations
 
@@ -8,10 +8,43 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .credentials import Credentials
-from .retry import ReadTimeouts
 
 _LOCAL = ('file', 'mem')
 _FROM = re.compile(r'\bFROM\s+(?:"([^"]+)"|\'([^\']+)\')', re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ReadTimeouts:
+    """How long reads of a lake on object storage may take.
+
+    Args:
+        read_timeout: Seconds that one attempt may take.
+        retry_timeout: Seconds that all attempts of a read may take together.
+    """
+
+    read_timeout: float = 60.0
+    retry_timeout: float = 300.0
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One state of one lake.
+
+    Args:
+        branch: Name of the branch, ``''`` for a lake in the v3 format.
+        version: Version id on the branch; v3: what stands behind ``@``.
+        tag: Name of the saved view that ``rows`` count in, ``''`` for the lake.
+        is_v3: Whether the lake is in the format of Deep Lake 3.
+        num_rows: Number of rows of that state.
+        tag_id: Id of the saved view; another view of the same name has another.
+    """
+
+    branch: str
+    version: str
+    tag: str
+    is_v3: bool
+    num_rows: int
+    tag_id: str = ''
 
 
 @dataclass(frozen=True)

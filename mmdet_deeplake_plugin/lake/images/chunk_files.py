@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...structures.image_check import BrokenImageError
+from .datafiles import list_datafiles
 
 FILES_COMPARED = 8
 _VERSION = re.compile(rb'\d+\.\d+')
@@ -80,20 +81,10 @@ class ChunkFiles:
     """
 
     def __init__(self, handle: Any, folder: Path, column: str) -> None:
-        try:
-            report = handle._datafiles_report[column]
-            files, has_updates = report.insert_datafiles, bool(report.update_datafiles)
-        except (AttributeError, KeyError, RuntimeError):
-            files, has_updates = [], True
-        files = sorted(files, key=lambda file: file.offset_start)
-        self._paths = [os.path.join(folder, file.filename) for file in files]
-        self._starts: list[int] = [file.offset_start for file in files]
-        self._counts = [file.offset_end - file.offset_start for file in files]
-        # Beginnings count the rows that are left, ends those that were written.
-        self._is_as_written = [
-            not has_updates and file.offset_end == beyond
-            for file, beyond in zip(files, [*self._starts[1:], len(handle)])
-        ]
+        files = list_datafiles(handle, column)
+        self._paths = [os.path.join(folder, name) for name in files.names]
+        self._starts, self._counts = files.starts, files.written
+        self._is_as_written = files.as_written
         self._layouts: dict[int, Layout] = {}
         self._compared: set[int] = set()
         self._differs = False

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .datafiles import list_datafiles
+
 ROWS_OF_A_BLOCK = 64
 
 
@@ -54,11 +56,7 @@ def map_chunks(handle: Any, column: str) -> ChunkMap:
         column: Name of the column.
     """
     total = len(handle)
-    try:
-        files = handle._datafiles_report[column].insert_datafiles
-        starts = [file.offset_start for file in files]
-    except (AttributeError, KeyError, RuntimeError):
-        starts = []
+    starts = list_datafiles(handle, column).starts
     bounds = np.unique(np.array([*starts, total], dtype=np.int64))
     if starts and bounds[0] == 0 and bounds[-1] == total:
         return ChunkMap(bounds, stored=True)

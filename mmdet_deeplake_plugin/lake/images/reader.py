@@ -15,10 +15,10 @@ from torch.utils.data import get_worker_info
 
 from ...structures.image_check import is_whole
 from ...utils.counters import ReadCounters
-from ..lake import Lake
 from .chunk_cache import ChunkCache
 from .chunk_map import ChunkMap
-from .encoded import ENCODED, storage_of
+from .column import ImageColumn
+from .encoded import ENCODED
 from .read_plan import Expected
 
 
@@ -30,15 +30,13 @@ class ImageReader:
     sampler that goes along stored chunks makes it read these whole.
 
     Args:
-        lake: The lake; the reader and it are shared by all processes' copies.
+        column: The column of the images; the reader is shared by all copies of a dataset.
     """
 
-    def __init__(self, lake: Lake) -> None:
-        self.lake = lake
+    def __init__(self, column: ImageColumn) -> None:
+        self.column = column
         self.counters = ReadCounters()
         self.in_lists = self.is_remote
-        self._chunks: ChunkMap | None = None
-        self._is_encoded: bool | None = None
         self.cache: ChunkCache | None = None
         self._offset = 0
         self._listed: dict[int, bytes] = {}
@@ -47,7 +45,7 @@ class ImageReader:
     @property
     def is_remote(self) -> bool:
         """Whether a read goes over a network."""
-        return self.lake.source.spec.is_remote
+        return self.column.is_remote
 
     @property
     def has_chunks(self) -> bool:
@@ -56,14 +54,12 @@ class ImageReader:
         Not in a saved view, whose rows may lie anywhere, nor where the column does not
         hold the bytes of the images.
         """
-        return not self.lake.source.pin.tag and self._holds_bytes
+        return not self.column.source.pin.tag and self._holds_bytes
 
     @property
     def chunks(self) -> ChunkMap:
         """Which rows lie in which chunk."""
-        if self._chunks is None:
-            self._chunks = self.lake.source.chunks(self.lake.columns.img)
-        return self._chunks
+        return self.column.chunks
 
     def read_chunks_from(self, cache: ChunkCache | None, offset: int) -> None:
         """Reads chunks whole as a plan comes to them.
@@ -74,8 +70,8 @@ class ImageReader:
         """
         self.cache, self._offset = cache, offset
 
-    def image_bytes(self, row: int) -> bytes:
-        """The encoded image of a row, as it was stored.
+    def read_row(self, row: int) -> bytes:
+        """Read the encoded image of a row, as it was stored.
 
         Args:
             row: Row number.
@@ -90,7 +86,7 @@ class ImageReader:
             content = self.cache.take(self._chunk_of(row), row)
         read = content is None or not is_whole(content)
         if content is None or read:
-            content = self.lake.source.image_bytes(self.lake.columns.img, row)
+            content = self.column.read_row(row)
         size, spent = len(content), perf_counter() - began
         self.counters.add(requests=read, bytes=read * size, needed=size, storage=spent)
         return content
@@ -118,13 +114,12 @@ class ImageReader:
 
     def _list(self, rows: list[int]) -> None:
         """Reads rows of a batch, to be taken one by one."""
-        source, column = self.lake.source, self.lake.columns.img
         if not self.in_lists:
             # One file after the other takes less than each between two transforms.
-            self._listed = source.known_images(column, rows)
+            self._listed = self.column.read_known(rows)
             requests = len(self._listed)
         elif self._holds_bytes:
-            self._listed = dict(zip(rows, source.images_bytes(column, rows)))
+            self._listed = dict(zip(rows, self.column.read_rows(rows)))
             requests = 1
         else:
             return
@@ -142,7 +137,7 @@ class ImageReader:
             LakeReadError: If it cannot be read.
         """
         rows = slice(*self.chunks.rows(chunk))
-        images = self.lake.source.images_bytes(self.lake.columns.img, rows)
+        images = self.column.read_rows(rows)
         self.counters.add(chunks=1, requests=1, bytes=sum(map(len, images)))
         return images
 
@@ -158,10 +153,7 @@ class ImageReader:
 
     @property
     def _holds_bytes(self) -> bool:
-        if self._is_encoded is None:
-            dtype = self.lake.source.type_of(self.lake.columns.img)
-            self._is_encoded = storage_of(dtype) == ENCODED
-        return self._is_encoded
+        return self.column.storage == ENCODED
 
     def _chunk_of(self, row: int) -> int:
         rows: NDArray[np.int64] = np.asarray(row, dtype=np.int64)

@@ -21,7 +21,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -31,25 +30,25 @@ from numpy.typing import NDArray
 from ...structures.image_check import BrokenImageError
 from ...structures.image_header import UNKNOWN, header_size, image_size, lies_on_its_side
 from ...utils.messages import first_line
-from .encoded import ENCODED, LINKED, PIXELS, fetch, storage_of
+from .column import ImageColumn
+from .encoded import ENCODED, LINKED, PIXELS, fetch
 
 _PROBED_ROWS = 64
 _ROWS_AT_ONCE = 32
 _LINKS_AT_ONCE = 16
 _HEADER_BYTES = 2**16  # of a linked file
 
-# Source -> column -> whether images lie on their side.
-_turned: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
+# Column -> whether images lie on their side.
+_turned: WeakKeyDictionary[ImageColumn, bool] = WeakKeyDictionary()
 
 
 def read_sizes(
-    source: Any, column: str, rows: NDArray[np.int64]
+    column: ImageColumn, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Sizes of the images of rows.
 
     Args:
-        source: The lake, a :class:`~mmdet_deeplake_plugin.lake.LakeSource`.
-        column: Name of the image column.
+        column: The image column.
         rows: Row numbers, shape ``(R,)``.
 
     Returns:
@@ -60,30 +59,29 @@ def read_sizes(
         ValueError: If the column's type cannot be read.
         LakeReadError: If reading fails.
     """
-    dtype = source.type_of(column)
-    storage = storage_of(dtype)
+    dtype, storage = column.source.type_of(column.name), column.storage
     sizes = np.zeros((len(rows), 2), dtype=np.int64)
     unknown = np.ones(len(rows), dtype=bool)
     if storage != LINKED and not dtype.is_nullable and dtype.id != 'bytes':
-        for index, shape in enumerate(source.shapes(column, rows)):
+        for index, shape in enumerate(column.shapes(rows)):
             if len(shape) >= 2 and 0 not in shape[:2]:
                 sizes[index] = shape[1], shape[0]
         unknown = sizes[:, 0] == 0
         if dtype.sample_compression == 'jpeg' and not unknown.all():
-            if _some_turned(source, column):
+            if _some_turned(column):
                 unknown |= sizes[:, 0] != sizes[:, 1]
     indices = np.flatnonzero(unknown)
     if len(indices):
-        sizes[indices] = _READERS[storage](source, column, rows[indices].tolist())
+        sizes[indices] = _READERS[storage](column, rows[indices].tolist())
     return sizes[:, 0].copy(), sizes[:, 1].copy()
 
 
-def _of_encoded(source: Any, column: str, rows: list[int]) -> list[tuple[int, int]]:
-    return [image_size(content) for content in _stored_bytes(source, column, rows)]
+def _of_encoded(column: ImageColumn, rows: list[int]) -> list[tuple[int, int]]:
+    return [image_size(content) for content in _stored_bytes(column, rows)]
 
 
-def _of_linked(source: Any, column: str, rows: list[int]) -> list[tuple[int, int]]:
-    credentials = source.spec.credentials
+def _of_linked(column: ImageColumn, rows: list[int]) -> list[tuple[int, int]]:
+    credentials = column.source.spec.credentials
 
     def of(stored: bytes) -> tuple[int, int]:
         link = stored.decode()
@@ -94,51 +92,50 @@ def _of_linked(source: Any, column: str, rows: list[int]) -> list[tuple[int, int
             return UNKNOWN
         except Exception as error:
             raise ValueError(
-                f'{source.name}, column {column!r}: cannot read a linked image: '
+                f'{column.source.where(column.name)}: cannot read a linked image: '
                 f'{first_line(error)}'
             ) from error
 
     with ThreadPoolExecutor(_LINKS_AT_ONCE) as pool:
-        return list(pool.map(of, _stored_bytes(source, column, rows)))
+        return list(pool.map(of, _stored_bytes(column, rows)))
 
 
-def _of_pixels(source: Any, column: str, rows: list[int]) -> list[tuple[int, int]]:
+def _of_pixels(column: ImageColumn, rows: list[int]) -> list[tuple[int, int]]:
     sizes = []
     for row in rows:
         try:
-            sizes.append(image_size(source.image_bytes(column, row)))
+            sizes.append(image_size(column.read_row(row)))
         except BrokenImageError:
             sizes.append(UNKNOWN)
     return sizes
 
 
-def _stored_bytes(source: Any, column: str, rows: list[int]) -> Iterator[bytes]:
+def _stored_bytes(column: ImageColumn, rows: list[int]) -> Iterator[bytes]:
     """What rows hold, a few at a time: far fewer round trips than row by row."""
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         part = rows[start : start + _ROWS_AT_ONCE]
-        yield from source.images_bytes(column, part)
+        yield from column.read_rows(part)
 
 
-def _some_turned(source: Any, column: str) -> bool:
+def _some_turned(column: ImageColumn) -> bool:
     """Whether any of a few images, the same ones whoever asks, lies on its side."""
-    known = _turned.setdefault(source, {})
-    if column not in known:
-        count = min(_PROBED_ROWS, source.num_rows)
-        rows = np.linspace(0, source.num_rows - 1, count).astype(np.int64)
-        contents = _stored_bytes(source, column, rows.tolist())
-        known[column] = any(map(lies_on_its_side, contents))
-        if known[column]:
+    if column not in _turned:
+        last = column.source.num_rows - 1
+        rows = np.linspace(0, last, min(_PROBED_ROWS, last + 1)).astype(np.int64)
+        contents = _stored_bytes(column, rows.tolist())
+        _turned[column] = any(map(lies_on_its_side, contents))
+        if _turned[column]:
             print_log(
-                f'{source.name}: the EXIF orientation of some images turns them, so the '
+                f'{column.source.name}: the EXIF orientation of some images turns them, so the '
                 'headers of all are read for their sizes; columns with width and height '
                 'would save that',
                 logger='current',
                 level=logging.WARNING,
             )
-    return known[column]
+    return _turned[column]
 
 
-_READERS: dict[str, Callable[[Any, str, list[int]], list[tuple[int, int]]]] = {
+_READERS: dict[str, Callable[[ImageColumn, list[int]], list[tuple[int, int]]]] = {
     ENCODED: _of_encoded,
     LINKED: _of_linked,
     PIXELS: _of_pixels,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...datasets.dataset import DeepLakeDataset
-from ...lake import ImageReader, LakeSource, LakeSpec, map_columns, open_lake, resolve
+from ...lake import ImageReader, LakeSpec, open_lake
 from ...samplers.checks import check_loader_keys, choose_shuffle, default_lanes
 from ...samplers.read_strategy import RowReads, choose_reads
 from ...samplers.wrappers import SampleMap
@@ -132,13 +132,12 @@ def make_plan(
         lanes=keys.lanes,
         cache_bytes=keys.cache_bytes,
     )
-    pin, chosen = resolve(spec)
-    source = LakeSource(spec, pin)
     # Without annotations a lake is opened in no time, whatever they are.
     tensors = {'img': image_column, 'gt_bboxes': None, 'gt_labels': None}
     if image_column is None:
         del tensors['img']
-    reader = ImageReader(open_lake(spec, pin, map_columns(source.handle, tensors)))
+    lake, chosen = open_lake(spec, tensors)
+    reader, pin = ImageReader(lake.images), lake.source.pin
     rows = np.arange(pin.num_rows) if chosen is None else chosen
     places = SampleMap(
         [cast(DeepLakeDataset, _Rows(reader, rows))],
@@ -170,7 +169,7 @@ def make_plan(
     order = epoch.of_rank(0, 1)
     chunks = reader.chunks
     return Plan(
-        name=source.name,
+        name=lake.name,
         is_remote=reader.is_remote,
         total_rows=pin.num_rows,
         rows=rows,
@@ -210,5 +209,5 @@ def _mean_size(reader: ImageReader, rows: NDArray[np.int64]) -> int:
     """Mean size of some images in bytes, 1 or more."""
     places = np.linspace(0, len(rows) - 1, min(_SIZED, len(rows))).astype(int)
     chosen = np.unique(rows[places]).tolist()
-    images = reader.lake.source.images_bytes(reader.lake.columns.img, chosen)
+    images = reader.column.read_rows(chosen)
     return max(round(sum(map(len, images)) / len(images)), 1)

@@ -196,7 +196,7 @@ def _file_index(dataset: DeepLakeDataset, stock: CocoDataset) -> list[int]:
     """Where each row stands in the file, told by the bytes of its image."""
     paths = [stock.get_data_info(index)['img_path'] for index in range(len(stock))]
     found = {Path(path).read_bytes(): index for index, path in enumerate(paths)}
-    return [found[dataset.lake.image_bytes(row)] for row in range(len(dataset))]
+    return [found[dataset.lake.reader.read_row(row)] for row in range(len(dataset))]
 
 
 def test_samples_of_deeplakes_own_converter_have_the_masks_of_the_file(

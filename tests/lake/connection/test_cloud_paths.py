@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import TESTS
 from helpers.chunked import Seen, intact, run, write_chunked
 from helpers.lakes import branch, tag
 from helpers.object_store import Key, ObjectStore
@@ -46,6 +47,7 @@ class Service:
         self._answer, self._log = folder / 'answer.json', folder / 'log'
         self.process = subprocess.Popen(
             [sys.executable, __file__, str(folder), str(os.getpid())],
+            env={**os.environ, 'PYTHONPATH': str(TESTS)},
             stdout=subprocess.PIPE,
             text=True,
         )

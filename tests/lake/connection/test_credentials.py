@@ -387,9 +387,9 @@ def test_links_into_a_bucket_are_read_with_the_credentials_of_the_lake(
     )
     info = dataset.get_data_info(0)
     assert (info['width'], info['height']) == (50, 30)
-    assert dataset.lake.image_bytes(0) == image
+    assert dataset.lake.reader.read_row(0) == image
     with pytest.raises(ValueError, match=r'row 1: its link .*gone\.jpg leads to no file'):
-        dataset.lake.image_bytes(1)
+        dataset.lake.reader.read_row(1)
 
 
 def test_a_lake_in_a_bucket_gives_the_samples_of_a_local_one(
@@ -435,7 +435,7 @@ def test_the_newest_credentials_and_timeouts_serve_all_datasets_of_a_lake(
     assert source.spec.timeouts.read_timeout == 12
     assert pickle.loads(without_secret).lake is first.lake
     assert source.spec.timeouts.read_timeout == 12
-    assert source.image_bytes('images', 0)
+    assert first.lake.images.read_row(0)
 
 
 def test_a_query_with_from_reads_a_bucket(remote, references):

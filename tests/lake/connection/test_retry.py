@@ -17,9 +17,10 @@ import pytest
 
 from mmdet_deeplake_plugin.lake import LakeReadError
 from mmdet_deeplake_plugin.lake.connection import fork_safety, retry
+from mmdet_deeplake_plugin.lake.connection.failures import _UNREACHABLE
 from mmdet_deeplake_plugin.lake.connection.fork_safety import call_with_deadline
-from mmdet_deeplake_plugin.lake.connection.retry import ReadTimeouts, retry_read
-from mmdet_deeplake_plugin.lake.connection.spec import LakeSpec
+from mmdet_deeplake_plugin.lake.connection.retry import retry_read
+from mmdet_deeplake_plugin.lake.connection.spec import LakeSpec, ReadTimeouts
 from mmdet_deeplake_plugin.structures.image_check import BrokenImageError
 
 SECRET = 'hunter2-hunter2'
@@ -77,7 +78,8 @@ def lasting(read: Failing, path: str = 's3://lakes/l', **keys: Any) -> str:
     return retry_read(spec, 'lake l, row 3', read, read.reopen, **keys)
 
 
-NETWORK = {kind.__name__: kind('status=503') for kind in retry._NETWORK}
+NETWORK_FAILURES = (ConnectionError, TimeoutError, *_UNREACHABLE)
+NETWORK = {kind.__name__: kind('status=503') for kind in NETWORK_FAILURES}
 FINAL = [ValueError('wrong'), TypeError('wrong'), FileNotFoundError('none')]
 
 

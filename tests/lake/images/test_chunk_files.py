@@ -16,13 +16,12 @@ from mmengine.fileio import get
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
 from mmdet_deeplake_plugin.lake import (
-    LakeSource,
+    ImageColumn,
     LakeSpec,
     find_lake,
-    resolve,
+    open_source,
 )
-from mmdet_deeplake_plugin.lake.connection import source
-from mmdet_deeplake_plugin.lake.images import chunk_files
+from mmdet_deeplake_plugin.lake.images import chunk_files, column
 from mmdet_deeplake_plugin.structures.image_check import BrokenImageError
 
 # Bytes of the images of each chunk: all alike, some alike, none alike, a single one.
@@ -57,20 +56,20 @@ def lake(tmp_path: Path) -> str:
 def asked(monkeypatch) -> Iterator[list[int]]:
     """Rows for which Deep Lake was asked, one by one, from now on."""
     rows: list[int] = []
-    read_image = source.read_image
+    read_image = column.read_image
 
     def count(handle: Any, column: str, row: int, credentials: Any) -> bytes:
         rows.append(row)
         return read_image(handle, column, row, credentials)
 
-    monkeypatch.setattr(source, 'read_image', count)
+    monkeypatch.setattr(column, 'read_image', count)
     return rows
 
 
-def source_of(path: str, version: str = '') -> LakeSource:
-    """What reads a lake, in the newest or an older version."""
-    spec = LakeSpec.from_config(path, None, version, '', '')
-    return LakeSource(spec, resolve(spec)[0])
+def images_of(path: str, version: str = '', view: str = '') -> ImageColumn:
+    """What reads the images of a lake, in the newest or an older version."""
+    source, _ = open_source(LakeSpec.from_config(path, None, version, view, ''))
+    return ImageColumn(source, 'images')
 
 
 def stored(path: str) -> list[bytes]:
@@ -81,18 +80,18 @@ def stored(path: str) -> list[bytes]:
 
 def test_the_first_row_of_a_file_is_read_by_deep_lake_and_no_other(lake, asked):
     """In any order, each image is what was written; four files, four questions."""
-    reader = source_of(lake)
+    reader = images_of(lake)
     order = np.random.default_rng(0).permutation(ROWS).tolist()
     for row in order * 2:
-        assert reader.image_bytes('images', row) == image(row, FLAT[row])
+        assert reader.read_row(row) == image(row, FLAT[row])
     assert len(asked) == len(SIZES)
 
 
 def test_some_files_are_compared_and_then_all_are_known(tmp_path, asked):
     """Of 12 files as many as are compared; each image is what was written."""
-    reader = source_of(write_chunked(tmp_path / 'many', [4] * 12))
+    reader = images_of(write_chunked(tmp_path / 'many', [4] * 12))
     for row in np.random.default_rng(0).permutation(48).tolist():
-        assert reader.image_bytes('images', row) == image(row)
+        assert reader.read_row(row) == image(row)
     assert len(asked) == chunk_files.FILES_COMPARED < 12
 
 
@@ -124,17 +123,17 @@ def test_forked_workers_read_without_deep_lake(shuffle, lake):
 @pytest.mark.parametrize('rows', [slice(5, 11), slice(20, 21), [3, 12, 4, 20], [7, 7]])
 def test_lists_and_slices_are_read_from_the_files_too(rows, lake, monkeypatch):
     """Once the files are known: what Deep Lake gives is not even looked at."""
-    reader = source_of(lake)
+    reader = images_of(lake)
     numbers = list(range(ROWS))[rows] if isinstance(rows, slice) else rows
     expected = [image(row, FLAT[row]) for row in numbers]
-    assert reader.images_bytes('images', rows) == expected
+    assert reader.read_rows(rows) == expected
     opened: list[str] = []
     monkeypatch.setattr(
         chunk_files.os,
         'open',
         lambda path, flags, inner=os.open: (opened.append(path), inner(path, flags))[1],
     )
-    assert reader.images_bytes('images', rows) == expected
+    assert reader.read_rows(rows) == expected
     assert len(opened) == len(numbers)
 
 
@@ -174,18 +173,18 @@ def test_changed_lakes_are_read_as_deep_lake_reads_them(change, lake, asked):
     del writer
     expected = stored(lake)
     assert expected != [image(row, size) for row, size in enumerate(FLAT)]
-    reader = source_of(lake)
+    reader = images_of(lake)
     for _ in range(2):
         for row, content in enumerate(expected):
-            assert reader.image_bytes('images', row) == content
+            assert reader.read_row(row) == content
     for start in range(len(expected)):
         rows = slice(start, len(expected))
-        assert reader.images_bytes('images', rows) == expected[start:]
+        assert reader.read_rows(rows) == expected[start:]
     twice = {row for row in asked if asked.count(row) == 2}
     assert twice == by_deep_lake
-    old = source_of(lake, version)
+    old = images_of(lake, version)
     for row, size in enumerate(FLAT):
-        assert old.image_bytes('images', row) == image(row, size)
+        assert old.read_row(row) == image(row, size)
 
 
 def test_a_saved_view_is_read_by_deep_lake(lake, asked):
@@ -193,12 +192,11 @@ def test_a_saved_view_is_read_by_deep_lake(lake, asked):
     writer = open_lake(lake)
     writer.query('SELECT * WHERE image_id < 2 OR image_id > 12').tag('part')
     del writer
-    spec = LakeSpec.from_config(lake, None, '', 'part', '')
-    reader = LakeSource(spec, resolve(spec)[0])
+    reader = images_of(lake, view='part')
     rows = [0, 1, *range(13, ROWS)]
     for number, row in enumerate(rows * 2):
         place = number % len(rows)
-        assert reader.image_bytes('images', place) == image(row, FLAT[row])
+        assert reader.read_row(place) == image(row, FLAT[row])
     assert len(asked) == 2 * len(rows)
 
 
@@ -209,9 +207,9 @@ def test_a_file_with_more_than_its_images_is_left_to_deep_lake(lake, asked):
     ):
         with Path(lake, file.filename).open('ab') as stream:
             stream.write(b'more')
-    reader = source_of(lake)
+    reader = images_of(lake)
     for row in [*range(ROWS)] * 2:
-        assert reader.image_bytes('images', row) == image(row, FLAT[row])
+        assert reader.read_row(row) == image(row, FLAT[row])
     assert len(asked) == 2 * ROWS
 
 
@@ -225,17 +223,17 @@ def test_a_file_of_another_layout_is_left_to_deep_lake(lake, asked, monkeypatch)
         return layout
 
     monkeypatch.setattr(chunk_files, 'read_layout', shifted)
-    reader = source_of(lake)
+    reader = images_of(lake)
     for row in [*range(ROWS)] * 2:
-        assert reader.image_bytes('images', row) == image(row, FLAT[row])
+        assert reader.read_row(row) == image(row, FLAT[row])
     assert len(asked) == 2 * ROWS
 
 
 @pytest.mark.parametrize('way', ['row', 'list'])
 def test_a_file_that_is_cut_after_it_was_looked_into_is_noticed(way, lake):
     """The rows that are gone are errors, or empty; the others come as they were."""
-    reader = source_of(lake)
-    whole = [reader.image_bytes('images', row) for row in range(ROWS)]
+    reader = images_of(lake)
+    whole = [reader.read_row(row) for row in range(ROWS)]
     name = (
         open_lake(lake, writable=False)
         ._datafiles_report['images']
@@ -245,9 +243,12 @@ def test_a_file_that_is_cut_after_it_was_looked_into_is_noticed(way, lake):
     file = Path(lake, name)
     os.truncate(file, file.stat().st_size - 1000)  # rows 18 and 19 lose their ends
     if way == 'list':
-        assert reader.images_bytes('images', [5, 19]) == [b'', b'']
-    text = rf'^its chunk file {file.name} is cut short: {file.stat().st_size} bytes$'
+        assert reader.read_rows([5, 19]) == [b'', b'']
+    text = (
+        rf"^lake .*, column 'images', row 19: its chunk file {file.name} is cut short: "
+        rf'{file.stat().st_size} bytes; correct or delete the row'
+    )
     with pytest.raises(BrokenImageError, match=text):
-        reader.image_bytes('images', 19)
+        reader.read_row(19)
     for row in (0, 10, 17, 20):
-        assert reader.image_bytes('images', row) == whole[row]
+        assert reader.read_row(row) == whole[row]

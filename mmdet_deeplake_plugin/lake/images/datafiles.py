@@ -1,0 +1,56 @@
+"""Where Deep Lake keeps the chunks of a column: the one user of its private report.
+
+Deep Lake has no public call for it. What it reports of its data files is private, and
+absent for lakes in the v3 format; without it, rows are read by Deep Lake in blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """The data files of one column, in the order of their rows.
+
+    Args:
+        names: Path of each file in the lake's folder.
+        starts: First row of each file, counted in the rows that are left.
+        written: Number of rows that were written to each file.
+        as_written: Whether no row of the file was updated or deleted since.
+    """
+
+    names: list[str]
+    starts: list[int]
+    written: list[int]
+    as_written: list[bool]
+
+
+def list_datafiles(handle: Any, column: str) -> DataFiles:
+    """List the data files of a column.
+
+    Args:
+        handle: An open dataset or view.
+        column: Name of the column.
+
+    Returns:
+        No files at all for views, v3 lakes and versions of Deep Lake without the report.
+    """
+    try:
+        report = handle._datafiles_report[column]
+        files = sorted(report.insert_datafiles, key=lambda file: file.offset_start)
+        has_updates = bool(report.update_datafiles)
+        starts = [int(file.offset_start) for file in files]
+        # Beginnings count the rows that are left, ends those that were written.
+        ends = [int(file.offset_end) for file in files]
+        names = [str(file.filename) for file in files]
+    except (AttributeError, KeyError, RuntimeError, TypeError):
+        return DataFiles([], [], [], [])
+    following = [*starts[1:], len(handle)]
+    return DataFiles(
+        names,
+        starts,
+        [end - start for start, end in zip(starts, ends)],
+        [not has_updates and end == beyond for end, beyond in zip(ends, following)],
+    )

@@ -1,0 +1,109 @@
+"""The one way into a lake: from the keys of a config to a :class:`Lake` and its rows.
+
+A process opens a lake once: the handle that finds out branch, version and rows also maps
+the columns and reads the annotations.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..utils.distributed import on_main_rank
+from .columns.mapping import map_columns
+from .connection.resolve import resolve
+from .connection.resolve_object import resolve_object
+from .connection.source import LakeSource, OpenHandle
+from .connection.spec import LakeSpec, Pin
+from .lake import Lake, share_lake
+
+Rows = Optional[NDArray[np.int64]]
+
+
+def open_source(spec: LakeSpec) -> tuple[LakeSource, Rows]:
+    """Open a lake; every rank gets the version and the rows that rank 0 found.
+
+    Args:
+        spec: The checked keys of a config.
+
+    Returns:
+        Reads the pinned state; and the row numbers in it, ``None`` for all rows.
+
+    Raises:
+        FileNotFoundError, PermissionError, ValueError, LakeReadError: As
+            :func:`~.connection.resolve.resolve` raises them.
+    """
+    opened: list[OpenHandle] = []
+
+    def resolve_and_keep() -> tuple[Pin, Rows]:
+        age = spec.credentials.age()
+        pin, rows, handle = resolve(spec)
+        opened.append(OpenHandle(handle, age))
+        return pin, rows
+
+    pin, rows = on_main_rank(resolve_and_keep)
+    return LakeSource(spec, pin, *opened), rows
+
+
+def open_object(dataset: Any) -> tuple[LakeSource, Rows]:
+    """Open the lake of a Deep Lake dataset or view that is open already.
+
+    Args:
+        dataset: ``deeplake.Dataset``, ``ReadOnlyDataset`` or ``DatasetView``.
+
+    Returns:
+        As :func:`open_source`.
+
+    Raises:
+        TypeError, ValueError: As
+            :func:`~.connection.resolve_object.resolve_object` raises them.
+    """
+    spec, (pin, rows, handle) = resolve_object(dataset)
+    return LakeSource(spec, pin, OpenHandle(handle, spec.credentials.age())), rows
+
+
+def open_columns(
+    source: LakeSource,
+    tensors: Any = None,
+    box_format: str | None = None,
+    style: str | None = None,
+) -> Lake:
+    """Map the columns of an open lake to roles; see :func:`~.columns.mapping.map_columns`.
+
+    Args:
+        source: Reads the pinned state.
+        tensors: ``deeplake_tensors`` of a config.
+        box_format: ``box_format`` of a config.
+        style: ``annotation_style`` of a config.
+
+    Raises:
+        ValueError: If the roles cannot be settled.
+    """
+    return share_lake(source, map_columns(source.handle, tensors, box_format, style))
+
+
+def open_lake(
+    spec: LakeSpec,
+    tensors: Any = None,
+    box_format: str | None = None,
+    style: str | None = None,
+) -> tuple[Lake, Rows]:
+    """Open a lake and map its columns.
+
+    Args:
+        spec: The checked keys of a config.
+        tensors: As in :func:`open_columns`.
+        box_format: Likewise.
+        style: Likewise.
+
+    Returns:
+        The lake, and the row numbers that are meant, ``None`` for all rows.
+
+    Raises:
+        FileNotFoundError, PermissionError, ValueError, LakeReadError: As
+            :func:`open_source` and :func:`open_columns` raise them.
+    """
+    source, rows = open_source(spec)
+    return open_columns(source, tensors, box_format, style), rows

@@ -1,0 +1,76 @@
+"""The paths under which MMEngine asks for what a lake holds, written and parsed.
+
+- ``deeplake://<key>/<row>/<name>``: the image of a row.
+- ``deeplake://<key>/<row>/blank-<width>x<height>/<name>``: a black image in its place.
+- ``deeplake://<key>/<row>/seg-map-<width>x<height>/<stem>.png``: its segmentation map.
+
+``<key>`` names an open lake of the process, see :func:`~.lake.find_lake`. Tools write
+their results under the last part, which therefore has the extension of an image.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+PREFIX = 'deeplake'
+
+_PATH = re.compile(
+    rf'{PREFIX}://(?P<key>[^/]*)/(?P<row>\d+)(?:/|$)'
+    r'(?:(?P<kind>blank|seg-map)-(?P<width>\d+)x(?P<height>\d+)/)?'
+)
+
+
+@dataclass(frozen=True)
+class LakePath:
+    """The parts of a path.
+
+    Args:
+        key: Key of the lake.
+        row: Row number.
+        kind: ``'image'``, ``'blank'`` or ``'seg-map'``.
+        size: Width and height in pixels of a black image, or of the image that a map
+            belongs to; ``None`` for images.
+    """
+
+    key: str
+    row: int
+    kind: str = 'image'
+    size: tuple[int, int] | None = None
+
+    @classmethod
+    def parse(cls, path: object) -> LakePath:
+        """Parse a path.
+
+        Args:
+            path: The path.
+
+        Raises:
+            ValueError: If it is the path of something else.
+        """
+        match = _PATH.match(str(path))
+        if match is None:
+            raise ValueError(
+                f'{path!r} is not the path of a lake image ({PREFIX}://<key>/<row>/'
+                '<name>); only DeepLakeDataset makes such paths'
+            )
+        kind = match['kind']
+        size = (int(match['width']), int(match['height'])) if kind else None
+        return cls(match['key'], int(match['row']), kind or 'image', size)
+
+    def with_name(self, name: str) -> str:
+        """Write the path.
+
+        Args:
+            name: File name with the extension of an image.
+        """
+        size = '' if self.size is None else '{}-{}x{}/'.format(self.kind, *self.size)
+        return f'{PREFIX}://{self.key}/{self.row}/{size}{name}'
+
+
+def blank_size(path: object) -> tuple[int, int] | None:
+    """Width and height of the black image that a path names; ``None`` for others."""
+    match = _PATH.match(str(path))
+    if match is None or match['kind'] != 'blank':
+        return None
+    return int(match['width']), int(match['height'])
