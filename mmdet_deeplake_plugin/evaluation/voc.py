@@ -68,7 +68,7 @@ def evaluate_voc(
 
     Raises:
         KeyError: If the metric is unknown.
-        ValueError: If the mode is unknown, if there are no thresholds, if a class is not
+        ValueError: If the mode is unknown, if ``iou_thrs`` is empty, if a class is not
             in the ground truth, or if a label has no class.
     """
     log = 'current' if logger is None else logger
