@@ -1,6 +1,7 @@
-"""Ground truth + predictions to numbers, equal to MMDetection's own metrics.
+"""Turn ground truth and predictions into numbers, equal to MMDetection's own metrics.
 
-Pure: nothing here knows Deep Lake or MMDetection's sample dicts.
+Pure: nothing here knows Deep Lake or MMDetection's sample dicts. Other people's packages
+are imported in ``backends`` only.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from .coco import evaluate_coco
 from .federation import Federation
 from .ground_truth import GroundTruth, Prediction
+from .join import join_ground_truth
 from .lvis import evaluate_lvis
 from .panoptic import PanopticPrediction, evaluate_panoptic
 from .semseg import evaluate_semseg
@@ -23,4 +25,5 @@ __all__ = [
     'evaluate_panoptic',
     'evaluate_semseg',
     'evaluate_voc',
+    'join_ground_truth',
 ]

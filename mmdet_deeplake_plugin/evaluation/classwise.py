@@ -1,4 +1,4 @@
-"""Average precision of each class, from a finished COCO evaluation."""
+"""Compute the average precision of each class from a finished COCO evaluation."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ _HEADER = ['category', 'mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l']
 def classwise_precision(
     evaluation: Any, classes: Mapping[int, str]
 ) -> tuple[dict[str, float], str]:
-    """Precision of each class, over all detections that may count.
+    """Return the precision of each class, at the largest number of detections.
 
     Args:
         evaluation: A ``COCOeval`` after ``accumulate()``.
         classes: Class name by category id, in the order of the rows.
 
     Returns:
-        The precisions by ``<class>_precision``, rounded to three digits and
-        NaN for a class without ground truth; and a table for the log, whose
-        columns mAP_50 and mAP_75 are NaN if that threshold was not evaluated.
+        Precisions by ``<class>_precision``, rounded to three digits, NaN for a class
+        without ground truth; and a table for the log, whose columns mAP_50 and mAP_75
+        are NaN if that threshold was not evaluated.
     """
     # Shape (thresholds, recalls, categories, areas, detections).
     precision = evaluation.eval['precision'][..., -1]
     thresholds = np.asarray(evaluation.params.iouThrs)
-    # COCOeval sorts the categories that it is given, so a category's place
-    # among the rows says nothing about its place here.
+    # COCOeval sorts the categories, so their order here is not that of the rows.
     column = {cat_id: k for k, cat_id in enumerate(evaluation.params.catIds)}
 
     results = {}
@@ -50,20 +49,20 @@ def classwise_precision(
 
 
 def mean_precision(evaluation: Any) -> float:
-    """Mean precision of all classes, over all detections that may count.
+    """Return the mean precision of all classes, at the largest number of detections.
 
     Args:
         evaluation: A ``COCOeval`` after ``accumulate()``.
 
     Returns:
-        The mean, -1 if there is no ground truth.
+        The mean, -1 without any ground truth.
     """
     precision = evaluation.eval['precision'][..., 0, -1]
-    known = precision[precision > -1]
-    return float(known.mean()) if known.size else -1.0
+    defined = precision[precision > -1]
+    return float(defined.mean()) if defined.size else -1.0
 
 
 def _mean(precision: NDArray[np.float64]) -> np.float64:
-    # COCOeval writes -1 where there is no ground truth.
-    known = precision[precision > -1]
-    return np.round(known.mean(), 3) if known.size else np.float64('nan')
+    # COCOeval writes -1 where it has no ground truth.
+    defined = precision[precision > -1]
+    return np.round(defined.mean(), 3) if defined.size else np.float64('nan')

@@ -1,29 +1,29 @@
-"""COCO's box and mask metrics: ground truth and predictions to mAP and recall.
+"""Compute COCO's box and mask metrics, mAP and recall.
 
 The numbers, keys and written JSON are those of MMDetection's ``CocoMetric``
 with an annotation file. The differences:
 
 - a label means its class by name, whatever the order of the categories;
 - ``bbox_mAP`` and ``segm_mAP`` come first, so that ``save_best='auto'`` picks one;
-- no detections at all are scored like any other result: zeros;
+- a model without any detections is scored like any other: zeros;
 - ``iou_thrs`` may be a float or a list, also together with ``classwise``;
 - classwise rows belong to their class in any order of category ids;
-- ``proposal_fast`` leaves out what is marked ``ignore`` wherever it stands
-  among the metrics (stock forgets the marks once another metric has run).
+- ``proposal_fast`` leaves out what is marked ``ignore`` at any position among the
+  metrics (stock forgets the marks once another metric has run).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from mmdet.evaluation import print_recall_summary
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from ..utils.messages import comma_joined
 from .backends.coco import (
     backend_classes,
     image_numbers,
@@ -31,20 +31,16 @@ from .backends.coco import (
     load_detections,
     run,
 )
+from .backends.mmdet import print_recall_summary
 from .classwise import classwise_precision, mean_precision
-from .detections import (
-    check_predicted_masks,
-    check_stored_masks,
-    detections_by_kind,
-    write_detections,
-)
+from .detections import prepare_detections
 from .ground_truth import GroundTruth, Prediction
 from .recall import proposal_recall
 
 METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
 
-# Where COCOeval.stats holds each item. The names of the recalls are fixed,
-# whatever proposal_nums says, as in MMDetection.
+# Index of each item in COCOeval.stats. As in MMDetection, the names of the recalls do
+# not depend on proposal_nums.
 _STATS = {
     'mAP': 0,
     'mAP_50': 1,
@@ -86,17 +82,17 @@ def evaluate_coco(
         predictions: One per image, in the order of ``gt.img_ids``.
         classes: Class names: label i of a prediction means ``classes[i]``.
         metrics: Some of ``bbox`` (precision and recall per class), ``segm`` (the
-            same by the overlap of masks), ``proposal`` (recall whatever the class)
-            and ``proposal_fast`` (the same with a simpler matching). Defaults to
+            same by the overlap of masks), ``proposal`` (recall regardless of the
+            class) and ``proposal_fast`` (the same with simpler matching). Defaults to
             ``bbox``.
         classwise: Whether ``bbox`` and ``segm`` also report ``<class>_precision``
-            (with both, the later one's) and log a table of classes. Defaults to
+            (with both, that of the later one) and log a table of classes. Defaults to
             False.
-        proposal_nums: How many detections of an image may count. ``bbox``, ``segm``
-            and ``proposal`` need three numbers, and report precision at most 100
-            detections. With one number ``bbox`` and ``segm`` report precision at
-            that many, as ``CocoMetric(use_mp_eval=True)`` does (V3Det: 300).
-            Defaults to (100, 300, 1000).
+        proposal_nums: Maximum numbers of detections per image. ``bbox``, ``segm`` and
+            ``proposal`` need three numbers, and report precision at 100 detections.
+            With one number, ``bbox`` and ``segm`` report precision at that many, as
+            ``CocoMetric(use_mp_eval=True)`` does (V3Det: 300). Defaults to (100, 300,
+            1000).
         iou_thrs: IoU thresholds. Defaults to 0.5 to 0.95 in steps of 0.05.
         metric_items: Which items of COCO's summary to report, such as
             ``mAP_50`` or ``AR@100``. Defaults to the six precisions for
@@ -105,26 +101,26 @@ def evaluate_coco(
             Defaults to False.
         outfile_prefix: The predictions are written in COCO's format to
             ``<outfile_prefix>.bbox.json`` and, if they have masks,
-            ``<outfile_prefix>.segm.json``. Defaults to None: nowhere.
-        sort_categories: Whether classes are listed by category id instead of
-            in stored order. Defaults to False.
-        backend: Which implementation of COCO's evaluation computes ``bbox``,
-            ``segm`` and ``proposal``, with the same digits: ``pycocotools`` or
-            ``faster_coco_eval``. Defaults to the former.
-        logger: Where tables go, see ``mmengine.logging.print_log``. Defaults
-            to None: the current logger.
+            ``<outfile_prefix>.segm.json``. Defaults to None: they are not written.
+        sort_categories: Whether classes are listed by category id instead of in stored
+            order. Defaults to False.
+        backend: Implementation of COCO's evaluation for ``bbox``, ``segm`` and
+            ``proposal``: ``pycocotools`` or ``faster_coco_eval``, with the same digits.
+            Defaults to ``pycocotools``.
+        logger: Logger for the tables, see ``mmengine.logging.print_log``. Defaults to
+            None: the current logger.
 
     Returns:
-        Numbers by name: ``bbox_mAP``, ..., ``<class>_precision``, ``AR@100``,
-        .... An item without any ground truth is -1, a class without any NaN.
-        Empty with ``format_only``.
+        Numbers by name: ``bbox_mAP``, ..., ``<class>_precision``, ``AR@100``, ....
+        Without ground truth, an item is -1 and a class NaN. Empty with
+        ``format_only``.
 
     Raises:
         KeyError: If a metric, a metric item or the backend is unknown.
         ImportError: If the package of the backend is not installed.
         ValueError: If a class is not in the ground truth, if a label has no
-            class, if ``segm`` lacks masks of either side, or if options do not fit
-            together.
+            class, if ``segm`` lacks predicted or stored masks, or if options contradict
+            each other.
     """
     log = 'current' if logger is None else logger
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
@@ -136,37 +132,26 @@ def evaluate_coco(
     is_single = len(proposal_nums) == 1
     if by_class and 100 not in proposal_nums and not is_single:
         print_log(
-            f'proposal_nums={proposal_nums} lacks 100: COCO states {by_class[0]}_mAP for '
-            '100 detections an image, so it will be -1',
+            f'proposal_nums={proposal_nums} lacks 100: COCO reports {by_class[0]}_mAP at '
+            '100 detections per image, so it will be -1',
             logger=log,
             level=logging.WARNING,
         )
-    gt.check_predictions(predictions, classes)
-    stored_labels = gt.labels_of_classes(classes)
-
-    category_of_label = [gt.category_ids[label] for label in stored_labels]
-    if 'segm' in metrics:
-        check_predicted_masks(gt, predictions)
-    compared = metrics if outfile_prefix is None else None  # files hold all
-    detections = detections_by_kind(gt, predictions, category_of_label, compared)
-    if outfile_prefix is not None:
-        write_detections(detections, outfile_prefix, log)
+    detections = prepare_detections(
+        gt, predictions, classes, metrics, format_only, outfile_prefix, log
+    )
     if format_only:
         return {}
-    if 'segm' in metrics:
-        check_stored_masks(gt, stored_labels)
-    if backend != 'pycocotools':  # only that takes ids that are text, or very large
+    if backend != 'pycocotools':  # only this one accepts text and very large ids
         numbers = image_numbers(gt.img_ids)
         gt = replace(gt, img_ids=[numbers[img_id] for img_id in gt.img_ids])
         for content in detections.values():
             for detection in content:
                 detection['image_id'] = numbers[detection['image_id']]
 
-    # The order of the categories decides between equal scores in `proposal`.
-    wanted = set(category_of_label)
-    listed = sorted(gt.category_ids) if sort_categories else gt.category_ids
-    cat_ids = [cat_id for cat_id in listed if cat_id in wanted]
-    names = dict(zip(gt.category_ids, gt.category_names))
+    names = gt.categories_of_classes(classes)
+    if sort_categories:
+        names = dict(sorted(names.items()))
 
     results: dict[str, float] = {}
     coco_gt: Any = None
@@ -186,8 +171,9 @@ def evaluate_coco(
             loaded[kind] = load_detections(coco_gt, detections.get(kind, []))
         evaluation = eval_class(coco_gt, loaded[kind], kind)
         evaluation.params.imgIds = gt.img_ids
-        evaluation.params.catIds = cat_ids
-        # COCO's summary wants three; all but one of its lines look at the last.
+        # The order of the categories decides between equal scores in `proposal`.
+        evaluation.params.catIds = list(names)
+        # COCO's summary needs three; all but one of its lines use the last.
         evaluation.params.maxDets = [1, 1, *proposal_nums][-3:]
         evaluation.params.iouThrs = thresholds
         evaluation.params.useCats = int(metric != 'proposal')
@@ -201,36 +187,57 @@ def evaluate_coco(
         for item in _PRECISION_ITEMS if metric_items is None else metric_items:
             results[f'{metric}_{item}'] = float(round(evaluation.stats[_STATS[item]], 3))
         if classwise:
-            rows = {cat_id: names[cat_id] for cat_id in cat_ids}
-            precisions, table = classwise_precision(evaluation, rows)
+            precisions, table = classwise_precision(evaluation, names)
             results.update(precisions)
             print_log(f'\n{table}', logger=log)
         summary = ' '.join(f'{value:.3f}' for value in evaluation.stats[:6])
         print_log(f'{metric}_mAP_copypaste: {summary}', logger=log)
-    return _mean_first(results)
+    return means_first(results, 'mAP')
 
 
 def thresholds_of(
     iou_thrs: float | Sequence[float] | NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
-    """IoU thresholds as an array, 0.5 to 0.95 in steps of 0.05 by default.
+    """Return IoU thresholds as an array, 0.5 to 0.95 in steps of 0.05 by default.
 
     Args:
         iou_thrs: A number, numbers, or ``None``.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If it is empty.
     """
     if iou_thrs is None:
-        # linspace, not arange: COCOeval looks 0.5 and 0.75 up by equality.
+        # linspace, not arange: COCOeval finds 0.5 and 0.75 by equality.
         return np.linspace(0.5, 0.95, 10)
     thresholds = np.atleast_1d(np.asarray(iou_thrs, dtype=np.float64))
     if thresholds.ndim != 1 or thresholds.size == 0:
         raise ValueError(
-            f'iou_thrs={iou_thrs!r}: give a number or a list of numbers, such as '
-            '[0.5, 0.75]'
+            'iou_thrs must be a number or a list of numbers, such as [0.5, 0.75], got '
+            f'{iou_thrs!r}'
         )
     return thresholds
+
+
+def check_names(
+    metrics: Sequence[str],
+    metric_items: Sequence[str] | None,
+    known_items: Collection[str],
+) -> None:
+    """Refuse unknown metrics and metric items.
+
+    Raises:
+        KeyError: If a name is unknown.
+    """
+    for what, names, known in (
+        ('metric', metrics, METRICS),
+        ('metric item', metric_items or (), known_items),
+    ):
+        for name in names:
+            if name not in known:
+                raise KeyError(
+                    f'unknown {what} {name!r}: write one of '
+                    f'{comma_joined(map(repr, known))}'
+                )
 
 
 def _check_options(
@@ -240,28 +247,20 @@ def _check_options(
     format_only: bool,
     outfile_prefix: str | None,
 ) -> None:
-    for metric in metrics:
-        if metric not in METRICS:
-            raise KeyError(f'unknown metric {metric!r}: write one of {_quoted(METRICS)}')
-    for item in metric_items or ():
-        if item not in _STATS:
-            raise KeyError(
-                f'unknown metric item {item!r}: write some of {_quoted(_STATS)}'
-            )
+    check_names(metrics, metric_items, _STATS)
     needs_three = set(metrics) - {'proposal_fast'}
-    one_will_do = 'proposal' not in metrics and set(metric_items or ()) <= {
-        *_PRECISION_ITEMS
-    }
+    items = set(metric_items or ())
+    one_will_do = 'proposal' not in metrics and items <= set(_PRECISION_ITEMS)
     if needs_three and len(proposal_nums) not in ((1, 3) if one_will_do else (3,)):
         raise ValueError(
-            f'proposal_nums={proposal_nums}: the metrics bbox, segm and proposal need '
-            'three numbers, such as (100, 300, 1000); for the precisions of bbox and '
-            'segm one will do'
+            'proposal_nums must be three numbers, such as (100, 300, 1000), for the '
+            'metrics bbox, segm and proposal, or one number for the precisions of bbox '
+            f'and segm, got {proposal_nums}'
         )
     if format_only and outfile_prefix is None:
         raise ValueError(
-            'format_only=True only writes the predictions, but outfile_prefix is '
-            "not set: add outfile_prefix='path/of/results'"
+            'format_only=True only writes the predictions, which needs outfile_prefix, '
+            "but it is not set; add outfile_prefix='path/of/results'"
         )
 
 
@@ -273,24 +272,24 @@ def fast_recall(
     counted: NDArray[np.bool_],
     log: logging.Logger | str,
 ) -> dict[str, float]:
-    """The metric ``proposal_fast``: recall of boxes, whatever their class.
+    """Compute ``proposal_fast``, the recall of boxes regardless of their class.
 
     Args:
         gt: The annotations.
         predictions: One per image, in the order of ``gt.img_ids``.
-        proposal_nums: How many detections of an image may count, in rising order.
+        proposal_nums: Maximum numbers of detections per image, in ascending order.
         thresholds: IoU thresholds.
-        counted: Which boxes are to be found, shape ``(N,)``.
-        log: Where the tables go.
+        counted: Which boxes count, shape ``(N,)``.
+        log: Logger for the tables.
 
     Returns:
-        ``AR@<number>`` -> recall, the mean over the thresholds.
+        Recalls by ``AR@<number>``, each the mean over the thresholds.
     """
     boxes = [
         gt.boxes_xyxy[rows][counted[rows]]
         for rows in (gt.instances(index) for index in range(len(gt)))
     ]
-    proposals = [np.asarray(found.bboxes).reshape(-1, 4) for found in predictions]
+    proposals = [np.asarray(each.bboxes).reshape(-1, 4) for each in predictions]
     recalls = proposal_recall(boxes, proposals, proposal_nums, thresholds)
     print_recall_summary(recalls, proposal_nums, thresholds, logger=log)
     average = recalls.mean(axis=1).tolist()
@@ -300,10 +299,12 @@ def fast_recall(
     return results
 
 
-def _mean_first(results: dict[str, float]) -> dict[str, float]:
-    first = [name for name in ('bbox_mAP', 'segm_mAP') if name in results]
+def means_first(results: Mapping[str, float], item: str) -> dict[str, float]:
+    """Move the means of ``bbox`` and ``segm`` to the front, for ``save_best='auto'``.
+
+    Args:
+        results: Numbers by name.
+        item: Name of the mean: ``mAP`` or ``AP``.
+    """
+    first = [name for name in (f'bbox_{item}', f'segm_{item}') if name in results]
     return {name: results[name] for name in [*first, *results]}
-
-
-def _quoted(names: Iterable[str]) -> str:
-    return ', '.join(repr(name) for name in names)

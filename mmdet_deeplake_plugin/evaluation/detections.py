@@ -1,9 +1,9 @@
-"""Predictions as COCO's result files hold them, and what they must have for masks."""
+"""Turn predictions into what COCO's result files hold, and check and write them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,83 +14,72 @@ from numpy.typing import NDArray
 from .ground_truth import GroundTruth, Prediction
 
 
-def detections_by_kind(
+def prepare_detections(
     gt: GroundTruth,
     predictions: Sequence[Prediction],
-    category_of_label: Sequence[int],
-    metrics: Sequence[str] | None = None,
+    classes: Sequence[str],
+    metrics: Sequence[str],
+    format_only: bool,
+    outfile_prefix: str | None,
+    log: logging.Logger | str,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Predictions as the content of COCO's result files.
+    """Check predictions, return them in COCO's form, and write them if asked to.
 
     Args:
-        gt: The annotations: gives the image ids.
+        gt: The annotations.
         predictions: One per image, in the order of ``gt.img_ids``.
-        category_of_label: Category id of each label.
-        metrics: Leaves out the kind that none of these compares. Defaults to None:
-            ``'bbox'`` and, if there are masks, ``'segm'``.
+        classes: Class names: label i of a prediction means ``classes[i]``.
+        metrics: Metrics to compute; with ``segm``, both sides need masks.
+        format_only: Whether predictions are only written: stored masks are not needed.
+        outfile_prefix: Path prefix of COCO's result files, ``<outfile_prefix>.bbox.json``
+            and, if there are masks, ``<outfile_prefix>.segm.json``. None to write none.
+        log: Logger for the paths of the files.
 
     Returns:
-        ``'bbox'``, ``'segm'`` or both -> one dict per box with
-        ``image_id``, ``bbox`` (left, top, width, height in pixels), ``score``,
-        ``category_id``, in the order of the images. Those of ``'segm'`` have
-        ``segmentation`` too, and the scores of the masks.
-    """
-    kinds = ['bbox', 'segm']
-    if metrics is not None:
-        compared = {'bbox' if metric == 'proposal' else metric for metric in metrics}
-        kinds = [kind for kind in kinds if kind in compared]
-    elif all(found.masks is None for found in predictions):
-        kinds = ['bbox']
-    return {
-        kind: _of_kind(gt, predictions, category_of_label, kind == 'segm')
-        for kind in kinds
-    }
-
-
-def write_detections(
-    detections: Mapping[str, Any], outfile_prefix: str, log: logging.Logger | str
-) -> None:
-    """Writes COCO's result files, ``<outfile_prefix>.bbox.json`` and so on.
-
-    Args:
-        detections: What :func:`detections_by_kind` returned.
-        outfile_prefix: Path without its end.
-        log: Where it is told.
-    """
-    for kind, content in detections.items():
-        path = f'{outfile_prefix}.{kind}.json'
-        dump(content, path)
-        print_log(f'Predictions are written to {path}', logger=log)
-
-
-def check_predicted_masks(gt: GroundTruth, predictions: Sequence[Prediction]) -> None:
-    """Refuses predictions without masks.
-
-    Args:
-        gt: The annotations, which name the images.
-        predictions: One per image.
+        For ``'bbox'`` and ``'segm'``, as far as they are written or ``metrics`` compare
+        them, one dict per box, in the order of the images, with ``image_id``, ``bbox``
+        (left, top, width, height in pixels), ``score`` and ``category_id``. Those of
+        ``'segm'`` also have ``segmentation``, and the scores of the masks.
 
     Raises:
-        ValueError: If one has boxes, but no masks.
+        ValueError: If a class is not in the ground truth, if a label has no class, or if
+            ``segm`` lacks masks.
     """
-    for img_id, found in zip(gt.img_ids, predictions):
-        if found.masks is None and len(found.labels):
+    gt.check_predictions(predictions, classes)
+    stored_labels = gt.labels_of_classes(classes)
+    if 'segm' in metrics:
+        _check_predicted_masks(gt, predictions)
+    if outfile_prefix is None:
+        kinds = {'bbox' if metric == 'proposal' else metric for metric in metrics}
+    else:
+        has_masks = any(prediction.masks is not None for prediction in predictions)
+        kinds = {'bbox', 'segm'} if has_masks else {'bbox'}
+    category_of_label = [gt.category_ids[label] for label in stored_labels]
+    detections: dict[str, list[dict[str, Any]]] = {
+        kind: _of_kind(gt, predictions, category_of_label, kind == 'segm')
+        for kind in ('bbox', 'segm')
+        if kind in kinds
+    }
+    if outfile_prefix is not None:
+        for kind, content in detections.items():
+            path = f'{outfile_prefix}.{kind}.json'
+            dump(content, path)
+            print_log(f'Predictions are written to {path}', logger=log)
+    if 'segm' in metrics and not format_only:
+        _check_stored_masks(gt, stored_labels)
+    return detections
+
+
+def _check_predicted_masks(gt: GroundTruth, predictions: Sequence[Prediction]) -> None:
+    for img_id, prediction in zip(gt.img_ids, predictions):
+        if prediction.masks is None and len(prediction.labels):
             raise ValueError(
-                f"metric 'segm' compares masks, but the model predicts none (image "
+                "metric 'segm' compares masks, but the model predicts none (image "
                 f"{img_id!r}); write metric='bbox', or use a model with a mask head"
             )
 
 
-def check_stored_masks(gt: GroundTruth, stored_labels: NDArray[np.int64]) -> None:
-    """Refuses annotations without masks.
-
-    Args:
-        gt: The annotations.
-        stored_labels: The labels that are scored.
-
-    Raises:
-        ValueError: If an instance with such a label has no mask.
-    """
+def _check_stored_masks(gt: GroundTruth, stored_labels: NDArray[np.int64]) -> None:
     scored = np.isin(gt.labels, stored_labels)
     for index, img_id in enumerate(gt.img_ids):
         rows = gt.instances(index)
@@ -111,15 +100,15 @@ def _of_kind(
 ) -> list[dict[str, Any]]:
     detections = []
     for img_id, predicted in zip(gt.img_ids, predictions):
-        # In double from the stored float32: the size is then the exact
-        # difference of the corners, which float32 would round.
+        # In double precision, the size is the exact difference of the corners, which
+        # float32 would round.
         corners = np.asarray(predicted.bboxes, dtype=np.float64).reshape(-1, 4)
         boxes = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
         scores = predicted.scores
         if with_masks and predicted.mask_scores is not None:
             scores = predicted.mask_scores
         scores = np.asarray(scores, dtype=np.float64)
-        found: list[dict[str, Any]] = [
+        of_image: list[dict[str, Any]] = [
             {
                 'image_id': img_id,
                 'bbox': box,
@@ -131,7 +120,7 @@ def _of_kind(
             )
         ]
         if with_masks:
-            for detection, mask in zip(found, predicted.masks or ()):
+            for detection, mask in zip(of_image, predicted.masks or ()):
                 detection['segmentation'] = mask
-        detections += found
+        detections += of_image
     return detections

@@ -1,4 +1,4 @@
-"""Ground truth and predictions as flat arrays: what every metric here takes.
+"""Hold ground truth and predictions as flat arrays, which every metric here takes.
 
 Both know neither Deep Lake nor MMDetection's sample dicts.
 """
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..utils.messages import comma_joined
 from .federation import Federation
 
-_ARRAYS: dict[str, tuple[type, tuple[int, ...]]] = {
+ARRAYS: dict[str, tuple[type, tuple[int, ...]]] = {
     'widths': (np.int64, ()),
     'heights': (np.int64, ()),
     'offsets': (np.int64, ()),
@@ -27,24 +28,25 @@ _ARRAYS: dict[str, tuple[type, tuple[int, ...]]] = {
     'excluded': (np.bool_, ()),
 }
 _PER_IMAGE = ('widths', 'heights', 'file_names')
-_PER_INSTANCE = ('boxes_xywh', 'boxes_xyxy', 'labels', 'areas', 'crowd', 'excluded')
+_PER_INSTANCE = ('boxes_xywh', 'boxes_xyxy', 'areas', 'crowd', 'excluded')
+_OPTIONAL = ('segmentations', 'segment_ids')
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """What the model found in one image.
 
-    No tuple: MMEngine's evaluator would walk through all that it holds.
+    Not a tuple: MMEngine's evaluator would walk through all its contents.
 
     Attributes:
         bboxes: Boxes, shape ``(n, 4)``, float32, xyxy in pixels of the
             original image.
         scores: Confidences, shape ``(n,)``, float32.
         labels: Class indices, shape ``(n,)``, int64.
-        masks: Run-length codes of the original image's size with ``counts`` as
-            text, n of them; None if the model predicts none.
+        masks: n run-length codes of the original image's size, with ``counts`` as
+            text; None if the model does not predict masks.
         mask_scores: Confidences of the masks, shape ``(n,)``, float32; None if they
-            are ``scores``.
+            equal ``scores``.
     """
 
     bboxes: NDArray[Any]
@@ -58,7 +60,7 @@ class Prediction:
 class GroundTruth:
     """The annotations of M images with N instances, in stored order.
 
-    Sequences are converted to the types below; the instances of image i are
+    Sequences are converted to the types below. The instances of image i are
     the rows ``offsets[i]:offsets[i + 1]`` of the arrays of length N.
 
     Attributes:
@@ -76,18 +78,17 @@ class GroundTruth:
         areas: Areas in square pixels, shape ``(N,)``, float64. They need not
             be width times height: COCO stores the area of the mask.
         crowd: COCO's ``iscrowd`` or VOC's ``difficult``, shape ``(N,)``, bool.
-        excluded: COCO's ``ignore`` field, shape ``(N,)``, bool. Only the
-            metric ``proposal_fast`` heeds it, as stock MMDetection does.
-        segmentations: Polygons or run-length codes as COCO files hold them, N of
-            them, None for an instance without; None if they were not read.
-        federation: What LVIS says of images and categories; None if it was not read.
+        excluded: COCO's ``ignore`` field, shape ``(N,)``, bool. As in stock
+            MMDetection, only the metric ``proposal_fast`` respects it.
+        segmentations: N polygons or run-length codes as in COCO files, None for an
+            instance without a mask; None if masks were not read.
+        federation: LVIS's keys of images and categories; None if they were not read.
         segment_ids: Ids of panoptic segments in the map of their image, shape ``(N,)``,
-            int64; None if there are none.
+            int64; None if the ground truth is not panoptic.
 
     Raises:
-        ValueError: If there is no image, if ids or names repeat, if ids mix
-            int and str, or if lengths, shapes, offsets or labels do not fit
-            together.
+        ValueError: If it has no images, if ids or names repeat, if ids mix int and
+            str, or if lengths, shapes, offsets or labels contradict each other.
     """
 
     img_ids: list[int] | list[str]
@@ -108,7 +109,7 @@ class GroundTruth:
     segment_ids: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        """Bring every field to its type and check that they fit together."""
+        """Convert every field to its type and check that they fit together."""
         self._convert()
         self._check_images()
         self._check_categories()
@@ -121,46 +122,44 @@ class GroundTruth:
             'category_names': tuple(str(name) for name in self.category_names),
             'category_ids': tuple(int(i) for i in self.category_ids),
         }
-        for name, (dtype, tail) in _ARRAYS.items():
+        for name, (dtype, tail) in ARRAYS.items():
             array: NDArray[Any] = np.asarray(getattr(self, name), dtype=dtype)
             if array.size == 0:
                 array = array.reshape((0, *tail))
             if array.shape[1:] != tail or array.ndim != 1 + len(tail):
-                wanted = '(N, 4)' if tail else 'one dimension'
-                raise ValueError(f'{name} has shape {array.shape}, but needs {wanted}')
+                shape = 'shape (N, 4)' if tail else 'one dimension'
+                raise ValueError(f'{name} must have {shape}, got shape {array.shape}')
             converted[name] = array
         for name, value in converted.items():
             object.__setattr__(self, name, value)
 
     def _check_images(self) -> None:
         if not self.img_ids:
-            raise ValueError('the ground truth holds no images: nothing to evaluate')
+            raise ValueError('the ground truth must have at least one image, got none')
         kinds = sorted({type(i).__name__ for i in self.img_ids})
         if len(kinds) > 1:
-            # numpy would sort such a list as strings, and pycocotools would
-            # then find no image under its id.
+            # numpy would sort such a list as strings, and pycocotools would then
+            # not find any image under its id.
             raise ValueError(
-                f'img_ids mix the types {", ".join(kinds)}: make them all int or all str'
+                f'img_ids must be all int or all str, but mix {comma_joined(kinds)}'
             )
         _check_unique('img_ids', self.img_ids)
         for name in _PER_IMAGE:
-            _check_length(name, getattr(self, name), len(self), 'images')
-        _check_length('offsets', self.offsets, len(self) + 1, 'images plus one')
+            _check_length(name, getattr(self, name), len(self), 'image')
+        _check_length('offsets', self.offsets, len(self) + 1, 'image plus one')
 
     def _check_categories(self) -> None:
         _check_unique('category_names', self.category_names)
         _check_unique('category_ids', self.category_ids)
         count = len(self.category_names)
-        _check_length('category_ids', self.category_ids, count, 'category names')
+        _check_length('category_ids', self.category_ids, count, 'category name')
 
     def _check_instances(self) -> None:
         count = len(self.labels)
-        for name in _PER_INSTANCE:
-            _check_length(name, getattr(self, name), count, 'labels')
-        if self.segmentations is not None:
-            _check_length('segmentations', self.segmentations, count, 'labels')
-        if self.segment_ids is not None:
-            _check_length('segment_ids', self.segment_ids, count, 'labels')
+        for name in (*_PER_INSTANCE, *_OPTIONAL):
+            values = getattr(self, name)
+            if values is not None:
+                _check_length(name, values, count, 'label')
         fits = self.offsets[0] == 0 and self.offsets[-1] == count
         if not fits or np.any(np.diff(self.offsets) < 0):
             raise ValueError(
@@ -171,20 +170,20 @@ class GroundTruth:
         outside = self.labels[(self.labels < 0) | (self.labels >= classes)]
         if outside.size:
             raise ValueError(
-                f'label {outside[0]} lies outside the {classes} categories '
-                f'({_listed(self.category_names)})'
+                f'labels must be from 0 to {classes - 1}, the {classes} categories '
+                f'({_shortened(self.category_names)}), got {outside[0]}'
             )
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.img_ids)
 
     def instances(self, index: int) -> slice:
-        """Rows of the instances of image ``index``."""
+        """Return the rows of the instances of image ``index``."""
         return slice(int(self.offsets[index]), int(self.offsets[index + 1]))
 
     def labels_of_classes(self, classes: Sequence[str]) -> NDArray[np.int64]:
-        """Stored labels of the dataset's classes, matched by name.
+        """Return the stored labels of the dataset's classes, matched by name.
 
         Args:
             classes: Class names in the order of the model's labels.
@@ -201,58 +200,61 @@ class GroundTruth:
         unknown = [name for name in classes if name not in index]
         if unknown:
             raise ValueError(
-                f'classes {_listed(unknown)}: not in the ground truth, which '
-                f'has {_listed(self.category_names)}; name the classes in '
+                f'classes {_shortened(unknown)} are not in the ground truth, which '
+                f'has {_shortened(self.category_names)}; write the classes in '
                 'metainfo=dict(classes=...) as they are stored'
             )
         return np.array([index[name] for name in classes], dtype=np.int64)
 
+    def categories_of_classes(self, classes: Sequence[str]) -> dict[int, str]:
+        """Return names by category id of the dataset's classes, in stored order."""
+        chosen = set(classes)
+        pairs = zip(self.category_ids, self.category_names)
+        return {cat_id: name for cat_id, name in pairs if name in chosen}
+
     def check_predictions(
         self, predictions: Sequence[Prediction], classes: Sequence[str]
     ) -> None:
-        """Make sure that predictions can be scored against this ground truth.
+        """Check that predictions can be scored against this ground truth.
 
         Args:
             predictions: One per image, in the order of ``img_ids``.
             classes: Class names in the order of the predicted labels.
 
         Raises:
-            ValueError: If the number of predictions is not the number of
-                images, if the arrays of one differ in length, or if a label
-                has no class.
+            ValueError: If the number of predictions is not the number of images, if
+                the arrays of a prediction differ in length, or if a label has no class.
         """
         if len(predictions) != len(self):
             raise ValueError(
-                f'{len(predictions)} predictions for {len(self)} images: '
-                'give one per image, in the order of img_ids'
+                'there must be one prediction per image, in the order of img_ids: found '
+                f'{len(predictions)} predictions for {len(self)} images'
             )
         for img_id, prediction in zip(self.img_ids, predictions):
-            given = {k: v for k, v in vars(prediction).items() if v is not None}
-            lengths = [len(values) for values in given.values()]
-            if len(set(lengths)) > 1:
-                *names, last = given
+            lengths = {k: len(v) for k, v in vars(prediction).items() if v is not None}
+            if len(set(lengths.values())) > 1:
                 raise ValueError(
-                    f'image {img_id!r}: {", ".join(names)} and {last} have '
-                    f'lengths {lengths}, but must be equally long'
+                    f'image {img_id!r}: {comma_joined(lengths)} must be equally long, '
+                    f'but have the lengths {comma_joined(map(str, lengths.values()))}'
                 )
             labels = np.asarray(prediction.labels)
             outside = labels[(labels < 0) | (labels >= len(classes))]
             if outside.size:
                 raise ValueError(
                     f'the model predicts label {outside.max()}, but the dataset '
-                    f'has {len(classes)} classes ({_listed(classes)}): set '
+                    f'has {len(classes)} classes ({_shortened(classes)}): set '
                     f"num_classes={len(classes)} in the model's head(s)"
                 )
 
     def to_coco(self) -> dict[str, Any]:
-        """The same annotations as the content of a COCO file.
+        """Return the same annotations as the content of a COCO file.
 
         Returns:
-            Dict with ``info``, ``images``, ``annotations`` and
-            ``categories``, of plain Python values. Annotation ids are 1 to N
-            in stored order, since pycocotools takes a match with id 0 for
-            none. Only instances with a mask have a ``segmentation``; images and
-            categories have LVIS's keys if there is a ``federation``.
+            Dict with ``info``, ``images``, ``annotations`` and ``categories``, of plain
+            Python values. Annotation ids are 1 to N in stored order, since pycocotools
+            mistakes a match with id 0 for a miss. Only instances with a mask have a
+            ``segmentation``; images and categories have LVIS's keys if ``federation``
+            is set.
         """
         image_of = np.repeat(np.arange(len(self)), np.diff(self.offsets))
         columns = zip(
@@ -294,8 +296,8 @@ class GroundTruth:
             for cat_id, name in zip(self.category_ids, self.category_names)
         ]
         if self.federation is not None:
-            known = zip(self.federation.negatives, self.federation.not_exhaustive)
-            for image, (negatives, not_exhaustive) in zip(images, known):
+            per_image = zip(self.federation.negatives, self.federation.not_exhaustive)
+            for image, (negatives, not_exhaustive) in zip(images, per_image):
                 image['neg_category_ids'] = negatives
                 image['not_exhaustive_category_ids'] = not_exhaustive
             for category, frequency in zip(categories, self.federation.frequencies):
@@ -312,19 +314,19 @@ def _plain_id(img_id: Any) -> int | str:
     return str(img_id) if isinstance(img_id, str) else int(img_id)
 
 
-def _listed(names: Sequence[Any], limit: int = 10) -> str:
-    shown = ', '.join(repr(name) for name in names[:limit])
+def _shortened(names: Sequence[Any], limit: int = 10) -> str:
+    shown = comma_joined(map(repr, names[:limit]))
     return f'{shown}, ...' if len(names) > limit else shown
 
 
 def _check_unique(what: str, values: Sequence[Any]) -> None:
     repeated = [value for value, count in Counter(values).items() if count > 1]
     if repeated:
-        raise ValueError(f'{what} must be unique, but repeat {_listed(repeated)}')
+        raise ValueError(f'{what} must be unique, but repeat {_shortened(repeated)}')
 
 
-def _check_length(what: str, values: Any, wanted: int, of_what: str) -> None:
-    if len(values) != wanted:
+def _check_length(what: str, values: Any, count: int, of_what: str) -> None:
+    if len(values) != count:
         raise ValueError(
-            f'{what} has {len(values)} entries, but there are {wanted} {of_what}'
+            f'{what} must have {count} entries, one per {of_what}, got {len(values)}'
         )

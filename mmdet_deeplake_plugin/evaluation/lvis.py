@@ -1,14 +1,14 @@
-"""LVIS's box and mask metrics: ground truth and predictions to AP by frequency.
+"""Compute LVIS's box and mask metrics, AP by frequency of the class.
 
 The numbers, keys and written JSON are those of MMDetection's ``LVISMetric`` with an
 annotation file. The differences:
 
-- a label means its class by name, and only the classes of the dataset count;
+- a label means its class by name, and only the dataset's classes count;
 - ``bbox_AP`` and ``segm_AP`` come first, so that ``save_best='auto'`` picks one;
-- no detections at all are scored like any other result: zeros;
+- a model without any detections is scored like any other: zeros;
 - classwise rows belong to their class in any order of category ids;
-- ``iou_thrs`` and ``proposal_nums``, which there change ``proposal_fast`` alone, are
-  refused where they would change nothing.
+- ``iou_thrs`` and ``proposal_nums``, which affect ``proposal_fast`` only, are refused
+  without it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,10 @@ from numpy.typing import NDArray
 from terminaltables import AsciiTable
 
 from .backends.lvis import load_lvis, load_lvis_results, run_lvis
-from .coco import fast_recall, thresholds_of
-from .detections import (
-    check_predicted_masks,
-    check_stored_masks,
-    detections_by_kind,
-    write_detections,
-)
+from .coco import check_names, fast_recall, means_first, thresholds_of
+from .detections import prepare_detections
 from .ground_truth import GroundTruth, Prediction
 
-METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
 PROPOSAL_NUMS = (100, 300, 1000)
 _PRECISION_ITEMS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
 _RECALL_ITEMS = ('AR@300', 'ARs@300', 'ARm@300', 'ARl@300')
@@ -60,27 +54,29 @@ def evaluate_lvis(
         predictions: One per image, in the order of ``gt.img_ids``.
         classes: Class names: label i of a prediction means ``classes[i]``.
         metrics: ``bbox``, ``segm``, ``proposal``, ``proposal_fast`` or a list of them.
-            ``proposal`` gives the recall by class, as in MMDetection.
+            ``proposal`` reports the recall by class, as in MMDetection.
         classwise: Whether ``bbox`` and ``segm`` also report ``<class>_precision``.
-        proposal_nums: How many detections may count in ``proposal_fast``; the others
-            take 300 an image.
-        iou_thrs: IoU thresholds of ``proposal_fast``; the others take 0.5 to 0.95.
+        proposal_nums: Maximum numbers of detections per image in ``proposal_fast``; the
+            others use 300.
+        iou_thrs: IoU thresholds of ``proposal_fast``; the others use 0.5 to 0.95.
         metric_items: Which items to report, such as ``APr`` or ``AR@300``. Defaults to
             the nine precisions for ``bbox`` and ``segm`` and the four recalls for
             ``proposal``.
         format_only: Whether to write the predictions without scoring them.
         outfile_prefix: The predictions are written to ``<outfile_prefix>.bbox.json``
             and, if they have masks, ``<outfile_prefix>.segm.json``.
-        logger: Where tables go, see ``mmengine.logging.print_log``.
+        logger: Logger for the tables, see ``mmengine.logging.print_log``.
 
     Returns:
-        Numbers by name: ``bbox_AP``, ..., ``<class>_precision``, ``AR@300``, .... An
-        item without any ground truth is -1, a class without any NaN.
+        Numbers by name: ``bbox_AP``, ..., ``<class>_precision``, ``AR@300``, ....
+        Without ground truth, an item is -1 and a class NaN. Empty with
+        ``format_only``.
 
     Raises:
         KeyError: If a metric or a metric item is unknown.
         ValueError: If a class is not in the ground truth, if a label has no class, if
-            ``segm`` lacks masks of either side, or if options do not fit together.
+            ``segm`` lacks predicted or stored masks, if ``federation`` is not set, or if
+            an option has no effect.
         ImportError: If the package ``lvis`` is not installed.
     """
     log = 'current' if logger is None else logger
@@ -88,25 +84,16 @@ def evaluate_lvis(
     check_lvis_options(metrics, metric_items, proposal_nums, iou_thrs)
     if gt.federation is None:
         raise ValueError(
-            'LVIS is scored with what is known of each image; read it with the ground '
-            'truth (federation)'
+            'LVIS needs to know which classes were searched for in each image, but the '
+            'ground truth has no federation; read it too'
         )
-    gt.check_predictions(predictions, classes)
-    stored_labels = gt.labels_of_classes(classes)
-    category_of_label = [gt.category_ids[label] for label in stored_labels]
-    if 'segm' in metrics:
-        check_predicted_masks(gt, predictions)
-    compared = metrics if outfile_prefix is None else None  # files hold all
-    detections = detections_by_kind(gt, predictions, category_of_label, compared)
-    if outfile_prefix is not None:
-        write_detections(detections, outfile_prefix, log)
+    detections = prepare_detections(
+        gt, predictions, classes, metrics, format_only, outfile_prefix, log
+    )
     if format_only:
         return {}
-    if 'segm' in metrics:
-        check_stored_masks(gt, stored_labels)
 
-    names = dict(zip(gt.category_ids, gt.category_names))
-    rows = {i: names[i] for i in gt.category_ids if i in set(category_of_label)}
+    names = gt.categories_of_classes(classes)
     lvis_gt = load_lvis(gt.to_coco())
     results: dict[str, float] = {}
     for metric in metrics:
@@ -117,22 +104,20 @@ def evaluate_lvis(
             results.update(fast_recall(gt, predictions, nums, thresholds, every, log))
             continue
         kind = 'segm' if metric == 'segm' else 'bbox'
-        # Loading adds keys to detections, which another metric shall not meet.
-        found = load_lvis_results(
-            lvis_gt, [dict(one) for one in detections.get(kind, [])]
-        )
-        evaluation = run_lvis(lvis_gt, found, kind, list(rows), log)
+        # Loading adds keys to detections, which the next metric must not see.
+        copies = [dict(detection) for detection in detections.get(kind, [])]
+        loaded = load_lvis_results(lvis_gt, copies)
+        evaluation = run_lvis(lvis_gt, loaded, kind, list(names), log)
         usual = _RECALL_ITEMS if metric == 'proposal' else _PRECISION_ITEMS
         prefix = '' if metric == 'proposal' else f'{metric}_'
         for item, value in evaluation.get_results().items():
             if item in (usual if metric_items is None else metric_items):
                 results[f'{prefix}{item}'] = float(f'{float(value):.3f}')
         if classwise and metric != 'proposal':
-            precisions, table = _by_class(evaluation, rows)
+            precisions, table = _by_class(evaluation, names)
             results.update(precisions)
             print_log(f'\n{table}', logger=log)
-    first = [name for name in ('bbox_AP', 'segm_AP') if name in results]
-    return {name: results[name] for name in [*first, *results]}
+    return means_first(results, 'AP')
 
 
 def check_lvis_options(
@@ -141,38 +126,30 @@ def check_lvis_options(
     proposal_nums: Sequence[int],
     iou_thrs: Any,
 ) -> None:
-    """Refuses what is unknown, or would change nothing.
+    """Refuse options that are unknown or have no effect.
 
     Args:
-        metrics: As for :func:`evaluate_lvis`, as the others.
-        metric_items: Items.
-        proposal_nums: Numbers of detections.
-        iou_thrs: Thresholds.
+        metrics: As for :func:`evaluate_lvis`, and likewise the others.
+        metric_items: Items to report.
+        proposal_nums: Maximum numbers of detections per image.
+        iou_thrs: IoU thresholds.
 
     Raises:
         KeyError: If a metric or an item is unknown.
         ValueError: If an option has no effect on any of the metrics.
     """
-    for metric in metrics:
-        if metric not in METRICS:
-            raise KeyError(f'unknown metric {metric!r}: write one of {_quoted(METRICS)}')
-    items = (*_PRECISION_ITEMS, *_RECALL_ITEMS)
-    for item in metric_items or ():
-        if item not in items:
-            raise KeyError(
-                f'unknown metric item {item!r}: write some of {_quoted(items)}'
-            )
+    check_names(metrics, metric_items, (*_PRECISION_ITEMS, *_RECALL_ITEMS))
     if 'proposal_fast' in metrics:
         return
-    given: dict[str, Any] = {}
+    ineffective = ''
     if iou_thrs is not None:
-        given['iou_thrs'] = iou_thrs
-    if tuple(proposal_nums) != PROPOSAL_NUMS:
-        given['proposal_nums'] = tuple(proposal_nums)
-    for key, value in given.items():
+        ineffective = f'iou_thrs={iou_thrs!r}'
+    elif tuple(proposal_nums) != PROPOSAL_NUMS:
+        ineffective = f'proposal_nums={tuple(proposal_nums)!r}'
+    if ineffective:
         raise ValueError(
-            f'{key}={value!r} changes nothing in LVIS but the metric proposal_fast: 300 '
-            'detections an image and thresholds from 0.5 to 0.95 are fixed; leave it out'
+            f'{ineffective} affects only the metric proposal_fast of LVIS: 300 '
+            'detections per image and thresholds from 0.5 to 0.95 are fixed; leave it out'
         )
 
 
@@ -182,16 +159,12 @@ def _by_class(evaluation: Any, classes: dict[int, str]) -> tuple[dict[str, float
     column = {cat_id: k for k, cat_id in enumerate(evaluation.params.cat_ids)}
     results, cells = {}, []
     for cat_id, name in classes.items():
-        known = precision[:, :, column[cat_id]]
-        known = known[known > -1]
-        value = float(np.mean(known)) if known.size else float('nan')
+        defined = precision[:, :, column[cat_id]]
+        defined = defined[defined > -1]
+        value = float(np.mean(defined)) if defined.size else float('nan')
         results[f'{name}_precision'] = round(value, 3)
         cells += [name, f'{value:0.3f}']
     width = min(6, len(cells))
     columns = [cells[start::width] for start in range(width)]
     table = [['category', 'AP'] * (width // 2), *itertools.zip_longest(*columns)]
     return results, AsciiTable(table).table
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ', '.join(repr(name) for name in names)

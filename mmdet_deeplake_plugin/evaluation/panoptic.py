@@ -1,18 +1,19 @@
-"""Panoptic quality, equal to ``CocoPanopticMetric``'s: PQ, SQ, RQ of things and stuff.
+"""Compute PQ, SQ and RQ of things and stuff, equal to ``CocoPanopticMetric``'s.
 
 A predicted and a true segment of one class match if they share more than half of their
-union. Pixels that are void in the ground truth, or a crowd of the class, count against
-nobody. Areas of true segments are those that are stored, not those of their pixels.
+union. Pixels that are void in the ground truth, or belong to a crowd of the class, are
+not counted as mistakes. The areas of true segments are the stored ones, not numbers of
+pixels.
 
-What is found in an image is reduced to numbers of shared pixels at once, so a map lives
-no longer than its image; the rest needs the list of segments alone.
+A predicted map is reduced to numbers of shared pixels at once, so it need not be kept;
+the rest only needs the list of segments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from mmengine.logging import MMLogger, print_log
@@ -22,20 +23,21 @@ from terminaltables import AsciiTable
 from ..structures.seg_maps import MOST_IDS, VOID, occurrences
 from .ground_truth import GroundTruth
 
-INSTANCE_OFFSET = 1000  # of mmdet: a pixel holds label + 1000 * number of the instance
+INSTANCE_OFFSET = 1000  # as in mmdet: a pixel is label + 1000 * number of the instance
 _TP, _FP, _FN = 0, 1, 2
 _HEADER = ['', 'PQ', 'SQ', 'RQ', 'categories']
 
 
-class PanopticPrediction(NamedTuple):
-    """What the model found in one image, and how it lies over the ground truth.
+@dataclass(frozen=True, eq=False)
+class PanopticPrediction:
+    """Predicted segments of one image, and their overlap with the true ones.
 
     Attributes:
         ids: Ids of the predicted segments, shape ``(K,)``, ascending.
         labels: Their class indices, shape ``(K,)``.
         areas: Their numbers of pixels, shape ``(K,)``.
-        pairs: True id, predicted id, number of pixels that have both, shape ``(P, 3)``,
-            ascending by the ids; 0 is void.
+        pairs: True id, predicted id and number of pixels with both, shape ``(P, 3)``,
+            ascending by the ids; id 0 is void.
     """
 
     ids: NDArray[np.int64]
@@ -64,12 +66,12 @@ class Quality:
 def predicted_ids(
     pixels: NDArray[Any], num_classes: int, ignore_index: int | None
 ) -> NDArray[np.int64]:
-    """The ids of a predicted map, with void where the model says nothing.
+    """Return the ids of a predicted map, void where nothing is predicted.
 
     Args:
         pixels: Label + 1000 * number of the instance, shape ``(H, W)``.
-        num_classes: Number of classes, which as a label means void.
-        ignore_index: Label that means void too.
+        num_classes: Number of classes; as a label, it means void.
+        ignore_index: Another label that means void.
     """
     ids = pixels.astype(np.int64)
     labels = ids % INSTANCE_OFFSET
@@ -83,22 +85,21 @@ def describe(
     num_classes: int,
     ignore_index: int | None = None,
 ) -> PanopticPrediction:
-    """Reduces a predicted map to numbers.
+    """Reduce a predicted map to its segments and their overlap with the true ones.
 
     Args:
         pixels: As in :func:`predicted_ids`.
-        truth: Ids of the true segments, shape ``(H, W)``; ``None`` if nothing is to be
-            compared.
-        num_classes: As there.
-        ignore_index: As there.
+        truth: Ids of the true segments, shape ``(H, W)``; ``None`` to compare nothing.
+        num_classes: As in :func:`predicted_ids`.
+        ignore_index: As in :func:`predicted_ids`.
 
     Raises:
-        ValueError: If the maps differ in size, or a label is no class.
+        ValueError: If the maps differ in size, or a label is not a class.
     """
-    named = occurrences(pixels.astype(np.int64))[0]
-    labels = named % INSTANCE_OFFSET
-    named = named[(labels != num_classes) & (labels != ignore_index)]
-    labels = named % INSTANCE_OFFSET
+    segments = occurrences(pixels.astype(np.int64))[0]
+    labels = segments % INSTANCE_OFFSET
+    segments = segments[(labels != num_classes) & (labels != ignore_index)]
+    labels = segments % INSTANCE_OFFSET
     if labels.max(initial=0) > num_classes:
         raise ValueError(
             f'the model predicts label {labels.max()}, but the dataset has '
@@ -106,8 +107,8 @@ def describe(
             "model's head(s)"
         )
     ids = predicted_ids(pixels, num_classes, ignore_index)
-    found, counts = occurrences(ids)
-    areas = counts[np.searchsorted(found, named)]
+    present, counts = occurrences(ids)
+    areas = counts[np.searchsorted(present, segments)]
     pairs = np.zeros((0, 3), dtype=np.int64)
     if truth is not None:
         if truth.shape != ids.shape:
@@ -118,7 +119,7 @@ def describe(
             )
         both, counts = occurrences(truth.astype(np.int64) * MOST_IDS + ids)
         pairs = np.stack([both // MOST_IDS, both % MOST_IDS, counts], axis=1)
-    return PanopticPrediction(named, labels, areas, pairs)
+    return PanopticPrediction(segments, labels, areas, pairs)
 
 
 def evaluate_panoptic(
@@ -129,7 +130,7 @@ def evaluate_panoptic(
     classwise: bool = False,
     logger: MMLogger | str | None = None,
 ) -> dict[str, float]:
-    """Scores predictions.
+    """Score predicted segments.
 
     Args:
         truth: Ground truth with ``segment_ids``.
@@ -137,11 +138,11 @@ def evaluate_panoptic(
         classes: Class names in the order of the predicted labels.
         things: Whether each category of the ground truth is a thing.
         classwise: Whether to log the numbers of each class.
-        logger: Where the tables go.
+        logger: Logger for the tables.
 
     Returns:
-        ``PQ``, ``SQ``, ``RQ`` in percent; with ``_th`` of things, with ``_st`` of stuff.
-        NaN where there are no such classes.
+        ``PQ``, ``SQ``, ``RQ`` in percent, of all classes and, with the suffixes ``_th``
+        and ``_st``, of things and stuff. NaN if none of the classes occurs.
 
     Raises:
         ValueError: If a map holds a segment that the ground truth does not list.
@@ -156,10 +157,10 @@ def evaluate_panoptic(
     single = [_quality(*pair) for pair in zip(counts, overlaps)]
     chosen = {
         'All': single,
-        'Things': [one for one, thing in zip(single, things) if thing],
-        'Stuff': [one for one, thing in zip(single, things) if not thing],
+        'Things': [quality for quality, thing in zip(single, things) if thing],
+        'Stuff': [quality for quality, thing in zip(single, things) if not thing],
     }
-    averages = {name: _mean(found) for name, found in chosen.items()}
+    averages = {name: _mean(qualities) for name, qualities in chosen.items()}
     print_log(f'Panoptic Evaluation Results:\n{_table(averages)}', logger)
     if classwise:
         by_class = {name: single[i] for name, i in zip(classes, category_of)}
@@ -177,12 +178,15 @@ def _match(
     prediction: PanopticPrediction,
     category_of: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Numbers of matches and mistakes of an image by category, and sums of IoUs."""
+    """Count matches and mistakes of an image by category, and sum up IoUs."""
     counts = np.zeros((len(truth.category_names), 3), dtype=np.int64)
     shared = np.zeros(len(truth.category_names))
     part = truth.instances(index)
     if truth.segment_ids is None:
-        raise ValueError('the ground truth holds no segment_ids')
+        raise ValueError(
+            'panoptic quality needs segment_ids, but the ground truth has none; read '
+            'them too'
+        )
     true_ids = truth.segment_ids[part].tolist()
     category = dict(zip(true_ids, truth.labels[part].tolist()))
     area = dict(zip(true_ids, truth.areas[part].tolist()))
@@ -199,7 +203,7 @@ def _match(
             if true != VOID:
                 raise ValueError(
                     f'image {truth.img_ids[index]!r}: the map holds segment {true}, '
-                    'which segment_ids of the row do not list; correct either'
+                    'which segment_ids of the row do not list; correct one of them'
                 )
             continue
         if pred not in pred_category or crowd[true]:
@@ -231,7 +235,7 @@ def _match(
 
 
 def _quality(counts: NDArray[np.int64], overlap: float) -> Quality | None:
-    """Quality of one class; ``None`` if it does not occur."""
+    """Return the quality of one class; ``None`` if it does not occur."""
     tp, fp, fn = counts.tolist()
     if tp + fp + fn == 0:
         return None
@@ -240,15 +244,15 @@ def _quality(counts: NDArray[np.int64], overlap: float) -> Quality | None:
     return Quality(pq=float(overlap) / weight, sq=sq, rq=tp / weight)
 
 
-def _mean(found: Sequence[Quality | None]) -> Quality:
-    present = [one for one in found if one is not None]
+def _mean(qualities: Sequence[Quality | None]) -> Quality:
+    present = [quality for quality in qualities if quality is not None]
     if not present:
         return Quality(float('nan'), float('nan'), float('nan'), 0)
     n = len(present)
     return Quality(
-        sum(one.pq for one in present) / n,
-        sum(one.sq for one in present) / n,
-        sum(one.rq for one in present) / n,
+        sum(quality.pq for quality in present) / n,
+        sum(quality.sq for quality in present) / n,
+        sum(quality.rq for quality in present) / n,
         n,
     )
 

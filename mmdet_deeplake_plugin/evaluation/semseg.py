@@ -1,6 +1,6 @@
-"""Scores of semantic maps, equal to ``SemSegMetric``'s: mIoU, mDice, mFscore.
+"""Compute mIoU, mDice and mFscore of semantic maps, equal to ``SemSegMetric``'s.
 
-Sums and ratios are in single precision, as there, so that the digits agree.
+Sums and ratios are in single precision, as in ``SemSegMetric``, so that digits agree.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from numpy.typing import NDArray
 from terminaltables import AsciiTable
 
 METRICS = ('mIoU', 'mDice', 'mFscore')
-IGNORED = 255  # label of pixels that do not count, unless another is given
+IGNORED = 255  # default label of pixels that do not count
 
-# Of each class: pixels that are right, predicted, true.
+# Numbers of pixels per class: correctly predicted, predicted, true.
 _RIGHT, _PREDICTED, _TRUE = 0, 1, 2
 
 
 def count_pixels(
     predicted: NDArray[Any], truth: NDArray[Any], num_classes: int, ignore_index: int
 ) -> NDArray[np.int64]:
-    """Numbers of pixels of an image by class.
+    """Count the pixels of an image by class.
 
     Args:
         predicted: Predicted labels, shape ``(H, W)``.
         truth: True labels, shape ``(H, W)``.
-        num_classes: Number of classes; other labels count for none.
+        num_classes: Number of classes; labels beyond are not counted.
         ignore_index: True label of pixels that do not count.
 
     Returns:
-        Pixels that are right, predicted and true, shape ``(3, num_classes)``.
+        Numbers of correct, predicted and true pixels, shape ``(3, num_classes)``.
 
     Raises:
         ValueError: If the maps differ in size.
@@ -50,7 +50,7 @@ def count_pixels(
 
 
 def reduce_zero(labels: NDArray[Any]) -> NDArray[Any]:
-    """Labels without the background, as ``LoadAnnotations(reduce_zero_label=True)``.
+    """Remove the background, as ``LoadAnnotations(reduce_zero_label=True)`` does.
 
     Args:
         labels: 0 for the background and 1 to N for classes.
@@ -69,14 +69,14 @@ def evaluate_semseg(
     beta: float = 1,
     logger: MMLogger | str | None = None,
 ) -> dict[str, float]:
-    """Scores what :func:`count_pixels` gave.
+    """Score what :func:`count_pixels` returned.
 
     Args:
         counts: One per image.
         classes: Class names in the order of the labels.
         metrics: Some of :data:`METRICS`.
         beta: Weight of recall in the F-score.
-        logger: Where the table of classes goes.
+        logger: Logger for the table of classes.
 
     Returns:
         Percentages, rounded to two digits: ``aAcc``; ``mIoU`` and ``mAcc``; ``mDice``
@@ -92,12 +92,12 @@ def evaluate_semseg(
     right, predicted, true = total
     with np.errstate(divide='ignore', invalid='ignore'):
         recall = right / true
-        found = {'aAcc': recall}
+        ratios = {'aAcc': recall}
         for metric in metrics:
             if metric == 'mIoU':
-                found.update(IoU=right / union, Acc=recall)
+                ratios.update(IoU=right / union, Acc=recall)
             elif metric == 'mDice':
-                found.update(Dice=2 * right / (predicted + true), Acc=recall)
+                ratios.update(Dice=2 * right / (predicted + true), Acc=recall)
             else:
                 precision = right / predicted
                 score = (
@@ -105,11 +105,11 @@ def evaluate_semseg(
                     * (precision * recall)
                     / ((beta**2 * precision) + recall)
                 )
-                found.update(Fscore=score, Precision=precision, Recall=recall)
-    _log_classes(found, classes, logger)
+                ratios.update(Fscore=score, Precision=precision, Recall=recall)
+    _log_classes(ratios, classes, logger)
     return {
         key if key == 'aAcc' else f'm{key}': np.round(_mean(values) * 100, 2)
-        for key, values in found.items()
+        for key, values in ratios.items()
     }
 
 
@@ -123,11 +123,11 @@ def _mean(values: NDArray[np.float32]) -> Any:
 
 
 def _log_classes(
-    found: dict[str, NDArray[np.float32]],
+    ratios: dict[str, NDArray[np.float32]],
     classes: Sequence[str],
     logger: MMLogger | str | None,
 ) -> None:
-    columns = {key: np.round(v * 100, 2) for key, v in found.items() if key != 'aAcc'}
+    columns = {key: np.round(v * 100, 2) for key, v in ratios.items() if key != 'aAcc'}
     rows = [
         [name, *(str(values[index]) for values in columns.values())]
         for index, name in enumerate(classes)

@@ -1,4 +1,4 @@
-"""Pascal VOC's metrics: ground truth and predictions to mAP or recall.
+"""Compute Pascal VOC's metrics, mAP or recall.
 
 The numbers and keys are those of MMDetection's ``VOCMetric``. The difference:
 ``scale_ranges`` works (stock fails when it rounds the list of results).
@@ -6,18 +6,16 @@ The numbers and keys are those of MMDetection's ``VOCMetric``. The difference:
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator, Sequence
-from multiprocessing.pool import Pool
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from mmdet.evaluation import eval_map, print_recall_summary
-from mmdet.evaluation.functional import mean_ap
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from ..utils.messages import comma_joined
+from .backends.mmdet import mean_average_precision, print_recall_summary
 from .ground_truth import GroundTruth, Prediction
 from .recall import proposal_recall
 
@@ -31,7 +29,7 @@ def evaluate_voc(
     classes: Sequence[str],
     metric: str = 'mAP',
     *,
-    iou_thrs: float | Sequence[float] = 0.5,
+    iou_thrs: float | Sequence[float] | None = None,
     scale_ranges: Sequence[tuple[float, float]] | None = None,
     proposal_nums: Sequence[int] = (100, 300, 1000),
     eval_mode: str = '11points',
@@ -39,29 +37,28 @@ def evaluate_voc(
 ) -> dict[str, float]:
     """Score predictions as ``VOCMetric`` does.
 
-    Boxes are compared as VOC's own tool does, the pixel of the second corner
-    included. Crowds (VOC's difficult) neither count as found nor as missed,
-    instances of classes that are not listed are left out.
+    Boxes are compared as in VOC's own tool, including the pixel of the second corner.
+    Crowds (VOC's difficult) count neither as found nor as missed; instances of other
+    classes than ``classes`` are left out.
 
-    ``mAP`` forks worker processes when there are several images, as stock
-    does: have no read in flight.
+    As in stock, ``mAP`` forks worker processes if there are several images, so no read
+    may be in flight.
 
     Args:
         gt: The annotations.
         predictions: One per image, in the order of ``gt.img_ids``.
         classes: Class names: label i of a prediction means ``classes[i]``.
-        metric: ``mAP``, or ``recall`` of the proposals, which are the
-            predictions of label 0, as in MMDetection. Defaults to ``mAP``.
+        metric: ``mAP``, or ``recall`` of the proposals, which are the predictions of
+            label 0, as in MMDetection. Defaults to ``mAP``.
         iou_thrs: IoU threshold or thresholds. Defaults to 0.5.
-        scale_ranges: Ranges ``(min, max)`` of the square root of a box's area
-            in pixels: ``mAP`` is then reported for each range too. Defaults
-            to None.
-        proposal_nums: How many proposals of an image may count for
-            ``recall``, in rising order. Defaults to (100, 300, 1000).
-        eval_mode: ``11points`` (VOC 2007) or ``area`` under the curve (VOC
-            2012). Defaults to ``11points``.
-        logger: Where tables go, see ``mmengine.logging.print_log``. Defaults
-            to None: the current logger.
+        scale_ranges: Ranges ``(min, max)`` of the square root of a box's area in pixels:
+            ``mAP`` is then also reported for each range. Defaults to None.
+        proposal_nums: Maximum numbers of proposals per image for ``recall``, in
+            ascending order. Defaults to (100, 300, 1000).
+        eval_mode: ``11points`` (VOC 2007) or ``area`` under the curve (VOC 2012).
+            Defaults to ``11points``.
+        logger: Logger for the tables, see ``mmengine.logging.print_log``. Defaults to
+            None: the current logger.
 
     Returns:
         Numbers by name. For ``mAP``: ``mAP`` (the mean over the thresholds,
@@ -71,19 +68,22 @@ def evaluate_voc(
 
     Raises:
         KeyError: If the metric is unknown.
-        ValueError: If the mode is unknown, if a class is not in the ground
-            truth, or if a label has no class.
+        ValueError: If the mode is unknown, if ``iou_thrs`` is empty, if a class is not
+            in the ground truth, or if a label has no class.
     """
     log = 'current' if logger is None else logger
     if metric not in METRICS:
-        raise KeyError(f"unknown metric {metric!r}: write one of 'mAP', 'recall'")
+        known = comma_joined(map(repr, METRICS))
+        raise KeyError(f'unknown metric {metric!r}: write one of {known}')
     if eval_mode not in EVAL_MODES:
-        raise ValueError(
-            f"unknown eval_mode {eval_mode!r}: write one of '11points', 'area'"
-        )
+        known = comma_joined(map(repr, EVAL_MODES))
+        raise ValueError(f'unknown eval_mode {eval_mode!r}: write one of {known}')
+    iou_thrs = 0.5 if iou_thrs is None else iou_thrs
     thresholds = np.atleast_1d(np.asarray(iou_thrs, dtype=np.float64)).tolist()
     if not thresholds:
-        raise ValueError('iou_thrs is empty: give at least one threshold, such as 0.5')
+        raise ValueError(
+            'iou_thrs must have at least one threshold, such as 0.5, got none'
+        )
     gt.check_predictions(predictions, classes)
     annotations = _annotations(gt, classes)
     detections = [_by_class(prediction, len(classes)) for prediction in predictions]
@@ -96,18 +96,16 @@ def evaluate_voc(
         threshold: float, ranges: Sequence[tuple[float, float]] | None
     ) -> Any:
         print_log(f'\n{"-" * 15}iou_thr: {threshold}{"-" * 15}', logger=log)
-        with _pools_ended():
-            mean, _ = eval_map(
-                detections,
-                annotations,
-                scale_ranges=ranges,
-                iou_thr=threshold,
-                dataset=tuple(classes),
-                logger=log,
-                eval_mode=eval_mode,
-                use_legacy_coordinate=True,
-            )
-        return mean
+        return mean_average_precision(
+            detections,
+            annotations,
+            scale_ranges=ranges,
+            iou_thr=threshold,
+            dataset=tuple(classes),
+            logger=log,
+            eval_mode=eval_mode,
+            use_legacy_coordinate=True,
+        )
 
     results = _mean_over(
         thresholds, [average_precisions(thr, None) for thr in thresholds]
@@ -118,31 +116,6 @@ def evaluate_voc(
             means = [float(value) for value in values]
             results.update(_mean_over(thresholds, means, f'_{low}_{high}'))
     return results
-
-
-@contextlib.contextmanager
-def _pools_ended() -> Iterator[None]:
-    """Ends the worker processes that ``eval_map`` starts.
-
-    It closes its pool and lets go of it, without waiting. A pool is ended by the thread
-    that lets go of it last, and if that is the one that hands out its tasks, it waits
-    for itself: its workers then live as long as this process.
-    """
-    pools: list[Pool] = []
-    make = mean_ap.Pool
-
-    def remembered(*args: Any) -> Pool:
-        pools.append(make(*args))
-        return pools[-1]
-
-    mean_ap.Pool = remembered
-    try:
-        yield
-    finally:
-        mean_ap.Pool = make
-        for pool in pools:
-            pool.terminate()
-            pool.join()
 
 
 def _annotations(
@@ -180,7 +153,7 @@ def _mean_over(
 ) -> dict[str, float]:
     results = {f'mAP{suffix}': sum(values) / len(values)}
     for threshold, value in zip(thresholds, values):
-        # Cut, not rounded, as the names in MMDetection are.
+        # Truncated, not rounded, like the names in MMDetection.
         results[f'AP{int(threshold * 100):02d}{suffix}'] = round(value, 3)
     return results
 

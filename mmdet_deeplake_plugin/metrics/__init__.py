@@ -1,4 +1,4 @@
-"""Scores predictions against the ground truth stored in the lake."""
+"""Score predictions against the ground truth stored in the lake."""
 
 from .metric import DeepLakeMetric
 

@@ -1,23 +1,20 @@
-"""The ground truth of predicted images, read from their lakes.
+"""Read the ground truth of predicted images from their lakes.
 
-All annotations of an image count, whatever the loader filtered. Several lakes,
-as in a ``ConcatDataset``, become one ground truth: their classes are matched by
-name, and where two lakes use the same image id, images are numbered anew.
+All annotations of an image count, whatever the loader filtered. Several lakes, as in a
+``ConcatDataset``, become one ground truth.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ..datasets.samples import has_extent
-from ..evaluation import Federation, GroundTruth
-from ..evaluation.federation import FREQUENCIES, joined
+from ..evaluation import Federation, GroundTruth, join_ground_truth
+from ..evaluation.federation import FREQUENCIES
 from ..lake import Lake
 from ..lake.coco_columns import CocoColumns
 from ..lake.columns.annotations import AnnotationTable
@@ -26,90 +23,100 @@ from ..structures.seg_maps import decode_ids
 
 _LVIS_KEYS = ('neg_category_ids', 'not_exhaustive_category_ids')
 _LVIS_REMEDY = (
-    'make the lake by tools.from_coco of an LVIS file, which keeps these, or write '
+    'make the lake by tools.from_coco from an LVIS file, which keeps these, or write '
     "metrics_format='COCO'"
 )
 
 
-def read_ground_truth(
-    rows_of: Mapping[Lake, Sequence[int]],
-    with_degenerate: bool = True,
-    with_masks: bool = False,
-    with_federation: bool = False,
-    with_stuff: bool = False,
-) -> GroundTruth:
-    """Reads the annotations of images.
+class GroundTruthReader:
+    """Reads the annotations of images, and keeps those that it read last.
 
     Args:
-        rows_of: Row numbers, each once, of each lake.
         with_degenerate: Whether boxes without extent count in lakes of the style
-            ``coco``. ``CocoMetric`` scores them, since they stand in its file;
-            ``VOCMetric`` scores what the dataset kept.
+            ``coco``. ``CocoMetric`` scores them, since its file has them; ``VOCMetric``
+            scores what the dataset kept.
         with_masks: Whether to read the masks too.
-        with_federation: Whether to read what LVIS says of images and categories.
+        with_federation: Whether to read LVIS's keys of images and categories.
         with_stuff: Whether the stuff of panoptic lakes counts, or things alone.
-
-    Returns:
-        Ground truth of the images, lake by lake, in the order of the rows.
-
-    Raises:
-        ValueError: If two rows of a lake have the same image id, or masks or LVIS's
-            keys are asked for where there are none.
     """
-    parts = [
-        _of_lake(lake, rows, with_degenerate, with_masks, with_federation, with_stuff)
-        for lake, rows in rows_of.items()
-    ]
-    return parts[0] if len(parts) == 1 else _joined(parts)
 
+    def __init__(
+        self,
+        with_degenerate: bool = True,
+        with_masks: bool = False,
+        with_federation: bool = False,
+        with_stuff: bool = False,
+    ) -> None:
+        self.with_degenerate = with_degenerate
+        self.with_masks = with_masks
+        self.with_federation = with_federation
+        self.with_stuff = with_stuff
+        self._latest: tuple[Mapping[Lake, Sequence[int]], GroundTruth] | None = None
 
-def _of_lake(
-    lake: Lake,
-    rows: Sequence[int],
-    with_degenerate: bool,
-    with_masks: bool,
-    with_federation: bool,
-    with_stuff: bool,
-) -> GroundTruth:
-    table = lake.annotations(np.asarray(rows, dtype=np.int64))
-    img_ids: list[Any] = [i if isinstance(i, str) else int(i) for i in table.img_ids]
-    if len(set(img_ids)) < len(img_ids):
-        twice = Counter(img_ids).most_common(1)[0][0]
-        first, second = [row for row, i in zip(rows, img_ids) if i == twice][:2]
-        raise ValueError(
-            f'{lake.name}: rows {first} and {second} both have the image id {twice!r}, '
-            "and an evaluation needs distinct ones; write deeplake_tensors={'img_id': "
-            'None} to use row numbers'
+    def read(self, rows_of: Mapping[Lake, Sequence[int]]) -> GroundTruth:
+        """Read the annotations of images.
+
+        Args:
+            rows_of: Row numbers by lake, each once.
+
+        Returns:
+            Ground truth of the images, lake by lake, in the order of the rows.
+
+        Raises:
+            ValueError: If two rows of a lake have the same image id, or if the lake lacks
+                the masks or the keys of LVIS that are to be read.
+        """
+        # A validation after each epoch asks for the same rows each time.
+        if self._latest is None or self._latest[0] != rows_of:
+            parts = [self._read_lake(lake, rows) for lake, rows in rows_of.items()]
+            self._latest = rows_of, join_ground_truth(parts)
+        return self._latest[1]
+
+    def _read_lake(self, lake: Lake, rows: Sequence[int]) -> GroundTruth:
+        columns = lake.columns
+        table = lake.annotations(np.asarray(rows, dtype=np.int64))
+        _check_image_ids(lake, table)
+        keep = np.ones(len(table.labels), dtype=bool)
+        if columns.style == 'coco' and not self.with_degenerate:
+            keep = has_extent(table) & ~table.excluded
+        if columns.is_panoptic and columns.things and not self.with_stuff:
+            keep &= np.asarray(columns.things)[table.labels]
+        counts = np.bincount(table.row_of_instance[keep], minlength=len(table))
+        return GroundTruth(
+            img_ids=list(table.img_ids),
+            widths=table.widths,
+            heights=table.heights,
+            file_names=list(table.file_names),
+            offsets=np.cumsum([0, *counts]),
+            boxes_xywh=table.boxes_xywh[keep],
+            boxes_xyxy=table.boxes_xyxy[keep],
+            labels=table.labels[keep],
+            category_names=columns.class_names,
+            category_ids=columns.category_ids,
+            areas=table.areas[keep],
+            crowd=table.ignore_flags[keep],
+            excluded=table.excluded[keep],
+            segmentations=_read_masks(lake, table, keep) if self.with_masks else None,
+            federation=_read_federation(lake, table.rows)
+            if self.with_federation
+            else None,
+            segment_ids=table.segment_ids[keep] if columns.is_panoptic else None,
         )
-    keep = np.ones(len(table.labels), dtype=bool)
-    if lake.columns.style == 'coco' and not with_degenerate:
-        keep = has_extent(table) & ~table.excluded
-    if lake.columns.is_panoptic and lake.columns.things and not with_stuff:
-        keep &= np.asarray(lake.columns.things)[table.labels]
-    offsets = np.zeros(len(table) + 1, dtype=np.int64)
-    counts = np.bincount(table.row_of_instance[keep], minlength=len(table))
-    np.cumsum(counts, out=offsets[1:])
-    return GroundTruth(
-        img_ids=img_ids,
-        widths=table.widths,
-        heights=table.heights,
-        file_names=list(table.file_names),
-        offsets=offsets,
-        boxes_xywh=table.boxes_xywh[keep],
-        boxes_xyxy=table.boxes_xyxy[keep],
-        labels=table.labels[keep],
-        category_names=lake.columns.class_names,
-        category_ids=lake.columns.category_ids,
-        areas=table.areas[keep],
-        crowd=table.ignore_flags[keep],
-        excluded=table.excluded[keep],
-        segmentations=_masks_of(lake, table, keep) if with_masks else None,
-        federation=_federation_of(lake, table.rows) if with_federation else None,
-        segment_ids=table.segment_ids[keep] if lake.columns.is_panoptic else None,
-    )
 
 
-def _masks_of(
+def _check_image_ids(lake: Lake, table: AnnotationTable) -> None:
+    ids = list(table.img_ids)
+    if len(set(ids)) < len(ids):
+        repeated = Counter(ids).most_common(1)[0][0]
+        first, second = [row for row, i in zip(table.rows, ids) if i == repeated][:2]
+        raise ValueError(
+            f'{lake.name}: image ids must be unique, but rows {first} and {second} both '
+            f"have {repeated}; write deeplake_tensors={{'img_id': None}} to use row "
+            'numbers'
+        )
+
+
+def _read_masks(
     lake: Lake, table: AnnotationTable, keep: NDArray[np.bool_]
 ) -> list[Segmentation]:
     if lake.columns.is_panoptic and lake.seg_maps is not None:
@@ -132,29 +139,29 @@ def _masks_of(
 def _masks_of_segments(
     lake: Lake, table: AnnotationTable, keep: NDArray[np.bool_]
 ) -> list[Segmentation]:
-    """Codes of what segments cover in the maps of a panoptic lake."""
+    """Encode the areas of segments in the maps of a panoptic lake as masks."""
     masks: list[Segmentation] = []
     for index, row in enumerate(table.rows.tolist()):
-        own = slice(*table.offsets[index : index + 2])
-        wanted = table.segment_ids[own][keep[own]]
-        if len(wanted) and lake.seg_maps is not None:
-            ids = decode_ids(lake.seg_maps.of_row(row))
-            # One at a time: all of an image fill as many bytes as pixels times segments.
-            for one in wanted:
-                masks += segmentations_of_bitmaps((ids == one)[..., None])
+        instances = slice(*table.offsets[index : index + 2])
+        segment_ids = table.segment_ids[instances][keep[instances]]
+        if len(segment_ids) and lake.seg_maps is not None:
+            pixels = decode_ids(lake.seg_maps.of_row(row))
+            # One at a time: all of an image take pixels times segments bytes.
+            for segment_id in segment_ids:
+                masks += segmentations_of_bitmaps((pixels == segment_id)[..., None])
     return masks
 
 
-def _federation_of(lake: Lake, rows: NDArray[np.int64]) -> Federation:
-    origin = CocoColumns(lake.source, lake.columns)
-    frequencies = [str(category.get('frequency')) for category in origin.categories()]
+def _read_federation(lake: Lake, rows: NDArray[np.int64]) -> Federation:
+    stored = CocoColumns(lake.source, lake.columns)
+    frequencies = [str(category.get('frequency')) for category in stored.categories()]
     for category, frequency in zip(lake.columns.class_names, frequencies):
         if frequency not in FREQUENCIES:
             raise ValueError(
                 "metrics_format='LVIS' groups classes by frequency (r, c, f), but "
                 f'{lake.name} has {frequency} for {category!r}; {_LVIS_REMEDY}'
             )
-    images = origin.image_keys(rows)
+    images = stored.image_keys(rows)
     for row, image in zip(rows.tolist(), images):
         for key in _LVIS_KEYS:
             if not isinstance(image.get(key), list):
@@ -164,67 +171,3 @@ def _federation_of(lake: Lake, rows: NDArray[np.int64]) -> Federation:
                 )
     negatives, not_exhaustive = ([image[key] for image in images] for key in _LVIS_KEYS)
     return Federation(negatives, not_exhaustive, tuple(frequencies))
-
-
-def _joined_federation(parts: Sequence[GroundTruth]) -> Federation | None:
-    found = [part.federation for part in parts if part.federation is not None]
-    if len(found) < len(parts):
-        return None
-    if len({(part.category_names, part.category_ids) for part in parts}) > 1:
-        raise ValueError(
-            "metrics_format='LVIS' scores several lakes together only if they have the "
-            'same categories, with the same ids, in the same order'
-        )
-    return joined(found)
-
-
-def _joined(parts: Sequence[GroundTruth]) -> GroundTruth:
-    ids: dict[str, int] = {}
-    for part in parts:
-        for name, category_id in zip(part.category_names, part.category_ids):
-            if name not in ids:
-                taken = set(ids.values())
-                ids[name] = category_id if category_id not in taken else max(taken) + 1
-    names = tuple(ids)
-    img_ids: list[Any] = [img_id for part in parts for img_id in part.img_ids]
-    if len({str(img_id) for img_id in img_ids}) < len(img_ids):
-        print_log(
-            'DeepLakeMetric: lakes use the same image ids; for this evaluation images '
-            f'are numbered from 0 to {len(img_ids) - 1}',
-            logger='current',
-        )
-        img_ids = list(range(len(img_ids)))
-    elif len({type(img_id) for img_id in img_ids}) > 1:
-        img_ids = [str(img_id) for img_id in img_ids]
-    counts = np.concatenate([np.diff(part.offsets) for part in parts])
-    labels = [
-        np.array([names.index(name) for name in part.category_names])[part.labels]
-        for part in parts
-    ]
-    return GroundTruth(
-        img_ids=img_ids,
-        file_names=[name for part in parts for name in part.file_names],
-        offsets=np.concatenate([[0], np.cumsum(counts)]),
-        labels=np.concatenate(labels),
-        category_names=names,
-        category_ids=tuple(ids.values()),
-        segmentations=[mask for part in parts for mask in part.segmentations or ()]
-        if all(part.segmentations is not None for part in parts)
-        else None,
-        federation=_joined_federation(parts),
-        segment_ids=np.concatenate([part.segment_ids for part in parts])
-        if all(part.segment_ids is not None for part in parts)
-        else None,
-        **{
-            field: np.concatenate([getattr(part, field) for part in parts])
-            for field in (
-                'widths',
-                'heights',
-                'boxes_xywh',
-                'boxes_xyxy',
-                'areas',
-                'crowd',
-                'excluded',
-            )
-        },
-    )

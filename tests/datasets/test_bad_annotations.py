@@ -224,22 +224,22 @@ METRICS: dict[str, tuple[dict, type[Exception], list[str]]] = {
     'thresholds-that-change-nothing': (
         dict(iou_thrs=[0.5]),
         ValueError,
-        ['iou_thrs=[0.5] changes nothing in LVIS but the metric proposal_fast: 300'],
+        ['iou_thrs=[0.5] affects only the metric proposal_fast of LVIS: 300'],
     ),
     'array-that-changes-nothing': (
         dict(iou_thrs=np.array([0.5, 0.75])),
         ValueError,
-        ['iou_thrs=array([0.5 , 0.75]) changes nothing in LVIS but the metric proposal_'],
+        ['iou_thrs=array([0.5 , 0.75]) affects only the metric proposal_fast of LVIS'],
     ),
     'numbers-that-change-nothing': (
         dict(metric=['bbox', 'proposal'], proposal_nums=(1, 10, 100)),
         ValueError,
-        ['proposal_nums=(1, 10, 100) changes nothing in LVIS but the metric proposal_'],
+        ['proposal_nums=(1, 10, 100) affects only the metric proposal_fast of LVIS'],
     ),
     'item-of-coco': (
         dict(metric_items=['mAP']),
         KeyError,
-        ["unknown metric item 'mAP': write some of 'AP', 'AP50', 'AP75', 'APs'"],
+        ["unknown metric item 'mAP': write one of 'AP', 'AP50', 'AP75', 'APs'"],
     ),
     'option-of-coco': (
         dict(backend='faster_coco_eval'),
@@ -253,8 +253,8 @@ METRICS: dict[str, tuple[dict, type[Exception], list[str]]] = {
         dict(metric='mAP'),
         ValueError,
         [
-            "metric='mAP' is no metric of metrics_format='LVIS'",
-            '; write bbox, segm, proposal, proposal_fast',
+            "`metric` of metrics_format='LVIS' must be one or more of bbox, segm, ",
+            "proposal, proposal_fast, got 'mAP'",
         ],
     ),
 }
@@ -310,7 +310,7 @@ KNOWN = dict(neg_category_ids=[1], not_exhaustive_category_ids=[])
 
 def test_a_lake_without_lvis_data_is_told_so(tmp_path: Path) -> None:
     """Which of the three things is missing, and where it would come from."""
-    remedy = 'make the lake by tools.from_coco of an LVIS file, which keeps these, or '
+    remedy = 'make the lake by tools.from_coco from an LVIS file, which keeps these, or '
     plain = DeepLakeDataset(write_lake(tmp_path / 'plain', [row(0)]), test_mode=True)
     with pytest.raises(
         ValueError,

@@ -280,14 +280,14 @@ METRICS: dict[str, tuple[dict, str, dict, type[Exception], list[str]]] = {
         'pred_instances',
         {},
         KeyError,
-        ["metrics_format='Panoptic' compares maps, but the model predicts no ", '_seg'],
+        ["metrics_format='Panoptic' compares maps, but the model does not ", '_seg; use'],
     ),
     'semantic-scores-of-segments': (
         dict(metrics_format='SemSeg'),
         'pred_sem_seg',
         _pixels(),
         ValueError,
-        ["metrics_format='SemSeg' compares maps of labels, but lake ", 'has no such'],
+        ["metrics_format='SemSeg' compares maps of labels, but lake ", 'has no column'],
     ),
 }
 
@@ -318,15 +318,20 @@ OPTIONS: dict[str, tuple[dict, list[str]]] = {
     ),
     'unknown-metric': (
         dict(metrics_format='SemSeg', metric='mIOU'),
-        ["metric='mIOU' is no metric of metrics_format='SemSeg'", '; write mIoU, mDice'],
+        [
+            "`metric` of metrics_format='SemSeg' must be one or more of mIoU, mDice",
+            "'mIOU'",
+        ],
     ),
     'no-place-for-maps': (
         dict(metrics_format='SemSeg', format_only=True),
-        ['output_dir is not given; write the folder for the maps'],
+        [
+            'needs output_dir, but it is not set; set output_dir to the folder for the maps'
+        ],
     ),
     'no-place-for-segments': (
         dict(metrics_format='Panoptic', format_only=True),
-        ['outfile_prefix is not given; write the path that the JSON begins with'],
+        ['but it is not set; set outfile_prefix to the path prefix of the JSON files'],
     ),
 }
 

@@ -304,7 +304,7 @@ def test_warns_where_precision_is_not_defined(synthetic: Any, log: Any) -> None:
         pytest.param(
             {'metric_items': ['mAP', 'map_50']},
             KeyError,
-            "unknown metric item 'map_50': write some of 'mAP', 'mAP_50'",
+            "unknown metric item 'map_50': write one of 'mAP', 'mAP_50'",
             id='item',
         ),
         pytest.param(
@@ -322,32 +322,32 @@ def test_warns_where_precision_is_not_defined(synthetic: Any, log: Any) -> None:
         pytest.param(
             {'proposal_nums': (100, 300)},
             ValueError,
-            r'proposal_nums=\[100, 300\]: the metrics bbox, segm and proposal need three',
+            r'proposal_nums must be three numbers, .* segm, got \[100, 300\]',
             id='proposal-nums',
         ),
         pytest.param(
             {'proposal_nums': (300,), 'metric_items': ['AR@300']},
             ValueError,
-            'for the precisions of bbox and segm one will do',
+            r'or one number for the precisions of bbox and segm, got \[300\]',
             id='one-proposal-num',
         ),
         pytest.param(
             {'iou_thrs': []},
             ValueError,
-            r'iou_thrs=\[\]: give a number or a list of numbers',
+            r'iou_thrs must be a number or a list of numbers, .*, got \[\]',
             id='no-thresholds',
         ),
         pytest.param(
             {'format_only': True},
             ValueError,
-            'outfile_prefix is not set: add outfile_prefix=',
+            'needs outfile_prefix, but it is not set; add outfile_prefix=',
             id='format-only',
         ),
         pytest.param(
             {'classes': ('cat', 'wolf', 'owl', 'fox')},
             ValueError,
-            "classes 'wolf': not in the ground truth, which has 'cat', 'dog', 'owl', "
-            "'fox'",
+            "classes 'wolf' are not in the ground truth, which has 'cat', 'dog', 'owl', "
+            "'fox'; write ",
             id='class',
         ),
         pytest.param(

@@ -101,9 +101,13 @@ def test_classes_by_name() -> None:
             {'img_ids': [30, 10, 30]}, 'img_ids must be unique, but repeat 30', id='ids'
         ),
         pytest.param(
-            {'img_ids': [1, '2', 3]}, 'img_ids mix the types int, str', id='mixed-ids'
+            {'img_ids': [1, '2', 3]}, 'all str, but mix int, str', id='mixed-ids'
         ),
-        pytest.param({'img_ids': [], 'offsets': [0]}, 'holds no images', id='no-images'),
+        pytest.param(
+            {'img_ids': [], 'offsets': [0]},
+            'must have at least one image',
+            id='no-images',
+        ),
         pytest.param(
             {'category_names': ['cat', 'cat']},
             "category_names must be unique, but repeat 'cat'",
@@ -116,15 +120,17 @@ def test_classes_by_name() -> None:
         ),
         pytest.param(
             {'category_ids': [5]},
-            'category_ids has 1 entries, but there are 2 category names',
+            'category_ids must have 2 entries, one per category name, got 1',
             id='category-count',
         ),
         pytest.param(
-            {'heights': [1, 2]}, 'heights has 2 entries, but there are 3 images', id='M'
+            {'heights': [1, 2]},
+            'heights must have 3 entries, one per image, got 2',
+            id='M',
         ),
         pytest.param(
             {'offsets': [0, 2, 3]},
-            'offsets has 3 entries, but there are 4 images plus one',
+            'offsets must have 4 entries, one per image plus one, got 3',
             id='offsets-count',
         ),
         pytest.param(
@@ -135,21 +141,23 @@ def test_classes_by_name() -> None:
         ),
         pytest.param({'offsets': [0, 2, 1, 3]}, 'offsets must rise', id='offsets-fall'),
         pytest.param(
-            {'areas': [1.0, 2.0]}, 'areas has 2 entries, but there are 3 labels', id='N'
+            {'areas': [1.0, 2.0]},
+            'areas must have 3 entries, one per label, got 2',
+            id='N',
         ),
         pytest.param(
             {'boxes_xywh': np.zeros((3, 5))},
-            r'boxes_xywh has shape \(3, 5\), but needs \(N, 4\)',
+            r'boxes_xywh must have shape \(N, 4\), got shape \(3, 5\)',
             id='box-shape',
         ),
         pytest.param(
             {'labels': [[1], [0], [1]]},
-            r'labels has shape \(3, 1\), but needs one dimension',
+            r'labels must have one dimension, got shape \(3, 1\)',
             id='label-shape',
         ),
         pytest.param(
             {'labels': [1, 0, 2]},
-            "label 2 lies outside the 2 categories \\('cat', 'dog'\\)",
+            r"labels must be from 0 to 1, the 2 categories \('cat', 'dog'\), got 2",
             id='label',
         ),
     ],
@@ -170,11 +178,13 @@ def _predictions(**changes: Any) -> list[Prediction]:
     ('predictions', 'text'),
     [
         pytest.param(
-            _predictions()[:2], '2 predictions for 3 images: give one per image', id='M'
+            _predictions()[:2],
+            'one prediction per image, .*: found 2 predictions for 3 images',
+            id='M',
         ),
         pytest.param(
             _predictions(scores=np.zeros(2)),
-            r'image 10: bboxes, scores and labels have lengths \[1, 2, 1\]',
+            'image 10: bboxes, scores, labels must be equally long, .* lengths 1, 2, 1',
             id='lengths',
         ),
         pytest.param(
@@ -200,5 +210,5 @@ def test_many_names_are_cut() -> None:
     """An error lists ten names, not thousands."""
     names = [f'class-{i}' for i in range(1000)]
     gt = _build(category_names=names, category_ids=range(1000))
-    with pytest.raises(ValueError, match=r"'class-9', \.\.\.; name the classes"):
+    with pytest.raises(ValueError, match=r"'class-9', \.\.\.; write the classes"):
         gt.labels_of_classes(['unknown'])

@@ -103,5 +103,5 @@ def test_nothing_to_find_is_nan() -> None:
 
 def test_lengths_must_agree() -> None:
     """A missing image is an error."""
-    with pytest.raises(ValueError, match='gt_boxes has 1 images, but proposals has 0'):
+    with pytest.raises(ValueError, match='one entry per image, but have 1 and 0'):
         proposal_recall([np.zeros((0, 4))], [], [1], [0.5])

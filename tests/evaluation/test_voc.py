@@ -185,7 +185,11 @@ def test_table_equals_stock(synthetic: Any, log: Any) -> None:
             id='mode',
         ),
         pytest.param(
-            'mAP', {'iou_thrs': []}, ValueError, 'iou_thrs is empty', id='thresholds'
+            'mAP',
+            {'iou_thrs': []},
+            ValueError,
+            'iou_thrs must have at least one',
+            id='thresholds',
         ),
     ],
 )
@@ -200,5 +204,5 @@ def test_mistakes_are_named(
 def test_unknown_class_is_named(synthetic: Any) -> None:
     """A class that is not stored is an error, not a class without boxes."""
     misspelt = replace(synthetic, classes=('cat', 'dgo', 'owl', 'fox'))
-    with pytest.raises(ValueError, match="classes 'dgo': not in the ground truth"):
+    with pytest.raises(ValueError, match="classes 'dgo' are not in the ground truth"):
         misspelt.ours_voc()

@@ -569,27 +569,30 @@ def test_lazy_init_finds_defects_of_the_config_at_once_and_of_the_data_later(tmp
 METRICS: dict[str, tuple[dict[str, Any], list[str]]] = {
     'unknown-format': (
         dict(metrics_format='Coco'),
-        ["metrics_format='Coco' is unknown", '; write COCO, LVIS, PascalVOC'],
+        [
+            '`metrics_format` must be one of COCO, LVIS, PascalVOC, Panoptic, SemSeg, got '
+            "'Coco'"
+        ],
     ),
     'unknown-metric': (
         dict(metric='bboxes'),
         [
-            "metric='bboxes' is no metric of metrics_format='COCO' (did you mean bbox?); "
-            'write bbox, segm, proposal, proposal_fast'
+            "`metric` of metrics_format='COCO' must be one or more of bbox, segm, proposal, "
+            "proposal_fast, got 'bboxes' (did you mean bbox?)"
         ],
     ),
     'metric-of-the-other-format': (
         dict(metrics_format='PascalVOC', metric='bbox'),
         [
-            "metric='bbox' is no metric of metrics_format='PascalVOC'",
-            '; write mAP, recall',
+            "`metric` of metrics_format='PascalVOC' must be one of mAP, recall, got ",
+            "'bbox'",
         ],
     ),
     'two-voc-metrics': (
         dict(metrics_format='PascalVOC', metric=['mAP', 'recall']),
-        ["metric=['mAP', 'recall']: write one of mAP, recall"],
+        ["must be one of mAP, recall, got ['mAP', 'recall']"],
     ),
-    'no-metric': (dict(metric=[]), ['metric=[]: write one of bbox, segm, proposal']),
+    'no-metric': (dict(metric=[]), ['must be one or more of bbox, segm, ', 'got []']),
     'voc-option-for-coco': (
         dict(eval_mode='area'),
         ["eval_mode='area' has no meaning for metrics_format='COCO'; leave it out"],
@@ -601,8 +604,8 @@ METRICS: dict[str, tuple[dict[str, Any], list[str]]] = {
     'results-go-nowhere': (
         dict(format_only=True),
         [
-            'format_only=True writes the results and evaluates nothing, but '
-            'outfile_prefix is not given; write the path that the JSON begins with'
+            'format_only=True only writes the results, which needs outfile_prefix, but it '
+            'is not set; set outfile_prefix to the path prefix of the JSON files'
         ],
     ),
 }
@@ -665,7 +668,7 @@ def test_repeated_image_ids_in_an_evaluation_are_told(tmp_path):
     samples = [_predicted(dataset.get_data_info(i)['img_path']) for i in range(3)]
     with _fails(
         ValueError,
-        'rows 1 and 2 both have the image id 2, and an evaluation needs distinct ones; '
+        'image ids must be unique, but rows 1 and 2 both have 2; '
         "write deeplake_tensors={'img_id': None} to use row numbers",
     ):
         _scores(dataset, samples)()

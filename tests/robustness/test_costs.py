@@ -32,7 +32,7 @@ from mmdet_deeplake_plugin.evaluation import Prediction
 from mmdet_deeplake_plugin.evaluation.backends import coco as coco_api
 from mmdet_deeplake_plugin.lake import ImageColumn, Lake, LakeSource
 from mmdet_deeplake_plugin.lake.columns import annotations
-from mmdet_deeplake_plugin.metrics import metric as metric_module
+from mmdet_deeplake_plugin.metrics.metric import FORMATS
 from mmdet_deeplake_plugin.shuffle.lanes import ChunkIndex, Lanes
 from mmdet_deeplake_plugin.shuffle.repeats import sample_counts
 
@@ -284,7 +284,7 @@ def test_the_collector_waits_for_an_evaluation(fails, lake_of, monkeypatch):
             raise ValueError('as it does')
         return {}
 
-    monkeypatch.setitem(metric_module._EVALUATE, 'COCO', evaluate)
+    monkeypatch.setattr(FORMATS['COCO'], 'evaluate', evaluate)
     metric = DeepLakeMetric()
     metric.dataset_meta = dataset.metainfo
     path = dataset.get_data_info(0)['img_path']

@@ -1,1 +1,1 @@
-"""Other people's packages, quiet and with the digits of pycocotools."""
+"""Wrap other people's packages: quiet, and with the digits of pycocotools."""

@@ -1,7 +1,7 @@
-"""pycocotools, or a faster package, as three calls and without chatter.
+"""Call pycocotools, or a faster package, without its output to the terminal.
 
-The backend's classes decide the numbers; this file only feeds them, and
-sends the summary that they print to the log.
+The backend's classes decide the numbers; this file only feeds them, and sends the summary
+that they print to the log.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from mmengine.logging import print_log
 from pycocotools import mask as coco_mask
 
+from ...utils.messages import comma_joined
 from .faster_coco import faster_classes
 
 
@@ -25,10 +26,10 @@ def _pycocotools() -> tuple[type, type]:
     return COCO, COCOeval
 
 
-# pycocotools 2.0.11 takes no more than 255.
+# pycocotools 2.0.11 accepts at most 255.
 _MASKS_AT_ONCE = 250
 
-# Imported when asked for: another implementation need not be installed.
+# Imported when needed: the other implementation may not be installed.
 _BACKENDS: dict[str, Callable[[], tuple[type, type]]] = {
     'pycocotools': _pycocotools,
     'faster_coco_eval': faster_classes,
@@ -36,17 +37,17 @@ _BACKENDS: dict[str, Callable[[], tuple[type, type]]] = {
 
 
 def backend_classes(name: str) -> tuple[type, type]:
-    """The classes ``COCO`` and ``COCOeval`` of a backend.
+    """Return the classes ``COCO`` and ``COCOeval`` of a backend.
 
     Args:
         name: Name of the backend: ``pycocotools`` or ``faster_coco_eval``.
 
     Raises:
-        KeyError: If there is no such backend.
+        KeyError: If the backend is unknown.
         ImportError: If its package is not installed.
     """
     if name not in _BACKENDS:
-        known = ', '.join(repr(known) for known in _BACKENDS)
+        known = comma_joined(map(repr, _BACKENDS))
         raise KeyError(
             f'unknown backend {name!r} of the COCO evaluation: write one of {known}'
         )
@@ -54,7 +55,7 @@ def backend_classes(name: str) -> tuple[type, type]:
 
 
 def image_numbers(img_ids: Sequence[Any]) -> dict[Any, int]:
-    """Numbers for images whose order is that of their ids, which decides ties.
+    """Number images in the order of their ids, which decides ties.
 
     Args:
         img_ids: Unique image ids, all int or all str.
@@ -63,7 +64,7 @@ def image_numbers(img_ids: Sequence[Any]) -> dict[Any, int]:
 
 
 def load_annotations(coco_class: type, annotations: dict[str, Any]) -> Any:
-    """Annotations as a ``COCO`` object.
+    """Return annotations as a ``COCO`` object.
 
     Args:
         coco_class: The backend's ``COCO``.
@@ -77,14 +78,14 @@ def load_annotations(coco_class: type, annotations: dict[str, Any]) -> Any:
 
 
 def load_detections(coco_gt: Any, detections: list[dict[str, Any]]) -> Any:
-    """Detections as a ``COCO`` object of the same class as the annotations'.
+    """Return detections as a ``COCO`` object of the same class as the annotations'.
 
-    As ``loadRes()`` makes it, without what no evaluation looks at (an outline for each
-    box, a box for each mask), and without measuring masks one after the other.
+    It equals that of ``loadRes()``, except for what the evaluation does not use (an
+    outline for each box, a box for each mask), and masks are measured many at a time.
 
     Args:
         coco_gt: The annotations.
-        detections: Content of a result file, may be empty; they gain keys.
+        detections: Content of a result file, may be empty; keys are added to them.
     """
     for number, (detection, area) in enumerate(
         zip(detections, _areas(detections)), start=1
@@ -94,7 +95,7 @@ def load_detections(coco_gt: Any, detections: list[dict[str, Any]]) -> Any:
 
 
 def _areas(detections: Sequence[dict[str, Any]]) -> Iterator[float]:
-    """Area of each mask, or box, in square pixels."""
+    """Yield the area of each mask, or box, in square pixels."""
     if not detections or 'segmentation' not in detections[0]:
         yield from (each['bbox'][2] * each['bbox'][3] for each in detections)
         return

@@ -1,15 +1,15 @@
-"""The package ``faster-coco-eval`` with the digits of pycocotools.
+"""Give ``faster-coco-eval`` the digits of pycocotools.
 
-It matches as pycocotools does, in C++, but differs in three places, which are set
-right here and in ``coco.py``:
+It matches as pycocotools does, in C++, but differs in three points, which are corrected
+here and in ``coco.py``:
 
-- its summary states the precision at the largest number of detections, where
-  pycocotools has 100: pycocotools' own summary is used;
-- image ids must be whole numbers that a double holds: images are numbered, in the
-  order in which pycocotools would sort their ids;
-- it divides by ``tp + fp``, pycocotools by ``tp + fp`` and a rounding unit more,
-  which makes a difference where only the best detection of a class is right: there
-  pycocotools says 0.9999999999999998.
+- its summary reports the precision at the largest number of detections, pycocotools' at
+  100: pycocotools' own summary is used;
+- image ids must be integers that a double can hold: images are numbered, in the order in
+  which pycocotools would sort their ids;
+- it divides by ``tp + fp``, pycocotools by ``tp + fp`` plus a rounding unit, which makes
+  a difference where only the best detection of a class is correct: pycocotools then
+  returns 0.9999999999999998.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _ONE_OF_ONE = 1 / (1 + np.spacing(1))
 
 @cache
 def faster_classes() -> tuple[type, type]:
-    """``COCO`` and ``COCOeval`` of the package.
+    """Return ``COCO`` and ``COCOeval`` of the package.
 
     Raises:
-        ImportError: If it is not installed; says how to.
+        ImportError: If it is not installed; the message says how to install it.
     """
     try:
         from faster_coco_eval import COCO, COCOeval_faster
@@ -42,15 +42,16 @@ def faster_classes() -> tuple[type, type]:
         ) from error
 
     class FasterEval(COCOeval_faster):
-        """Evaluates in C++, and sums up as pycocotools does."""
+        """Evaluates in C++, and summarizes as pycocotools does."""
 
         summarize = COCOeval.summarize
 
         def accumulate(self) -> None:
-            """Gathers precision and recall."""
+            """Accumulate precision and recall."""
             super().accumulate()
-            found, wanted = self.eval['precision'], _counted(self)
-            self.eval['precision'] = as_pycocotools(found, wanted, self.params.recThrs)
+            self.eval['precision'] = as_pycocotools(
+                self.eval['precision'], _count_annotations(self), self.params.recThrs
+            )
 
     return COCO, FasterEval
 
@@ -60,31 +61,31 @@ def as_pycocotools(
     num_gt: NDArray[np.int64],
     recalls: Sequence[float] | NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Precision with the rounding unit that pycocotools adds to the divisor.
+    """Apply the rounding unit that pycocotools adds to the divisor of a precision.
 
-    It changes a quotient of 1/1 only, so the first point of a curve whose second
-    detection is wrong. Where there are more than 100 annotations of a class, no recall
-    threshold tells the first detection from the second, and the value stays.
+    It only changes a quotient of 1/1, so the first point of a curve whose second
+    detection is wrong. If a class has more than 100 annotations, the recall thresholds
+    cannot separate the first detection from the second, and the value stays.
 
     Args:
         precision: Shape ``(thresholds, recalls, categories, areas, detections)``.
         num_gt: Number of annotations that count, shape ``(categories, areas)``.
-        recalls: Recall thresholds, rising.
+        recalls: Recall thresholds, ascending.
 
     Returns:
         The precision, of the same shape.
     """
-    wanted = np.maximum(num_gt, 1)
-    first = np.searchsorted(recalls, 1 / wanted, side='right')
-    second = np.searchsorted(recalls, 2 / wanted, side='right')
-    is_told = (first < second) | (wanted == 1)
+    total = np.maximum(num_gt, 1)
+    first = np.searchsorted(recalls, 1 / total, side='right')
+    second = np.searchsorted(recalls, 2 / total, side='right')
+    is_separate = (first < second) | (total == 1)
     is_one = precision == 1
-    alone = is_one.sum(axis=1) == np.where(is_told, first, -1)[None, :, :, None]
+    alone = is_one.sum(axis=1) == np.where(is_separate, first, -1)[None, :, :, None]
     return np.where(is_one & alone[:, None], _ONE_OF_ONE, precision)
 
 
-def _counted(evaluation: Any) -> NDArray[np.int64]:
-    """Number of annotations by category and range of areas."""
+def _count_annotations(evaluation: Any) -> NDArray[np.int64]:
+    """Count the annotations by category and range of areas."""
     params = evaluation.params
     column = {
         cat_id: k if params.useCats else 0 for k, cat_id in enumerate(params.catIds)

@@ -1,7 +1,7 @@
-"""The package ``lvis`` as three calls: with any numpy, without files and chatter.
+"""Call the package ``lvis`` with any numpy, without files and output to the terminal.
 
-Its last release, 0.5.3, asks numpy for ``np.float``, which is gone since numpy 1.24;
-MMDetection's own ``LVISMetric`` fails there. What it means by it is Python's float.
+Its last release, 0.5.3, uses ``np.float``, which numpy removed in 1.24; MMDetection's own
+``LVISMetric`` fails there. It was an alias of Python's float.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class _Numpy:
 
 
 def lvis_package() -> Any:
-    """The package.
+    """Return the package.
 
     Raises:
-        ImportError: If it is not installed; says how to.
+        ImportError: If it is not installed; the message says how to install it.
     """
     try:
         return importlib.import_module('lvis')
@@ -43,7 +43,7 @@ def lvis_package() -> Any:
 
 
 def load_lvis(content: dict[str, Any]) -> Any:
-    """Annotations as an ``LVIS`` object.
+    """Return annotations as an ``LVIS`` object.
 
     Args:
         content: Content of an annotation file.
@@ -52,16 +52,16 @@ def load_lvis(content: dict[str, Any]) -> Any:
 
 
 def load_lvis_results(lvis_gt: Any, detections: list[dict[str, Any]]) -> Any:
-    """Detections as an ``LVISResults`` object.
+    """Return detections as an ``LVISResults`` object.
 
     Args:
         lvis_gt: The annotations.
-        detections: Content of a result file, may be empty; they gain keys. Those with
-            masks keep their ``bbox``, whose area then is the detection's, as in
-            MMDetection.
+        detections: Content of a result file, may be empty; keys are added to them. Those
+            with masks keep their ``bbox``, whose area is then used as the detection's, as
+            in MMDetection.
     """
     results = lvis_package().LVISResults
-    if not detections:  # it looks at the first one
+    if not detections:  # the class accesses the first one
         return _indexed(results, {**lvis_gt.dataset, 'annotations': []})
     with _quiet():
         return results(lvis_gt, detections)
@@ -74,14 +74,14 @@ def run_lvis(
     cat_ids: list[int],
     logger: logging.Logger | str,
 ) -> Any:
-    """Runs an ``LVISEval`` to its end, and logs the summary that it prints.
+    """Run an ``LVISEval`` to its end, and log the summary that it prints.
 
     Args:
         lvis_gt: The annotations.
         lvis_dt: The detections.
         kind: ``bbox`` or ``segm``.
         cat_ids: The categories that count.
-        logger: Where the summary goes.
+        logger: Logger for the summary.
     """
     evaluation = lvis_package().LVISEval(lvis_gt, lvis_dt, kind)
     evaluation.params.cat_ids = sorted(cat_ids)
@@ -93,25 +93,25 @@ def run_lvis(
 
 
 def _indexed(kind: type, content: dict[str, Any]) -> Any:
-    # Its constructors take files only.
-    made: Any = object.__new__(kind)
-    made.logger = logging.getLogger('lvis')
-    made.dataset = content
+    # The constructors only accept files.
+    instance: Any = object.__new__(kind)
+    instance.logger = logging.getLogger('lvis')
+    instance.dataset = content
     with _quiet():
-        made._create_index()
-    return made
+        instance._create_index()
+    return instance
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Lends the package the old name of float, and silences its warnings."""
+    """Give the package the old name of float for a while, and silence its warnings."""
     module: Any = importlib.import_module('lvis.eval')
     logger = logging.getLogger('lvis')
-    level, own = logger.level, module.np
+    level, original = logger.level, module.np
     logger.setLevel(logging.ERROR)
     module.np = _Numpy()
     try:
         yield
     finally:
-        module.np = own
+        module.np = original
         logger.setLevel(level)

@@ -1,0 +1,112 @@
+"""Define what every value of ``metrics_format`` has to provide.
+
+A new format is a subclass of :class:`MetricFormat` in a file of its own, and an entry in
+``FORMATS`` of ``metric.py``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from ..lake import Lake, did_you_mean
+from ..utils.messages import comma_joined
+
+
+class MetricFormat(ABC):
+    """One value of ``metrics_format``: its options, what it keeps, how it scores.
+
+    Args:
+        metric: The key ``metric`` of ``DeepLakeMetric``; ``None`` for the first of
+            ``known_metrics``.
+        options: Options of ``DeepLakeMetric`` by name. The format takes those that
+            ``defaults`` lists, and ignores the others.
+
+    Attributes:
+        name: The value of ``metrics_format``.
+        prefix: Default prefix of the reported names, that of the stock metric.
+        known_metrics: Allowed values of ``metric``.
+        takes_several: Whether ``metric`` may be a list of several.
+        defaults: The options of this format and their defaults. They are keys of
+            ``DeepLakeMetric``, with the same defaults.
+        destination: Option that says where results are written, and what it holds.
+
+    Raises:
+        ValueError: If a metric is unknown, or if the options do not work.
+    """
+
+    name: ClassVar[str]
+    prefix: ClassVar[str | None] = None
+    known_metrics: ClassVar[tuple[str, ...]]
+    takes_several: ClassVar[bool] = True
+    defaults: ClassVar[Mapping[str, Any]]
+    destination: ClassVar[tuple[str, str]] = (
+        'outfile_prefix',
+        'path prefix of the JSON files',
+    )
+
+    def __init__(
+        self, metric: str | Sequence[str] | None, options: Mapping[str, Any]
+    ) -> None:
+        self.metrics = self._check_metrics(metric)
+        self.options = {key: options[key] for key in self.defaults}
+        self.check_options()
+
+    def check_options(self) -> None:
+        """Refuse options that do not work, before the first epoch.
+
+        Raises:
+            ValueError: If ``format_only`` is set without a destination.
+        """
+        key, content = self.destination
+        if self.options.get('format_only') and self.options[key] is None:
+            raise ValueError(
+                'format_only=True only writes the results, which needs '
+                f'{key}, but it is not set; set {key} to the {content}'
+            )
+
+    @abstractmethod
+    def collect(self, sample: Mapping[str, Any], meta: Mapping[str, Any]) -> Any:
+        """Reduce a data sample to what :meth:`evaluate` needs of it.
+
+        This runs on the rank that made the prediction; what it returns travels to the
+        main rank.
+
+        Args:
+            sample: A prediction with ``img_path``.
+            meta: ``metainfo`` of the dataset.
+        """
+
+    @abstractmethod
+    def evaluate(
+        self,
+        rows_of: Mapping[Lake, Sequence[int]],
+        collected: Sequence[Any],
+        meta: Mapping[str, Any],
+    ) -> dict[str, float]:
+        """Score the predictions of all ranks.
+
+        Args:
+            rows_of: Row numbers of the predicted images by lake, each once.
+            collected: What :meth:`collect` returned, one per image, in the order of
+                ``rows_of``.
+            meta: ``metainfo`` of the dataset.
+
+        Returns:
+            Numbers by name, the most important first; empty with ``format_only``.
+        """
+
+    def _check_metrics(self, metric: str | Sequence[str] | None) -> list[str]:
+        known = self.known_metrics
+        metrics = [known[0]] if metric is None else metric
+        metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+        unknown = [name for name in metrics if name not in known]
+        if unknown or not metrics or (len(metrics) > 1 and not self.takes_several):
+            hint = did_you_mean(unknown[0], known) if unknown else ''
+            raise ValueError(
+                f'`metric` of metrics_format={self.name!r} must be one '
+                f'{"or more " if self.takes_several else ""}of {comma_joined(known)}, '
+                f'got {metric!r}{hint}'
+            )
+        return metrics

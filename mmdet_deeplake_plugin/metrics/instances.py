@@ -1,0 +1,166 @@
+"""Score boxes and masks of instances as COCO, LVIS and Pascal VOC do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from mmdet.structures.mask import encode_mask_results
+from mmengine.logging import MMLogger
+
+from ..evaluation import (
+    Prediction,
+    coco,
+    evaluate_coco,
+    evaluate_lvis,
+    evaluate_voc,
+    lvis,
+    voc,
+)
+from ..evaluation.backends.coco import backend_classes
+from ..evaluation.backends.lvis import lvis_package
+from ..lake import Lake, blank_size
+from ..structures.masks import as_text_counts
+from .format import MetricFormat
+from .ground_truth import GroundTruthReader
+
+
+class InstanceFormat(MetricFormat):
+    """A format that scores ``pred_instances``.
+
+    Attributes:
+        score: Function of ground truth, predictions, class names, metrics, logger and
+            options that returns numbers by name.
+        with_degenerate: Whether boxes without extent count, see
+            :class:`GroundTruthReader`.
+        with_federation: Whether LVIS's keys of images and categories are needed.
+    """
+
+    score: ClassVar[Callable[..., dict[str, float]]]
+    with_degenerate: ClassVar[bool] = True
+    with_federation: ClassVar[bool] = False
+
+    @cached_property
+    def ground_truth(self) -> GroundTruthReader:
+        """Reader of the annotations."""
+        return GroundTruthReader(
+            with_degenerate=self.with_degenerate,
+            with_masks='segm' in self.metrics and not self.options['format_only'],
+            with_federation=self.with_federation,
+        )
+
+    def collect(self, sample: Mapping[str, Any], meta: Mapping[str, Any]) -> Prediction:
+        """Copy boxes, scores, labels and masks to the CPU, masks as run-length codes."""
+        instances = sample['pred_instances']
+        # Detections on the black image that stands for a broken one do not count.
+        part = slice(0 if blank_size(sample['img_path']) else None)
+        keys = ['bboxes', 'scores', 'labels']
+        if 'mask_scores' in instances:
+            keys.append('mask_scores')
+        arrays = {key: instances[key][part].cpu().numpy() for key in keys}
+        masks = _run_lengths(instances['masks'][part]) if 'masks' in instances else None
+        return Prediction(masks=masks, **arrays)
+
+    def evaluate(
+        self,
+        rows_of: Mapping[Lake, Sequence[int]],
+        collected: Sequence[Prediction],
+        meta: Mapping[str, Any],
+    ) -> dict[str, float]:
+        """Score predictions against the instances of their images."""
+        return self.score(
+            self.ground_truth.read(rows_of),
+            collected,
+            meta['classes'],
+            self.metrics if self.takes_several else self.metrics[0],
+            logger=MMLogger.get_current_instance(),
+            **self.options,
+        )
+
+
+class CocoFormat(InstanceFormat):
+    """COCO's precision and recall, as ``CocoMetric``.
+
+    Raises:
+        KeyError: If the backend is unknown.
+        ImportError: If the package of the backend is not installed.
+    """
+
+    name = 'COCO'
+    prefix = 'coco'
+    known_metrics = coco.METRICS
+    defaults: ClassVar[Mapping[str, Any]] = {
+        'classwise': False,
+        'proposal_nums': (100, 300, 1000),
+        'iou_thrs': None,
+        'metric_items': None,
+        'format_only': False,
+        'outfile_prefix': None,
+        'sort_categories': False,
+        'backend': 'pycocotools',
+    }
+    score = staticmethod(evaluate_coco)
+
+    def check_options(self) -> None:
+        """Import the backend too, whose package may be missing."""
+        super().check_options()
+        backend_classes(self.options['backend'])
+
+
+class LvisFormat(InstanceFormat):
+    """LVIS's precision by frequency of the class, as ``LVISMetric``.
+
+    Raises:
+        KeyError: If a metric item is unknown.
+        ValueError: If an option has no effect on any of the metrics.
+        ImportError: If the package ``lvis`` is not installed.
+    """
+
+    name = 'LVIS'
+    prefix = 'lvis'
+    known_metrics = coco.METRICS
+    defaults: ClassVar[Mapping[str, Any]] = {
+        'classwise': False,
+        'proposal_nums': lvis.PROPOSAL_NUMS,
+        'iou_thrs': None,
+        'metric_items': None,
+        'format_only': False,
+        'outfile_prefix': None,
+    }
+    score = staticmethod(evaluate_lvis)
+    with_federation = True
+
+    def check_options(self) -> None:
+        """Import the package too, and refuse options that have no effect in LVIS."""
+        super().check_options()
+        lvis_package()
+        keys = ('metric_items', 'proposal_nums', 'iou_thrs')
+        lvis.check_lvis_options(self.metrics, *(self.options[key] for key in keys))
+
+
+class VocFormat(InstanceFormat):
+    """Pascal VOC's mAP or recall, as ``VOCMetric``."""
+
+    name = 'PascalVOC'
+    prefix = 'pascal_voc'
+    known_metrics = voc.METRICS
+    takes_several = False
+    defaults: ClassVar[Mapping[str, Any]] = {
+        'proposal_nums': (100, 300, 1000),
+        'iou_thrs': None,
+        'scale_ranges': None,
+        'eval_mode': '11points',
+    }
+    score = staticmethod(evaluate_voc)
+    with_degenerate = False  # VOCMetric scores what the dataset kept
+
+
+def _run_lengths(masks: Any) -> list[dict[str, Any]]:
+    if isinstance(masks, torch.Tensor):
+        # One at a time: a hundred masks of a large image take gigabytes.
+        masks = [
+            encode_mask_results(mask[None].detach().cpu().numpy())[0] for mask in masks
+        ]
+    return [as_text_counts(mask) for mask in masks]
