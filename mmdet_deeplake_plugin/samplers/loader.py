@@ -17,13 +17,12 @@ from ..shuffle.batches import spread
 from ..shuffle.epoch import epoch_order, rank_length, rank_slice
 from ..shuffle.lanes import Lanes
 from ..shuffle.repeats import sample_counts
+from ..utils.blocks import blocks
 from .checks import check_loader_keys, choose_shuffle, default_lanes
 from .pause import is_paused
 from .read_strategy import choose_reads, expect_dataloader
 from .weighting import sample_weights
 from .wrappers import map_samples
-
-_AT_ONCE = 1 << 16
 
 
 @DATA_SAMPLERS.register_module()
@@ -133,8 +132,9 @@ class DeepLakeLoader(Sampler):
             rows = rank_slice(order, self.rank, self.world_size, self.round_up)
             self.begin_reading([], skip * self.world_size)
         yield from keep
-        for start in range(skip, len(rows), _AT_ONCE):
-            yield from rows[start : start + _AT_ONCE].tolist()
+        rows = rows[skip:]
+        for block in blocks(len(rows)):
+            yield from rows[block].tolist()
 
     def __len__(self) -> int:
         """Number of samples that this rank sees in an epoch."""
@@ -268,9 +268,8 @@ class DeepLakeLoader(Sampler):
         if counts is not None:
             samples = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
             del counts
-            for start in range(0, len(order), _AT_ONCE):  # no second array of all
-                part = order[start : start + _AT_ONCE]
-                part[:] = samples[part]
+            for block in blocks(len(order)):  # in place, without a second array of all
+                order[block] = samples[order[block]]
         return order
 
     def _lanes(
