@@ -11,7 +11,7 @@ from .connection.retry import LakeReadError, ReadTimeouts
 from .connection.source import LakeSource
 from .connection.spec import LakeSpec
 from .images.chunk_cache import ChunkCache
-from .images.read_plan import Expected, ReadPlan
+from .images.read_plan import ReadPlan
 from .images.reader import ImageReader
 from .lake import REMEDY, Lake, blank_size, find_lake, open_lake
 
@@ -20,7 +20,6 @@ __all__ = [
     'BrokenImageError',
     'ChunkCache',
     'DeepLakeBackend',
-    'Expected',
     'ImageReader',
     'Lake',
     'LakeReadError',

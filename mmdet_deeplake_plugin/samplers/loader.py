@@ -12,15 +12,15 @@ from mmengine.dist import all_gather_object, get_dist_info, sync_random_seed
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from ..lake import Expected
 from ..shuffle.batches import spread
 from ..shuffle.epoch import epoch_order, rank_length, rank_slice
 from ..shuffle.lanes import Lanes
 from ..shuffle.repeats import sample_counts
 from ..utils.blocks import blocks
 from .checks import check_loader_keys, choose_shuffle, default_lanes
+from .dataloader_shape import DataloaderCheck
 from .pause import is_paused
-from .read_strategy import choose_reads, expect_dataloader
+from .read_strategy import choose_reads
 from .weighting import sample_weights
 from .wrappers import map_samples
 
@@ -113,9 +113,10 @@ class DeepLakeLoader(Sampler):
             cache_bytes=cache_bytes,
         )
         in_lanes = self.lanes if self.shuffle == 'lanes' else 0
-        expect_dataloader(
-            places, Expected(self.world_size, in_lanes, batch_size, num_workers)
-        )
+        for dataset in places.datasets[:1] if places and self.rank == 0 else ():
+            dataset.reader.on_first_batch = DataloaderCheck(
+                self.world_size, in_lanes, batch_size, num_workers
+            )
         self._skip, self._keep = 0, list[int]()
 
     def __iter__(self) -> Iterator[int]:
