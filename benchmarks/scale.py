@@ -20,12 +20,13 @@ from mmdet_deeplake_plugin.datasets.dataset import DeepLakeDataset
 from mmdet_deeplake_plugin.lake import ImageReader
 from mmdet_deeplake_plugin.lake.images.chunk_map import ChunkMap
 from mmdet_deeplake_plugin.samplers.checks import default_lanes
+from mmdet_deeplake_plugin.samplers.dataloader_shape import DataloaderShape
 from mmdet_deeplake_plugin.samplers.read_strategy import choose_reads
 from mmdet_deeplake_plugin.samplers.wrappers import SampleMap
 from mmdet_deeplake_plugin.shuffle.epoch import epoch_order, rank_length, rank_slice
 from mmdet_deeplake_plugin.shuffle.lanes import ChunkIndex, Lanes
 from mmdet_deeplake_plugin.shuffle.repeats import sample_counts
-from mmdet_deeplake_plugin.tools.planning.simulation import Dataloader, Epoch, Simulation
+from mmdet_deeplake_plugin.tools.planning.simulation import Epoch, Simulation
 
 ROW_BYTES, CHUNK_ROWS = 160_000, 52
 BATCH_SIZE, WORKERS = 8, 2
@@ -127,7 +128,7 @@ def simulate(rows: int, ranks: int) -> dict[str, float]:
     )
     epoch = Epoch(rows, 0, True, Lanes(reading.index, lanes, 1, 0, 0))
     reader = cast(ImageReader, dataset.reader)
-    loader = Dataloader(ranks, WORKERS, BATCH_SIZE)
+    loader = DataloaderShape(ranks, WORKERS, BATCH_SIZE)
     tried = Simulation(epoch, loader, reading, reader, dataset.rows_of(), ROW_BYTES)
     reads = list(tried)[-1]
     return {

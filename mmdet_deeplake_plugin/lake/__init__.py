@@ -12,7 +12,7 @@ from .connection.source import LakeSource
 from .connection.spec import LakeSpec, ReadTimeouts
 from .images.chunk_cache import ChunkCache
 from .images.column import ImageColumn
-from .images.read_plan import Expected, ReadPlan
+from .images.read_plan import ReadPlan
 from .images.reader import ImageReader
 from .lake import Lake, find_lake
 from .open import open_columns, open_lake, open_object, open_source
@@ -23,7 +23,6 @@ __all__ = [
     'ChunkCache',
     'CocoColumns',
     'DeepLakeBackend',
-    'Expected',
     'ImageColumn',
     'ImageReader',
     'Lake',

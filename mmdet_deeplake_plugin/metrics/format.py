@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ..lake import Lake, did_you_mean
-from ..utils.messages import comma_joined
+from ..lake import Lake
+from ..utils.messages import comma_joined, did_you_mean
 
 
 class MetricFormat(ABC):

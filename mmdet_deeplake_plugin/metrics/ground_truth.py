@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from ..datasets.samples import has_extent
 from ..evaluation import Federation, GroundTruth, join_ground_truth
 from ..evaluation.federation import FREQUENCIES
-from ..lake import Lake
-from ..lake.coco_columns import CocoColumns
-from ..lake.columns.annotations import AnnotationTable
+from ..lake import AnnotationTable, CocoColumns, Lake
 from ..structures.masks import Segmentation, segmentations_of_bitmaps
 from ..structures.seg_maps import decode_ids
 

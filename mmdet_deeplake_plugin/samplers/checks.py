@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..lake import did_you_mean
+from .dataloader_shape import DataloaderShape
 from .wrappers import SampleMap
 
 SHUFFLES = ('auto', 'full', 'lanes', 'none')
@@ -87,5 +88,5 @@ def default_lanes(
     """
     if batch_size is None or num_workers is None:
         return _LANES
-    met = world_size * max(num_workers, 1) * batch_size
-    return -(-_LANES // met) * met
+    round_size = DataloaderShape(world_size, num_workers, batch_size).round_size
+    return -(-_LANES // round_size) * round_size

@@ -12,18 +12,17 @@ from mmengine.dist import all_gather_object, get_dist_info, sync_random_seed
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from ..lake import Expected
 from ..shuffle.batches import spread
 from ..shuffle.epoch import epoch_order, rank_length, rank_slice
 from ..shuffle.lanes import Lanes
 from ..shuffle.repeats import sample_counts
+from ..utils.blocks import blocks
 from .checks import check_loader_keys, choose_shuffle, default_lanes
+from .dataloader_shape import DataloaderCheck
 from .pause import is_paused
-from .read_strategy import choose_reads, expect_dataloader
+from .read_strategy import choose_reads
 from .weighting import sample_weights
 from .wrappers import map_samples
-
-_AT_ONCE = 1 << 16
 
 
 @DATA_SAMPLERS.register_module()
@@ -114,9 +113,10 @@ class DeepLakeLoader(Sampler):
             cache_bytes=cache_bytes,
         )
         in_lanes = self.lanes if self.shuffle == 'lanes' else 0
-        expect_dataloader(
-            places, Expected(self.world_size, in_lanes, batch_size, num_workers)
-        )
+        for dataset in places.datasets[:1] if places and self.rank == 0 else ():
+            dataset.reader.on_first_batch = DataloaderCheck(
+                self.world_size, in_lanes, batch_size, num_workers
+            )
         self._skip, self._keep = 0, list[int]()
 
     def __iter__(self) -> Iterator[int]:
@@ -133,8 +133,9 @@ class DeepLakeLoader(Sampler):
             rows = rank_slice(order, self.rank, self.world_size, self.round_up)
             self.begin_reading([], skip * self.world_size)
         yield from keep
-        for start in range(skip, len(rows), _AT_ONCE):
-            yield from rows[start : start + _AT_ONCE].tolist()
+        rows = rows[skip:]
+        for block in blocks(len(rows)):
+            yield from rows[block].tolist()
 
     def __len__(self) -> int:
         """Number of samples that this rank sees in an epoch."""
@@ -268,9 +269,8 @@ class DeepLakeLoader(Sampler):
         if counts is not None:
             samples = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
             del counts
-            for start in range(0, len(order), _AT_ONCE):  # no second array of all
-                part = order[start : start + _AT_ONCE]
-                part[:] = samples[part]
+            for block in blocks(len(order)):  # in place, without a second array of all
+                order[block] = samples[order[block]]
         return order
 
     def _lanes(

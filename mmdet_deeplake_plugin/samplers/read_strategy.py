@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lake import ChunkCache, Expected, ReadPlan
+from ..lake import ChunkCache, ReadPlan
 from ..shuffle.lanes import ChunkIndex, Lanes
 from .wrappers import SampleMap
 
@@ -122,17 +122,6 @@ def choose_reads(
     for reader, offset in zip(readers, offsets):
         reader.read_chunks_from(cache, offset)
     return ChunkReads(index, plan, chunks if in_sequence else None)
-
-
-def expect_dataloader(places: SampleMap | None, expected: Expected) -> None:
-    """Lets one worker warn if the dataloader is not the one that lanes were chosen for.
-
-    Args:
-        places: Where the samples lie; ``None`` for other datasets.
-        expected: What is known of the dataloader.
-    """
-    for dataset in places.datasets[:1] if places else ():
-        dataset.reader.expected = expected
 
 
 def _in_runs(chunks: NDArray[np.int64], num_chunks: int) -> bool:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..lake import did_you_mean
 from ..shuffle.repeats import class_balanced_weights, repeat_factors
+from ..utils.ragged import indices_of_ranges, offsets_of
 from .wrappers import SampleMap
 
 _KEYS = {
@@ -105,9 +106,7 @@ def _labels(places: SampleMap) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Labels of all samples of a wrapped dataset, as flat arrays with offsets."""
     parts = [dataset.labels_of_samples() for dataset in places.datasets]
     labels = np.concatenate([part[1] for part in parts])
-    shifts = np.cumsum([0, *(len(part[1]) for part in parts[:-1])])
+    shifts = offsets_of([len(part[1]) for part in parts])
     begin = places.gather([part[0][:-1] + shift for part, shift in zip(parts, shifts)])
     sizes = places.gather([np.diff(part[0]) for part in parts])
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    source = np.arange(offsets[-1]) + np.repeat(begin - offsets[:-1], sizes)
-    return offsets, labels[source]
+    return offsets_of(sizes), labels[indices_of_ranges(begin, sizes)]

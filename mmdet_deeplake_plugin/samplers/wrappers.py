@@ -11,6 +11,7 @@ from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
 from numpy.typing import NDArray
 
 from ..datasets.dataset import DeepLakeDataset
+from ..utils.ragged import offsets_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class SampleMap:
         """
         if len(values) == 1:
             return values[0][self.index]
-        starts = np.cumsum([0, *map(len, values[:-1])])
+        starts = offsets_of([len(part) for part in values])
         return np.concatenate(values)[starts[self.which] + self.index]
 
     def chunks(self) -> tuple[NDArray[np.int64], list[int]]:
@@ -49,7 +50,7 @@ class SampleMap:
             chunk, followed by the number of chunks of all.
         """
         readers = [dataset.reader for dataset in self.datasets]
-        offsets = np.cumsum([0, *(len(reader.chunks) for reader in readers)]).tolist()
+        offsets = offsets_of([len(reader.chunks) for reader in readers]).tolist()
         parts = [
             dataset.reader.chunks.of(dataset.rows_of()) + offset
             for dataset, offset in zip(self.datasets, offsets)

@@ -28,13 +28,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..utils.blocks import blocks
+from ..utils.ragged import indices_of_ranges, offsets_of
 from .epoch import rank_length
 
 # Random keys are drawn in blocks, each with a generator of its own, so that a
 # lane's keys are found without drawing those before.
 _KEYS_AT_ONCE = 1 << 16
 _CHUNKS_OF_A_LANE = 2
-_REPEATED_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,7 @@ class ChunkIndex:
             chunks: Sample -> chunk, shape ``(N,)``.
             num_chunks: Number of chunks ``C``; some may hold no sample.
         """
-        starts = np.zeros(num_chunks + 1, dtype=np.int64)
-        np.cumsum(np.bincount(chunks, minlength=num_chunks), out=starts[1:])
+        starts = offsets_of(np.bincount(chunks, minlength=num_chunks))
         if np.all(chunks[1:] >= chunks[:-1]):
             return cls(starts)
         items = np.argsort(chunks, kind='stable')
@@ -101,15 +101,14 @@ class ChunkIndex:
         starts = np.zeros(len(self.starts), dtype=np.int64)
         items = np.empty(int(counts.sum()), dtype=self.item_type)
         done = passed = 0
-        # Block by block: with a hundred million samples each array of all counts.
-        for begin in range(0, len(self) + 1, _REPEATED_AT_ONCE):
-            stop = min(begin + _REPEATED_AT_ONCE, len(self))
-            block = self.take(np.arange(begin, stop))
-            repeats = counts[block]
-            ends = np.concatenate([[0], np.cumsum(repeats, dtype=np.int64)])
-            beyond = int(np.searchsorted(self.starts, begin + _REPEATED_AT_ONCE))
-            starts[passed:beyond] = done + ends[self.starts[passed:beyond] - begin]
-            items[done : done + ends[-1]] = np.repeat(block, repeats)
+        # Arrays of all counts would take gigabytes with a hundred million samples.
+        for block in blocks(len(self)):
+            samples = self.take(np.arange(block.start, block.stop))
+            repeats = counts[samples]
+            ends = offsets_of(repeats)
+            beyond = int(np.searchsorted(self.starts, block.stop, side='right'))
+            starts[passed:beyond] = done + ends[self.starts[passed:beyond] - block.start]
+            items[done : done + ends[-1]] = np.repeat(samples, repeats)
             done, passed = done + int(ends[-1]), beyond
         return ChunkIndex(starts, items)
 
@@ -204,11 +203,8 @@ class Lanes:
         chunks = self.sequence[first : last + 1]
         sizes = self.index.sizes[chunks]
         offset = int(self._ends[first] - sizes[0])
-        before = np.cumsum(sizes) - sizes
         ordinal = np.repeat(np.arange(len(chunks), dtype=np.uint64), sizes)
-        positions = np.arange(len(ordinal)) + np.repeat(
-            self.index.starts[chunks] - before, sizes
-        )
+        positions = indices_of_ranges(self.index.starts[chunks], sizes)
         keys = _keys(self._seed, offset, int(self._ends[last]))
         # Inside its chunk first: two lanes that share a chunk must agree on who
         # takes which of its samples.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_AT_ONCE = 1 << 16
+from ..utils.blocks import blocks
 
 
 def repeat_factors(
@@ -82,19 +82,19 @@ def sample_counts(
     )
     offset = rng.random()
     counts = np.zeros(len(weights), dtype=np.int32 if total < 1 << 31 else np.int64)
-    blocks = [slice(i, i + _AT_ONCE) for i in range(0, len(weights), _AT_ONCE)]
-    ends = np.cumsum([weights[block].sum() for block in blocks])
+    parts = blocks(len(weights))
+    ends = np.cumsum([weights[part].sum() for part in parts])
     begin, marked = 0.0, 0.0
-    for block, end in zip(blocks, ends / ends[-1:] * total):
+    for part, end in zip(parts, ends / ends[-1:] * total):
         # In sequence, neighbours would be rounded down and up in turn.
-        shuffled = rng.permutation(len(weights[block]))
-        part = np.cumsum(weights[block][shuffled])
-        if part[-1] > 0:
-            part /= part[-1]
-            reached = np.minimum(begin + part * (end - begin), end)
-            reached[part == 1] = end
+        shuffled = rng.permutation(len(weights[part]))
+        share = np.cumsum(weights[part][shuffled])
+        if share[-1] > 0:
+            share /= share[-1]
+            reached = np.minimum(begin + share * (end - begin), end)
+            reached[share == 1] = end
             marks = np.minimum(np.floor(reached + offset), total)
-            counts[block][shuffled] = np.diff(marks, prepend=marked)
+            counts[part][shuffled] = np.diff(marks, prepend=marked)
             begin, marked = end, marks[-1]
     return counts
 

@@ -1,16 +1,18 @@
-"""Whether bytes are one whole image, told from their ends without decoding.
+"""Check that bytes are one complete image, without decoding them.
 
-The first bytes tell the format; its own end mark or length field tells whether
-the last ones are there. Decoders do not agree on cut images: OpenCV 4 fills the
-rest of a JPEG with grey and warns on stderr, OpenCV 5 and Pillow refuse it. Here
-a cut image is broken, whatever decodes it. Bytes after the end are no fault:
-cameras and disks pad. What is wrong *between* the ends only a decoder finds.
+The first bytes tell the format; its end mark or length field tells whether the last
+ones are there. Decoders disagree about truncated images: OpenCV 4 fills the rest of a
+JPEG with grey and warns on stderr, OpenCV 5 and Pillow refuse it. Here a truncated
+image is broken, whichever decoder is used. Bytes after the end are allowed, since
+cameras and disks pad files. Damage *between* the ends is left to the decoder.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+
+from .image_format import IMAGE_FORMATS, image_format
 
 _JPEG_END = b'\xff\xd9'
 _PNG_END = b'IEND\xaeB`\x82'  # the last chunk with its checksum
@@ -20,7 +22,7 @@ _LONE_MARKERS = frozenset((0x01, *range(0xD0, 0xD9)))
 
 
 class BrokenImageError(ValueError):
-    """What is stored for an image is missing, cut short, or not an image.
+    """The bytes stored for an image are missing, truncated, or not an image.
 
     Args:
         finding: What is wrong, and where.
@@ -36,39 +38,39 @@ class BrokenImageError(ValueError):
 
 
 def check_image(content: bytes) -> None:
-    """Refuses bytes that are no whole image of a known format.
+    """Raise an error unless the bytes are a complete image of a known format.
 
-    JPEG must have its end mark (EOI) behind the first scan, so that the one of a
-    thumbnail in the header does not count; PNG its last chunk (IEND); GIF its
-    last byte; BMP and WebP the length that they state; JPEG 2000 the end mark of
-    its codestream; TIFF, which ends anyhow, the first directory that it points
-    to.
+    A JPEG must have its end mark (EOI) after the first scan, so that the end mark of
+    a thumbnail in the header does not count; a PNG its last chunk (IEND); a GIF its
+    last byte; BMP and WebP the length that their header states; JPEG 2000 the end
+    mark of its codestream; a TIFF, whose end is not marked, the first directory that
+    its header points to.
 
     Args:
         content: The encoded image.
 
     Raises:
-        BrokenImageError: If there are no bytes, they begin like no image, or the
-            end is missing. The message says which, and not where they lie.
+        BrokenImageError: If there are no bytes, the format is unknown, or the end is
+            missing. The message says which; the caller adds where the image is stored.
     """
     if not content:
         raise BrokenImageError('no image is stored (0 bytes)')
-    for signature, (name, fault) in _FORMATS.items():
-        if content.startswith(signature):
-            found = fault(content)
-            if found:
-                raise BrokenImageError(
-                    f'the {name} image is cut short: {len(content)} bytes, {found}'
-                )
-            return
-    raise BrokenImageError(
-        f'{len(content)} bytes that begin with {content[:8]!r} are no image (JPEG, PNG, '
-        'BMP, GIF, WebP, TIFF or JPEG 2000)'
-    )
+    name = image_format(content)
+    if name is None:
+        *formats, last = IMAGE_FORMATS
+        raise BrokenImageError(
+            f'{len(content)} bytes that begin with {content[:8]!r} are not an image '
+            f'({", ".join(formats)} or {last})'
+        )
+    fault = _FAULTS[name](content)
+    if fault:
+        raise BrokenImageError(
+            f'the {name} image is cut short: {len(content)} bytes, {fault}'
+        )
 
 
 def is_whole(content: bytes) -> bool:
-    """Whether :func:`check_image` has nothing to say about bytes."""
+    """Return whether :func:`check_image` accepts the bytes."""
     try:
         check_image(content)
     except BrokenImageError:
@@ -85,7 +87,7 @@ def _jpeg_fault(content: bytes) -> str:
 
 
 def _first_scan(content: bytes) -> int:
-    """Where the first scan begins; -1 if the segments end before."""
+    """Return where the first scan begins, -1 if the segments end before one."""
     at = 2
     while at + 4 <= len(content) and content[at] == 0xFF:
         marker = content[at + 1]
@@ -132,20 +134,18 @@ def _shorter(content: bytes, stated: int) -> str:
 
 
 def _number(content: bytes, layout: str, at: int) -> int:
-    """The number in a header; more than there are bytes if the header is cut."""
+    """Return a number of the header; if the header is truncated, more than the length."""
     if len(content) < at + struct.calcsize(layout):
         return len(content) + 1
     return int(struct.unpack_from(layout, content, at)[0])
 
 
-_FORMATS: dict[bytes, tuple[str, Callable[[bytes], str]]] = {
-    b'\xff\xd8\xff': ('JPEG', _jpeg_fault),
-    b'\x89PNG\r\n\x1a\n': ('PNG', _png_fault),
-    b'BM': ('BMP', _bmp_fault),
-    b'GIF8': ('GIF', _gif_fault),
-    b'RIFF': ('WebP', _webp_fault),
-    b'II*\x00': ('TIFF', _tiff_fault),
-    b'MM\x00*': ('TIFF', _tiff_fault),
-    b'\x00\x00\x00\x0cjP': ('JPEG 2000', _jpeg2000_fault),
-    b'\xff\x4f\xff\x51': ('JPEG 2000', _jpeg2000_fault),
+_FAULTS: dict[str, Callable[[bytes], str]] = {
+    'JPEG': _jpeg_fault,
+    'PNG': _png_fault,
+    'BMP': _bmp_fault,
+    'GIF': _gif_fault,
+    'WebP': _webp_fault,
+    'TIFF': _tiff_fault,
+    'JPEG 2000': _jpeg2000_fault,
 }

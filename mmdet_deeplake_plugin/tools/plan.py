@@ -13,16 +13,16 @@ from typing import Any
 
 from ..lake import LakeSpec
 from ..samplers.checks import LOADER_TYPES, SHUFFLES
+from ..samplers.dataloader_shape import DataloaderShape
 from ._cli import make_parser, run_tool
 from .planning.plan import LoaderKeys, make_plan
 from .planning.plot import draw_order
-from .planning.simulation import Dataloader
 from .planning.text import describe
 
 
 def plan(
     path: str,
-    dataloader: Dataloader,
+    dataloader: DataloaderShape,
     keys: LoaderKeys | None = None,
     credentials: dict[str, Any] | None = None,
     commit_id: str = '',
@@ -107,7 +107,7 @@ def _run(args: Any) -> str:
             raise ValueError(f'--{key} {getattr(args, key)}: write {least} or more')
     return plan(
         args.path,
-        Dataloader(args.gpus, args.num_workers, args.batch_size),
+        DataloaderShape(args.gpus, args.num_workers, args.batch_size),
         LoaderKeys(
             args.shuffle,
             args.lanes,

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
+from .shared_by_copies import SharedByCopies
+
 FIELDS = (
     'samples',  # that passed the pipeline
     'storage',  # seconds in which a pipeline waited for bytes
@@ -22,7 +24,7 @@ _PLACE = {field: place for place, field in enumerate(FIELDS)}
 _SLOTS = 129
 
 
-class ReadCounters:
+class ReadCounters(SharedByCopies):
     """Sums a value for each of ``FIELDS``, over all processes that share it.
 
     Each worker has a line of its own, so that none waits for another.
@@ -78,6 +80,3 @@ class ReadCounters:
 
     def __getstate__(self) -> dict[str, object]:
         return {'_values': self._values, '_lines': None}
-
-    def __deepcopy__(self, memo: dict[int, object]) -> ReadCounters:
-        return self

@@ -101,7 +101,7 @@ CAUSES: dict[str, tuple[Any, str]] = {
     'empty': (b'', 'no image is stored (0 bytes)'),
     'junk': (
         b'this is no image',
-        "16 bytes that begin with b'this is ' are no image (JPEG, PNG, BMP, GIF, WebP, "
+        "16 bytes that begin with b'this is ' are not an image (JPEG, PNG, BMP, GIF, WebP, "
         'TIFF or JPEG 2000)',
     ),
     'half-jpeg': (

@@ -37,7 +37,7 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes | None], int]] = {
 }
 WHY = (
     r'(no image is stored \(0 bytes\)|the JPEG image is cut short: .*|'
-    r'\d+ bytes that begin with .* are no image .*|'
+    r'\d+ bytes that begin with .* are not an image .*|'
     r'its stored chunk is missing \(Key not found: .*\)|'
     r'its chunk file \w+ is cut short: \d+ bytes)'
 )

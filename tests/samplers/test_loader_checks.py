@@ -10,10 +10,11 @@ from mmdet.utils import register_all_modules
 from mmengine.dataset import ConcatDataset
 from torch.utils.data import DataLoader
 
-import mmdet_deeplake_plugin.lake.images.reader as images_module
+import mmdet_deeplake_plugin.samplers.dataloader_shape as shape_module
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
-from mmdet_deeplake_plugin.lake import Expected, ImageReader
+from mmdet_deeplake_plugin.lake import ImageReader
 from mmdet_deeplake_plugin.samplers.checks import choose_shuffle, default_lanes
+from mmdet_deeplake_plugin.samplers.dataloader_shape import DataloaderCheck
 from mmdet_deeplake_plugin.samplers.wrappers import map_samples
 
 register_all_modules()
@@ -146,52 +147,54 @@ def test_lanes_are_the_least_multiple_from_64_on(told, lanes, dataset, monkeypat
 
 
 @pytest.mark.parametrize(
-    ('expected', 'text'),
+    ('check', 'text'),
     [
-        (Expected(1, 64, 8, 4), ''),
-        (Expected(1, 64, None, None), ''),
-        (Expected(1, 0, None, None), ''),
-        (Expected(2, 64, 8, 4), ''),
+        (DataloaderCheck(1, 64, 8, 4), ''),
+        (DataloaderCheck(1, 64, None, None), ''),
+        (DataloaderCheck(1, 0, None, None), ''),
+        (DataloaderCheck(2, 64, 8, 4), ''),
         (
-            Expected(1, 64, 4, 4),
-            'batch_size=4 of DeepLakeLoader, but 8 of the dataloader: the order is the '
-            'same, but chunks may be read more than once; write batch_size=8 in the '
-            'sampler too',
+            DataloaderCheck(1, 64, 4, 4),
+            'batch_size of DeepLakeLoader must be that of the dataloader, 8, but it is '
+            '4. The order stays the same, but chunks may be read more than once; write '
+            'batch_size=8 in the sampler too',
         ),
         (
-            Expected(1, 0, 8, 2),
-            'num_workers=2 of DeepLakeLoader, but 4 of the dataloader: the order is the '
-            'same, but chunks may be read more than once; write num_workers=4 in the '
-            'sampler too',
+            DataloaderCheck(1, 0, 8, 2),
+            'num_workers of DeepLakeLoader must be that of the dataloader, 4, but it is '
+            '2. The order stays the same, but chunks may be read more than once; write '
+            'num_workers=4 in the sampler too',
         ),
         (
-            Expected(4, 64, None, 4),
-            '64 lanes are no multiple of 4 ranks x 4 workers x batch size 8, so chunks '
-            'are read more than once; write batch_size=8, num_workers=4 in the sampler '
-            '(the order then is another one), or ignore this',
+            DataloaderCheck(4, 64, None, 4),
+            '64 lanes are not a multiple of 4 ranks x 4 workers x batch size 8, so '
+            'chunks are read more than once; write batch_size=8, num_workers=4 in the '
+            'sampler (which changes the order), or ignore this',
         ),
     ],
     ids=['all-told', 'none-told', 'no-lanes', 'ranks', 'batch', 'workers', 'lanes'],
 )
-def test_a_dataloader_is_compared_with_the_expected_one(expected, text):
+def test_a_dataloader_is_compared_with_the_configured_one(check, text):
     """Batch size 8 and four workers: what differs is said with what to write."""
-    assert expected.compare(batch_size=8, num_workers=4) == text
+    assert check.warning(batch_size=8, num_workers=4) == text
 
 
 def test_without_workers_the_main_process_counts_as_one():
     """num_workers=0 needs lanes for one."""
-    assert Expected(2, 16, 8, 0).compare(batch_size=8, num_workers=0) == ''
-    assert '24 lanes' in Expected(2, 24, None, None).compare(8, 0)
+    assert DataloaderCheck(2, 16, 8, 0).warning(batch_size=8, num_workers=0) == ''
+    assert '24 lanes' in DataloaderCheck(2, 24, None, None).warning(8, 0)
 
 
 def test_a_dataloader_warns_once(dataset, monkeypatch):
     """The first batch tells, and the next epochs no more."""
     said = []
-    monkeypatch.setattr(images_module, 'print_log', lambda text, **_: said.append(text))
+    monkeypatch.setattr(shape_module, 'print_log', lambda text, **_: said.append(text))
     for told, count in ((4, 0), (5, 1)):
         sampler = DeepLakeLoader(dataset, seed=0, batch_size=told)
         loader = DataLoader(dataset, 4, sampler=sampler, collate_fn=list)
         for _ in range(2):
             assert len(list(loader)) == 6
         assert len(said) == count
-    assert said[0].startswith('batch_size=5 of DeepLakeLoader, but 4 of the dataloader')
+    assert said[0].startswith(
+        'batch_size of DeepLakeLoader must be that of the dataloader, 4'
+    )

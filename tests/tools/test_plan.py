@@ -18,10 +18,10 @@ import mmdet_deeplake_plugin.samplers.loader as loader_module
 import mmdet_deeplake_plugin.tools.planning.simulation as simulation_module
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
 from mmdet_deeplake_plugin.lake import LakeSpec
+from mmdet_deeplake_plugin.samplers.dataloader_shape import DataloaderShape
 from mmdet_deeplake_plugin.tools.plan import main, plan
 from mmdet_deeplake_plugin.tools.planning.plan import LoaderKeys, Plan, make_plan
 from mmdet_deeplake_plugin.tools.planning.plot import reader_of
-from mmdet_deeplake_plugin.tools.planning.simulation import Dataloader
 from mmdet_deeplake_plugin.tools.planning.text import network_cost
 
 register_all_modules()
@@ -61,7 +61,7 @@ def as_rank(monkeypatch) -> Callable[[int, int], None]:
     return be
 
 
-def plan_of(url: str, dataloader: Dataloader, keys: LoaderKeys, **creds) -> Plan:
+def plan_of(url: str, dataloader: DataloaderShape, keys: LoaderKeys, **creds) -> Plan:
     """The plan as numbers."""
     return make_plan(LakeSpec.from_config(url, creds or None), dataloader, keys)
 
@@ -84,7 +84,7 @@ def plan_of(url: str, dataloader: Dataloader, keys: LoaderKeys, **creds) -> Plan
 def test_an_epoch_reads_what_was_planned(store, remote, as_rank, world, workers, keys):
     """Chunks, reads and bytes are those that a real epoch counts; so is the network."""
     creds = dict(creds=store.creds)
-    found = plan_of(remote, Dataloader(world, workers, 8), keys, **creds)
+    found = plan_of(remote, DataloaderShape(world, workers, 8), keys, **creds)
     samples, held = [], 0
     seen = dict.fromkeys(('chunks', 'requests', 'bytes', 'needed'), 0.0)
     requests = sent = 0
@@ -131,9 +131,9 @@ def test_an_epoch_reads_what_was_planned(store, remote, as_rank, world, workers,
 def test_few_workers_tell_of_all(local, monkeypatch):
     """A part of an epoch, as of a large lake, gives about the numbers of the whole."""
     keys = LoaderKeys(shuffle='lanes', loader_type='c++', lanes=8)
-    whole = plan_of(local, Dataloader(2, 2, 2), keys).reads
+    whole = plan_of(local, DataloaderShape(2, 2, 2), keys).reads
     monkeypatch.setattr(simulation_module, '_ENOUGH', 200)
-    part = plan_of(local, Dataloader(2, 2, 2), keys).reads
+    part = plan_of(local, DataloaderShape(2, 2, 2), keys).reads
     assert part.samples == whole.samples == ROWS
     assert part.chunks == pytest.approx(whole.chunks, rel=0.3)
     assert part != whole
@@ -142,7 +142,7 @@ def test_few_workers_tell_of_all(local, monkeypatch):
 def test_little_room_is_noticed_and_the_advice_helps(local):
     """With the cache_bytes of the snippet, chunks are read whole, but for small parts."""
     keys = LoaderKeys(shuffle='lanes', loader_type='c++', cache_bytes=3 << 20)
-    loader = Dataloader(1, 2, 8)
+    loader = DataloaderShape(1, 2, 8)
     text = plan(local, loader, keys)
     assert 'some chunks find no room in cache_bytes=3145728' in text
     given = snippet(text)
@@ -155,7 +155,7 @@ def test_little_room_is_noticed_and_the_advice_helps(local):
 def test_the_snippet_builds_the_planned_order(local):
     """The sampler to paste has the lanes that were shown, and their order."""
     keys = LoaderKeys('lanes', lanes=32, window=2, loader_type='c++')
-    loader = Dataloader(1, 2, 8)
+    loader = DataloaderShape(1, 2, 8)
     given = snippet(plan(local, loader, keys))
     assert given == dict(
         type='DeepLakeLoader',
@@ -174,7 +174,7 @@ def test_the_snippet_builds_the_planned_order(local):
 def test_lanes_that_do_not_divide_are_left_out(local):
     """A note says why, and the snippet has the number that suits."""
     keys = LoaderKeys('lanes', lanes=10, loader_type='c++')
-    text = plan(local, Dataloader(1, 2, 8), keys)
+    text = plan(local, DataloaderShape(1, 2, 8), keys)
     assert 'lanes:    10, no multiple of 1 rank x 2 workers x batch size 8' in text
     assert 'leave lanes=10 out, or write a multiple of 16' in text
     assert 'lanes' not in snippet(text)
@@ -182,7 +182,7 @@ def test_lanes_that_do_not_divide_are_left_out(local):
 
 def test_auto_says_why(store, local, remote, monkeypatch):
     """Local lakes are shuffled in full, remote ones along chunks, views not."""
-    loader = Dataloader(1, 2, 8)
+    loader = DataloaderShape(1, 2, 8)
     creds = dict(creds=store.creds)
     assert 'shuffle:  full (auto: the lake is local)' in plan(local, loader)
     text = plan(remote, loader, credentials=creds)
@@ -196,7 +196,7 @@ def test_auto_says_why(store, local, remote, monkeypatch):
 @pytest.mark.parametrize(('world', 'workers'), [(1, 0), (1, 3), (2, 2)])
 def test_colours_are_those_of_the_workers(as_rank, world, workers):
     """A position's process is the one to which PyTorch deals it."""
-    dataloader = Dataloader(world, workers, 4)
+    dataloader = DataloaderShape(world, workers, 4)
     owners = np.full(96, -1)
     for rank in range(world):
         as_rank(rank, world)

@@ -8,7 +8,6 @@ a hint: a worker that misreads it reads more than it need, never anything wrong.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -117,47 +116,3 @@ class ReadPlan:
 
     def __deepcopy__(self, memo: dict[int, object]) -> ReadPlan:
         return self  # a copy would no longer be the one that the sampler writes to
-
-
-@dataclass(frozen=True)
-class Expected:
-    """The dataloader that the lanes were chosen for.
-
-    Args:
-        world_size: Number of ranks.
-        lanes: Number of lanes; 0 if the order has none.
-        batch_size: What the loader was told of the dataloader, if anything.
-        num_workers: The same.
-    """
-
-    world_size: int
-    lanes: int
-    batch_size: int | None
-    num_workers: int | None
-
-    def compare(self, batch_size: int, num_workers: int) -> str:
-        """What is worth a warning, ``''`` if nothing is.
-
-        Args:
-            batch_size: The dataloader's batch size.
-            num_workers: The dataloader's number of workers.
-        """
-        found = {'batch_size': batch_size, 'num_workers': num_workers}
-        for key, value in found.items():
-            told = getattr(self, key)
-            if told is not None and told != value:
-                return (
-                    f'{key}={told} of DeepLakeLoader, but {value} of the dataloader: the '
-                    'order is the same, but chunks may be read more than once; write '
-                    f'{key}={value} in the sampler too'
-                )
-        met = self.world_size * max(num_workers, 1) * batch_size
-        if self.lanes and self.lanes % met:
-            return (
-                f'{self.lanes} lanes are no multiple of {self.world_size} ranks x '
-                f'{num_workers} workers x batch size {batch_size}, so chunks are read '
-                f'more than once; write batch_size={batch_size}, '
-                f'num_workers={num_workers} in the sampler (the order then is another '
-                'one), or ignore this'
-            )
-        return ''

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-from mmengine.dist import get_rank
-from mmengine.logging import print_log
 from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
@@ -19,7 +16,6 @@ from .chunk_cache import ChunkCache
 from .chunk_map import ChunkMap
 from .column import ImageColumn
 from .encoded import ENCODED
-from .read_plan import Expected
 
 
 class ImageReader:
@@ -40,7 +36,8 @@ class ImageReader:
         self.cache: ChunkCache | None = None
         self._offset = 0
         self._listed: dict[int, bytes] = {}
-        self.expected: Expected | None = None
+        # Called once per process, with batch size and number of workers.
+        self.on_first_batch: Callable[[int, int], None] | None = None
 
     @property
     def is_remote(self) -> bool:
@@ -100,8 +97,10 @@ class ImageReader:
         Raises:
             LakeReadError: If they cannot be read.
         """
-        if self.expected is not None:
-            self._compare(len(rows))
+        on_first_batch, self.on_first_batch = self.on_first_batch, None
+        if on_first_batch is not None:
+            worker = get_worker_info()
+            on_first_batch(len(rows), worker.num_workers if worker else 0)
         began = perf_counter()
         missing, self._listed = list(rows), {}
         if self.cache is not None:
@@ -140,16 +139,6 @@ class ImageReader:
         images = self.column.read_rows(rows)
         self.counters.add(chunks=1, requests=1, bytes=sum(map(len, images)))
         return images
-
-    def _compare(self, batch_size: int) -> None:
-        """Warns, once and from one process, if the dataloader is not the expected one."""
-        worker = get_worker_info()
-        expected, self.expected = self.expected, None
-        if expected is None or (worker is not None and worker.id) or get_rank():
-            return
-        text = expected.compare(batch_size, worker.num_workers if worker else 0)
-        if text:
-            print_log(text, logger='current', level=logging.WARNING)
 
     @property
     def _holds_bytes(self) -> bool:

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from ...datasets.dataset import DeepLakeDataset
 from ...lake import ImageReader, LakeSpec, open_lake
 from ...samplers.checks import check_loader_keys, choose_shuffle, default_lanes
+from ...samplers.dataloader_shape import DataloaderShape
 from ...samplers.read_strategy import RowReads, choose_reads
 from ...samplers.wrappers import SampleMap
 from ...shuffle.lanes import Lanes
 from ...shuffle.quality import ShuffleQuality, measure_quality
 from .._cli import with_progress
-from .simulation import Dataloader, Epoch, Reads, Simulation
+from .simulation import Epoch, Reads, Simulation
 
 _SIZED = 32  # images whose size is looked up
 _MIB, _NO_BOUND = 1 << 20, 1 << 62
@@ -74,7 +75,7 @@ class Plan:
     row_bytes: int
     keys: LoaderKeys
     asked: LoaderKeys
-    dataloader: Dataloader
+    dataloader: DataloaderShape
     along_chunks: bool
     reads: Reads
     room: int
@@ -106,7 +107,7 @@ class _Rows:
 
 def make_plan(
     spec: LakeSpec,
-    dataloader: Dataloader,
+    dataloader: DataloaderShape,
     keys: LoaderKeys,
     image_column: str | None = None,
     progress: bool = False,

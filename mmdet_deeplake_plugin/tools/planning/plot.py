@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .simulation import Dataloader
+from ...samplers.dataloader_shape import DataloaderShape
 
 _SHOWN = 20_000  # dots
 _COLOURS = 'tab20'
@@ -19,7 +19,7 @@ def draw_order(
     file: Path,
     order: NDArray[np.integer],
     rows: NDArray[np.int64],
-    dataloader: Dataloader,
+    dataloader: DataloaderShape,
 ) -> None:
     """Writes the picture.
 
@@ -60,7 +60,9 @@ def draw_order(
     figure.savefig(file, dpi=120, format='png')
 
 
-def reader_of(positions: NDArray[np.int64], dataloader: Dataloader) -> NDArray[np.int64]:
+def reader_of(
+    positions: NDArray[np.int64], dataloader: DataloaderShape
+) -> NDArray[np.int64]:
     """Number of the process, over all ranks, that reads a position of the epoch."""
     ranks = positions % dataloader.world_size
     batches = positions // dataloader.world_size // dataloader.batch_size

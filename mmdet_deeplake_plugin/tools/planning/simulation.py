@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lake import ChunkCache, ImageReader, ReadPlan
+from ...samplers.dataloader_shape import DataloaderShape
 from ...samplers.read_strategy import RowReads
 from ...shuffle.epoch import epoch_order, rank_length, rank_slice
 from ...shuffle.lanes import Lanes
@@ -26,26 +27,6 @@ _ENOUGH = 300_000
 _AT_ONCE = 16
 # Where a row begins, then the row.
 _TRIPS_TO_ROW = 2
-
-
-@dataclass(frozen=True)
-class Dataloader:
-    """The dataloaders of all ranks.
-
-    Args:
-        world_size: Number of ranks.
-        num_workers: Workers of each rank; 0 if the main process reads.
-        batch_size: Batch size of each rank.
-    """
-
-    world_size: int
-    num_workers: int
-    batch_size: int
-
-    @property
-    def readers(self) -> int:
-        """Number of processes of a rank that read."""
-        return max(self.num_workers, 1)
 
 
 @dataclass(frozen=True)
@@ -129,7 +110,7 @@ class Simulation:
     def __init__(
         self,
         epoch: Epoch,
-        dataloader: Dataloader,
+        dataloader: DataloaderShape,
         reading: RowReads,
         reader: ImageReader,
         rows: NDArray[np.int64],
