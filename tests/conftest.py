@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-# Two test processes share two cores: threads of their own would only get in the way.
+# Two test processes share two cores: threads of their own would only get in the way, and
+# ones that spin while they wait slow down whatever else runs.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+# A shell starts background jobs with Ctrl-C ignored, which children would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from helpers import SHARED_DATA
