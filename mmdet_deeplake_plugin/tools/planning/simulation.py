@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lake import ChunkCache, ImageReader, ReadPlan
+from ...lake import ChunkCache, ImageColumn, ImageReader, ReadPlan
 from ...samplers.dataloader_shape import DataloaderShape
 from ...samplers.read_strategy import RowReads
 from ...shuffle.epoch import epoch_order, rank_length, rank_slice
@@ -27,6 +27,8 @@ _ENOUGH = 300_000
 _AT_ONCE = 16
 # Where a row begins, then the row.
 _TRIPS_TO_ROW = 2
+# The ends of an image that passes for a whole one.
+_JPEG_BEGIN, _JPEG_END = b'\xff\xd8\xff\xda\0\2', b'\xff\xd9'
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,8 @@ class Simulation:
             starts = range(number % readers * size, self._length, readers * size)
             enough = starts[: -(-_ENOUGH // size)]
             worker = _Worker(
-                self._reader,
+                self._reader.column,
+                self._reader.in_lists,
                 self._plan,
                 self._dataloader.num_workers > 0,
                 self._row_bytes,
@@ -162,68 +165,96 @@ class Simulation:
 
 
 class _Worker:
-    """Reads batches as the ``ImageReader`` of a worker does, but only counts."""
+    """A worker's ``ImageReader``, over a column that counts reads.
+
+    Args:
+        column: The image column of the lake, for its chunks.
+        in_lists: Whether the reader reads the rows of a batch as a list.
+        plan: What the reader follows, if chunks are read whole.
+        ahead: Whether it reads ahead, as inside a worker process.
+        row_bytes: Size of an image.
+    """
 
     def __init__(
-        self, reader: ImageReader, plan: ReadPlan | None, ahead: bool, row_bytes: int
+        self,
+        column: ImageColumn,
+        in_lists: bool,
+        plan: ReadPlan | None,
+        ahead: bool,
+        row_bytes: int,
     ) -> None:
-        self._reader = reader
-        self._image = bytes(row_bytes)
-        self._found = Reads()
-        self._read_before: set[int] = set()
-        self._divided: set[int] = set()
-        self._cache: ChunkCache | None = None
+        self._column = _CountingColumn(column, row_bytes)
+        self._reader = ImageReader(self._column)
+        self._reader.in_lists = in_lists
         if plan is not None:
-            self._cache = (_CacheOfWorker if ahead else ChunkCache)(plan, [self], [0])
+            kind = _CacheOfWorker if ahead else ChunkCache
+            self._reader.read_chunks_from(kind(plan, [self._reader], [0]), 0)
 
     def read(self, batches: Iterable[NDArray[np.int64]]) -> Reads:
-        for rows in batches:
-            self._found.samples += len(rows)
-            self._read_batch(self._cache, rows)
-        self._found.divided = len(self._divided)
-        return self._found
+        """Read batches, and return what was read for them."""
+        counted = self._column.reads
+        for batch in batches:
+            rows = batch.tolist()
+            counted.samples += len(rows)
+            self._reader.prepare(rows)
+            for row in rows:
+                self._reader.read_row(row)
+            if self._reader.cache is not None:
+                held = _held_bytes(self._reader.cache, self._column.image)
+                counted.peak = max(counted.peak, held)
+        counted.divided = len(self._column.divided)
+        return counted
 
-    def chunk_rows(self, chunk: int) -> tuple[int, int]:
-        return self._reader.chunk_rows(chunk)
 
-    def read_chunk(self, chunk: int) -> list[bytes]:
-        first, stop = self.chunk_rows(chunk)
-        self._found.chunks += 1
-        self._found.waits += 1
-        self._found.chunk_rows += stop - first
-        self._found.chunks_again += chunk in self._read_before
-        self._read_before.add(chunk)
-        return [self._image] * (stop - first)
+class _CountingColumn(ImageColumn):
+    """Counts reads instead of making them; all images are the same.
 
-    def _read_batch(self, cache: ChunkCache | None, rows: NDArray[np.int64]) -> None:
-        missing = rows.tolist()
-        places = list(zip(self._reader.chunks.of(rows).tolist(), missing))
-        if cache is not None:
-            cache.fetch({chunk for chunk, _ in places})
-            missing = [row for chunk, row in places if not cache.covers(chunk)]
-        listed = self._list(set(missing))
-        for chunk, row in places:
-            if row in listed:
-                listed.discard(row)
-            elif cache is None or cache.take(chunk, row) is None:
-                self._found.rows += 1
-                self._found.waits += _TRIPS_TO_ROW
+    Attributes:
+        image: The encoded image.
+        reads: What was read.
+        divided: Chunks of which rows were read that had not been read whole.
+    """
+
+    def __init__(self, column: ImageColumn, row_bytes: int) -> None:
+        super().__init__(column.source, column.name)
+        self.storage, self.chunks = column.storage, column.chunks
+        self.image = _JPEG_BEGIN.ljust(row_bytes - len(_JPEG_END), b'\0') + _JPEG_END
+        self.reads = Reads()
+        self.divided: set[int] = set()
+        self._whole_chunks: set[int] = set()
+
+    def read_row(self, row: int) -> bytes:
+        self.reads.rows += 1
+        self.reads.waits += _TRIPS_TO_ROW
+        self._count_rows([row])
+        return self.image
+
+    def read_rows(self, rows: slice | list[int]) -> list[bytes]:
+        if isinstance(rows, slice):
+            count = rows.stop - rows.start
+            chunk = int(self.chunks.of(np.array(rows.start)))
+            self.reads.chunks += 1
+            self.reads.waits += 1
+            self.reads.chunk_rows += count
+            self.reads.chunks_again += chunk in self._whole_chunks
+            self._whole_chunks.add(chunk)
+        else:
+            count = len(rows)
+            self.reads.lists += 1
+            self.reads.listed += count
+            self.reads.waits += _TRIPS_TO_ROW * -(-count // _AT_ONCE)
+            self._count_rows(rows)
+        return [self.image] * count
+
+    def read_known(self, rows: Iterable[int]) -> dict[int, bytes]:
+        return {}
+
+    def _count_rows(self, rows: list[int]) -> None:
+        for chunk in self.chunks.of(np.array(rows)).tolist():
+            if chunk in self._whole_chunks:
+                self.reads.rows_again += 1
             else:
-                continue
-            if chunk in self._read_before:
-                self._found.rows_again += 1
-            else:
-                self._divided.add(chunk)
-        if cache is not None:
-            self._found.peak = max(self._found.peak, _held_bytes(cache, self._image))
-
-    def _list(self, rows: set[int]) -> set[int]:
-        if not self._reader.in_lists or len(rows) < 2:
-            return set()
-        self._found.lists += 1
-        self._found.listed += len(rows)
-        self._found.waits += _TRIPS_TO_ROW * -(-len(rows) // _AT_ONCE)
-        return rows
+                self.divided.add(chunk)
 
 
 class _CacheOfWorker(ChunkCache):
