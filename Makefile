@@ -25,7 +25,7 @@ help:
 	@echo 'make bench  run the benchmarks and write docs/performance.md (about half an hour)'
 	@echo 'make test   lint, types and all tests'
 	@echo 'make lint   lint and types only'
-	@echo 'make docs   the documentation as a site in site/ (a minute at first, then seconds)'
+	@echo 'make docs   the documentation as a site in site/ (Python >= 3.11)'
 	@echo 'make clean  remove what the above made, but for the environments'
 
 setup: $(VENV)/.ready
@@ -54,7 +54,7 @@ $(VENV_BENCH)/.ready: benchmarks/requirements.txt $(VENV)/.ready
 
 $(VENV_DOCS)/.ready: .ci/docs.txt
 	$(PYTHON) -m venv $(VENV_DOCS)
-	$(VENV_DOCS)/bin/python -m pip install -r .ci/docs.txt
+	$(VENV_DOCS)/bin/python -m pip install --quiet -r .ci/docs.txt
 	touch $@
 
 demo: setup
