@@ -113,3 +113,57 @@ def test_shown_config_reads_a_lake(lake, tmp_path):
         sampler = DATA_SAMPLERS.build({**loader.sampler, 'dataset': dataset})
         assert dataset[next(iter(sampler))]['inputs'].ndim == 3
     METRICS.build(config.val_evaluator)
+
+
+def _messages() -> list[str]:
+    """Texts in the package, without the values that are put into them."""
+    texts = []
+    for file in sorted((ROOT / 'mmdet_deeplake_plugin').rglob('*.py')):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [getattr(part, 'value', None) for part in node.values]
+                texts.append(''.join(part for part in parts if isinstance(part, str)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return texts
+
+
+def test_messages_of_the_troubleshooting_page_are_in_the_package():
+    """Each message is one that the package writes, up to names and numbers."""
+    page = (ROOT / 'docs' / 'troubleshooting.md').read_text()
+    rows = re.findall(r'^\| (`.*?`) \|', page, re.M)
+    texts, unknown = _messages(), []
+    for message in re.findall(r'`([^`]+)`', ' '.join(rows)):
+        pieces = re.split(r"…|\d[\d.,]*|'[^']*'|\w+(?==)", message)
+        pattern = re.compile('.*?'.join(map(re.escape, pieces)), re.S)
+        if not any(pattern.search(text) for text in texts):
+            unknown.append(message)
+    assert rows
+    assert not unknown
+
+
+def test_architecture_page_names_every_module():
+    """The tree is that of the package, and the tables name files that exist."""
+    page = (ROOT / 'docs' / 'architecture.md').read_text()
+    package = ROOT / 'mmdet_deeplake_plugin'
+    for path in re.findall(r'`([\w/]+(?:/|\.py))`', FENCE.sub('', page)):
+        base = (
+            ROOT
+            if path.startswith(('tests', 'benchmarks', 'configs', package.name))
+            else package
+        )
+        assert (base / path).exists(), path
+    (tree,) = re.findall(rf'^{package.name}/\n(.*?)^```', page, re.M | re.S)
+    drawn, folders = set(), []
+    for line in tree.splitlines():
+        indent = re.match(r'[│├└─ ]*', line)[0]
+        names = re.match(r'(?:\w+(?:\.py|/) *)*', line[len(indent) :])[0].split()
+        del folders[max(len(indent) // 4 - 1, 0) :]
+        drawn.update('/'.join([*folders, name.rstrip('/')]) for name in names)
+        if names and names[0].endswith('/'):
+            folders.append(names[0].rstrip('/'))
+    rooms = {path.rpartition('/')[0] for path in drawn}
+    modules = {str(file.relative_to(package)) for file in package.rglob('*.py')}
+    modules -= {path for path in modules if path.endswith('/__init__.py')}
+    assert {path for path in drawn if path.endswith('.py')} <= modules
+    assert {path for path in modules if path.rpartition('/')[0] in rooms} <= drawn
