@@ -7,13 +7,15 @@ VENV := .venv
 VENV_V3 := .venv-v3
 # A third, that sees the packages of the first, with what the benchmarks compare with.
 VENV_BENCH := .venv-bench
+# A fourth, that makes the site of the documentation; it reads the package without importing it.
+VENV_DOCS := .venv-docs
 # Packages that some of MMDetection's own transforms need, beside .venv: they ask for an
 # older numpy than they work with.
 ZOO := $(abspath .zoo)
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup demo s3 zoo bench test lint clean
+.PHONY: help setup demo s3 zoo bench test lint docs clean
 
 help:
 	@echo 'make setup  create .venv with pinned versions'
@@ -23,6 +25,7 @@ help:
 	@echo 'make bench  run the benchmarks and write docs/performance.md (about half an hour)'
 	@echo 'make test   lint, types and all tests'
 	@echo 'make lint   lint and types only'
+	@echo 'make docs   the documentation as a site in site/ (Python >= 3.11)'
 	@echo 'make clean  remove what the above made, but for the environments'
 
 setup: $(VENV)/.ready
@@ -50,6 +53,11 @@ $(VENV_BENCH)/.ready: benchmarks/requirements.txt $(VENV)/.ready
 	-$(VENV_BENCH)/bin/python -m pip install --no-deps -r benchmarks/requirements.txt \
 	  && touch $@  # without it, the peers' rows say why they were not run
 
+$(VENV_DOCS)/.ready: .ci/docs.txt
+	$(PYTHON) -m venv $(VENV_DOCS)
+	$(VENV_DOCS)/bin/python -m pip install --quiet -r .ci/docs.txt
+	touch $@
+
 demo: setup
 	bash configs/demo/run.sh
 
@@ -73,5 +81,8 @@ lint: setup
 test: lint $(VENV_V3)/.ready
 	python -m pytest --numprocesses 2 --dist loadfile --durations 15
 
+docs: $(VENV_DOCS)/.ready
+	cd .ci && NO_MKDOCS_2_WARNING=1 ../$(VENV_DOCS)/bin/mkdocs build --quiet --strict --config-file mkdocs.yml
+
 clean:
-	rm -rf demo_out bench_out work_dirs build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf site demo_out bench_out work_dirs build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,6 @@
 """How much faster is ``backend='faster_coco_eval'`` than pycocotools?
 
-Drawn data of COCO's kind (80 classes, 7 boxes and 100 detections an image, 300 of them
+Drawn data of COCO's kind (80 classes, 7 boxes and 100 detections per image, 300 of them
 for a tenth of the images), both backends in one run, and a check that the numbers are
 the same:
 

@@ -97,7 +97,7 @@ def main() -> None:
     report = Report('evaluation', 'How long does an evaluation take?', args.quick)
     report.settings = {
         'images': count,
-        'detections an image': DETECTIONS,
+        'detections per image': DETECTIONS,
         'repetitions': repetitions,
     }
     chart = Bars('Evaluation', 's', [], {})

@@ -157,13 +157,13 @@ def _add(
         for name, values in rates.items()
     ]
     if not workers:
-        head.append('CPU ms an image')
+        head.append('CPU ms per image')
         for row in rows:
             row.append(median([each['cpu'] for each in found[row[0]]]))
     report.table(f'{pipeline}, {workers} workers', head, rows)
     where = f'({pipeline}, {workers} workers)'
     of_files = ratio(rates[PLUGIN], base)
-    # Of all rounds: there are too few of the old manner for a median of their ratios.
+    # Of all rounds: there are too few of row by row for a median of their ratios.
     of_rows, most = (median(rates[n]) / median(rates[ROWS]) for n in (PLUGIN, MEMORY))
     rounds = [own / other for own, other in zip(rates[PLUGIN], base)]
     report.goal(
@@ -172,7 +172,7 @@ def _add(
         of_files >= 0.995,
     )
     report.goal(
-        f'≥ 1.8 of the old manner {where}',
+        f'≥ 1.8 of row by row {where}',
         f'{of_rows:.2f} (files in memory: {most:.2f})',
         of_rows >= 1.795,
     )

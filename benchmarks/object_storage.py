@@ -3,7 +3,7 @@
 An S3 server on the loopback answers after a latency, and sends at a rate to each
 connection. Each contender gives the same images to the same pipeline through a dataloader
 with two workers, from its first request on, with nothing cached, for some seconds: less
-for those that ask for each image by itself and so have no way to begin. The server, its
+for those that request each image separately and so have no way to begin. The server, its
 proxy and the workers share the cores, as they would not elsewhere: a contender whose
 reading takes more of the server's time has less for its transforms. So another table has
 the bytes delivered without decoding, and the requests and bytes of a whole epoch.
@@ -218,8 +218,8 @@ def main() -> None:
                 'images': images,
                 'batch size': BATCH_SIZE,
                 'workers': WORKERS,
-                'seconds each': f'{seconds:.0f}, of those that ask for each image by '
-                f'itself {_seconds_of(ROWS_NAME, seconds):.0f}',
+                'seconds each': f'{seconds:.0f}, of those that request each image '
+                f'separately {_seconds_of(ROWS_NAME, seconds):.0f}',
                 'repetitions': f'{repetitions}; at {MAIN[0]} ms, unlimited, of the fast '
                 f'{(1 + MAIN_AGAIN) * repetitions}',
             }
@@ -335,7 +335,7 @@ def _epochs(
                 f'{count} of {images}',
             ]
         )
-    head = ['', 'of this plugin', 'images/s', 'requests an image']
+    head = ['', 'of this plugin', 'images/s', 'requests per image']
     head += ['bytes ÷ needed', 'images in the time']
     note = (
         'With `RandomSampler` in those that are given an order from outside. Requests '
@@ -451,8 +451,8 @@ def _server(report: Report, store: ObjectStore, data: Data) -> None:
         'What the server gives two threads of boto3',
         ['', 'requests/s', 'MB/s'],
         rows,
-        'No contender comes near it with its pipeline; without decoding, one that asks '
-        'for each image by itself may.',
+        'No contender comes near it with its pipeline; without decoding, one that '
+        'requests each image separately may.',
     )
 
 

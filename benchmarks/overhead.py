@@ -32,7 +32,7 @@ from mmdet_deeplake_plugin.lake import ImageReader
 BATCH_SIZE = 8
 COCO, PLUGIN = 'CocoDataset', 'this plugin'
 DECODE, BYTES, INFO, COLLATE = 'decode', 'bytes', 'sample data', 'collate'
-HAND_OVER, FREE, TRANSFORMS = 'hand-over', 'letting go', 'transforms'
+HAND_OVER, FREE, TRANSFORMS = 'hand-over', 'release', 'transforms'
 BEHIND = (HAND_OVER, FREE)  # the batch is made
 STAGES = (DECODE, TRANSFORMS, INFO, BYTES, COLLATE, 'other', *BEHIND)
 READ = 'read'  # the part of the bytes that a batch reads before its first transform
@@ -129,7 +129,7 @@ def main() -> None:
         args.quick,
     )
     report.settings = {'images': count, 'repetitions': repetitions}
-    chart = Bars('Time of a worker', 'ms an image', [], {})
+    chart = Bars('Time of a worker', 'ms per image', [], {})
     report.bars.append(chart)
     for pipeline in PIPELINES:
         cases = {
@@ -173,10 +173,10 @@ def _add(
         + [f'**{value:.1%}**' for value in own.values()]
         + [ms(name, 'all') - ms(name, DECODE) - ms(name, TRANSFORMS) for name in found]
     )
-    head = ['stage', *found, *(f'{name}: ms an image' for name in found)]
+    head = ['stage', *found, *(f'{name}: ms per image' for name in found)]
     note = (
         f'Of the bytes of this plugin, {ms(PLUGIN, READ):.2f} ms are the reading of its '
-        "chunk files, the rest is MMEngine's file client. The hand-over and letting go "
+        "chunk files, the rest is MMEngine's file client. The hand-over and release "
         "come on top of the 100 %: they are PyTorch's, and the same for any dataset."
     )
     report.table(pipeline, head, rows, note)

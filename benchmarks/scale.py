@@ -200,7 +200,7 @@ def _orders(report: Report, sizes: tuple[int, ...]) -> None:
     report.raw['orders'] = table
     report.table(
         "A rank's part of an epoch",
-        ['order', 'rows', 'ranks', 's', 'MiB', 'bytes a row', 'not run because'],
+        ['order', 'rows', 'ranks', 's', 'MiB', 'bytes per row', 'not run because'],
         [[*row, *[''] * (7 - len(row))] for row in table],
         'The index of chunks is built once, the others in each epoch. Memory is the peak '
         'above what was there before, and for lanes includes the making of the index.',
@@ -240,7 +240,7 @@ def _reads(report: Report, rows: int) -> None:
     }
     table = list(beside_each_other(cases, 'reads').values())
     report.raw['reads'] = table
-    head = ['ranks', 'lanes', 'reads an image', 'bytes ÷ needed']
+    head = ['ranks', 'lanes', 'reads per image', 'bytes ÷ needed']
     head += ['reads/s of a rank', 'reads/s of all', 'MB/s of a rank', 'GB/s of all']
     report.table(
         f'Reads of {rows:,} rows in lanes, simulated, at {RATE} images/s and rank',

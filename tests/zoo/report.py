@@ -10,20 +10,20 @@ from zoo.compare import Outcome
 
 INTRO = """# Model zoo
 
-Which configs that ship with MMDetection {version} read a Deep Lake dataset as they read
-files. Made by `make zoo` (optional packages: {packages}).
+Which configs that ship with MMDetection {version} read a Deep Lake dataset as they read files. Made by
+`make zoo` (optional packages: {packages}).
 
-Each config is rewritten by one function (`on_lake` in `tests/zoo/rewrite.py`): the types of
-datasets and metrics are swapped, also within wrappers, and nothing else: pipelines, samplers,
-wrappers and filters stay as they are. Its twin reads the same test data from files (the images
-of `coco_cc`, with the classes that the config asks for). **Passed** means that the first two
-batches of its training and of its validation dataloader (batch size 2, no workers, same
-seeds) are equal to the twin's, tensor for tensor. A **stock failure** is one where the twin, with
-MMDetection's own dataset and files, fails as well. Models are not built.
+One function (`on_lake` in `tests/zoo/rewrite.py`) rewrites each config: it swaps the types of datasets and
+metrics, also within wrappers, and nothing else. Pipelines, samplers, wrappers and filters stay as they are.
+The twin of a config reads the same test data from files (the images of `coco_cc`, with the classes that
+the config asks for). **Passed** means that the first two batches of the training and of the validation
+dataloader (batch size 2, no workers, same seeds) equal those of the twin, tensor for tensor. A **stock
+failure** is a config whose twin, with MMDetection's own dataset and files, fails as well. Models are not
+built.
 
-Configs that share a dataloader after the rewriting, as most that differ in the model alone do,
-are checked once and share the result: {configs} configs have {loaders} distinct dataloaders
-and {evaluators} distinct evaluators within reach.
+Configs that share a dataloader after the rewriting, as most that differ only in the model do, are checked
+once and share the result: {configs} configs have {loaders} distinct dataloaders and {evaluators} distinct
+evaluators that can be compared.
 """
 
 
@@ -60,7 +60,7 @@ def markdown(
         _failures(whole, outcomes),
         '## By folder\n',
         _folders(entries, outcomes),
-        '## Half within reach\n',
+        '## Partly comparable\n',
         _halves(entries, outcomes),
         '## Not applicable\n',
         _others(entries),
@@ -98,8 +98,8 @@ def _evaluators(entries: Sequence[Entry], outcomes: Mapping[str, Outcome]) -> st
         elif 'evaluator' in entry.out_of_reach:
             lines[f'no counterpart of {entry.out_of_reach["evaluator"]}'] += 1
     text = (
-        'Evaluators were compared too, on all images with the same made-up predictions: the '
-        'stock metric with its\nfile, and `DeepLakeMetric` with the lake ("equal": all '
+        'Evaluators were compared as well, on all images with the same synthetic predictions: '
+        'the stock metric with its\nfile, and `DeepLakeMetric` with the lake ("equal" means all '
         'numbers).\n\n'
     )
     rows = [(count, line.replace('|', '\\|')) for line, count in lines.most_common()]
@@ -134,7 +134,7 @@ def _folders(entries: Sequence[Entry], outcomes: Mapping[str, Outcome]) -> str:
         rest = len(members) - len(whole) - half
         cells = [*_counts(whole, outcomes), half, rest]
         rows.append([folder, len(members), *(cell or '' for cell in cells)])
-    head = ('folder', 'configs', 'tried', 'passed', 'stock', 'ours', 'half', 'n/a')
+    head = ('folder', 'configs', 'tried', 'passed', 'stock', 'ours', 'partly', 'n/a')
     return _table(head, rows)
 
 
@@ -148,7 +148,7 @@ def _halves(entries: Sequence[Entry], outcomes: Mapping[str, Outcome]) -> str:
             result = f'{outcome.verdict} {outcome.reason}'.strip()
             kept = entry.out_of_reach[other]
             rows.append((f'`{entry.name}`', f'{part}: {result}', f'{other}: {kept}'))
-    text = 'One dataloader has a counterpart and the other reads something else.\n\n'
+    text = 'One dataloader has a counterpart, and the other reads data that the plugin does not support.\n\n'
     return text + _table(('config', 'compared', 'not applicable'), rows)
 
 
