@@ -1,4 +1,4 @@
-"""Opt-in hooks: resuming in mid-epoch, a report of each epoch, a list of skipped rows."""
+"""Opt-in hooks: resume in mid-epoch, report each epoch, list skipped images."""
 
 from .report import DeepLakeReportHook
 from .resume import DeepLakeResumeHook

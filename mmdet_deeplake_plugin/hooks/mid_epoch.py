@@ -1,4 +1,4 @@
-"""Going on with a dataloader at any batch, without loading those before it."""
+"""Continue a dataloader at any batch, without loading the batches before it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..samplers.loader import DeepLakeLoader
 
 
 def find_sampler(dataloader: DataLoader) -> DeepLakeLoader:
-    """The ``DeepLakeLoader`` of a dataloader.
+    """Return the ``DeepLakeLoader`` of a dataloader.
 
     Raises:
         TypeError: If it has another sampler, or a batch sampler that cannot skip.
@@ -25,26 +25,26 @@ def find_sampler(dataloader: DataLoader) -> DeepLakeLoader:
     sampler = getattr(batches, 'sampler', None)
     if not isinstance(sampler, DeepLakeLoader):
         raise TypeError(
-            f'DeepLakeResumeHook: the sampler of train_dataloader is a '
-            f'{type(sampler).__name__}, which cannot go on in the middle of an epoch; '
+            'DeepLakeResumeHook: the sampler of train_dataloader must be a '
+            f'DeepLakeLoader to resume in mid-epoch, got {type(sampler).__name__}; '
             "write sampler=dict(type='DeepLakeLoader', shuffle=True)"
         )
     known = (DeepLakeAspectRatioBatchSampler, AspectRatioBatchSampler)
     if type(batches) is not BatchSampler and not isinstance(batches, known):
         raise TypeError(
-            f'DeepLakeResumeHook: the batch sampler of train_dataloader is a '
-            f'{type(batches).__name__}, which cannot go on in the middle of an epoch; '
-            "leave it out, or write dict(type='DeepLakeAspectRatioBatchSampler')"
+            'DeepLakeResumeHook: the batch sampler of train_dataloader cannot resume in '
+            f'mid-epoch, as it is a {type(batches).__name__}; leave it out, or write '
+            "batch_sampler=dict(type='DeepLakeAspectRatioBatchSampler')"
         )
     return sampler
 
 
 def skip_batches(dataloader: DataLoader, count: int) -> None:
-    """Lets the next iteration of a dataloader begin behind its first batches.
+    """Skip the first batches of a dataloader's next iteration, without reading them.
 
     Args:
-        dataloader: With a ``DeepLakeLoader`` whose epoch is set.
-        count: Number of batches of this rank to leave out; no image of them is read.
+        dataloader: A dataloader with a ``DeepLakeLoader`` whose epoch is set.
+        count: Number of this rank's batches to skip.
     """
     batches, sampler = dataloader.batch_sampler, find_sampler(dataloader)
     if isinstance(batches, DeepLakeAspectRatioBatchSampler):
@@ -53,30 +53,30 @@ def skip_batches(dataloader: DataLoader, count: int) -> None:
         sampler.skip(min(count * batches.batch_size, len(sampler)))
     elif count:
         taken: list[int] = []
-        # A copy, as it keeps what it has taken and not yet put into a batch.
-        replay = copy.deepcopy(batches, {id(sampler): _Noted(sampler, taken)})
-        dealt = Counter(index for batch in islice(replay, count) for index in batch)
-        left = []
+        # A copy, since a batch sampler keeps samples that are not in a batch yet.
+        replay = copy.deepcopy(batches, {id(sampler): _Recorder(sampler, taken)})
+        batched = Counter(index for batch in islice(replay, count) for index in batch)
+        pending = []
         for index in taken:
-            if dealt[index]:
-                dealt[index] -= 1
+            if batched[index]:
+                batched[index] -= 1
             else:
-                left.append(index)
-        sampler.skip(len(taken), keep=left)
+                pending.append(index)
+        sampler.skip(len(taken), keep=pending)
 
 
 class BatchStream:
-    """Batches of one epoch after another, beginning at any batch.
+    """An endless iterator over the batches of all epochs, starting at any batch.
 
-    Takes the place of the iterator of ``IterBasedTrainLoop``, which loads what it
+    It replaces the iterator of ``IterBasedTrainLoop``, which loads the batches that it
     skips.
 
     Args:
-        dataloader: With a ``DeepLakeLoader``.
-        epoch: Number of the epoch to begin in.
-        batches: Number of batches of that epoch that were trained.
-        advance: Number of items that come first, at once and empty: the loop asks
-            for what was trained and throws it away.
+        dataloader: A dataloader with a ``DeepLakeLoader``.
+        epoch: Number of the epoch to start in.
+        batches: Number of batches of that epoch that are trained already.
+        advance: Number of empty items to yield first, without loading anything: the
+            loop requests the batches that are trained already and discards them.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class BatchStream:
         return self
 
     def __next__(self) -> Any:
-        """The next batch; ``None`` for each that was trained before."""
+        """Return the next batch; ``None`` for each that is trained already."""
         if self._advance:
             self._advance -= 1
             return None
@@ -107,10 +107,10 @@ class BatchStream:
         return batch
 
     def skip_iter(self, num_iters: int) -> None:
-        """What the loop of onedl-mmengine calls instead of asking for empty items.
+        """Drop the empty items; the loop of onedl-mmengine calls this instead.
 
         Args:
-            num_iters: Not used: the stream begins behind them.
+            num_iters: Not used, since the stream starts after these iterations.
         """
         self._advance = 0
 
@@ -120,8 +120,8 @@ class BatchStream:
         return iter(self._dataloader)
 
 
-class _Noted:
-    """A sampler that notes what it deals."""
+class _Recorder:
+    """A sampler that records the indices it yields."""
 
     def __init__(self, sampler: DeepLakeLoader, taken: list[int]) -> None:
         self._sampler, self._taken = sampler, taken

@@ -1,4 +1,4 @@
-"""One line in the log at the end of each epoch: where the time and the bytes went."""
+"""Log one line per epoch: where the time and the bytes went."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ _STAGES = ('storage', 'decode', 'transforms', 'collate')
 
 @HOOKS.register_module()
 class DeepLakeReportHook(Hook):
-    """Reports each epoch of a training on ``DeepLakeDataset``.
+    """Report the data loading of each training epoch on ``DeepLakeDataset``.
 
-    Samples per second, the share of the time that the training waited for data, how
-    the workers' time divides into waiting for storage, decoding, transforms and
-    collating, what was read, and that beside what was needed. Numbers are sums over
-    ranks and workers. Of transforms that a wrapper runs, no time is seen.
+    The line shows samples per second, the share of time that training waited for data,
+    how the workers' time divides into waiting for storage, decoding, transforms and
+    collating, how much was read, and its ratio to what was needed. Numbers are sums
+    over ranks and workers. The time of transforms that a dataset wrapper runs is not
+    measured.
 
     Args:
-        details: Whether to add, in lines of their own, the quality of the shuffle and
-            the seconds of each stage.
+        details: Whether to log also the seconds of each stage and the quality of the
+            shuffle.
     """
 
     priority = 'LOW'
@@ -46,17 +47,19 @@ class DeepLakeReportHook(Hook):
         ReadCounters.shared_from_now_on()
 
     def before_train(self, runner: Any) -> None:
-        """Begins to measure.
+        """Start measuring.
 
         Args:
             runner: The runner.
         """
         dataloader = runner.train_loop.dataloader
-        places = map_samples(dataloader.dataset)
+        sample_map = map_samples(dataloader.dataset)
         self._counters = (
-            [dataset.reader.counters for dataset in places.datasets] if places else []
+            [dataset.reader.counters for dataset in sample_map.datasets]
+            if sample_map
+            else []
         )
-        # The iteration-based loop has begun to read: counters made since count from 0.
+        # The iteration-based loop is reading already: shared counters count from 0.
         self._before = _sums(
             [counters.totals() for counters in self._counters if not counters.is_shared]
         )
@@ -66,7 +69,7 @@ class DeepLakeReportHook(Hook):
             dataloader.collate_fn = TimedCollate(dataloader.collate_fn, self._counters[0])
 
     def before_train_epoch(self, runner: Any) -> None:
-        """Begins an epoch.
+        """Start the measurement of an epoch.
 
         Args:
             runner: The runner.
@@ -76,11 +79,11 @@ class DeepLakeReportHook(Hook):
     def before_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None
     ) -> None:
-        """Adds up the time in which the training waited for a batch.
+        """Add the time that training waited for this batch.
 
         Args:
             runner: The runner.
-            batch_idx: Number of the batch.
+            batch_idx: Index of the batch.
             data_batch: The batch.
         """
         self._waited += perf_counter() - self._idle_since
@@ -88,11 +91,11 @@ class DeepLakeReportHook(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Reports when an epoch of the iteration-based loop is over.
+        """Report when an epoch of the iteration-based loop ends.
 
         Args:
             runner: The runner.
-            batch_idx: Number of the batch.
+            batch_idx: Index of the batch.
             data_batch: The batch.
             outputs: The losses.
         """
@@ -105,7 +108,7 @@ class DeepLakeReportHook(Hook):
                 self._begin()
 
     def after_train_epoch(self, runner: Any, metrics: Any = None) -> None:
-        """Reports an epoch.
+        """Report an epoch of the epoch-based loop.
 
         Args:
             runner: The runner.
@@ -142,20 +145,21 @@ class DeepLakeReportHook(Hook):
         stages = ', '.join(f'{stage} {total[stage]:.1f} s' for stage in _STAGES)
         print_log(f'DeepLakeLoader, all workers: {stages}', logger='current')
         sampler = getattr(dataloader.batch_sampler, 'sampler', None)
-        places = map_samples(dataloader.dataset)
-        if isinstance(sampler, DeepLakeLoader) and places:
+        sample_map = map_samples(dataloader.dataset)
+        if isinstance(sampler, DeepLakeLoader) and sample_map:
             size = dataloader.batch_sampler.batch_size * get_world_size()
-            found = measure_quality(sampler.global_order(), places.chunks()[0], size)
-            print_log(f'DeepLakeLoader, shuffle {sampler.shuffle}: {found}', 'current')
+            chunks, _ = sample_map.chunks_of_samples()
+            quality = measure_quality(sampler.global_order(), chunks, size)
+            print_log(f'DeepLakeLoader, shuffle {sampler.shuffle}: {quality}', 'current')
 
 
 def summary(total: dict[str, float], seconds: float, waited: float) -> str:
-    """An epoch's counters in words.
+    """Format an epoch's counters as a line of text.
 
     Args:
         total: Field of :class:`ReadCounters` -> sum over ranks and workers.
-        seconds: Length of the epoch.
-        waited: Seconds in which the training waited for data, mean of the ranks.
+        seconds: Duration of the epoch in seconds.
+        waited: Seconds that training waited for data, mean of the ranks.
     """
     busy = sum(total[stage] for stage in _STAGES) or 1.0
     shares = ', '.join(f'{stage} {total[stage] / busy:.0%}' for stage in _STAGES)

@@ -1,4 +1,4 @@
-"""Goes on in the middle of an epoch, at exactly the next batch."""
+"""Resume in the middle of an epoch, at exactly the next batch."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ KEY = 'deeplake'
 
 @HOOKS.register_module()
 class DeepLakeResumeHook(Hook):
-    """Resumes a training in mid-epoch, under the epoch- and the iteration-based loop.
+    """Resume training in mid-epoch, with the epoch-based and the iteration-based loop.
 
-    With ``CheckpointHook(by_epoch=False)``, ``train.py --resume`` goes on with the
-    batch behind the checkpoint, without loading those before it, also on another
-    number of ranks with the same global batch. Checkpoints get an entry
-    ``'deeplake'``: lakes, version, rows, order and position, no secret. In the log,
-    the epoch that is resumed counts its iterations from 1.
+    With ``CheckpointHook(by_epoch=False)``, ``train.py --resume`` continues with the
+    batch after the checkpoint, without loading the batches before it, also on another
+    number of ranks with the same global batch size. Checkpoints get an entry
+    ``'deeplake'`` with lakes, versions, rows, order and position, but without secrets.
+    In the log, a resumed epoch counts its iterations from 1.
 
-    What the transforms draw at random is not restored.
+    The random state of transforms is not restored.
 
     Args:
-        accept_changes: Whether to go on when lake, rows, order or batches differ from
-            those of the checkpoint; each difference is logged then.
+        accept_changes: Whether to continue if lakes, rows, order or batches differ
+            from those of the checkpoint; each difference is then logged.
 
     Raises:
-        ValueError: On resume, if they differ; names both sides.
+        ValueError: On resume, if they differ; the message names both values.
     """
 
     # Before CheckpointHook, after the hook that sets the sampler's epoch.
@@ -47,27 +47,27 @@ class DeepLakeResumeHook(Hook):
 
     def __init__(self, accept_changes: bool = False) -> None:
         self.accept_changes = accept_changes
-        self._found: dict[str, Any] | None = None
+        self._saved: dict[str, Any] | None = None
         self._resumed: tuple[int, int] | None = None
-        # The epoch that is trained, and the iteration at which it began.
+        # The current epoch, and the iteration at which it began.
         self._began = (0, 0)
         pause(self)
 
     def before_run(self, runner: Any) -> None:
-        """Lets the samplers deal again."""
+        """Unpause the samplers."""
         unpause(self)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Keeps what a checkpoint says of lake, order and position.
+        """Keep the checkpoint's record of lakes, order and position.
 
         Args:
             runner: The runner.
             checkpoint: The checkpoint.
         """
-        self._found = checkpoint.get(KEY)
+        self._saved = checkpoint.get(KEY)
 
     def before_train(self, runner: Any) -> None:
-        """Compares with the checkpoint, if one is resumed, and takes over its order.
+        """On resume, compare the run with the checkpoint and adopt its order.
 
         Args:
             runner: The runner.
@@ -75,15 +75,16 @@ class DeepLakeResumeHook(Hook):
         loop = runner.train_loop
         sampler = find_sampler(loop.dataloader)
         if loop.iter > 0:
-            self._resumed = self._take_over(runner, sampler)
+            self._resumed = self._restore(runner, sampler)
         if isinstance(loop, IterBasedTrainLoop):
             epoch, done = self._resumed or (0, 0)
-            forgets = getattr(loop, 'fast_forward_on_resume', False)  # in onedl-mmengine
-            advance = 0 if forgets else loop.iter
+            # onedl-mmengine does not request the batches that are trained already.
+            skips = getattr(loop, 'fast_forward_on_resume', False)
+            advance = 0 if skips else loop.iter
             loop.dataloader_iterator = BatchStream(loop.dataloader, epoch, done, advance)
 
     def before_train_epoch(self, runner: Any) -> None:
-        """Leaves out the batches of a resumed epoch that were trained.
+        """Skip the batches of a resumed epoch that are trained already.
 
         Args:
             runner: The runner.
@@ -97,7 +98,7 @@ class DeepLakeResumeHook(Hook):
         self._began = (runner.epoch, runner.iter - done)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Adds lake, order and position to a checkpoint.
+        """Add lakes, order and position to a checkpoint.
 
         Args:
             runner: The runner.
@@ -115,13 +116,13 @@ class DeepLakeResumeHook(Hook):
             'position': {'epoch': epoch, 'batches': done},
         }
 
-    def _take_over(self, runner: Any, sampler: DeepLakeLoader) -> tuple[int, int]:
-        """The epoch in which to go on, and the number of its batches to leave out."""
+    def _restore(self, runner: Any, sampler: DeepLakeLoader) -> tuple[int, int]:
+        """Adopt the checkpoint's order; return the epoch and its batches to skip."""
         dataloader, loop = runner.train_loop.dataloader, runner.train_loop
-        if self._found is None:
+        if self._saved is None:
             print_log(
-                'DeepLakeResumeHook: the checkpoint was written without this hook, so it '
-                'cannot be compared with lake and order of this run',
+                'DeepLakeResumeHook: the checkpoint was written without this hook, so '
+                'its lakes and order cannot be compared with those of this run',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -130,15 +131,15 @@ class DeepLakeResumeHook(Hook):
                 return divmod(loop.iter, length)
             return loop.epoch, min(max(loop.iter - loop.epoch * length, 0), length)
         config = (runner.cfg.get('train_dataloader') or {}).get('sampler') or {}
-        stated = {
+        configured = {
             key for key in ('seed', 'lanes', 'window') if config.get(key) is not None
         }
         own = sampler.order_state()
-        order = {**own, **self._found['order']}
-        order.update({key: own[key] for key in stated & own.keys()})
+        order = {**own, **self._saved['order']}
+        order.update({key: own[key] for key in configured & own.keys()})
         sampler.load_order_state(order)
-        self._compare(self._found, describe(dataloader))
-        position = self._found['position']
+        self._compare(self._saved, describe(dataloader))
+        position = self._saved['position']
         return position['epoch'], position['batches']
 
     def _compare(self, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -151,39 +152,39 @@ class DeepLakeResumeHook(Hook):
         if not changes:
             return
         text = (
-            'DeepLakeResumeHook: this run would not go on where the checkpoint ends: '
-            + '; '.join(changes)
+            'DeepLakeResumeHook: this run would not continue exactly after the '
+            'checkpoint: ' + '; '.join(changes)
         )
         if not self.accept_changes:
             raise ValueError(
-                f'{text}. Restore what differs, or accept it by custom_hooks='
+                f'{text}. Restore what differs, or accept it with custom_hooks='
                 "[dict(type='DeepLakeResumeHook', accept_changes=True)]"
             )
         print_log(text, logger='current', level=logging.WARNING)
 
 
 def describe(dataloader: DataLoader) -> dict[str, Any]:
-    """What the batches of a dataloader depend on, in plain values without secrets.
+    """Describe what a dataloader's batches depend on, in plain values without secrets.
 
     Args:
-        dataloader: With a ``DeepLakeLoader``.
+        dataloader: A dataloader with a ``DeepLakeLoader``.
 
     Returns:
-        ``lakes`` (path, branch, version, number of samples and a digest of their rows),
-        ``order`` and ``batches``.
+        ``lakes`` (path, branch, version, saved view, number of samples and a digest of
+        their rows), ``order`` and ``batches``.
     """
     sampler, batches = find_sampler(dataloader), dataloader.batch_sampler
     form: dict[str, Any] = {
         'sampler': type(batches).__name__,
         'global_batch': batches.batch_size * get_world_size(),
         'drop_last': batches.drop_last,
-        'in_epoch': len(dataloader),  # with drop_last, some depend on the ranks
+        'in_epoch': len(dataloader),  # with drop_last, it may depend on the ranks
     }
     if isinstance(batches, AspectRatioBatchSampler):
-        form['ranks'] = get_world_size()  # each rank sorts its own samples there
-    places = map_samples(dataloader.dataset)
+        form['ranks'] = get_world_size()  # each rank groups its own samples there
+    sample_map = map_samples(dataloader.dataset)
     lakes = {}
-    for number, dataset in enumerate(places.datasets if places else ()):
+    for number, dataset in enumerate(sample_map.datasets if sample_map else ()):
         source, rows = dataset.lake.source, dataset.rows_of()
         lakes[str(number)] = {
             'path': source.spec.path,

@@ -1,4 +1,4 @@
-"""Lists, after each epoch, the rows whose image was left out."""
+"""Log after each epoch the rows whose image was skipped."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..datasets.broken_images import describe_rows
 
 @HOOKS.register_module()
 class DeepLakeSkippedImagesHook(Hook):
-    """Lists, after each epoch of training, the rows whose image was skipped.
+    """List after each training epoch the rows whose image was skipped.
 
-    Worker processes warn about a row when they first meet it; this hook counts and
-    lists the rows of all workers and ranks. Write it into ``custom_hooks`` beside
+    Worker processes warn when they first skip a row; this hook counts and lists the
+    rows of all workers and ranks. Add it to ``custom_hooks`` together with
     ``on_broken_image='skip'``.
     """
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Logs the rows that were skipped since the last epoch."""
+        """Log the rows that were skipped since the previous epoch."""
         own: dict[str, set[int]] = {}
         for dataset in _with_skipping(runner.train_dataloader.dataset):
             own.setdefault(dataset.lake.name, set()).update(dataset.take_skipped_rows())
@@ -34,19 +34,19 @@ class DeepLakeSkippedImagesHook(Hook):
         for part in all_gather_object(own):
             for name, rows in part.items():
                 rows_of.setdefault(name, set()).update(rows)
-        found = {name: sorted(rows) for name, rows in rows_of.items() if rows}
-        count = sum(map(len, found.values()))
+        skipped = {name: sorted(rows) for name, rows in rows_of.items() if rows}
+        count = sum(map(len, skipped.values()))
         if count:
             print_log(
                 f'{count} images could not be decoded in epoch {runner.epoch + 1} and '
-                f'were replaced by the next ones: {describe_rows(found)}',
+                f'were replaced by the next ones: {describe_rows(skipped)}',
                 logger='current',
                 level=logging.WARNING,
             )
 
 
 def _with_skipping(dataset: Any) -> Iterator[Any]:
-    """The datasets of lakes under any wrappers that skip broken images."""
+    """Yield the datasets, below any wrappers, that skip broken images."""
     if getattr(dataset, 'on_broken_image', '') == 'skip':
         yield dataset
     inner = getattr(dataset, 'dataset', None)

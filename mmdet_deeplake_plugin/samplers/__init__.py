@@ -1,4 +1,4 @@
-"""Which sample comes next, on which rank."""
+"""Samplers: choose the next sample of each rank."""
 
 from .batch_sampler import DeepLakeAspectRatioBatchSampler
 from .loader import DeepLakeLoader

@@ -1,4 +1,4 @@
-"""Batches of images of one orientation, equally many on every rank."""
+"""Batch images of one orientation, with as many batches on every rank."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from .pause import is_paused
 
 @DATA_SAMPLERS.register_module()
 class DeepLakeAspectRatioBatchSampler(BatchSampler):
-    """Upright and wide images in batches of their own, the same for any number of ranks.
+    """``AspectRatioBatchSampler`` for several ranks: upright and wide images apart.
 
-    What ``AspectRatioBatchSampler`` does, for several ranks: there each rank sorts
-    its own samples, so ranks may end with different numbers of batches and wait for
-    each other for ever. Here the batches of all ranks together are formed, and each
-    is dealt to the ranks. With one rank and ``shuffle='full'`` the batches are those
-    of ``AspectRatioBatchSampler``, but for the last full one that this loses now and
-    then with ``drop_last``; in lanes they keep to the lanes.
+    With ``AspectRatioBatchSampler`` each rank groups its own samples, so ranks may end
+    up with different numbers of batches and wait for each other forever. This sampler
+    forms global batches first and splits each among the ranks, so the batches are the
+    same for any number of ranks. With one rank and ``shuffle='full'`` they equal those
+    of ``AspectRatioBatchSampler``, except for the last full batch, which that one
+    sometimes loses with ``drop_last``. With ``shuffle='lanes'``, batches follow the
+    lanes.
 
     Args:
         sampler: A ``DeepLakeLoader``.
-        batch_size: Samples in a batch of one rank.
-        drop_last: Whether a batch that is not full at the end of an epoch is left out.
-            Otherwise it is filled up to a multiple of the ranks from the beginning,
-            whatever the sampler's ``round_up``.
+        batch_size: Batch size per rank.
+        drop_last: Whether to leave out the incomplete batch at the end of an epoch.
+            Otherwise it is filled up to a multiple of the number of ranks with samples
+            from the beginning, whatever the sampler's ``round_up``.
 
     Raises:
-        TypeError: If the sampler is another one.
-        ValueError: If ``batch_size`` is no whole number from 1 on, the size of an image
-            is not known, or the ranks do not agree on the number of batches.
+        TypeError: If the sampler is not a ``DeepLakeLoader``.
+        ValueError: If ``batch_size`` is not a positive integer, the size of an image
+            is not known, or the ranks have different numbers of batches.
     """
 
     def __init__(
@@ -44,25 +45,26 @@ class DeepLakeAspectRatioBatchSampler(BatchSampler):
     ) -> None:
         if not isinstance(sampler, DeepLakeLoader):
             raise TypeError(
-                f'DeepLakeAspectRatioBatchSampler has a {type(sampler).__name__} for a '
-                "sampler; write sampler=dict(type='DeepLakeLoader', …), or keep "
+                'the sampler of DeepLakeAspectRatioBatchSampler must be a '
+                f'DeepLakeLoader, got {type(sampler).__name__}; write '
+                "sampler=dict(type='DeepLakeLoader', …), or keep "
                 "batch_sampler=dict(type='AspectRatioBatchSampler')"
             )
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(
-                f'batch_size={batch_size!r} of DeepLakeAspectRatioBatchSampler is no '
-                'whole number from 1 on'
+                'batch_size of DeepLakeAspectRatioBatchSampler must be a positive '
+                f'integer, got {batch_size!r}'
             )
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
-        # Upright first, as the stock sampler's left-overs at the end.
+        # Upright first, the order in which the stock sampler appends its leftovers.
         self._groups = np.where(sampler.is_upright(), 0, 1).astype(np.int8)
         self._skip = 0
         self._check_ranks()
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Batches of this rank, each a list of indices."""
+        """Yield the batches of this rank, each a list of indices."""
         if is_paused():
             return
         skip, self._skip = self._skip, 0
@@ -75,18 +77,18 @@ class DeepLakeAspectRatioBatchSampler(BatchSampler):
             yield batch[rank::world_size].tolist()
 
     def __len__(self) -> int:
-        """Number of batches in an epoch, equal on all ranks."""
+        """Return the number of batches per epoch, equal on all ranks."""
         size = self.batch_size * self.sampler.world_size
         return num_batches(self.sampler.num_samples, size, self.drop_last)
 
     def skip(self, num_batches: int) -> None:
-        """Lets the next iteration, and only that, begin later in its epoch.
+        """Skip the first batches of the next iteration, and of that one only.
 
         Args:
-            num_batches: Number of batches to leave out at the beginning.
+            num_batches: Number of batches to skip.
 
         Raises:
-            ValueError: If there are not as many.
+            ValueError: If an epoch has fewer batches.
         """
         if not 0 <= num_batches <= len(self):
             raise ValueError(
@@ -97,9 +99,9 @@ class DeepLakeAspectRatioBatchSampler(BatchSampler):
     def _check_ranks(self) -> None:
         counts: list[Any] = all_gather_object(len(self))
         if len(set(counts)) > 1:
-            seen = ', '.join(f'rank {i}: {count}' for i, count in enumerate(counts))
+            per_rank = ', '.join(f'rank {i}: {count}' for i, count in enumerate(counts))
             raise ValueError(
-                f'the ranks have different numbers of batches ({seen}) and would wait '
-                'for each other for ever; give all ranks the same rows, batch_size and '
-                'drop_last'
+                'all ranks must have the same number of batches, or they wait for each '
+                f'other forever; got {per_rank}. Use the same rows, batch_size and '
+                'drop_last on all ranks'
             )

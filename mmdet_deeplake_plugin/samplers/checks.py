@@ -1,4 +1,4 @@
-"""Checks of the keys of ``DeepLakeLoader``, and what they stand for."""
+"""Check the keys of ``DeepLakeLoader`` and resolve their defaults."""
 
 from __future__ import annotations
 
@@ -13,78 +13,82 @@ _LANES = 64
 
 
 def check_loader_keys(loader_type: str, **counts: int | None) -> None:
-    """Refuses values that mean nothing.
+    """Raise an error for an invalid value.
 
     Args:
         loader_type: One of ``LOADER_TYPES``.
-        counts: Values of the keys that count something; ``None`` where one that may
-            be unset is.
+        counts: Values of the keys that are counts; ``None`` for an optional key that
+            is not set.
 
     Raises:
-        ValueError: If a value is wrong; names the key and what to write.
+        ValueError: If a value is invalid; the message names the key and what to write.
     """
     if loader_type not in LOADER_TYPES:
         raise ValueError(
-            f'loader_type={loader_type!r} of DeepLakeLoader is none of '
-            f'{", ".join(LOADER_TYPES)}{did_you_mean(loader_type, LOADER_TYPES)}'
+            f'loader_type of DeepLakeLoader must be one of {", ".join(LOADER_TYPES)}, '
+            f'got {loader_type!r}{did_you_mean(loader_type, LOADER_TYPES)}'
         )
     for key, value in counts.items():
         least = 0 if key in ('num_workers', 'cache_bytes') else 1
         is_unset = value is None and key in _OPTIONAL
         is_count = isinstance(value, int) and not isinstance(value, bool)
         if not is_unset and not (is_count and int(value or 0) >= least):
+            sign = 'positive' if least else 'non-negative'
             raise ValueError(
-                f'{key}={value!r} of DeepLakeLoader is no whole number from {least} on; '
-                'write one, or leave it out'
+                f'{key} of DeepLakeLoader must be a {sign} integer, got {value!r}; '
+                'write one, or leave the key out'
             )
 
 
-def choose_shuffle(shuffle: bool | str, places: SampleMap | None) -> str:
-    """The shuffle that is meant.
+def choose_shuffle(shuffle: bool | str, sample_map: SampleMap | None) -> str:
+    """Resolve the key ``shuffle``.
 
     Args:
         shuffle: A bool or one of ``SHUFFLES``.
-        places: Where the samples lie; ``None`` for other datasets.
+        sample_map: Map of the samples to lakes; ``None`` for other datasets.
 
     Returns:
         ``'full'``, ``'lanes'`` or ``'none'``.
 
     Raises:
-        ValueError: If it is none of these, or cannot be had for the dataset.
+        ValueError: If the value is invalid, or not possible for the dataset.
     """
     if isinstance(shuffle, bool):
         shuffle = 'auto' if shuffle else 'none'
     if shuffle not in SHUFFLES:
         raise ValueError(
-            f'shuffle={shuffle!r} of DeepLakeLoader is no bool and none of '
-            f'{", ".join(SHUFFLES)}{did_you_mean(shuffle, SHUFFLES)}'
+            f'shuffle of DeepLakeLoader must be True, False or one of '
+            f'{", ".join(SHUFFLES)}, got {shuffle!r}{did_you_mean(shuffle, SHUFFLES)}'
         )
-    if shuffle == 'lanes' and places is None:
+    if shuffle == 'lanes' and sample_map is None:
         raise ValueError(
-            "shuffle='lanes' of DeepLakeLoader goes along the chunks of lakes, and the "
-            'dataset is not made of DeepLakeDataset alone (Concat, Repeat, ClassBalanced '
-            "and MultiImageMix may be around it); write shuffle='full'"
+            "shuffle='lanes' of DeepLakeLoader follows the chunks of lakes, so the "
+            'dataset must consist of DeepLakeDataset alone (Concat, Repeat, '
+            'ClassBalanced and MultiImageMix may wrap it), which it does not; write '
+            "shuffle='full'"
         )
     if shuffle == 'auto':
-        readers = [dataset.reader for dataset in places.datasets] if places else []
-        along = any(reader.is_remote and reader.has_chunks for reader in readers)
-        return 'lanes' if along else 'full'
+        readers = (
+            [dataset.reader for dataset in sample_map.datasets] if sample_map else []
+        )
+        suits_lanes = any(reader.is_remote and reader.has_chunks for reader in readers)
+        return 'lanes' if suits_lanes else 'full'
     return shuffle
 
 
 def default_lanes(
     world_size: int, batch_size: int | None, num_workers: int | None
 ) -> int:
-    """Number of lanes that suits a dataloader.
+    """Return the number of lanes that suits a dataloader.
 
     Args:
         world_size: Number of ranks.
-        batch_size: Batch size of each rank, if it is known.
-        num_workers: Workers of each rank, if known.
+        batch_size: Batch size per rank, if known.
+        num_workers: Workers per rank, if known.
 
     Returns:
-        The least multiple of all three from 64 on; 64 where one is not known, which
-        suits powers of two.
+        The least multiple of ranks x workers x batch size that is at least 64; 64 if
+        one of them is not known, which suits powers of two.
     """
     if batch_size is None or num_workers is None:
         return _LANES

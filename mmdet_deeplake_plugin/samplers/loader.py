@@ -1,4 +1,4 @@
-"""Which row next, on which rank: a sampler with the contract of ``DefaultSampler``."""
+"""Sample in one global order for any number of ranks; replaces ``DefaultSampler``."""
 
 from __future__ import annotations
 
@@ -27,41 +27,41 @@ from .wrappers import map_samples
 
 @DATA_SAMPLERS.register_module()
 class DeepLakeLoader(Sampler):
-    """Deals the samples of a dataset to ranks in one order for any number of ranks.
+    """Distribute the samples of a dataset to ranks, in one order for any number of ranks.
 
-    The global order is a pure function of seed, epoch, the lake and, in lanes, their
+    The global order is a pure function of seed, epoch, the lake and, with lanes, their
     number. Rank ``r`` of ``R`` takes positions ``r, r + R, r + 2R, …``, which is also
-    how MMEngine puts the results of a validation together again.
+    how MMEngine reassembles validation results.
 
     Args:
-        dataset: Dataset, wrapped or not. Of one that is not made of
-            ``DeepLakeDataset`` only the length is used.
+        dataset: Dataset, wrapped or not. If it does not consist of ``DeepLakeDataset``
+            alone, only its length is used.
         shuffle: ``'full'``: a permutation of all samples. ``'lanes'``: a shuffle that
             reads each stored chunk about once, see
             :mod:`mmdet_deeplake_plugin.shuffle.lanes`. ``True`` or ``'auto'``:
-            ``'lanes'`` for lakes on object storage, ``'full'`` for others.
+            ``'lanes'`` for lakes on object storage, otherwise ``'full'``.
             ``False`` or ``'none'``: in sequence.
-        seed: Seed of the order, 0 or more; ``None`` lets rank 0 draw one for all.
-        round_up: Whether every rank sees equally many samples, by repeating the
+        seed: Seed of the order, 0 or more; with ``None``, rank 0 draws one for all.
+        round_up: Whether every rank gets the same number of samples, by repeating the
             beginning of the order.
-        batch_size: Batch size of the dataloader, per rank, to choose ``lanes`` by.
-        num_workers: Workers of the dataloader, to choose ``lanes`` by.
-        window: Number of chunks whose samples a lane mixes. More shuffles better and
-            holds more in memory.
+        batch_size: Batch size of the dataloader, per rank; used to choose ``lanes``.
+        num_workers: Workers of the dataloader, per rank; used to choose ``lanes``.
+        window: Number of chunks whose samples a lane mixes. A larger window shuffles
+            better and needs more memory.
         lanes: Number of lanes. Defaults to the least multiple of ranks x
-            ``num_workers`` x ``batch_size`` from 64 on if both are given, else 64;
-            another number is another order, so state it to compare runs.
-        loader_type: ``'c++'``: reads whole chunks, or the rows of a batch as a list,
-            by Deep Lake's engine; ``'python'``: reads row by row; ``'auto'``: the
-            former for lakes on object storage, the latter for others.
-        weights: How often samples come, with ``shuffle``:
+            ``num_workers`` x ``batch_size`` that is at least 64 if both are set, else
+            to 64. The order depends on it, so set it to compare runs.
+        loader_type: ``'c++'``: Deep Lake's engine reads whole chunks, or the rows of a
+            batch as a list; ``'python'``: rows are read one by one; ``'auto'``:
+            ``'c++'`` for lakes on object storage, otherwise ``'python'``.
+        weights: How often samples are drawn; needs ``shuffle``:
             ``dict(type='repeat_factor', threshold=0.001)`` as for LVIS,
             ``dict(type='class_balanced')``, ``dict(type='column', name='…')`` or
             ``dict(type='query', expression='…')`` (TQL). ``None``: each once.
-        cache_bytes: Largest size of the chunks that a worker holds, in bytes.
+        cache_bytes: Most bytes of chunks that a worker keeps in memory.
 
     Raises:
-        ValueError: If a key is wrong, or if ranks have datasets of different length.
+        ValueError: If a key is invalid, or the datasets of the ranks differ in length.
     """
 
     def __init__(
@@ -80,7 +80,8 @@ class DeepLakeLoader(Sampler):
     ) -> None:
         if seed is not None and seed < 0:
             raise ValueError(
-                f'seed={seed} of DeepLakeLoader is negative; write 0 or more'
+                f'seed of DeepLakeLoader must be 0 or more, got {seed}; write such a '
+                'number, or leave the key out'
             )
         check_loader_keys(
             loader_type,
@@ -97,15 +98,15 @@ class DeepLakeLoader(Sampler):
         self.window = window
         self.epoch = 0
         self._check_ranks()
-        self._places = places = map_samples(dataset)
-        self.shuffle = choose_shuffle(shuffle, places)
+        self._sample_map = sample_map = map_samples(dataset)
+        self.shuffle = choose_shuffle(shuffle, sample_map)
         self.lanes = lanes or default_lanes(self.world_size, batch_size, num_workers)
         self._weights: NDArray[np.float64] | None = None
         self._total = len(dataset)
         if weights is not None:
-            self._weights, self._total = sample_weights(weights, self.shuffle, places)
-        self._reading = choose_reads(
-            places,
+            self._weights, self._total = sample_weights(weights, self.shuffle, sample_map)
+        self._reads = choose_reads(
+            sample_map,
             self.shuffle,
             loader_type,
             world_size=self.world_size,
@@ -113,14 +114,14 @@ class DeepLakeLoader(Sampler):
             cache_bytes=cache_bytes,
         )
         in_lanes = self.lanes if self.shuffle == 'lanes' else 0
-        for dataset in places.datasets[:1] if places and self.rank == 0 else ():
+        for dataset in sample_map.datasets[:1] if sample_map and self.rank == 0 else ():
             dataset.reader.on_first_batch = DataloaderCheck(
                 self.world_size, in_lanes, batch_size, num_workers
             )
         self._skip, self._keep = 0, list[int]()
 
     def __iter__(self) -> Iterator[int]:
-        """Indices of this rank in their order, as Python integers."""
+        """Yield the indices of this rank in order, as Python integers."""
         if is_paused():
             return
         (skip, keep), self._skip, self._keep = (self._skip, self._keep), 0, []
@@ -138,16 +139,16 @@ class DeepLakeLoader(Sampler):
             yield from rows[block].tolist()
 
     def __len__(self) -> int:
-        """Number of samples that this rank sees in an epoch."""
+        """Return the number of samples per epoch on this rank."""
         return rank_length(self._total, self.rank, self.world_size, self.round_up)
 
     @property
     def num_samples(self) -> int:
-        """Number of samples of an epoch, of all ranks together, not rounded up."""
+        """Number of samples per epoch on all ranks together, not rounded up."""
         return self._total
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose order the next iteration follows.
+        """Set the epoch whose order the next iteration follows.
 
         Args:
             epoch: Number of the epoch, from 0.
@@ -155,26 +156,26 @@ class DeepLakeLoader(Sampler):
         self.epoch = epoch
 
     def skip(self, num_samples: int, keep: Sequence[int] = ()) -> None:
-        """Lets the next iteration, and only that, begin later in its epoch.
+        """Skip the first samples of the next iteration, and of that one only.
 
         Args:
-            num_samples: Number of this rank's samples to leave out at the beginning.
-            keep: Indices among them that are dealt all the same, first of all: what a
-                batch sampler had taken, and not yet put into a batch.
+            num_samples: Number of this rank's samples to skip.
+            keep: Indices among them that are yielded nevertheless, before all others:
+                those that a batch sampler has taken but not yet put into a batch.
 
         Raises:
-            ValueError: If there are not as many.
+            ValueError: If an epoch has fewer samples on this rank.
         """
         if not 0 <= num_samples <= len(self):
             raise ValueError(
                 f'cannot skip {num_samples} samples of the {len(self)} that rank '
-                f'{self.rank} sees in an epoch; to go on in a later epoch, add '
+                f'{self.rank} sees in an epoch; to resume in a later epoch, add '
                 "dict(type='DeepLakeResumeHook') to custom_hooks"
             )
         self._skip, self._keep = num_samples, list(keep)
 
     def global_order(self) -> NDArray[np.integer]:
-        """The order of the epoch on all ranks together, shape ``(num_samples,)``."""
+        """Return the epoch's order over all ranks, shape ``(num_samples,)``."""
         if self.shuffle == 'lanes':
             return self._lanes(self._counts()).rank_slice(0, 1, self._total)
         return self._permuted(self._counts())
@@ -182,17 +183,17 @@ class DeepLakeLoader(Sampler):
     def grouped_order(
         self, groups: NDArray[np.integer]
     ) -> tuple[NDArray[np.integer], list[Lanes]]:
-        """The order of the epoch for batches of one group each.
+        """Return the epoch's order for batches that hold one group each.
 
-        In lanes each group has an order of its own along the same chunks, and they
-        take turns of as many samples as there are lanes: so what a worker meets of
-        each group lies in the same chunks.
+        With lanes, each group has its own order over the same chunks, and the groups
+        take turns after as many samples as there are lanes. So the samples that a
+        worker gets of each group are stored in the same chunks.
 
         Args:
             groups: Group of each sample of the dataset, 0 or more, shape ``(N,)``.
 
         Returns:
-            The order, shape ``(num_samples,)``, and its lanes, if it has any.
+            The order, shape ``(num_samples,)``, and the lanes of each group, if any.
         """
         counts = self._counts()
         if self.shuffle != 'lanes':
@@ -205,27 +206,27 @@ class DeepLakeLoader(Sampler):
         return spread(parts, self.lanes, (self.seed, self.epoch)), lanes
 
     def is_upright(self) -> NDArray[np.bool_]:
-        """Whether an image is higher than wide, by sample, shape ``(N,)``.
+        """Return for each sample whether its image is taller than wide, shape ``(N,)``.
 
         Raises:
-            ValueError: If the dataset does not tell the size of its images.
+            ValueError: If the dataset does not provide the size of its images.
         """
-        if self._places is None:
+        if self._sample_map is None:
             return self._is_upright_by_info()
-        sizes = [dataset.sizes_of_samples() for dataset in self._places.datasets]
-        return self._places.gather([width < height for width, height in sizes])
+        sizes = [dataset.sizes_of_samples() for dataset in self._sample_map.datasets]
+        return self._sample_map.per_sample([width < height for width, height in sizes])
 
     def begin_reading(self, lanes: list[Lanes], skip: int) -> None:
-        """Tells the workers along which chunks the epoch goes.
+        """Announce to the workers in which order the epoch reads chunks.
 
         Args:
             lanes: The lanes of the order, if it has any.
-            skip: Number of samples of all ranks that are left out at the beginning.
+            skip: Number of samples of all ranks that are skipped at the beginning.
         """
-        self._reading.begin(lanes, skip)
+        self._reads.begin(lanes, skip)
 
     def order_state(self) -> dict[str, Any]:
-        """What the order depends on besides the epoch, in plain values."""
+        """Return what the order depends on besides the epoch, as plain values."""
         state = {
             'seed': self.seed,
             'shuffle': self.shuffle,
@@ -240,10 +241,10 @@ class DeepLakeLoader(Sampler):
         return state
 
     def load_order_state(self, state: dict[str, Any]) -> None:
-        """Takes over the order of an earlier run, but for its kind of shuffle.
+        """Adopt the order of an earlier run, except for its kind of shuffle.
 
         Args:
-            state: What :meth:`order_state` returned there.
+            state: What :meth:`order_state` returned in that run.
         """
         self.seed = state['seed']
         self.lanes = state.get('lanes', self.lanes)
@@ -255,8 +256,9 @@ class DeepLakeLoader(Sampler):
             return np.array([info['width'] < info['height'] for info in infos], bool)
         except (AttributeError, KeyError) as error:
             raise ValueError(
-                f'{type(self.dataset).__name__} does not tell the size of its images; '
-                'batches of one orientation need get_data_info() with width and height'
+                f'batches of one orientation need the size of each image, which '
+                f'{type(self.dataset).__name__} does not provide; return width and '
+                'height from its get_data_info()'
             ) from error
 
     def _counts(self) -> NDArray[np.integer] | None:
@@ -279,7 +281,7 @@ class DeepLakeLoader(Sampler):
         chosen: NDArray[np.bool_] | None = None,
         group: int = 0,
     ) -> Lanes:
-        index = self._reading.index
+        index = self._reads.index
         if chosen is not None:
             index = index.only(chosen)
         if counts is not None:
@@ -289,8 +291,8 @@ class DeepLakeLoader(Sampler):
     def _check_ranks(self) -> None:
         lengths = all_gather_object(len(self.dataset))
         if len(set(lengths)) > 1:
-            seen = ', '.join(f'rank {i}: {length}' for i, length in enumerate(lengths))
+            per_rank = ', '.join(f'rank {i}: {count}' for i, count in enumerate(lengths))
             raise ValueError(
-                f'the ranks have datasets of different length ({seen}), and would wait '
-                'for each other for ever; give all ranks the same rows'
+                'all ranks must have the same number of samples, or they wait for each '
+                f'other forever; got {per_rank}. Use the same rows on all ranks'
             )

@@ -1,9 +1,9 @@
-"""Keeps samplers from beginning before it is known where a resumed run goes on.
+"""Pause samplers until a resumed run knows its position.
 
-The iteration-based loop of MMEngine begins to iterate its dataloader when it is
-built, long before a checkpoint is loaded: its workers would read images of batches
-that are skipped a moment later. While a run waits for its checkpoint, samplers
-therefore deal nothing; the hook that made them wait starts them anew.
+MMEngine's iteration-based loop starts to iterate its dataloader when it is built, long
+before a checkpoint is loaded, and the workers would read images of batches that are
+skipped a moment later. While paused, samplers therefore yield no samples; the hook that
+paused them starts a new iteration afterwards.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ import weakref
 
 from mmengine.logging import print_log
 
-_waiting: weakref.WeakSet[object] = weakref.WeakSet()
+_owners: weakref.WeakSet[object] = weakref.WeakSet()
 
 
 def pause(owner: object) -> None:
-    """Lets all samplers of this process deal nothing until the owner releases them.
+    """Pause all samplers of this process until the owner unpauses them.
 
     Args:
-        owner: Who asks for it; when it is gone, so is the hold.
+        owner: Who asks for the pause; it ends when the owner is garbage-collected.
     """
-    _waiting.add(owner)
+    _owners.add(owner)
 
 
 def unpause(owner: object) -> None:
-    """Ends the hold of an owner."""
-    _waiting.discard(owner)
+    """End the pause of an owner."""
+    _owners.discard(owner)
 
 
 def is_paused() -> bool:
-    """Whether samplers deal nothing for now; says so in the log."""
-    if _waiting:
+    """Return whether samplers are paused, and log it if they are."""
+    if _owners:
         print_log(
-            'DeepLakeLoader: no samples before the run has begun; DeepLakeResumeHook '
-            'says then where its order goes on',
+            'DeepLakeLoader: paused until the run begins, when DeepLakeResumeHook knows '
+            'where to continue',
             logger='current',
             level=logging.INFO,
         )
-    return bool(_waiting)
+    return bool(_owners)

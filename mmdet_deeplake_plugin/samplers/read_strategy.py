@@ -1,4 +1,4 @@
-"""Tells the readers of a dataset's images which chunks an epoch goes through."""
+"""Choose how images are read, and announce each epoch's chunks to the readers."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from ..lake import ChunkCache, ReadPlan
 from ..shuffle.lanes import ChunkIndex, Lanes
 from .wrappers import SampleMap
 
-# Upright and wide images each have lanes of their own along the same chunks.
+# Upright and wide images each have lanes of their own over the same chunks.
 _GROUPS = 2
 
 
 class RowReads:
-    """Nothing to tell: images are read row by row, or the rows of a batch as a list."""
+    """Images are read row by row, or a batch's rows as a list: nothing to announce."""
 
     index = ChunkIndex(np.zeros(1, dtype=np.int64))
     plan: ReadPlan | None = None
 
     def begin(self, lanes: list[Lanes], skip: int) -> None:
-        """Announces an epoch.
+        """Announce an epoch.
 
         Args:
-            lanes: The lanes of its order, if it has any.
-            skip: Number of samples of all ranks that are left out at its beginning.
+            lanes: The lanes of the epoch's order, if it has any.
+            skip: Number of samples of all ranks that are skipped at the beginning.
         """
 
 
 class ChunkReads(RowReads):
-    """Announces each epoch to the readers of all lakes of a dataset.
+    """The order follows stored chunks: each epoch is announced to all readers.
 
     Args:
         index: Samples by chunk.
-        plan: What the readers follow; ``None`` if they read row by row all the same.
-        order: Chunks in the order of the samples, if they come in sequence.
+        plan: The plan that the readers follow; ``None`` if they read row by row
+            although the order follows chunks.
+        order: Chunk of each sample, if samples come in sequence.
     """
 
     def __init__(
@@ -48,53 +49,48 @@ class ChunkReads(RowReads):
         self._order = order
 
     def begin(self, lanes: list[Lanes], skip: int) -> None:
-        """Announces an epoch.
-
-        Args:
-            lanes: The lanes of its order, if it has any.
-            skip: Number of samples of all ranks that are left out at its beginning.
-        """
+        """Announce an epoch; see :meth:`RowReads.begin`."""
         if self.plan is None:
             return
         if self._order is not None:
             rest = self._order[skip:]
             changes = np.flatnonzero(np.diff(rest, prepend=-1))
-            way = rest[changes]
-            self.plan.announce(way[:1], [way])
+            path = rest[changes]
+            self.plan.announce(path[:1], [path])
             return
         total = sum(len(each) for each in lanes)
-        starts, left, ways = [], [], []
+        starts, left, paths = [], [], []
         for each in lanes:
             passed = skip * len(each) // max(total, 1)
             for lane in range(each.lanes):
-                turns = -(-max(passed - lane, 0) // each.lanes)
-                starts.append(each.chunk_at(lane, turns))
-                left.append(each.left_of_chunk(lane, turns))
-                ways.append(each.chunks(lane))
-        self.plan.announce(np.array(starts, dtype=np.int64), ways, left)
+                draws = -(-max(passed - lane, 0) // each.lanes)
+                starts.append(each.chunk_at(lane, draws))
+                left.append(each.left_of_chunk(lane, draws))
+                paths.append(each.chunks(lane))
+        self.plan.announce(np.array(starts, dtype=np.int64), paths, left)
 
 
 def choose_reads(
-    places: SampleMap | None,
+    sample_map: SampleMap | None,
     shuffle: str,
     loader_type: str,
     world_size: int,
     is_weighted: bool,
     cache_bytes: int,
 ) -> RowReads:
-    """Chooses how the images of a dataset are read.
+    """Choose how the images of a dataset are read, and set up its readers.
 
     Args:
-        places: Where the samples lie; ``None`` for other datasets.
+        sample_map: Map of the samples to lakes; ``None`` for other datasets.
         shuffle: ``'full'``, ``'lanes'`` or ``'none'``.
         loader_type: ``'c++'``, ``'python'`` or ``'auto'``.
         world_size: Number of ranks.
-        is_weighted: Whether samples may come more than once in an epoch.
-        cache_bytes: Largest size of the chunks that a worker holds, in bytes.
+        is_weighted: Whether samples may come more than once per epoch.
+        cache_bytes: Most bytes of chunks that a worker keeps in memory.
     """
-    if places is None:
+    if sample_map is None:
         return RowReads()
-    readers = [dataset.reader for dataset in places.datasets]
+    readers = [dataset.reader for dataset in sample_map.datasets]
     by_engine = loader_type == 'c++' or (
         loader_type == 'auto' and any(reader.is_remote for reader in readers)
     )
@@ -104,7 +100,7 @@ def choose_reads(
     in_chunks = by_engine and all(reader.has_chunks for reader in readers)
     if shuffle == 'full' or (shuffle == 'none' and not in_chunks):
         return RowReads()
-    chunks, offsets = places.chunks()
+    chunks, offsets = sample_map.chunks_of_samples()
     index = ChunkIndex.from_chunks(chunks, offsets[-1])
     in_sequence = shuffle == 'none'
     if not in_chunks or (in_sequence and not _in_runs(chunks, offsets[-1])):
@@ -114,7 +110,7 @@ def choose_reads(
         slots=1 if in_sequence else 2 * _GROUPS,
         share=1 / world_size if in_sequence else 1.0,
         per_worker=in_sequence,
-        once=places.in_turn and not is_weighted and _each_once(places),
+        once=sample_map.only_own_image and not is_weighted and _each_once(sample_map),
         alone=world_size == 1,
         cache_bytes=cache_bytes,
     )
@@ -125,14 +121,15 @@ def choose_reads(
 
 
 def _in_runs(chunks: NDArray[np.int64], num_chunks: int) -> bool:
-    """Whether samples in sequence leave a chunk about once."""
+    """Return whether samples in sequence leave each chunk about once."""
     return bool(np.count_nonzero(np.diff(chunks)) < 2 * num_chunks)
 
 
-def _each_once(places: SampleMap) -> bool:
-    """Whether no row stands for two samples."""
-    rows = [np.bincount(dataset.rows_of()) for dataset in places.datasets]
+def _each_once(sample_map: SampleMap) -> bool:
+    """Return whether each row stands for at most one sample."""
+    rows = [np.bincount(dataset.rows_of()) for dataset in sample_map.datasets]
     samples = [
-        np.bincount(places.index[places.which == i]) for i in range(len(places.datasets))
+        np.bincount(sample_map.sample_idx[sample_map.dataset_idx == i])
+        for i in range(len(sample_map.datasets))
     ]
     return all(counts.max(initial=0) <= 1 for counts in (*rows, *samples))

@@ -1,4 +1,4 @@
-"""The key ``weights`` of ``DeepLakeLoader``: from a lake's columns to numbers."""
+"""Compute the sample weights that the key ``weights`` of ``DeepLakeLoader`` asks for."""
 
 from __future__ import annotations
 
@@ -25,62 +25,62 @@ _EXAMPLES = (
 
 
 def sample_weights(
-    weights: Any, shuffle: str, places: SampleMap | None
+    weights: Any, shuffle: str, sample_map: SampleMap | None
 ) -> tuple[NDArray[np.float64], int]:
-    """Reads what a weighted order needs; no image is read.
+    """Compute the weight of each sample, without reading images.
 
     Args:
         weights: The key's value.
-        shuffle: Shuffle of the loader.
-        places: Where the samples lie; ``None`` for other datasets.
+        shuffle: The loader's shuffle: ``'full'``, ``'lanes'`` or ``'none'``.
+        sample_map: Map of the samples to lakes; ``None`` for other datasets.
 
     Returns:
-        Weight of each sample, shape ``(N,)``, and the length of an epoch: the sum of
-        the repeat factors, else ``N``.
+        Weight of each sample, shape ``(N,)``, and the length of an epoch: the rounded
+        sum of the repeat factors, else ``N``.
 
     Raises:
-        ValueError: If the key is wrong, or the weights are.
+        ValueError: If the key or the weights are invalid.
     """
-    kind, argument = _checked(weights)
+    kind, argument = _parse(weights)
     if shuffle == 'none':
         raise ValueError(
-            f'weights={weights!r} of DeepLakeLoader needs a shuffled order; write '
-            'shuffle=True'
+            f'weights={weights!r} of DeepLakeLoader needs a shuffled order, but shuffle '
+            'is off; write shuffle=True'
         )
-    if places is None:
+    if sample_map is None:
         raise ValueError(
-            f'weights={weights!r} of DeepLakeLoader needs a dataset made of '
+            f'weights={weights!r} of DeepLakeLoader needs a dataset that consists of '
             'DeepLakeDataset alone (Concat, Repeat, ClassBalanced and MultiImageMix may '
-            'be around it)'
+            'wrap it)'
         )
     if kind in ('repeat_factor', 'class_balanced'):
-        offsets, labels = _labels(places)
+        offsets, labels = _labels(sample_map)
         if kind == 'repeat_factor':
             factors = repeat_factors(offsets, labels, argument)
             return factors, round(float(factors.sum()))
         values = class_balanced_weights(offsets, labels)
     else:
-        values = places.gather(
+        values = sample_map.per_sample(
             [
                 dataset.lake.numbers(argument, dataset.rows_of(), kind == 'query')
-                for dataset in places.datasets
+                for dataset in sample_map.datasets
             ]
         )
     if not len(values):
         return values, 0
     if not ((values >= 0).all() and 0 < values.sum() < np.inf):
         raise ValueError(
-            f'weights={weights!r} of DeepLakeLoader gives weights from {values.min()} to '
-            f'{values.max()}; they must be finite, 0 or more, and not all 0'
+            f'weights={weights!r} of DeepLakeLoader must yield finite, non-negative '
+            f'numbers that are not all 0, got {values.min()} to {values.max()}'
         )
     return values, len(values)
 
 
-def _checked(weights: Any) -> tuple[str, Any]:
+def _parse(weights: Any) -> tuple[str, Any]:
     kind = weights.get('type') if isinstance(weights, dict) else None
     if not isinstance(kind, str) or kind not in _KEYS:
         raise ValueError(
-            f'weights={weights!r} of DeepLakeLoader has no known type'
+            f'weights={weights!r} of DeepLakeLoader has an unknown type'
             f'{did_you_mean(kind, _KEYS)}; write {_EXAMPLES}'
         )
     key = _KEYS[kind]
@@ -91,22 +91,25 @@ def _checked(weights: Any) -> tuple[str, Any]:
         )
     argument = weights[key] if key else None
     if key == 'threshold':
-        is_fit = isinstance(argument, (int, float)) and 0 < argument < np.inf
+        is_valid = isinstance(argument, (int, float)) and 0 < argument < np.inf
     else:
-        is_fit = key is None or (isinstance(argument, str) and bool(argument))
-    if not is_fit:
+        is_valid = key is None or (isinstance(argument, str) and bool(argument))
+    if not is_valid:
         raise ValueError(
-            f'weights={weights!r} of DeepLakeLoader: {key} is {argument!r}; write '
-            f'{_EXAMPLES}'
+            f'weights={weights!r} of DeepLakeLoader: {key} must be a '
+            f'{"positive number" if key == "threshold" else "non-empty string"}, got '
+            f'{argument!r}; write {_EXAMPLES}'
         )
     return kind, argument
 
 
-def _labels(places: SampleMap) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Labels of all samples of a wrapped dataset, as flat arrays with offsets."""
-    parts = [dataset.labels_of_samples() for dataset in places.datasets]
+def _labels(sample_map: SampleMap) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the offsets and the flat labels of all samples of a wrapped dataset."""
+    parts = [dataset.labels_of_samples() for dataset in sample_map.datasets]
     labels = np.concatenate([part[1] for part in parts])
     shifts = offsets_of([len(part[1]) for part in parts])
-    begin = places.gather([part[0][:-1] + shift for part, shift in zip(parts, shifts)])
-    sizes = places.gather([np.diff(part[0]) for part in parts])
+    begin = sample_map.per_sample(
+        [part[0][:-1] + shift for part, shift in zip(parts, shifts)]
+    )
+    sizes = sample_map.per_sample([np.diff(part[0]) for part in parts])
     return offsets_of(sizes), labels[indices_of_ranges(begin, sizes)]

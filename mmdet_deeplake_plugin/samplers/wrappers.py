@@ -1,8 +1,8 @@
-"""Where the samples of a dataset lie, through MMEngine's and MMDetection's wrappers."""
+"""Map the samples of a dataset, wrapped by MMEngine or MMDetection, to lakes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,86 +16,86 @@ from ..utils.ragged import offsets_of
 
 @dataclass(frozen=True)
 class SampleMap:
-    """Which sample of which ``DeepLakeDataset`` each index of a dataset means.
+    """For each sample of a dataset, the sample of a ``DeepLakeDataset`` that it is.
 
     Args:
-        datasets: The datasets at the bottom; one that is wrapped twice stands here
-            once.
-        which: Number of the dataset, shape ``(N,)``.
-        index: Index in that dataset, shape ``(N,)``.
-        in_turn: Whether a sample reads its own image only, not others at random.
+        datasets: The ``DeepLakeDataset`` objects below all wrappers, each once.
+        dataset_idx: Index into ``datasets``, shape ``(N,)``.
+        sample_idx: Index into that dataset, shape ``(N,)``.
+        only_own_image: Whether loading a sample reads its own image only; not so if
+            it is mixed with random other images.
     """
 
     datasets: list[DeepLakeDataset]
-    which: NDArray[np.int32]
-    index: NDArray[np.int64]
-    in_turn: bool = True
+    dataset_idx: NDArray[np.int32]
+    sample_idx: NDArray[np.int64]
+    only_own_image: bool = True
 
-    def gather(self, values: list[NDArray[Any]]) -> NDArray[Any]:
-        """A value for each index.
+    def per_sample(self, values: list[NDArray[Any]]) -> NDArray[Any]:
+        """Return a value for each sample of the whole dataset, shape ``(N,)``.
 
         Args:
-            values: For each dataset, a value for each of its samples.
+            values: For each of ``datasets``, a value for each of its samples.
         """
         if len(values) == 1:
-            return values[0][self.index]
+            return values[0][self.sample_idx]
         starts = offsets_of([len(part) for part in values])
-        return np.concatenate(values)[starts[self.which] + self.index]
+        return np.concatenate(values)[starts[self.dataset_idx] + self.sample_idx]
 
-    def chunks(self) -> tuple[NDArray[np.int64], list[int]]:
-        """Stored chunks of the samples; those of several lakes are numbered on.
+    def chunks_of_samples(self) -> tuple[NDArray[np.int64], list[int]]:
+        """Return the stored chunk of each sample, numbered across all lakes.
 
         Returns:
-            Chunk of each index, shape ``(N,)``, and the number of each lake's first
-            chunk, followed by the number of chunks of all.
+            Chunk of each sample, shape ``(N,)``, and the number of each lake's first
+            chunk, followed by the total number of chunks.
         """
         readers = [dataset.reader for dataset in self.datasets]
         offsets = offsets_of([len(reader.chunks) for reader in readers]).tolist()
-        parts = [
+        chunks = [
             dataset.reader.chunks.of(dataset.rows_of()) + offset
             for dataset, offset in zip(self.datasets, offsets)
         ]
-        return self.gather(parts), offsets
+        return self.per_sample(chunks), offsets
 
 
 def map_samples(dataset: Any) -> SampleMap | None:
-    """Finds what the indices of a dataset mean.
+    """Map the samples of a dataset to those of the ``DeepLakeDataset`` objects in it.
 
     Args:
         dataset: A ``DeepLakeDataset``, or ``ConcatDataset``, ``RepeatDataset``,
-            ``ClassBalancedDataset`` and ``MultiImageMixDataset`` over such.
+            ``ClassBalancedDataset`` and ``MultiImageMixDataset`` around some.
 
     Returns:
-        The places, or ``None`` if there is another kind of dataset in it.
+        The map, or ``None`` if the dataset contains any other kind of dataset.
     """
     if isinstance(dataset, DeepLakeDataset):
         count = len(dataset)
         return SampleMap([dataset], np.zeros(count, np.int32), np.arange(count))
     if isinstance(dataset, ConcatDataset):
-        return _concatenated([map_samples(part) for part in dataset.datasets])
+        return _concatenate([map_samples(part) for part in dataset.datasets])
     if isinstance(dataset, MultiImageMixDataset):
         inner = map_samples(dataset.dataset)
-        return inner and SampleMap(
-            inner.datasets, inner.which, inner.index, in_turn=False
-        )
+        return inner and replace(inner, only_own_image=False)
     if isinstance(dataset, RepeatDataset):
         inner = map_samples(dataset.dataset)
-        return inner and _picked(inner, np.arange(len(dataset)) % len(inner.index))
+        return inner and _select(inner, np.arange(len(dataset)) % len(inner.sample_idx))
     if isinstance(dataset, ClassBalancedDataset):
         inner = map_samples(dataset.dataset)
-        return inner and _picked(inner, np.asarray(dataset.repeat_indices))
+        return inner and _select(inner, np.asarray(dataset.repeat_indices))
     return None
 
 
-def _picked(inner: SampleMap, indices: NDArray[np.integer]) -> SampleMap:
-    return SampleMap(
-        inner.datasets, inner.which[indices], inner.index[indices], inner.in_turn
+def _select(inner: SampleMap, indices: NDArray[np.integer]) -> SampleMap:
+    return replace(
+        inner,
+        dataset_idx=inner.dataset_idx[indices],
+        sample_idx=inner.sample_idx[indices],
     )
 
 
-def _concatenated(parts: list[SampleMap | None]) -> SampleMap | None:
+def _concatenate(parts: list[SampleMap | None]) -> SampleMap | None:
     datasets: list[DeepLakeDataset] = []
-    which, index = [], []
+    dataset_idx, sample_idx = [], []
     for part in parts:
         if part is None:
             return None
@@ -105,7 +105,11 @@ def _concatenated(parts: list[SampleMap | None]) -> SampleMap | None:
             if not known:
                 datasets.append(dataset)
             numbers.append(known[0] if known else len(datasets) - 1)
-        which.append(np.array(numbers, np.int32)[part.which])
-        index.append(part.index)
-    in_turn = all(part.in_turn for part in parts if part is not None)
-    return SampleMap(datasets, np.concatenate(which), np.concatenate(index), in_turn)
+        dataset_idx.append(np.array(numbers, np.int32)[part.dataset_idx])
+        sample_idx.append(part.sample_idx)
+    return SampleMap(
+        datasets,
+        np.concatenate(dataset_idx),
+        np.concatenate(sample_idx),
+        all(part.only_own_image for part in parts if part is not None),
+    )

@@ -203,8 +203,8 @@ def test_another_sampler_is_refused(kind):
     """The error names the sampler that was found and what to write."""
     dataset = Sizes(8)
     text = (
-        'DeepLakeResumeHook: the sampler of train_dataloader is a '
-        f'{kind.__name__}, which cannot go on in the middle of an epoch; write '
+        'DeepLakeResumeHook: the sampler of train_dataloader must be a DeepLakeLoader '
+        f'to resume in mid-epoch, got {kind.__name__}; write '
         "sampler=dict(type='DeepLakeLoader', shuffle=True)"
     )
     with pytest.raises(TypeError, match=re.escape(text)):
@@ -220,9 +220,9 @@ def test_another_batch_sampler_is_refused():
     dataset = Sizes(8)
     batches = Odd(DeepLakeLoader(dataset), 2, drop_last=False)
     text = (
-        'DeepLakeResumeHook: the batch sampler of train_dataloader is a Odd, which '
-        'cannot go on in the middle of an epoch; leave it out, or write '
-        "dict(type='DeepLakeAspectRatioBatchSampler')"
+        'DeepLakeResumeHook: the batch sampler of train_dataloader cannot resume in '
+        'mid-epoch, as it is a Odd; leave it out, or write '
+        "batch_sampler=dict(type='DeepLakeAspectRatioBatchSampler')"
     )
     with pytest.raises(TypeError, match=re.escape(text)):
         find_sampler(DataLoader(dataset, batch_sampler=batches))

@@ -455,9 +455,9 @@ CHANGES = {
         ],
     ),
 }
-BEGIN = 'DeepLakeResumeHook: this run would not go on where the checkpoint ends: '
+BEGIN = 'DeepLakeResumeHook: this run would not continue exactly after the checkpoint: '
 END = (
-    'Restore what differs, or accept it by '
+    'Restore what differs, or accept it with '
     "custom_hooks=[dict(type='DeepLakeResumeHook', accept_changes=True)]"
 )
 
@@ -607,8 +607,8 @@ def test_a_checkpoint_without_the_entry_is_resumed_with_a_warning(loop, training
     config = training.config(loop)
     assert training.run(config, start='iter_3.pth') == whole[3:]
     assert (
-        'DeepLakeResumeHook: the checkpoint was written without this hook, so it cannot '
-        'be compared with lake and order of this run'
+        'DeepLakeResumeHook: the checkpoint was written without this hook, so its lakes '
+        'and order cannot be compared with those of this run'
     ) in log.getvalue()
 
 
@@ -622,7 +622,7 @@ def test_weights_that_are_only_loaded_change_nothing(loop, again):
     assert again.run(config) == whole and len(whole) == EPOCHS * LENGTH
 
 
-# ------------------------------------------------------------------------------- holding
+# --------------------------------------------------------------------------------- pause
 
 
 def test_samplers_wait_until_the_run_has_begun(mixed_lake, log):
@@ -632,7 +632,7 @@ def test_samplers_wait_until_the_run_has_begun(mixed_lake, log):
     batches = DeepLakeAspectRatioBatchSampler(sampler, 4)
     hook = DeepLakeResumeHook()
     assert list(sampler) == [] and list(batches) == []
-    assert 'DeepLakeLoader: no samples before the run has begun' in log.getvalue()
+    assert 'DeepLakeLoader: paused until the run begins' in log.getvalue()
     hook.before_run(None)
     assert len(list(sampler)) == ROWS and len(list(batches)) == LENGTH
     hook = DeepLakeResumeHook()

@@ -220,8 +220,8 @@ def test_it_is_registered_where_configs_look():
 def test_another_sampler_is_refused(mixed):
     """The error says which was found, and both ways out."""
     text = (
-        'DeepLakeAspectRatioBatchSampler has a DefaultSampler for a sampler; write '
-        "sampler=dict(type='DeepLakeLoader', …), or keep "
+        'the sampler of DeepLakeAspectRatioBatchSampler must be a DeepLakeLoader, got '
+        "DefaultSampler; write sampler=dict(type='DeepLakeLoader', …), or keep "
         "batch_sampler=dict(type='AspectRatioBatchSampler')"
     )
     with pytest.raises(TypeError, match=re.escape(text)):
@@ -232,8 +232,8 @@ def test_another_sampler_is_refused(mixed):
 def test_a_wrong_batch_size_is_refused(batch_size, mixed):
     """The error names the key, its value and what it may be."""
     text = (
-        f'batch_size={batch_size!r} of DeepLakeAspectRatioBatchSampler is no whole '
-        'number from 1 on'
+        'batch_size of DeepLakeAspectRatioBatchSampler must be a positive integer, got '
+        f'{batch_size!r}'
     )
     with pytest.raises(ValueError, match=re.escape(text)):
         DeepLakeAspectRatioBatchSampler(DeepLakeLoader(mixed, seed=0), batch_size)
@@ -248,8 +248,8 @@ def test_unknown_sizes_are_refused():
 
     for data, name in ((range(3), 'range'), (Sizeless('ab'), 'Sizeless')):
         text = (
-            f'{name} does not tell the size of its images; batches of one orientation '
-            'need get_data_info() with width and height'
+            f'batches of one orientation need the size of each image, which {name} does '
+            'not provide; return width and height from its get_data_info()'
         )
         with pytest.raises(ValueError, match=re.escape(text)):
             DeepLakeAspectRatioBatchSampler(DeepLakeLoader(data, seed=0), 2)
@@ -258,9 +258,9 @@ def test_unknown_sizes_are_refused():
 def test_ranks_that_disagree_are_named(mixed, monkeypatch):
     """Before the first step, the error says how many batches each rank would have."""
     text = (
-        'the ranks have different numbers of batches (rank 0: 15, rank 1: 15, rank 2: '
-        '14) and would wait for each other for ever; give all ranks the same rows, '
-        'batch_size and drop_last'
+        'all ranks must have the same number of batches, or they wait for each other '
+        'forever; got rank 0: 15, rank 1: 15, rank 2: 14. Use the same rows, batch_size '
+        'and drop_last on all ranks'
     )
     sampler = DeepLakeLoader(mixed, seed=0)
     monkeypatch.setattr(batch_module, 'all_gather_object', lambda n: [n, 15, 14])
@@ -271,8 +271,8 @@ def test_ranks_that_disagree_are_named(mixed, monkeypatch):
 def test_datasets_that_differ_between_ranks_are_named(mixed, monkeypatch):
     """The sampler says how many samples each rank has."""
     text = (
-        'the ranks have datasets of different length (rank 0: 240, rank 1: 7), and '
-        'would wait for each other for ever; give all ranks the same rows'
+        'all ranks must have the same number of samples, or they wait for each other '
+        'forever; got rank 0: 240, rank 1: 7. Use the same rows on all ranks'
     )
     monkeypatch.setattr(loader_module, 'all_gather_object', lambda n: [n, 7])
     with pytest.raises(ValueError, match=re.escape(text)):

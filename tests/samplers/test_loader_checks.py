@@ -19,6 +19,8 @@ from mmdet_deeplake_plugin.samplers.wrappers import map_samples
 
 register_all_modules()
 
+KIND = ['non-negative', 'positive']
+
 
 @pytest.fixture(scope='module')
 def dataset(tmp_path_factory) -> DeepLakeDataset:
@@ -38,7 +40,10 @@ def dataset(tmp_path_factory) -> DeepLakeDataset:
 )
 def test_an_unknown_loader_type_is_refused(value, hint, dataset):
     """The error lists what there is, and the nearest."""
-    text = f'loader_type={value!r} of DeepLakeLoader is none of auto, c++, python{hint}'
+    text = (
+        'loader_type of DeepLakeLoader must be one of auto, c++, python, got '
+        f'{value!r}{hint}'
+    )
     with pytest.raises(ValueError, match=f'^{re.escape(text)}$'):
         DeepLakeLoader(dataset, seed=0, loader_type=value)
 
@@ -57,8 +62,8 @@ def test_what_counts_nothing_is_refused(key, least, values, dataset):
     """The error names key, value and the least that it may be."""
     for value in values:
         text = (
-            f'{key}={value!r} of DeepLakeLoader is no whole number from {least} on; '
-            'write one, or leave it out'
+            f'{key} of DeepLakeLoader must be a {KIND[least]} integer, got {value!r}; '
+            'write one, or leave the key out'
         )
         with pytest.raises(ValueError, match=f'^{re.escape(text)}$'):
             DeepLakeLoader(dataset, seed=0, **{key: value})
@@ -72,8 +77,8 @@ def test_what_counts_nothing_is_refused(key, least, values, dataset):
 def test_an_unknown_shuffle_is_refused(value, hint, dataset):
     """The error lists what there is, and the nearest."""
     text = (
-        f'shuffle={value!r} of DeepLakeLoader is no bool and none of auto, full, lanes, '
-        f'none{hint}'
+        'shuffle of DeepLakeLoader must be True, False or one of auto, full, lanes, '
+        f'none, got {value!r}{hint}'
     )
     with pytest.raises(ValueError, match=f'^{re.escape(text)}$'):
         DeepLakeLoader(dataset, shuffle=value, seed=0)
@@ -82,9 +87,9 @@ def test_an_unknown_shuffle_is_refused(value, hint, dataset):
 def test_lanes_need_a_lake():
     """Other datasets have no chunks; the error says what to write instead."""
     text = (
-        "shuffle='lanes' of DeepLakeLoader goes along the chunks of lakes, and the "
-        'dataset is not made of DeepLakeDataset alone (Concat, Repeat, ClassBalanced and '
-        "MultiImageMix may be around it); write shuffle='full'"
+        "shuffle='lanes' of DeepLakeLoader follows the chunks of lakes, so the dataset "
+        'must consist of DeepLakeDataset alone (Concat, Repeat, ClassBalanced and '
+        "MultiImageMix may wrap it), which it does not; write shuffle='full'"
     )
     with pytest.raises(ValueError, match=f'^{re.escape(text)}$'):
         DeepLakeLoader(range(9), shuffle='lanes', seed=0)
@@ -95,28 +100,30 @@ def test_lanes_need_a_lake():
 
 def test_a_shuffle_is_chosen_by_the_place_of_the_lake(dataset, monkeypatch):
     """auto and True: full on a disk and for other datasets, lanes on object storage."""
-    places = map_samples(dataset)
+    sample_map = map_samples(dataset)
     for automatic in (True, 'auto'):
-        assert choose_shuffle(automatic, places) == 'full'
+        assert choose_shuffle(automatic, sample_map) == 'full'
         assert choose_shuffle(automatic, None) == 'full'
     for stated in ('full', 'lanes', 'none'):
-        assert choose_shuffle(stated, places) == stated
-    assert choose_shuffle(False, places) == choose_shuffle(False, None) == 'none'
+        assert choose_shuffle(stated, sample_map) == stated
+    assert choose_shuffle(False, sample_map) == choose_shuffle(False, None) == 'none'
     monkeypatch.setattr(ImageReader, 'is_remote', True)
-    assert choose_shuffle(True, places) == choose_shuffle('auto', places) == 'lanes'
-    assert choose_shuffle(False, places) == 'none'
+    assert (
+        choose_shuffle(True, sample_map) == choose_shuffle('auto', sample_map) == 'lanes'
+    )
+    assert choose_shuffle(False, sample_map) == 'none'
     assert choose_shuffle('auto', None) == 'full'
     monkeypatch.setattr(ImageReader, 'has_chunks', False)  # as a saved view
-    assert choose_shuffle('auto', places) == 'full'
+    assert choose_shuffle('auto', sample_map) == 'full'
 
 
 def test_one_remote_lake_is_enough_for_lanes(dataset, monkeypatch):
     """Of several lakes, one on object storage makes the order go along chunks."""
     other = DeepLakeDataset(dataset.lake.source.spec.path)
-    places = map_samples(ConcatDataset([dataset, other]))
+    sample_map = map_samples(ConcatDataset([dataset, other]))
     remote = property(lambda reader: reader is other.reader)
     monkeypatch.setattr(ImageReader, 'is_remote', remote)
-    assert choose_shuffle('auto', places) == 'lanes'
+    assert choose_shuffle('auto', sample_map) == 'lanes'
 
 
 @pytest.mark.parametrize(

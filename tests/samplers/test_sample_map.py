@@ -25,7 +25,7 @@ MIX = [dict(type='RandomFlip', prob=0.5)]
 @pytest.fixture(scope='module')
 def lakes(tmp_path_factory) -> tuple[DeepLakeDataset, DeepLakeDataset]:
     """Datasets of 30 and of 12 rows, in four and in two stored chunks."""
-    folder = tmp_path_factory.mktemp('places')
+    folder = tmp_path_factory.mktemp('lakes')
     paths = [
         write_mixed(folder / str(seed), sizes, seed)
         for seed, sizes in enumerate([[10, 5, 8, 7], [4, 8]])
@@ -83,35 +83,40 @@ def info_of(dataset: Any, index: int) -> dict:
 def test_an_index_means_the_wrappers_sample(name, lakes):
     """For every index, the sample at its place is the one that the wrapper gives."""
     dataset = WRAPPED[name](*lakes)
-    places = map_samples(dataset)
-    assert len(places.which) == len(places.index) == len(dataset)
-    for index, (which, inner) in enumerate(zip(places.which, places.index)):
+    sample_map = map_samples(dataset)
+    assert len(sample_map.dataset_idx) == len(sample_map.sample_idx) == len(dataset)
+    for index, (which, inner) in enumerate(
+        zip(sample_map.dataset_idx, sample_map.sample_idx)
+    ):
         expected = info_of(dataset, index)
-        found = places.datasets[which].get_data_info(int(inner))
+        found = sample_map.datasets[which].get_data_info(int(inner))
         assert found['img_path'] == expected['img_path']
     ids = [
         np.array([part.get_data_info(i)['img_id'] for i in range(len(part))])
-        for part in places.datasets
+        for part in sample_map.datasets
     ]
     expected = [info_of(dataset, index)['img_id'] for index in range(len(dataset))]
-    assert places.gather(ids).tolist() == expected
+    assert sample_map.per_sample(ids).tolist() == expected
 
 
 def test_a_dataset_that_is_wrapped_twice_stands_once(lakes):
     """Its reader then has one plan for all of its samples."""
-    places = map_samples(WRAPPED['the same twice'](*lakes))
-    assert [each is lake for each, lake in zip(places.datasets, lakes)] == [True, True]
-    assert places.which.tolist() == [0] * 30 + [1] * 12 + [0] * 30
+    sample_map = map_samples(WRAPPED['the same twice'](*lakes))
+    assert [each is lake for each, lake in zip(sample_map.datasets, lakes)] == [
+        True,
+        True,
+    ]
+    assert sample_map.dataset_idx.tolist() == [0] * 30 + [1] * 12 + [0] * 30
     assert map_samples(WRAPPED['nested'](*lakes)).datasets == list(lakes)
 
 
-def test_only_mixing_reads_out_of_turn(lakes):
+def test_only_mixing_reads_other_images(lakes):
     """Samples of MultiImageMixDataset read others' images; in a part, that is enough."""
     for name, make in WRAPPED.items():
-        assert map_samples(make(*lakes)).in_turn == (not name.startswith('mix'))
+        assert map_samples(make(*lakes)).only_own_image == (not name.startswith('mix'))
 
 
-def test_other_datasets_have_no_places(lakes, coco_files):
+def test_other_datasets_have_no_sample_map(lakes, coco_files):
     """Nor has what holds one of them, at any depth."""
     stock = CocoDataset(**coco_files('coco_cc'), pipeline=[])
     foreign = [
@@ -137,14 +142,14 @@ def test_wrapped_samples_come_once_an_epoch(name, shuffle, lakes):
 @pytest.mark.parametrize('name', ['concat', 'nested', 'the same twice', 'subset', 'mix'])
 def test_samples_are_ordered_by_the_chunk_that_holds_them(name, lakes):
     """Chunks of several lakes are numbered one after the other, each row by its own."""
-    places = map_samples(WRAPPED[name](*lakes))
-    index = choose_reads(places, 'lanes', **PLAN).index
-    starts = np.cumsum([0, *(len(each.reader.chunks) for each in places.datasets)])
-    assert index.num_chunks == starts[-1] and len(index) == len(places.index)
+    sample_map = map_samples(WRAPPED[name](*lakes))
+    index = choose_reads(sample_map, 'lanes', **PLAN).index
+    starts = np.cumsum([0, *(len(each.reader.chunks) for each in sample_map.datasets)])
+    assert index.num_chunks == starts[-1] and len(index) == len(sample_map.sample_idx)
     owners = np.repeat(np.arange(index.num_chunks), index.sizes)
     for sample, chunk in zip(index.take(np.arange(len(index))).tolist(), owners.tolist()):
-        which = places.which[sample]
-        first, stop = places.datasets[which].reader.chunk_rows(chunk - starts[which])
-        dataset = places.datasets[which]
-        row = int(dataset.rows_of(places.index[sample : sample + 1])[0])
+        which = sample_map.dataset_idx[sample]
+        first, stop = sample_map.datasets[which].reader.chunk_rows(chunk - starts[which])
+        dataset = sample_map.datasets[which]
+        row = int(dataset.rows_of(sample_map.sample_idx[sample : sample + 1])[0])
         assert first <= row < stop

@@ -38,7 +38,7 @@ EXAMPLES = (
     "dict(type='column', name='…') or dict(type='query', expression='…')"
 )
 
-UNKNOWN = 'of DeepLakeLoader has no known type'
+UNKNOWN = 'of DeepLakeLoader has an unknown type'
 
 
 def flat(*labels: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -307,7 +307,7 @@ def test_an_empty_dataset_has_empty_weighted_epochs(dataset):
             pytest.param(
                 dict(type='repeat_factor', threshold=value),
                 f"{{'type': 'repeat_factor', 'threshold': {value!r}}} of DeepLakeLoader: "
-                f'threshold is {value!r}; {EXAMPLES}',
+                f'threshold must be a positive number, got {value!r}; {EXAMPLES}',
                 id=f'threshold-{value}',
             )
             for value in ('0.1', 0, -0.5, None, float('nan'), float('inf'))
@@ -315,22 +315,22 @@ def test_an_empty_dataset_has_empty_weighted_epochs(dataset):
         *(
             pytest.param(
                 dict(type='column', name=value),
-                f"{{'type': 'column', 'name': {value!r}}} of DeepLakeLoader: name is "
-                f'{value!r}; {EXAMPLES}',
+                f"{{'type': 'column', 'name': {value!r}}} of DeepLakeLoader: name must "
+                f'be a non-empty string, got {value!r}; {EXAMPLES}',
                 id=f'name-{value}',
             )
             for value in ('', 3)
         ),
         pytest.param(
             dict(type='query', expression='image_id - 5'),
-            "{'type': 'query', 'expression': 'image_id - 5'} of DeepLakeLoader gives "
-            'weights from -5.0 to 34.0; they must be finite, 0 or more, and not all 0',
+            "{'type': 'query', 'expression': 'image_id - 5'} of DeepLakeLoader must "
+            'yield finite, non-negative numbers that are not all 0, got -5.0 to 34.0',
             id='negative',
         ),
         pytest.param(
             dict(type='query', expression='image_id * 0'),
-            "{'type': 'query', 'expression': 'image_id * 0'} of DeepLakeLoader gives "
-            'weights from 0.0 to 0.0; they must be finite, 0 or more, and not all 0',
+            "{'type': 'query', 'expression': 'image_id * 0'} of DeepLakeLoader must "
+            'yield finite, non-negative numbers that are not all 0, got 0.0 to 0.0',
             id='all-zero',
         ),
     ],
@@ -361,8 +361,8 @@ def test_what_gives_no_numbers_is_refused(weights, part, dataset):
 def test_weights_need_a_shuffle(shuffle, dataset):
     """In sequence there is nothing to weigh."""
     text = (
-        "weights={'type': 'class_balanced'} of DeepLakeLoader needs a shuffled order; "
-        'write shuffle=True'
+        "weights={'type': 'class_balanced'} of DeepLakeLoader needs a shuffled order, "
+        'but shuffle is off; write shuffle=True'
     )
     with pytest.raises(ValueError, match=re.escape(text)):
         DeepLakeLoader(dataset, shuffle=shuffle, weights=dict(type='class_balanced'))
@@ -371,9 +371,9 @@ def test_weights_need_a_shuffle(shuffle, dataset):
 def test_weights_need_a_lake():
     """Other datasets have no columns."""
     text = (
-        "weights={'type': 'class_balanced'} of DeepLakeLoader needs a dataset made of "
-        'DeepLakeDataset alone (Concat, Repeat, ClassBalanced and MultiImageMix may be '
-        'around it)'
+        "weights={'type': 'class_balanced'} of DeepLakeLoader needs a dataset that "
+        'consists of DeepLakeDataset alone (Concat, Repeat, ClassBalanced and '
+        'MultiImageMix may wrap it)'
     )
     with pytest.raises(ValueError, match=re.escape(text)):
         DeepLakeLoader(range(9), seed=0, weights=dict(type='class_balanced'))

@@ -225,7 +225,11 @@ def test_the_command_line_writes_a_picture(local, tmp_path, capsys):
     ('change', 'text'),
     [
         pytest.param(['--gpus', '0'], '--gpus 0: write 1 or more', id='gpus'),
-        pytest.param(['--lanes', '0'], 'lanes=0 of DeepLakeLoader', id='lanes'),
+        pytest.param(
+            ['--lanes', '0'],
+            'lanes of DeepLakeLoader must be a positive integer, got 0',
+            id='lanes',
+        ),
         pytest.param(['--seed', '-1'], '--seed -1: write 0 or more', id='seed'),
         pytest.param(['--plot', 'no/such/folder.png'], 'no/such/folder', id='plot'),
         pytest.param(['--image-column', 'photos'], "'photos'", id='column'),
