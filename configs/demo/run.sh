@@ -30,7 +30,7 @@ PYTHON
 fi
 
 echo '== 2/5 tiles of 320 pixels, train and val apart'
-python -m mmdet_deeplake_plugin.tools.tile $out/photos $out/tiles --overwrite
+python configs/demo/tile.py $out/photos $out/tiles --overwrite
 
 echo '== 3/5 two lakes'
 python -m mmdet_deeplake_plugin.tools.from_voc $out/tiles train $out/lakes/train --overwrite

@@ -624,11 +624,11 @@ def test_module_runs_as_a_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings('ignore:.*found in sys.modules:RuntimeWarning')
-@pytest.mark.parametrize('name', ['from_coco', 'from_voc', 'tile'])
+@pytest.mark.parametrize('name', ['from_coco', 'from_voc', 'to_coco', 'inspect', 'plan'])
 def test_help_shows_an_example(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``--help`` of each converter ends with a command to copy."""
+    """``--help`` of each tool ends with a command to copy."""
     module = f'mmdet_deeplake_plugin.tools.{name}'
     monkeypatch.setattr(sys, 'argv', [name, '--help'])
     with pytest.raises(SystemExit) as exit_info:

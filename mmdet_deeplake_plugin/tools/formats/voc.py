@@ -96,38 +96,3 @@ def _integer(element: ET.Element, tag: str, where: str) -> int:
         return int(float(text or ''))
     except (ValueError, OverflowError) as error:
         raise ValueError(f'{where} needs a number in <{tag}>, found {text!r}') from error
-
-
-def write_voc(
-    xml_file: Path, image_name: str, size: tuple[int, int], objects: list[VocObject]
-) -> None:
-    """Writes one annotation file of a three-channel image.
-
-    Args:
-        xml_file: Where to write.
-        image_name: File name of the image.
-        size: Width and height in pixels.
-        objects: Objects in VOC's coordinates.
-    """
-    root = ET.Element('annotation')
-    _add(root, 'folder', 'JPEGImages')
-    _add(root, 'filename', image_name)
-    size_element = ET.SubElement(root, 'size')
-    for tag, value in zip(('width', 'height', 'depth'), (*size, 3)):
-        _add(size_element, tag, value)
-    _add(root, 'segmented', 0)
-    for item in objects:
-        element = ET.SubElement(root, 'object')
-        _add(element, 'name', item.name)
-        _add(element, 'pose', 'Unspecified')
-        _add(element, 'truncated', int(item.truncated))
-        _add(element, 'difficult', int(item.difficult))
-        box = ET.SubElement(element, 'bndbox')
-        for corner, value in zip(CORNERS, item.corners):
-            _add(box, corner, value)
-    ET.indent(root)
-    ET.ElementTree(root).write(xml_file, encoding='utf-8')
-
-
-def _add(parent: ET.Element, tag: str, value: object) -> None:
-    ET.SubElement(parent, tag).text = str(value)
