@@ -250,6 +250,6 @@ def test_the_command_converts_panoptic_data_both_ways(small, tmp_path):
 def test_inspect_shows_maps_and_numbers_of_classes(panoptic_lake):
     """What is in the column, and what the heads of a model need."""
     text = inspect(panoptic_lake)
-    assert 'maps:     ids of segments, column seg_map' in text
+    assert 'maps:     segment ids, column seg_map' in text
     assert "'gt_seg_map': 'seg_map'" in text and "'segment_ids': 'segment_id'" in text
     assert '# and num_things_classes=80, num_stuff_classes=53 in the head' in text
