@@ -1,4 +1,4 @@
-"""What a converter kept of a COCO file for the way back, and what another one lost."""
+"""Name the columns and metadata that the converters write, and read those of COCO."""
 
 from __future__ import annotations
 
@@ -12,15 +12,54 @@ from .columns.mapping import Columns, metadata_of
 from .connection.opening import column_names
 from .connection.source import LakeSource
 
-# The columns of deeplake.from_coco, without the prefix of a group.
-_FOREIGN = {'images_meta', 'super_categories', 'masks', 'areas', 'iscrowds'}
+# Columns of every lake that a converter writes; SEG_MAP only if there are maps.
+IMAGES = 'images'
+BOXES = 'boxes'
+CATEGORIES = 'categories'
+IMAGE_ID = 'image_id'
+FILE_NAME = 'file_name'
+WIDTH = 'width'
+HEIGHT = 'height'
+SEG_MAP = 'seg_map'
+
+# Columns with one number per box: of COCO, of its panoptic files, and of VOC.
+ISCROWD = 'iscrowd'
+AREA = 'area'
+IGNORE = 'ignore'
+ANN_ID = 'ann_id'
+ANN_POSITION = 'ann_position'  # in the file, if that is not grouped by image
+SEGMENT_ID = 'segment_id'
+DIFFICULT = 'difficult'
+
+# Columns with one text per image.
+SEGMENTATION = 'segmentation'
+COCO_IMAGE = 'coco_image'  # JSON of the further keys of an image
+COCO_ANNOTATION = 'coco_annotation'  # JSON of the further keys of a panoptic entry
+CAPTIONS = 'captions'
+
+# Metadata, with the column that owns it.
+CONVERTER = 'converter'  # the lake itself
+ANNOTATION_STYLE = 'annotation_style'  # BOXES
+CLASS_NAMES = 'class_names'  # CATEGORIES, SEG_MAP
+CATEGORY_IDS = 'category_ids'  # CATEGORIES
+CATEGORIES_JSON = 'categories'  # CATEGORIES
+ISTHING = 'isthing'  # CATEGORIES
+COCO_FILE = 'coco_file'  # IMAGES, CAPTIONS: JSON of the further keys of the file
+CONTENT = 'content'  # CAPTIONS
+
+# What LVIS adds to an image (in COCO_IMAGE) and to a category (in CATEGORIES_JSON).
+LVIS_IMAGE_KEYS = ('neg_category_ids', 'not_exhaustive_category_ids')
+LVIS_FREQUENCY = 'frequency'
+
+# Columns that deeplake.from_coco writes, without the prefix of their group.
+_DEEPLAKE_COLUMNS = {'images_meta', 'super_categories', 'masks', 'areas', 'iscrowds'}
 
 
 class CocoColumns:
-    """Reads what ``tools.from_coco`` stored beside the annotations.
+    """The columns in which ``tools.from_coco`` keeps what training does not need.
 
     Args:
-        source: Reads the lake.
+        source: The lake.
         columns: Its columns.
     """
 
@@ -30,11 +69,15 @@ class CocoColumns:
         self._names = column_names(source.handle)
 
     def per_box(self, column: str, rows: NDArray[np.int64]) -> list[int] | None:
-        """A column of one number a box, ``None`` if the lake has none.
+        """Read a column with one number per box.
 
         Args:
-            column: ``ann_id`` or ``ann_position``.
-            rows: Row numbers.
+            column: ``ANN_ID`` or ``ANN_POSITION``.
+            rows: Row numbers, shape ``(R,)``.
+
+        Returns:
+            The numbers of all rows, one after the other; ``None`` if the lake does not
+            have the column.
         """
         if column not in self._names:
             return None
@@ -42,63 +85,64 @@ class CocoColumns:
         return [int(number) for value in values for number in np.ravel(value)]
 
     def image_keys(self, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
-        """Further keys of each row's image (licence, url, …)."""
-        if 'coco_image' not in self._names:
-            return [{} for _ in rows]
-        texts = self.source.values('coco_image', rows)
-        return [json.loads(text) if text else {} for text in texts]
+        """Read the further keys of each row's image (licence, url, …)."""
+        return self._dicts(COCO_IMAGE, rows) or [{} for _ in rows]
 
     def panoptic_keys(self, rows: NDArray[np.int64]) -> list[dict[str, Any]] | None:
-        """Name of the map, place in the file and further keys of each row's entry.
+        """Read name of the map, position in the file and further keys of each entry.
 
         Args:
-            rows: Row numbers.
+            rows: Row numbers, shape ``(R,)``.
 
         Returns:
-            Empty for an image without an entry; ``None`` if the lake did not come from a
-            panoptic file.
+            One dict per row, empty for an image without an entry; ``None`` if the lake
+            was not made from a panoptic file.
         """
-        if 'coco_annotation' not in self._names:
+        return self._dicts(COCO_ANNOTATION, rows)
+
+    def _dicts(self, column: str, rows: NDArray[np.int64]) -> list[dict[str, Any]] | None:
+        if column not in self._names:
             return None
-        texts = self.source.values('coco_annotation', rows)
+        texts = self.source.values(column, rows)
         return [json.loads(text) if text else {} for text in texts]
 
     def file_keys(self) -> dict[str, Any]:
-        """Further keys of the file: ``info``, ``licenses`` and the like."""
-        text = metadata_of(self.source.handle[self.columns.img], 'coco_file')
+        """Read the further keys of the file: ``info``, ``licenses`` and the like."""
+        text = metadata_of(self.source.handle[self.columns.img], COCO_FILE)
         return json.loads(text) if text else {}
 
     def categories(self) -> list[dict[str, Any]]:
-        """The file's categories; of a lake of another origin, ids and names."""
+        """Read the file's categories; of other lakes, ids and names alone."""
         column = self.columns.of('gt_labels')
-        text = metadata_of(self.source.handle[column], 'categories') if column else None
+        handle = self.source.handle
+        text = metadata_of(handle[column], CATEGORIES_JSON) if column else None
         names = self.columns.class_names
         stored = json.loads(text) if isinstance(text, str) else []
         if [category.get('name') for category in stored] == list(names):
             return stored
         pairs = zip(self.columns.category_ids, names)
-        found: list[dict[str, Any]] = [{'id': i, 'name': name} for i, name in pairs]
-        for category, thing in zip(found, self.columns.things):
-            category['isthing'] = int(thing)
-        return found
+        categories: list[dict[str, Any]] = [{'id': i, 'name': name} for i, name in pairs]
+        for category, thing in zip(categories, self.columns.things):
+            category[ISTHING] = int(thing)
+        return categories
 
 
 def lost_in_conversion(handle: Any) -> str:
-    """What ``deeplake.from_coco`` lost of the files that a lake was made of.
+    """Say what is missing in a lake that ``deeplake.from_coco`` made of COCO files.
 
     Args:
         handle: An open Deep Lake dataset or view.
 
     Returns:
-        A sentence, ``''`` for a lake of another origin.
+        A sentence; ``''`` for other lakes.
     """
     names = {name.rpartition('/')[2] for name in column_names(handle)}
-    if not names >= _FOREIGN:
+    if not names >= _DEEPLAKE_COLUMNS:
         return ''
     return (
-        'this lake looks like one of deeplake.from_coco, which keeps neither the ids of '
-        'images, annotations and categories nor the polygons (masks are dense), and cuts '
-        'areas to whole numbers and boxes to single precision: numbers may differ from '
-        'those of the COCO file in the last digits. '
-        'python -m mmdet_deeplake_plugin.tools.from_coco keeps them all'
+        'this lake appears to come from deeplake.from_coco, which keeps neither the ids '
+        'of images, annotations and categories nor the polygons (masks are dense), and '
+        'truncates areas to integers and boxes to single precision: numbers may differ '
+        'from those of the COCO file in the last digits. '
+        'python -m mmdet_deeplake_plugin.tools.from_coco keeps all of this'
     )
