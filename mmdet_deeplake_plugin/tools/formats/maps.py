@@ -39,7 +39,7 @@ def find_maps(
         progress: Whether to draw a progress bar on stderr.
 
     Returns:
-        One PNG per image; an empty list if there are no maps.
+        One PNG per image; an empty list without maps.
 
     Raises:
         FileNotFoundError: If a folder or a map does not exist.

@@ -61,7 +61,7 @@ class Plan:
         along_chunks: Whether chunks are read whole.
         reads: What an epoch reads.
         room: Value of ``cache_bytes`` with which more chunks would be read whole; 0 if
-            there is no need for more.
+            more would not help.
         quality: Quality of the shuffle.
         order: Sample at each position of the epoch, shape ``(N,)``.
     """
