@@ -17,8 +17,8 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 # A shell starts background jobs with Ctrl-C ignored, which children would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-import pytest
-from helpers import SHARED_DATA
+import pytest  # noqa: E402
+from helpers import SHARED_DATA  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

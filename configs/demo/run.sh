@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The main job on real photographs: images -> lakes -> the stock train.py and test.py.
-# `make demo` runs it; everything it makes lies in demo_out/.
+# The main workflow on real photographs: images -> lakes -> stock train.py and test.py.
+# `make demo` runs it; all output goes to demo_out/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -8,7 +8,7 @@ out=demo_out
 config=configs/demo/rtmdet_tiny_tree-crowns_cpu.py
 stock=$(python -c 'import mmdet, os; print(os.path.dirname(mmdet.__file__))')/.mim/tools
 wheel=deepforest-2.1.0-py3-none-any.whl
-# torch >= 2.6 refuses MMEngine's checkpoints unless told that they are trusted.
+# torch >= 2.6 rejects MMEngine's checkpoints unless they are marked as trusted.
 export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1
 mkdir -p $out
 
@@ -29,8 +29,8 @@ with zipfile.ZipFile(out / wheel) as archive:
 PYTHON
 fi
 
-echo '== 2/5 tiles of 320 pixels, train and val apart'
-python -m mmdet_deeplake_plugin.tools.tile $out/photos $out/tiles --overwrite
+echo '== 2/5 tiles of 320 pixels, split into train and val'
+python configs/demo/tile.py $out/photos $out/tiles --overwrite
 
 echo '== 3/5 two lakes'
 python -m mmdet_deeplake_plugin.tools.from_voc $out/tiles train $out/lakes/train --overwrite

@@ -8,12 +8,12 @@ train_dataloader = dict(
         _delete_=True,
         type='DeepLakeDataset',
         deeplake_path='data/coco_train',
-        # References to secrets; None: what the environment says.
+        # References to secrets; None: from the environment.
         deeplake_credentials=dict(token=None, creds=None),
-        deeplake_commit_id='',  # a version; empty: the newest
+        deeplake_commit_id='',  # a version; empty: the latest
         deeplake_view_id='',  # a saved view (tag); empty: none
         deeplake_query='',  # TQL, such as 'SELECT * WHERE …'; empty: all rows
-        # Role -> column. What is missing is inferred from the column's type.
+        # Role -> column. Missing roles are inferred from the column types.
         deeplake_tensors=dict(img='images', gt_bboxes='boxes', gt_labels='categories'),
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=_base_.train_pipeline))

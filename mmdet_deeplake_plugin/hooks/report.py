@@ -14,10 +14,10 @@ from mmengine.runner import IterBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from ..datasets.timing import TimedCollate
-from ..lake import ReadCounters
 from ..samplers.loader import DeepLakeLoader
 from ..samplers.wrappers import map_samples
 from ..shuffle.quality import measure_quality
+from ..utils.counters import ReadCounters
 
 _STAGES = ('storage', 'decode', 'transforms', 'collate')
 

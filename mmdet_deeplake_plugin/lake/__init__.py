@@ -1,9 +1,8 @@
 """The only room that knows Deep Lake; the others import from here, not from below."""
 
-from ..utils.counters import ReadCounters
-from ..utils.messages import did_you_mean
 from .backend import DeepLakeBackend, register
 from .coco_columns import CocoColumns, lost_in_conversion
+from .columns import names
 from .columns.annotations import AnnotationTable
 from .columns.mapping import metadata_of
 from .columns.texts import TextColumn
@@ -17,6 +16,7 @@ from .images.reader import ImageReader
 from .lake import Lake, find_lake
 from .open import open_columns, open_lake, open_object, open_source
 from .paths import blank_size
+from .writer import LakeLayout, check_dest, write_lake
 
 __all__ = [
     'AnnotationTable',
@@ -26,21 +26,23 @@ __all__ = [
     'ImageColumn',
     'ImageReader',
     'Lake',
+    'LakeLayout',
     'LakeReadError',
     'LakeSource',
     'LakeSpec',
-    'ReadCounters',
     'ReadPlan',
     'ReadTimeouts',
     'TextColumn',
     'blank_size',
-    'did_you_mean',
+    'check_dest',
     'find_lake',
     'lost_in_conversion',
     'metadata_of',
+    'names',
     'open_columns',
     'open_lake',
     'open_object',
     'open_source',
     'register',
+    'write_lake',
 ]

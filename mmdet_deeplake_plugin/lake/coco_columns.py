@@ -1,4 +1,4 @@
-"""What a converter kept of a COCO file for the way back, and what another one lost."""
+"""Read the columns in which ``tools.from_coco`` keeps what training does not need."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .columns import names
 from .columns.mapping import Columns, metadata_of
 from .connection.opening import column_names
 from .connection.source import LakeSource
 
-# The columns of deeplake.from_coco, without the prefix of a group.
-_FOREIGN = {'images_meta', 'super_categories', 'masks', 'areas', 'iscrowds'}
+# Columns that deeplake.from_coco writes, without the prefix of their group.
+_DEEPLAKE_COLUMNS = {'images_meta', 'super_categories', 'masks', 'areas', 'iscrowds'}
 
 
 class CocoColumns:
-    """Reads what ``tools.from_coco`` stored beside the annotations.
+    """The columns in which ``tools.from_coco`` keeps what training does not need.
 
     Args:
-        source: Reads the lake.
+        source: The lake.
         columns: Its columns.
     """
 
@@ -30,11 +31,15 @@ class CocoColumns:
         self._names = column_names(source.handle)
 
     def per_box(self, column: str, rows: NDArray[np.int64]) -> list[int] | None:
-        """A column of one number a box, ``None`` if the lake has none.
+        """Read a column with one number per box.
 
         Args:
-            column: ``ann_id`` or ``ann_position``.
-            rows: Row numbers.
+            column: ``ANN_ID`` or ``ANN_POSITION``.
+            rows: Row numbers, shape ``(R,)``.
+
+        Returns:
+            The numbers of all rows, one after the other; ``None`` if the lake does not
+            have the column.
         """
         if column not in self._names:
             return None
@@ -42,63 +47,64 @@ class CocoColumns:
         return [int(number) for value in values for number in np.ravel(value)]
 
     def image_keys(self, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
-        """Further keys of each row's image (licence, url, …)."""
-        if 'coco_image' not in self._names:
-            return [{} for _ in rows]
-        texts = self.source.values('coco_image', rows)
-        return [json.loads(text) if text else {} for text in texts]
+        """Read the further keys of each row's image (licence, url, …)."""
+        return self._dicts(names.COCO_IMAGE, rows) or [{} for _ in rows]
 
     def panoptic_keys(self, rows: NDArray[np.int64]) -> list[dict[str, Any]] | None:
-        """Name of the map, place in the file and further keys of each row's entry.
+        """Read name of the map, position in the file and further keys of each entry.
 
         Args:
-            rows: Row numbers.
+            rows: Row numbers, shape ``(R,)``.
 
         Returns:
-            Empty for an image without an entry; ``None`` if the lake did not come from a
-            panoptic file.
+            One dict per row, empty for an image without an entry; ``None`` if the lake
+            was not made from a panoptic file.
         """
-        if 'coco_annotation' not in self._names:
+        return self._dicts(names.COCO_ANNOTATION, rows)
+
+    def _dicts(self, column: str, rows: NDArray[np.int64]) -> list[dict[str, Any]] | None:
+        if column not in self._names:
             return None
-        texts = self.source.values('coco_annotation', rows)
+        texts = self.source.values(column, rows)
         return [json.loads(text) if text else {} for text in texts]
 
     def file_keys(self) -> dict[str, Any]:
-        """Further keys of the file: ``info``, ``licenses`` and the like."""
-        text = metadata_of(self.source.handle[self.columns.img], 'coco_file')
+        """Read the further keys of the file: ``info``, ``licenses`` and the like."""
+        text = metadata_of(self.source.handle[self.columns.img], names.COCO_FILE)
         return json.loads(text) if text else {}
 
     def categories(self) -> list[dict[str, Any]]:
-        """The file's categories; of a lake of another origin, ids and names."""
+        """Read the file's categories; of other lakes, ids and names alone."""
         column = self.columns.of('gt_labels')
-        text = metadata_of(self.source.handle[column], 'categories') if column else None
-        names = self.columns.class_names
+        handle = self.source.handle
+        text = metadata_of(handle[column], names.CATEGORIES_JSON) if column else None
+        class_names = self.columns.class_names
         stored = json.loads(text) if isinstance(text, str) else []
-        if [category.get('name') for category in stored] == list(names):
+        if [category.get('name') for category in stored] == list(class_names):
             return stored
-        pairs = zip(self.columns.category_ids, names)
-        found: list[dict[str, Any]] = [{'id': i, 'name': name} for i, name in pairs]
-        for category, thing in zip(found, self.columns.things):
-            category['isthing'] = int(thing)
-        return found
+        pairs = zip(self.columns.category_ids, class_names)
+        categories: list[dict[str, Any]] = [{'id': i, 'name': name} for i, name in pairs]
+        for category, thing in zip(categories, self.columns.things):
+            category[names.ISTHING] = int(thing)
+        return categories
 
 
 def lost_in_conversion(handle: Any) -> str:
-    """What ``deeplake.from_coco`` lost of the files that a lake was made of.
+    """Say what is missing in a lake that ``deeplake.from_coco`` made of COCO files.
 
     Args:
         handle: An open Deep Lake dataset or view.
 
     Returns:
-        A sentence, ``''`` for a lake of another origin.
+        A sentence; ``''`` for other lakes.
     """
     names = {name.rpartition('/')[2] for name in column_names(handle)}
-    if not names >= _FOREIGN:
+    if not names >= _DEEPLAKE_COLUMNS:
         return ''
     return (
-        'this lake looks like one of deeplake.from_coco, which keeps neither the ids of '
-        'images, annotations and categories nor the polygons (masks are dense), and cuts '
-        'areas to whole numbers and boxes to single precision: numbers may differ from '
-        'those of the COCO file in the last digits. '
-        'python -m mmdet_deeplake_plugin.tools.from_coco keeps them all'
+        'this lake appears to come from deeplake.from_coco, which keeps neither the ids '
+        'of images, annotations and categories nor the polygons (masks are dense), and '
+        'truncates areas to integers and boxes to single precision: numbers may differ '
+        'from those of the COCO file in the last digits. '
+        'python -m mmdet_deeplake_plugin.tools.from_coco keeps all of this'
     )

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from ..datasets.samples import has_extent
 from ..evaluation import Federation, GroundTruth, join_ground_truth
 from ..evaluation.federation import FREQUENCIES
-from ..lake import AnnotationTable, CocoColumns, Lake
+from ..lake import AnnotationTable, CocoColumns, Lake, names
 from ..structures.masks import Segmentation, segmentations_of_bitmaps
 from ..structures.seg_maps import decode_ids
 
-_LVIS_KEYS = ('neg_category_ids', 'not_exhaustive_category_ids')
 _LVIS_REMEDY = (
     'make the lake by tools.from_coco from an LVIS file, which keeps these, or write '
     "metrics_format='COCO'"
@@ -152,7 +151,9 @@ def _masks_of_segments(
 
 def _read_federation(lake: Lake, rows: NDArray[np.int64]) -> Federation:
     stored = CocoColumns(lake.source, lake.columns)
-    frequencies = [str(category.get('frequency')) for category in stored.categories()]
+    frequencies = [
+        str(category.get(names.LVIS_FREQUENCY)) for category in stored.categories()
+    ]
     for category, frequency in zip(lake.columns.class_names, frequencies):
         if frequency not in FREQUENCIES:
             raise ValueError(
@@ -161,11 +162,13 @@ def _read_federation(lake: Lake, rows: NDArray[np.int64]) -> Federation:
             )
     images = stored.image_keys(rows)
     for row, image in zip(rows.tolist(), images):
-        for key in _LVIS_KEYS:
+        for key in names.LVIS_IMAGE_KEYS:
             if not isinstance(image.get(key), list):
                 raise ValueError(
                     f"metrics_format='LVIS' needs {key} of each image, but row {row} of "
                     f'{lake.name} has {image.get(key)!r}; {_LVIS_REMEDY}'
                 )
-    negatives, not_exhaustive = ([image[key] for image in images] for key in _LVIS_KEYS)
+    negatives, not_exhaustive = (
+        [image[key] for image in images] for key in names.LVIS_IMAGE_KEYS
+    )
     return Federation(negatives, not_exhaustive, tuple(frequencies))

@@ -10,9 +10,9 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from ..datasets.broken_images import describe_rows
-from ..lake import Lake, blank_size, did_you_mean, find_lake
+from ..lake import Lake, blank_size, find_lake
 from ..utils.gc_paused import gc_paused
-from ..utils.messages import comma_joined
+from ..utils.messages import comma_joined, did_you_mean
 from .format import MetricFormat
 from .instances import CocoFormat, LvisFormat, VocFormat
 from .panoptic import PanopticFormat

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..lake import did_you_mean
+from ..utils.messages import did_you_mean
 from .dataloader_shape import DataloaderShape
 from .wrappers import SampleMap
 

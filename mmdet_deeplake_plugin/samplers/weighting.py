@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lake import did_you_mean
 from ..shuffle.repeats import class_balanced_weights, repeat_factors
+from ..utils.messages import did_you_mean
 from ..utils.ragged import indices_of_ranges, offsets_of
 from .wrappers import SampleMap
 

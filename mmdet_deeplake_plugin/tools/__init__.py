@@ -1,6 +1,6 @@
 """Command-line tools: ``python -m mmdet_deeplake_plugin.tools.NAME --help``.
 
-``from_coco`` and ``from_voc`` write a Deep Lake dataset from annotation files,
-``tile`` cuts large images into a VOC folder for ``from_voc``, ``inspect`` shows
-what a lake holds. Modules with a leading underscore are their shared parts.
+``from_coco`` and ``from_voc`` write a lake from annotation files, ``to_coco`` writes
+annotation files from a lake, ``inspect`` shows what a lake holds, ``plan`` shows how the
+loader would read it.
 """

@@ -1,6 +1,6 @@
-"""What the converters' command lines share: parser, progress bar, exit codes.
+"""Share code between the command line tools.
 
-Nothing here knows annotations or Deep Lake.
+Parsers, the options that name a lake, progress bars, exit codes.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import track
@@ -20,7 +20,7 @@ EXIT_INTERRUPTED = 130
 
 
 def make_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
-    """Builds the parser of one tool.
+    """Build the parser of a tool.
 
     Args:
         name: Name of the module in this package, such as ``'from_coco'``.
@@ -39,15 +39,41 @@ def make_parser(name: str, description: str, example: str) -> argparse.ArgumentP
     )
 
 
+def add_lake_options(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which rows of which lake to read."""
+    add = parser.add_argument
+    add('path', metavar='LAKE', help='local folder, s3://…, al://org/name')
+    add('--commit', default='', help='version id (default: the latest version)')
+    add('--view', default='', help='name of a saved view (tag)')
+    add('--query', default='', help='TQL query that selects rows')
+    add('--token', metavar='REF', help="Deep Lake token as 'env:NAME' or 'file:PATH'")
+    add(
+        '--creds',
+        metavar='REF',
+        help="storage credentials as JSON in 'env:NAME' or 'file:PATH'",
+    )
+
+
+def lake_keys(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of :func:`add_lake_options` as arguments for a tool."""
+    return dict(
+        path=args.path,
+        credentials=dict(token=args.token, creds=args.creds),
+        commit_id=args.commit,
+        view_id=args.view,
+        query=args.query,
+    )
+
+
 def comma_list(text: str) -> list[str]:
-    """Splits ``'a, b,c'`` into ``['a', 'b', 'c']``; empty parts are dropped."""
+    """Split ``'a, b,c'`` into ``['a', 'b', 'c']``; empty parts are dropped."""
     return [part.strip() for part in text.split(',') if part.strip()]
 
 
 def with_progress(
     items: Iterable[T], total: int, description: str, show: bool
 ) -> Iterator[T]:
-    """Yields ``items`` and, if ``show``, draws a progress bar on stderr."""
+    """Yield ``items`` and, if ``show``, draw a progress bar on stderr."""
     if not show:
         yield from items
         return
@@ -56,15 +82,15 @@ def with_progress(
 
 
 def run_tool(action: Callable[[], str]) -> int:
-    """Runs a tool and turns mistakes of the user into one line on stderr.
+    """Run a tool and report user errors as one line on stderr.
 
     Args:
         action: Does the work and returns the line to print at the end.
 
     Returns:
         Exit code: 0, or 2 after an ``error: ...`` line (``OSError`` and
-        ``ValueError``, which the tools raise for bad input and failed storage),
-        or 130 after an interrupt. Other exceptions are bugs and pass through.
+        ``ValueError``, which the tools raise for bad input and failed storage), or 130
+        after an interrupt. Other exceptions are bugs and propagate.
     """
     try:
         print(action())

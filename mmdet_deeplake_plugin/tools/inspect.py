@@ -1,7 +1,7 @@
-"""Shows what a lake holds and what this package would make of it.
+"""Show what a lake contains and how this package would read it.
 
-Columns and the role that each would get, box convention, classes, numbers of
-rows and boxes, saved views and versions, and a config snippet to paste.
+Columns and the role of each, box convention, classes, numbers of rows and boxes, saved
+views and versions, and a snippet to paste into a config.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..datasets.samples import has_extent
-from ..lake import (
-    Lake,
-    LakeSource,
-    LakeSpec,
-    open_columns,
-    open_source,
+from ..lake import Lake, LakeSource, LakeSpec, open_columns, open_source
+from ._cli import (
+    add_lake_options,
+    lake_keys,
+    make_parser,
+    run_tool,
 )
-from ._cli import make_parser, run_tool
 
 _SHOWN_CLASSES = 20
 _SHOWN_VERSIONS = 5
@@ -28,12 +28,11 @@ _MAIN_ROLES = ('img', 'gt_bboxes', 'gt_labels', 'gt_masks', 'gt_seg_map', 'segme
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A lake with what could be told of it."""
+class _Opened:
+    """A lake, its selected rows, and its columns or the problem with them."""
 
-    spec: LakeSpec
     source: LakeSource
-    rows: Any
+    rows: NDArray[np.int64] | None
     lake: Lake | None
     problem: str
 
@@ -45,7 +44,7 @@ def inspect(
     view_id: str = '',
     query: str = '',
 ) -> str:
-    """Describes a lake.
+    """Describe a lake.
 
     Args:
         path: ``deeplake_path`` of a config.
@@ -55,31 +54,31 @@ def inspect(
         query: ``deeplake_query`` of a config.
 
     Returns:
-        Text of several lines. If the roles are ambiguous or the data is wrong,
-        it says so and shows what can be shown.
+        Text of several lines. If the roles are ambiguous or the data is wrong, it states
+        the problem and shows what it can.
 
     Raises:
-        ValueError, FileNotFoundError, PermissionError, ConnectionError: If the
-            lake cannot be opened as asked.
+        ValueError, FileNotFoundError, PermissionError, ConnectionError: If the lake
+            cannot be opened.
     """
-    spec = LakeSpec.from_config(path, credentials, commit_id, view_id, query)
-    source, rows = open_source(spec)
+    source, rows = open_source(
+        LakeSpec.from_config(path, credentials, commit_id, view_id, query)
+    )
     try:
         lake, problem = open_columns(source), ''
     except ValueError as error:
         lake, problem = None, str(error)
-    found = _Found(spec, source, rows, lake, problem)
-    return '\n'.join([*_state(found), '', *_columns(found), '', *_data(found)])
+    opened = _Opened(source, rows, lake, problem)
+    return '\n'.join([*_state(opened), '', *_columns(opened), '', *_data(opened)])
 
 
-def _state(found: _Found) -> list[str]:
-    pin, handle = found.source.pin, found.source.handle
-    chosen = pin.num_rows if found.rows is None else len(found.rows)
+def _state(opened: _Opened) -> list[str]:
+    pin, handle = opened.source.pin, opened.source.handle
     lines = [
-        f'lake:     {found.spec.path}',
+        f'lake:     {opened.source.spec.path}',
         f'format:   Deep Lake {"3 (read through a query)" if pin.is_v3 else "4"}',
         f'rows:     {pin.num_rows}'
-        + (f', {chosen} chosen' if found.rows is not None else ''),
+        + ('' if opened.rows is None else f', {len(opened.rows)} selected'),
     ]
     if pin.is_v3:
         return lines
@@ -97,11 +96,11 @@ def _state(found: _Found) -> list[str]:
     return lines
 
 
-def _columns(found: _Found) -> list[str]:
+def _columns(opened: _Opened) -> list[str]:
     roles = {}
-    if found.lake is not None:
-        roles = {column: role for role, column in found.lake.columns.roles}
-    columns = list(found.source.handle.schema.columns)
+    if opened.lake is not None:
+        roles = {column: role for role, column in opened.lake.columns.roles}
+    columns = list(opened.source.handle.schema.columns)
     width = max(len(column.name) for column in columns)
     return ['columns:   (role, name, type)'] + [
         f'  {roles.get(column.name, "-"):16}{column.name:{width}}  {column.dtype}'
@@ -109,38 +108,38 @@ def _columns(found: _Found) -> list[str]:
     ]
 
 
-def _data(found: _Found) -> list[str]:
-    lake = found.lake
+def _data(opened: _Opened) -> list[str]:
+    lake = opened.lake
     if lake is None:
-        return [f'problem: {found.problem}']
+        return [f'problem: {opened.problem}']
     columns = lake.columns
     try:
-        table = lake.annotations(found.rows)
+        table = lake.annotations(opened.rows)
     except ValueError as error:
         return [f'problem: {error}']
     counts = np.diff(table.offsets)
     sizes = np.unique(np.stack([table.widths, table.heights], axis=1), axis=0)
     names = columns.class_names
-    known = max(len(names), int(table.labels.max(initial=-1)) + 1)
-    per_class = np.bincount(table.labels, minlength=known)
+    num_classes = max(len(names), int(table.labels.max(initial=-1)) + 1)
+    per_class = np.bincount(table.labels, minlength=num_classes)
     lines = [
         f'boxes:    {len(table.boxes)} in {np.count_nonzero(counts)} of {len(table)} '
-        f'images, at most {counts.max(initial=0)} in one; convention '
+        f'images, at most {counts.max(initial=0)} per image; convention '
         f'{columns.box_format}, style {columns.style}',
         f'          {np.count_nonzero(table.ignore_flags)} crowd or difficult, '
         f'{np.count_nonzero(~has_extent(table))} without extent',
         *_masks(lake),
         *_maps(lake),
         f'sizes:    {_sizes(sizes)}',
-        f'classes:  {len(names)}' if names else 'classes:  no class names',
+        f'classes:  {len(names)}' if names else 'classes:  without names',
     ]
     order = np.argsort(-per_class, kind='stable')
     for label in order[:_SHOWN_CLASSES]:
         name = names[label] if names else f'label {label}'
         lines.append(f'  {per_class[label]:8}  {name}')
-    if known > _SHOWN_CLASSES:
-        lines.append(f'  … and {known - _SHOWN_CLASSES} more')
-    return [*lines, '', 'for a config:', *_snippet(found, lake, known)]
+    if num_classes > _SHOWN_CLASSES:
+        lines.append(f'  … and {num_classes - _SHOWN_CLASSES} more')
+    return [*lines, '', 'for a config:', *_snippet(opened, lake, num_classes)]
 
 
 def _masks(lake: Lake) -> list[str]:
@@ -152,7 +151,7 @@ def _masks(lake: Lake) -> list[str]:
 def _maps(lake: Lake) -> list[str]:
     if lake.seg_maps is None:
         return []
-    kind = 'ids of segments' if lake.seg_maps.panoptic else 'labels'
+    kind = 'segment ids' if lake.seg_maps.panoptic else 'labels'
     return [f'maps:     {kind}, column {lake.seg_maps.column}']
 
 
@@ -166,21 +165,21 @@ def _sizes(sizes: np.ndarray) -> str:
     )
 
 
-def _snippet(found: _Found, lake: Lake, num_classes: int) -> list[str]:
+def _snippet(opened: _Opened, lake: Lake, num_classes: int) -> list[str]:
     columns = lake.columns
-    pin = found.source.pin
+    pin = opened.source.pin
     roles = {role: name for role, name in columns.roles if role in _MAIN_ROLES}
     lines = [
         'dict(',
         "    type='DeepLakeDataset',",
-        f'    deeplake_path={found.spec.url!r},',
+        f'    deeplake_path={opened.source.spec.url!r},',
     ]
     if pin.version and not pin.tag:
-        lines.append(f'    deeplake_commit_id={pin.version!r},  # empty: the newest')
-    if pin.tag and not found.spec.suffix:
+        lines.append(f'    deeplake_commit_id={pin.version!r},  # empty: the latest')
+    if pin.tag and not opened.source.spec.suffix:
         lines.append(f'    deeplake_view_id={pin.tag!r},')
-    if found.spec.query:
-        lines.append(f'    deeplake_query={found.spec.query!r},')
+    if opened.source.spec.query:
+        lines.append(f'    deeplake_query={opened.source.spec.query!r},')
     lines.append(f'    deeplake_tensors={roles!r},')
     if not columns.class_names:
         lines.append(f'    metainfo=dict(classes=(…)),  # {num_classes} names')
@@ -195,29 +194,15 @@ def _snippet(found: _Found, lake: Lake, num_classes: int) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line of :func:`inspect`; returns the exit code."""
+    """Run :func:`inspect` from the command line and return the exit code."""
     parser = make_parser(
         'inspect',
-        'Shows what a Deep Lake dataset holds and how this package reads it.',
+        'Show what a Deep Lake dataset contains and how this package reads it.',
         'lakes/coco_val --query "SELECT * WHERE width > 600"',
     )
-    parser.add_argument('path', metavar='PATH', help='a folder, s3://…, al://org/name')
-    parser.add_argument('--commit', default='', help='version id (default: the newest)')
-    parser.add_argument('--view', default='', help='name of a saved view (tag)')
-    parser.add_argument('--query', default='', help='TQL that selects rows')
-    parser.add_argument(
-        '--token', metavar='REF', help="Deep Lake token as 'env:NAME' or 'file:PATH'"
-    )
-    parser.add_argument(
-        '--creds',
-        metavar='REF',
-        help="storage credentials as JSON in 'env:NAME' or 'file:PATH'",
-    )
+    add_lake_options(parser)
     args = parser.parse_args(argv)
-    credentials = dict(token=args.token, creds=args.creds)
-    return run_tool(
-        lambda: inspect(args.path, credentials, args.commit, args.view, args.query)
-    )
+    return run_tool(lambda: inspect(**lake_keys(args)))
 
 
 if __name__ == '__main__':

@@ -1,20 +1,27 @@
-"""Says what the loader would do with a lake, before a training begins.
+"""Show how the loader would read a lake, before a training run starts.
 
-Which order and why, how many lanes, what is read in an epoch, what a worker holds in
-memory and how well it is shuffled, with a sampler to paste. The numbers come from
-workers that go through an epoch as in a training, but only count what they read.
+Which order it would choose and why, how many lanes, what an epoch reads, how much memory
+a worker needs and how well the samples are shuffled, with a sampler to paste into a
+config. The numbers come from simulated workers: they go through an epoch as in training,
+but count reads instead of making them.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..lake import LakeSpec
+from ..lake import LakeSpec, open_lake
 from ..samplers.checks import LOADER_TYPES, SHUFFLES
 from ..samplers.dataloader_shape import DataloaderShape
-from ._cli import make_parser, run_tool
+from ._cli import (
+    add_lake_options,
+    lake_keys,
+    make_parser,
+    run_tool,
+)
 from .planning.plan import LoaderKeys, make_plan
 from .planning.plot import draw_order
 from .planning.text import describe
@@ -34,7 +41,7 @@ def plan(
     plot: Path | None = None,
     progress: bool = False,
 ) -> str:
-    """Describes what the loader would do.
+    """Describe how the loader would read a lake.
 
     Args:
         path: ``deeplake_path`` of a config.
@@ -44,71 +51,85 @@ def plan(
         commit_id: ``deeplake_commit_id`` of a config.
         view_id: ``deeplake_view_id`` of a config.
         query: ``deeplake_query`` of a config.
-        image_column: Column of the images. Defaults to the only one there is.
-        latency: Seconds until storage answers; 0 if it is not known.
-        bandwidth: Bytes per second of one worker; 0 if it is not known.
-        plot: PNG to write, of rows against positions in the epoch.
-        progress: Whether to draw a progress bar on stderr.
+        image_column: Image column. Defaults to None: the lake has only one.
+        latency: Latency of the storage in seconds; 0 if unknown.
+        bandwidth: Bandwidth of one worker in bytes per second; 0 if unknown.
+        plot: PNG to write, with rows over positions in the epoch. Defaults to None.
+        progress: Whether to draw a progress bar on stderr. Defaults to False.
 
     Returns:
         Text of several lines.
 
     Raises:
         ValueError, FileNotFoundError, PermissionError, ConnectionError: If a key is
-            wrong or the lake cannot be opened as asked.
-        OSError: If the picture cannot be written.
+            wrong or the lake cannot be opened.
+        OSError: If the plot cannot be written.
     """
     spec = LakeSpec.from_config(path, credentials, commit_id, view_id, query)
-    found = make_plan(spec, dataloader, keys or LoaderKeys(), image_column, progress)
+    # Planning needs no annotations, and opening a lake without them is much faster.
+    tensors: dict[str, str | None] = {'gt_bboxes': None, 'gt_labels': None}
+    if image_column is not None:
+        tensors['img'] = image_column
+    lake, rows = open_lake(spec, tensors)
+    result = make_plan(lake, rows, dataloader, keys or LoaderKeys(), progress)
     if plot is not None:
-        draw_order(plot, found.order, found.rows, dataloader)
-    return describe(found, latency, bandwidth)
+        draw_order(plot, result.order, result.rows, dataloader)
+    return describe(result, latency, bandwidth)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line of :func:`plan`; returns the exit code."""
-    usual = LoaderKeys()
+    """Run :func:`plan` from the command line and return the exit code."""
+    defaults = LoaderKeys()
     parser = make_parser(
         'plan',
-        'Says how DeepLakeLoader would read a lake: order, requests, memory, quality.',
+        'Show how DeepLakeLoader would read a lake: order, requests, memory, quality.',
         's3://bucket/coco_train --batch-size 8 --num-workers 4 --gpus 8',
     )
-    parser.add_argument('path', metavar='LAKE', help='a folder, s3://…, al://org/name')
+    add_lake_options(parser)
     add = parser.add_argument
-    add('--batch-size', type=int, required=True, help='of one GPU')
-    add('--num-workers', type=int, required=True, help='of one GPU')
+    add('--batch-size', type=int, required=True, help='batch size per GPU')
+    add('--num-workers', type=int, required=True, help='number of workers per GPU')
     add('--gpus', type=int, default=1, help='number of ranks (default: 1)')
-    add('--shuffle', choices=SHUFFLES, default=usual.shuffle, help='(default: auto)')
-    add('--lanes', type=int, help='(default: what suits the dataloader)')
-    add('--window', type=int, default=usual.window, help='chunks mixed (default: 1)')
-    add('--seed', type=int, default=usual.seed, help='seed of the order (default: 0)')
-    add('--loader-type', choices=LOADER_TYPES, default='auto', help='(default: auto)')
-    add('--cache-bytes', type=int, default=usual.cache_bytes, help='(default: 1 GiB)')
-    add('--commit', default='', help='version id (default: the newest)')
-    add('--view', default='', help='name of a saved view (tag)')
-    add('--query', default='', help='TQL that selects rows')
-    add('--image-column', help='if there are several columns of images')
-    add('--token', metavar='REF', help="Deep Lake token as 'env:NAME' or 'file:PATH'")
+    add('--shuffle', choices=SHUFFLES, default=defaults.shuffle, help='(default: auto)')
+    add('--lanes', type=int, help='number of lanes (default: fits the dataloader)')
     add(
-        '--creds',
-        metavar='REF',
-        help="storage credentials as JSON in 'env:NAME' or 'file:PATH'",
+        '--window',
+        type=int,
+        default=defaults.window,
+        help='number of chunks that a lane mixes (default: 1)',
     )
-    add('--latency', type=float, default=0, metavar='MS', help='of storage')
-    add('--bandwidth', type=float, default=0, metavar='MB/S', help='of one worker')
-    add('--plot', type=Path, metavar='PNG', help='draws row against position')
+    add('--seed', type=int, default=defaults.seed, help='seed of the order (default: 0)')
+    add('--loader-type', choices=LOADER_TYPES, default='auto', help='(default: auto)')
+    add(
+        '--cache-bytes',
+        type=int,
+        default=defaults.cache_bytes,
+        help='largest size of the chunks that a worker holds (default: 1 GiB)',
+    )
+    add('--image-column', help='image column, if there are several')
+    add('--latency', type=float, default=0, metavar='MS', help='latency of the storage')
+    add(
+        '--bandwidth',
+        type=float,
+        default=0,
+        metavar='MB/S',
+        help='bandwidth of one worker',
+    )
+    add('--plot', type=Path, metavar='PNG', help='plot rows over positions in the epoch')
     args = parser.parse_args(argv)
     return run_tool(lambda: _run(args))
 
 
-def _run(args: Any) -> str:
+def _run(args: argparse.Namespace) -> str:
     for key, least in (('gpus', 1), ('seed', 0)):
         if getattr(args, key) < least:
-            raise ValueError(f'--{key} {getattr(args, key)}: write {least} or more')
+            raise ValueError(
+                f'--{key} must be at least {least}, got {getattr(args, key)}'
+            )
     return plan(
-        args.path,
-        DataloaderShape(args.gpus, args.num_workers, args.batch_size),
-        LoaderKeys(
+        **lake_keys(args),
+        dataloader=DataloaderShape(args.gpus, args.num_workers, args.batch_size),
+        keys=LoaderKeys(
             args.shuffle,
             args.lanes,
             args.window,
@@ -116,10 +137,6 @@ def _run(args: Any) -> str:
             args.loader_type,
             args.cache_bytes,
         ),
-        credentials=dict(token=args.token, creds=args.creds),
-        commit_id=args.commit,
-        view_id=args.view,
-        query=args.query,
         image_column=args.image_column,
         latency=args.latency / 1e3,
         bandwidth=args.bandwidth * 1e6,

@@ -1,13 +1,12 @@
-"""Writes a lake's annotations as a COCO file: the way back of ``from_coco``.
+"""Export the annotations of a lake as a COCO file: the inverse of ``from_coco``.
 
-Annotations, ids, areas, crowds, masks, categories, their order, and what else the
-file says of images, are those of the file that a lake of ``from_coco`` came from;
-annotations have the keys of COCO's instances and no others. A lake of panoptic data
-gives a panoptic file.
+For a lake of ``from_coco``, annotations, ids, areas, crowds, masks, categories, their
+order, and the further keys of images and of the file are those of the original file;
+annotations have the keys of COCO's instances only. A panoptic lake gives a panoptic file.
 
-A lake of another origin gives what this package reads of it: annotations are
-numbered from 1, dense masks become run-length codes, labels without a name are named
-by their number, and an image without a file name is called by its row.
+For other lakes, the file has what this package reads of them: annotations are numbered
+from 1, dense masks become run-length codes, labels without a name are named by their
+number, and images without a file name are named by their row.
 """
 
 from __future__ import annotations
@@ -15,18 +14,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..lake import Lake, LakeSpec, open_lake
-from ..lake.coco_columns import CocoColumns
-from ..lake.columns.annotations import AnnotationTable
-from ._cli import make_parser, run_tool, with_progress
+from ..lake import CocoColumns, Lake, LakeSpec, open_lake
+from ._cli import (
+    add_lake_options,
+    lake_keys,
+    make_parser,
+    run_tool,
+    with_progress,
+)
 from .formats.coco_captions import captions_content
-from .formats.coco_panoptic import as_entries, map_name
+from .formats.coco_content import coco_content, file_names
+from .formats.coco_panoptic import map_name
+from .formats.files import check_targets, replace_file
 
 
 def to_coco(
@@ -44,7 +47,7 @@ def to_coco(
     maps_dir: str | os.PathLike[str] | None = None,
     captions: str | os.PathLike[str] | None = None,
 ) -> str:
-    """Exports the annotations of a lake, and its images and maps if asked to.
+    """Export the annotations of a lake and, if requested, its images and maps.
 
     Args:
         path: ``deeplake_path`` of a config.
@@ -57,21 +60,21 @@ def to_coco(
         box_format: ``box_format`` of a config.
         images_dir: Folder for the images' stored bytes, under their file names.
             Defaults to None: images are not written.
-        overwrite: Whether files that exist are replaced. Defaults to False.
+        overwrite: Whether to replace files that exist. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
         maps_dir: Folder for the segmentation maps' stored bytes, as PNG files. Defaults
             to None: maps are not written.
         captions: File to write the captions to, in COCO's format, with the images of
-            ``out_json``. Defaults to None: they are not written.
+            ``out_json``. Defaults to None: captions are not written.
 
     Returns:
         A sentence that says what was written.
 
     Raises:
         FileExistsError: If a file exists and ``overwrite`` is false.
-        ValueError: If captions are asked for where there are none.
-        ValueError, FileNotFoundError, PermissionError, ConnectionError: If the
-            lake cannot be opened as asked, or holds wrong data.
+        ValueError: If maps or captions are requested, but the lake has none.
+        ValueError, FileNotFoundError, PermissionError, ConnectionError: If the lake
+            cannot be opened, or its data is wrong.
     """
     out = Path(out_json)
     for what, file in (('OUT_JSON', out_json), ('--captions', captions)):
@@ -81,262 +84,101 @@ def to_coco(
             )
     spec = LakeSpec.from_config(path, credentials, commit_id, view_id, query)
     lake, rows = open_lake(spec, tensors, box_format)
-    columns = lake.columns
-    told = columns.of('caption')
-    if captions is not None and told is None:
+    caption_column = lake.columns.of('caption')
+    if captions is not None and caption_column is None:
         raise ValueError(
-            f'--captions: {lake.name} has no column of captions; name it by --tensors '
-            '\'{"caption": …}\', or leave --captions out'
+            f'--captions needs a column of captions, but {lake.name} has none; name it '
+            'with --tensors \'{"caption": …}\', or remove --captions'
         )
-    origin = CocoColumns(lake.source, columns)
     table = lake.annotations(rows)
-    names = _file_names(table)
-    targets = _targets('--images-dir', images_dir, names, overwrite)
-    stored = origin.panoptic_keys(table.rows)
-    map_targets = _map_targets(lake, maps_dir, names, stored, overwrite)
-    images = _images(lake, origin, table, names)
-    img_ids = [image['id'] for image in images]
-    annotations: list[dict[str, Any]] = []
-    if columns.is_panoptic:
-        ids = _category_ids(lake, table)
-        annotations = as_entries(table, ids, img_ids, names, stored)
-    else:
-        found = _annotations(lake, origin, table, img_ids)
-        count = len(table.labels)
-        found = with_progress(found, count, 'reading annotations', progress)
-        annotations = _in_order(origin, table, list(found))
-    categories = origin.categories() or [
-        {'id': label, 'name': str(label)} for label in np.unique(table.labels).tolist()
-    ]
-    content = {
-        **origin.file_keys(),
-        'images': images,
-        'annotations': annotations,
-        'categories': categories,
-    }
-    _replace(out, json.dumps(content, ensure_ascii=False).encode())
-    if captions is not None and told is not None:
-        content = captions_content(lake.source, told, table.rows, images)
-        _replace(Path(captions), json.dumps(content, ensure_ascii=False).encode())
-    jobs = list(zip(table.rows.tolist(), targets))
-    show = progress and bool(jobs)
-    for row, target in with_progress(jobs, len(jobs), 'writing images', show):
-        _replace(target, lake.reader.read_row(row))
-    maps = list(zip(table.rows.tolist(), map_targets))
-    show = progress and bool(maps)
-    for row, target in with_progress(maps, len(maps), 'writing maps', show):
-        if lake.seg_maps is not None:
-            _replace(target, lake.seg_maps.of_row(row))
-    written = f', and the images to {images_dir}' if jobs else ''
-    written += f', and the maps to {maps_dir}' if maps else ''
-    what = 'segments' if columns.is_panoptic else 'annotations'
+    names = file_names(table)
+    image_files = check_targets('--images-dir', images_dir, names, overwrite)
+    entries = CocoColumns(lake.source, lake.columns).panoptic_keys(table.rows)
+    map_files = _map_files(lake, maps_dir, names, entries, overwrite)
+    content = coco_content(lake, table, names, entries, progress)
+    replace_file(out, json.dumps(content, ensure_ascii=False).encode())
+    images = content['images']
+    if captions is not None and caption_column is not None:
+        texts = captions_content(lake.source, caption_column, table.rows, images)
+        replace_file(Path(captions), json.dumps(texts, ensure_ascii=False).encode())
+
+    def write(what: str, files: list[Path], read: Callable[[int], bytes]) -> None:
+        jobs = list(zip(table.rows.tolist(), files))
+        show = progress and bool(jobs)
+        for row, file in with_progress(jobs, len(jobs), f'writing {what}', show):
+            replace_file(file, read(row))
+
+    write('images', image_files, lake.reader.read_row)
+    if lake.seg_maps is not None:
+        write('maps', map_files, lake.seg_maps.of_row)
+    written = f', and the images to {images_dir}' if image_files else ''
+    written += f', and the maps to {maps_dir}' if map_files else ''
+    what = 'segments' if lake.columns.is_panoptic else 'annotations'
     return (
         f'{out}: wrote {len(images)} images, {len(table.labels)} {what}, '
-        f'{len(categories)} categories of {lake.name}{written}'
+        f'{len(content["categories"])} categories of {lake.name}{written}'
     )
 
 
-def _file_names(table: AnnotationTable) -> list[str]:
-    rows = table.rows.tolist()
-    return [name or f'{row}.jpg' for name, row in zip(table.file_names, rows)]
-
-
-def _map_targets(
+def _map_files(
     lake: Lake,
     maps_dir: str | os.PathLike[str] | None,
     names: list[str],
-    stored: list[dict[str, Any]] | None,
+    entries: list[dict[str, Any]] | None,
     overwrite: bool,
 ) -> list[Path]:
     if maps_dir is not None and lake.seg_maps is None:
         raise ValueError(
-            f'--maps-dir is given, but {lake.name} has no column for gt_seg_map; leave '
-            'it out, or name the column by --tensors'
+            f'--maps-dir needs a column for gt_seg_map, but {lake.name} has none; name '
+            'it with --tensors, or remove --maps-dir'
         )
-    entries = stored or [{}] * len(names)
-    map_names = [map_name(name, entry) for name, entry in zip(names, entries)]
-    return _targets('--maps-dir', maps_dir, map_names, overwrite)
-
-
-def _targets(
-    option: str,
-    given: str | os.PathLike[str] | None,
-    names: list[str],
-    overwrite: bool,
-) -> list[Path]:
-    """Where images or maps go; checked as a whole before anything is written."""
-    if given is None:
-        return []
-    folder = Path(given).resolve()
-    targets = [(folder / name).resolve() for name in names]
-    for name, target in zip(names, targets):
-        if folder not in target.parents:
-            raise ValueError(
-                f'the file name {name!r} leads out of {option} {given}; correct it in '
-                'the lake'
-            )
-        if target.exists() and not overwrite:
-            raise FileExistsError(
-                f'{option}: {target} already exists; pass --overwrite to replace it'
-            )
-    twice = len(targets) - len(set(targets))
-    if twice:
-        raise ValueError(
-            f'{option}: {twice} images have the file name of another one; leave it out, '
-            'or correct the names in the lake'
-        )
-    return targets
-
-
-def _images(
-    lake: Lake, origin: CocoColumns, table: AnnotationTable, names: list[str]
-) -> list[dict[str, Any]]:
-    ids = [i if isinstance(i, str) else int(i) for i in table.img_ids]
-    if len(set(ids)) < len(ids):
-        raise ValueError(
-            f'{lake.name}: {len(ids) - len(set(ids))} rows have the image id of another '
-            'one; write --tensors \'{"img_id": null}\' to use row numbers, or choose '
-            'distinct rows by --query'
-        )
-    sizes = zip(table.widths.tolist(), table.heights.tolist())
-    images = []
-    for others, img_id, name, (width, height) in zip(
-        origin.image_keys(table.rows), ids, names, sizes
-    ):
-        image = {**others, 'id': img_id, 'width': width, 'height': height}
-        if 'file_name' in image:  # null: LVIS has an address instead
-            del image['file_name']
-        else:
-            image['file_name'] = name
-        images.append(image)
-    return images
-
-
-def _annotations(
-    lake: Lake, origin: CocoColumns, table: AnnotationTable, img_ids: Sequence[Any]
-) -> Iterator[dict[str, Any]]:
-    """The annotations, image by image."""
-    ids = origin.per_box('ann_id', table.rows)
-    if ids is None or len(ids) != len(table.labels):
-        ids = list(range(1, len(table.labels) + 1))
-    columns = lake.columns
-    category_ids = _category_ids(lake, table)
-    with_ignore = columns.of('ignore') is not None
-    boxes = table.boxes_xywh
-    packed = lake.masks.packed(table.rows) if lake.masks is not None else None
-    for position, img_id in enumerate(img_ids):
-        start, stop = table.offsets[position : position + 2].tolist()
-        masks: list[Any] = [None] * (stop - start)
-        if lake.masks is not None:
-            size = int(table.widths[position]), int(table.heights[position])
-            text = None if packed is None else packed[position]
-            row = int(table.rows[position])
-            masks = lake.masks.of_row(row, stop - start, size, text)
-        for index, mask in zip(range(start, stop), masks):
-            annotation: dict[str, Any] = {} if mask is None else {'segmentation': mask}
-            annotation.update(
-                area=float(table.areas[index]),
-                iscrowd=int(table.ignore_flags[index]),
-                image_id=img_id,
-                bbox=boxes[index].tolist(),
-                category_id=category_ids[int(table.labels[index])],
-                id=ids[index],
-            )
-            if with_ignore:
-                annotation['ignore'] = int(table.excluded[index])
-            yield annotation
-
-
-def _category_ids(lake: Lake, table: AnnotationTable) -> Sequence[int]:
-    """Category id of each label; the label itself if the lake names no classes."""
-    return lake.columns.category_ids or range(int(table.labels.max(initial=-1)) + 1)
-
-
-def _in_order(
-    origin: CocoColumns, table: AnnotationTable, annotations: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Annotations in the order of the file that they came from, if the lake says it."""
-    positions = origin.per_box('ann_position', table.rows)
-    if positions is None or len(positions) != len(annotations):
-        return annotations
-    return [annotations[index] for index in np.argsort(positions, kind='stable')]
-
-
-def _replace(target: Path, content: bytes) -> None:
-    """Writes a file so that it is either complete or as it was."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f'.{target.name}.partial')
-    try:
-        partial.write_bytes(content)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    pairs = zip(names, entries or [{}] * len(names))
+    map_names = [map_name(name, entry) for name, entry in pairs]
+    return check_targets('--maps-dir', maps_dir, map_names, overwrite)
 
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f'{text!r} is no JSON: {error}') from error
+        raise argparse.ArgumentTypeError(f'{text!r} is not JSON: {error}') from error
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(
-            f'{text!r} is no JSON object {{"role": "column"}}'
+            f'must be a JSON object {{"role": "column"}}, got {text!r}'
         )
     return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line of :func:`to_coco`; returns the exit code."""
+    """Run :func:`to_coco` from the command line and return the exit code."""
     parser = make_parser(
         'to_coco',
-        'Writes the annotations of a Deep Lake dataset as a COCO file.',
+        'Export the annotations of a Deep Lake dataset as a COCO file.',
         'lakes/coco_val val.json --query "SELECT * WHERE width > 600"',
     )
-    parser.add_argument('lake', metavar='LAKE', help='a folder, s3://…, al://org/name')
-    parser.add_argument('out_json', metavar='OUT_JSON', help='file to write')
-    parser.add_argument('--commit', default='', help='version id (default: the newest)')
-    parser.add_argument('--view', default='', help='name of a saved view (tag)')
-    parser.add_argument('--query', default='', help='TQL that selects rows')
-    parser.add_argument(
+    add_lake_options(parser)
+    add = parser.add_argument
+    add('out_json', metavar='OUT_JSON', help='file to write')
+    add(
         '--tensors',
         type=_json_object,
         metavar='JSON',
-        help='role -> column, as deeplake_tensors of a config',
+        help='role -> column, as deeplake_tensors in a config',
     )
-    parser.add_argument('--box-format', help='as box_format of a config')
-    parser.add_argument(
-        '--images-dir', metavar='DIR', help='write the images too, as they are stored'
-    )
-    parser.add_argument(
-        '--maps-dir', metavar='DIR', help='write the PNG maps too, as they are stored'
-    )
-    parser.add_argument(
-        '--captions', metavar='JSON', help='file to write the captions to'
-    )
-    parser.add_argument(
-        '--token', metavar='REF', help="Deep Lake token as 'env:NAME' or 'file:PATH'"
-    )
-    parser.add_argument(
-        '--creds',
-        metavar='REF',
-        help="storage credentials as JSON in 'env:NAME' or 'file:PATH'",
-    )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace files that exist'
-    )
+    add('--box-format', help='as box_format in a config')
+    add('--images-dir', metavar='DIR', help='also write the images, as they are stored')
+    add('--maps-dir', metavar='DIR', help='also write the PNG maps, as they are stored')
+    add('--captions', metavar='JSON', help='also write the captions, to this file')
+    add('--overwrite', action='store_true', help='replace files that exist')
     args = parser.parse_args(argv)
     return run_tool(
         lambda: to_coco(
-            args.lake,
-            args.out_json,
-            dict(token=args.token, creds=args.creds),
-            args.commit,
-            args.view,
-            args.query,
-            args.tensors,
-            args.box_format,
-            args.images_dir,
-            args.overwrite,
+            **lake_keys(args),
+            out_json=args.out_json,
+            tensors=args.tensors,
+            box_format=args.box_format,
+            images_dir=args.images_dir,
+            overwrite=args.overwrite,
             progress=True,
             maps_dir=args.maps_dir,
             captions=args.captions,

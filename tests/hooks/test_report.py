@@ -16,7 +16,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
 from mmdet_deeplake_plugin.hooks.report import summary
-from mmdet_deeplake_plugin.lake import ReadCounters
+from mmdet_deeplake_plugin.utils.counters import ReadCounters
 
 register_all_modules()
 

@@ -90,22 +90,22 @@ def test_plain_captions_are_numbered(tmp_path: Path) -> None:
     [
         pytest.param(
             lambda content: content.pop('annotations'),
-            "is no COCO captions file: it has no list 'annotations'",
+            "is not a COCO captions file; it must have a list 'annotations'",
             id='no-captions',
         ),
         pytest.param(
             lambda content: content['annotations'][2].update(image_id=5),
-            'annotations[2] has image_id 5, which is not an image of ANN_JSON',
+            'annotations[2] has image_id 5, which is not an image id in ANN_JSON',
             id='image',
         ),
         pytest.param(
             lambda content: content['annotations'][3].update(caption=None),
-            "annotations[3] needs a text as 'caption': ",
+            "annotations[3] must have a string 'caption', got ",
             id='text',
         ),
         pytest.param(
             lambda content: content['annotations'][3].update(id=1000),
-            "need an 'id' each, all of them distinct, but 1000 does not tell one",
+            "each of 'annotations' must have a distinct 'id', got 1000",
             id='ids',
         ),
     ],
@@ -127,7 +127,7 @@ def test_captions_that_are_not_there_are_not_written(tmp_path: Path) -> None:
     """to_coco says which role has no column, before it writes anything."""
     path = write_lake(tmp_path / 'lake')
     with pytest.raises(
-        ValueError, match=r'--captions: lake .* has no column of captions'
+        ValueError, match=r'--captions needs a column of captions, but lake .* has none'
     ):
         to_coco(path, tmp_path / 'a.json', captions=tmp_path / 'b.json')
     assert not (tmp_path / 'a.json').exists()

@@ -258,7 +258,7 @@ def test_image_list_of_a_test_set(tmp_path: Path, coco: Coco, logged: list[str])
     del coco['annotations']
     lake = convert(tmp_path, coco)
     assert [boxes.shape for boxes in column(lake, 'boxes')] == [(0, 4)] * 3
-    text = "ann.json has no 'annotations': all 3 images are stored without boxes"
+    text = "ann.json has no 'annotations': storing all 3 images without boxes"
     assert [message.endswith(text) for message in logged] == [True]
 
 
@@ -309,59 +309,73 @@ def _delete(*path: Any) -> Any:
 
 
 BAD_JSON = [
-    pytest.param(_delete('images'), "it has no key 'images'", id='no-images'),
-    pytest.param(_delete('categories'), "it has no key 'categories'", id='no-categories'),
-    pytest.param(_set('images', {}), "'images' is not a list", id='images-dict'),
-    pytest.param(_set('images', []), "'images' is empty", id='images-empty'),
     pytest.param(
-        _set('annotations', [1]), "'annotations' is not a list", id='annotations-int'
+        _delete('images'), "must have the keys .* without 'images'", id='no-images'
+    ),
+    pytest.param(
+        _delete('categories'),
+        "must have the keys .* without 'categories'",
+        id='no-categories',
+    ),
+    pytest.param(_set('images', {}), "'images' must be a list", id='images-dict'),
+    pytest.param(_set('images', []), "'images' must not be empty", id='images-empty'),
+    pytest.param(
+        _set('annotations', [1]), "'annotations' must be a list", id='annotations-int'
     ),
     pytest.param(
         _set('images', 1, 'id', 30),
-        "'images' has duplicate ids: 1 occur more than once, the first is 30",
+        "'images' must have distinct ids, but 1 occur more than once; the first is 30",
         id='image-id-twice',
     ),
     pytest.param(
         _set('images', 1, 'id', '30'),
-        "'images' has duplicate ids: 1 occur more than once, the first is 30",
+        "'images' must have distinct ids, but 1 occur more than once; the first is 30",
         id='image-id-twice-as-text',
     ),
     pytest.param(
-        _set('images', 1, 'id', None), r"images\[1\] needs an 'id'", id='image-id-none'
+        _set('images', 1, 'id', None),
+        r"images\[1\] must have an integer or string 'id'",
+        id='image-id-none',
     ),
     pytest.param(
         _delete('images', 2, 'file_name'),
-        r"images\[2\] \(id 28\) needs a 'file_name'",
+        r"images\[2\] \(id 28\) must have a 'file_name'",
         id='no-file-name',
     ),
     pytest.param(
         _set('images', 0, 'width', 40.5),
-        r"images\[0\] \(id 30\) needs a 'width' in pixels",
+        r"images\[0\] \(id 30\) must have a positive integer 'width' in pixels",
         id='width-half',
     ),
     pytest.param(
-        _set('categories', 1, 'id', 90), "'categories' has duplicate ids", id='cat-id'
+        _set('categories', 1, 'id', 90),
+        "'categories' must have distinct ids",
+        id='cat-id',
     ),
     pytest.param(
         _set('categories', 1, 'name', 'zebra'),
-        "'categories' has duplicate names: 1 occur more than once, the first is zebra",
+        "'categories' must have distinct names, but 1 occur more than once; the first is zebra",
         id='cat-name',
     ),
     pytest.param(
-        _set('categories', 0, 'id', 'x'), r"categories\[0\] needs an 'id'", id='cat-text'
+        _set('categories', 0, 'id', 'x'),
+        r"categories\[0\] must have an integer 'id'",
+        id='cat-text',
     ),
     pytest.param(
         _delete('categories', 0, 'name'),
-        r"categories\[0\] \(id 90\) needs a 'name'",
+        r"categories\[0\] \(id 90\) must have a 'name'",
         id='cat-no-name',
     ),
     pytest.param(
         _delete('annotations', 0, 'id'),
-        r"annotations\[0\] needs an 'id'",
+        r"annotations\[0\] must have an integer 'id'",
         id='ann-no-id',
     ),
     pytest.param(
-        _set('annotations', 0, 'id', 5), "'annotations' has duplicate ids", id='ann-id'
+        _set('annotations', 0, 'id', 5),
+        "'annotations' must have distinct ids",
+        id='ann-id',
     ),
     pytest.param(
         _set('annotations', 1, 'image_id', 99),
@@ -376,7 +390,7 @@ BAD_JSON = [
     *(
         pytest.param(
             _set('annotations', 1, 'bbox', bbox),
-            r"annotations\[1\] \(id 5\) needs a 'bbox' of 4 finite numbers",
+            r"annotations\[1\] \(id 5\) must have a 'bbox' of 4 finite numbers",
             id=f'bbox-{name}',
         )
         for name, bbox in {
@@ -391,7 +405,7 @@ BAD_JSON = [
     ),
     pytest.param(
         _set('annotations', 1, 'area', 'big'),
-        r"annotations\[1\] \(id 5\) needs a number as 'area'",
+        r"annotations\[1\] \(id 5\) must have a finite 'area'",
         id='area-text',
     ),
 ]
@@ -451,7 +465,7 @@ def test_existing_lake_needs_overwrite(tmp_path: Path, coco: Coco) -> None:
     coco['images'] = coco['images'][2:]
     del coco['annotations'][1]
     with pytest.raises(
-        FileExistsError, match='already holds a lake; pass --overwrite to replace it'
+        FileExistsError, match='already contains a lake; pass --overwrite to replace it'
     ):
         convert(tmp_path, coco)
     assert len(open_lake(tmp_path / 'lake')) == 3
@@ -489,7 +503,7 @@ def test_empty_folder_is_a_place(tmp_path: Path, coco: Coco) -> None:
 def test_destination_that_is_no_place(tmp_path: Path, coco: Coco, dest: str) -> None:
     """Deep Lake would read what follows '@' as a branch: refused."""
     ann_file = write_json(tmp_path, coco)
-    with pytest.raises(ValueError, match="give a path without '@'"):
+    with pytest.raises(ValueError, match="DEST must be a path, without '@'"):
         from_coco(ann_file, tmp_path / 'images', dest)
 
 
@@ -598,7 +612,7 @@ def test_command_line(
     assert main(argv) == 2
     captured = capsys.readouterr()
     assert captured.err == (
-        f'error: DEST {tmp_path / "lake"} already holds a lake; pass --overwrite to '
+        f'error: DEST {tmp_path / "lake"} already contains a lake; pass --overwrite to '
         'replace it\n'
     )
     assert main([*argv, '--overwrite']) == 0
@@ -624,11 +638,11 @@ def test_module_runs_as_a_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings('ignore:.*found in sys.modules:RuntimeWarning')
-@pytest.mark.parametrize('name', ['from_coco', 'from_voc', 'tile'])
+@pytest.mark.parametrize('name', ['from_coco', 'from_voc', 'to_coco', 'inspect', 'plan'])
 def test_help_shows_an_example(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``--help`` of each converter ends with a command to copy."""
+    """``--help`` of each tool ends with a command to copy."""
     module = f'mmdet_deeplake_plugin.tools.{name}'
     monkeypatch.setattr(sys, 'argv', [name, '--help'])
     with pytest.raises(SystemExit) as exit_info:
@@ -683,12 +697,12 @@ def test_a_file_without_masks_makes_no_column_of_masks(
         ),
         pytest.param(
             {'size': [30, 40], 'counts': [600, 1]},
-            'its counts add up to 601 pixels, but the image has 1200',
+            'its counts must add up to the 1200 pixels of the image, got 601',
             id='sum',
         ),
         pytest.param(
             {'size': [30, 40], 'counts': [1201, -1]},
-            'its counts are not all whole numbers, 0 or more',
+            'its counts must be integers, 0 or more',
             id='negative',
         ),
         pytest.param(
@@ -703,12 +717,12 @@ def test_a_file_without_masks_makes_no_column_of_masks(
         ),
         pytest.param(
             [[1, 2, 3, 4, 5, 'six']],
-            "[1, 2, 3, 4, 5, 'six'] is no polygon of finite numbers",
+            "polygons must have finite numbers, got [1, 2, 3, 4, 5, 'six']",
             id='text',
         ),
         pytest.param(
             [[1, 2, 3, 4, 5, float('nan')]],
-            '[1, 2, 3, 4, 5, nan] is no polygon of finite numbers',
+            'polygons must have finite numbers, got [1, 2, 3, 4, 5, nan]',
             id='nan',
         ),
         pytest.param('whole', "'whole' is no COCO segmentation", id='string'),
@@ -718,7 +732,7 @@ def test_a_wrong_mask_is_named_before_anything_is_written(
     tmp_path: Path, coco: Coco, segmentation: Any, text: str
 ) -> None:
     """The error names the annotation, what is wrong and what to write."""
-    where = "annotations[1] (id 5) has a wrong 'segmentation': "
+    where = "annotations[1] (id 5) has an invalid 'segmentation': "
     with pytest.raises(ValueError, match=re.escape(where + text)):
         convert(tmp_path, with_mask(coco, segmentation))
     assert not (tmp_path / 'lake').exists()
@@ -732,5 +746,5 @@ def test_polygons_that_mmdetection_leaves_out_are_counted(
     lake = convert(tmp_path, with_mask(coco, [polygon]))
     assert json.loads(lake['segmentation'][0]) == [[polygon]]
     (message,) = [text for text in logged if 'polygon' in text]
-    assert '1 annotations have a polygon of fewer than three points' in message
+    assert '1 annotations have a polygon with fewer than three points' in message
     assert 'the first is id 5' in message

@@ -166,7 +166,7 @@ def test_classes_are_sorted_unless_given(voc: Path, logged: list[str]) -> None:
     lake = convert(voc, classes=['zebra', 'yak'], overwrite=True)
     assert list(lake['categories'].metadata['class_names']) == ['zebra', 'yak']
     assert rows_of(lake, 'categories') == [[0], [], [0]]
-    assert logged == ['2 objects are not of --classes and are dropped: 1 ant, 1 cow']
+    assert logged == ['Dropping 2 objects that are not of --classes: 1 ant, 1 cow']
 
 
 def _write(name: str, text: str) -> Any:
@@ -176,15 +176,17 @@ def _write(name: str, text: str) -> Any:
 BAD_INPUT = [
     pytest.param(
         lambda voc: (voc / 'ImageSets/Main/train.txt').unlink(),
-        r'split file .*train.txt does not exist; give the name of a file in',
+        r'split file .*train.txt does not exist; pass the name of a file in',
         id='no-split',
     ),
     pytest.param(
-        _write('ImageSets/Main/train.txt', ' \n\n'), 'train.txt is empty', id='empty'
+        _write('ImageSets/Main/train.txt', ' \n\n'),
+        'train.txt must not be empty',
+        id='empty',
     ),
     pytest.param(
         _write('ImageSets/Main/train.txt', 'a\nb\na\n'),
-        "names 1 images more than once; the first is 'a'",
+        "must have distinct image ids, but 1 occur more than once; the first is 'a'",
         id='twice',
     ),
     pytest.param(
@@ -202,32 +204,32 @@ BAD_INPUT = [
     ),
     pytest.param(
         _write('Annotations/a.xml', '<a><object/></a>'),
-        'a.xml: object 0 has no <name>',
+        'a.xml: object 0 must have a <name>',
         id='no-name',
     ),
     pytest.param(
         _write('Annotations/a.xml', '<a><object><name>x</name></object></a>'),
-        r'a.xml: object 0 \(x\) has no <bndbox>',
+        r'a.xml: object 0 \(x\) must have a <bndbox>',
         id='no-box',
     ),
     pytest.param(
         _write('Annotations/a.xml', f'<a>{voc_object("x", (1, 2, 3))}</a>'),
-        r'a.xml: object 0 \(x\) needs a number in <ymax>, found None',
+        r'a.xml: object 0 \(x\) must have a number in <ymax>, got None',
         id='three-corners',
     ),
     pytest.param(
         _write('Annotations/a.xml', f'<a>{voc_object("x", (1, "nan", 3, 4))}</a>'),
-        r"object 0 \(x\) needs a number in <ymin>, found 'nan'",
+        r"object 0 \(x\) must have a number in <ymin>, got 'nan'",
         id='nan',
     ),
     pytest.param(
         _write('Annotations/a.xml', f'<a>{voc_object("x", (1, 2, 3, 4), "no")}</a>'),
-        r"a.xml: object 0 needs a number in <difficult>, found 'no'",
+        r"a.xml: object 0 must have a number in <difficult>, got 'no'",
         id='difficult-text',
     ),
     pytest.param(
         _write('Annotations/a.xml', '<a><size><width>4</width></size></a>'),
-        'a.xml: <size> needs a number in <height>, found None',
+        'a.xml: <size> must have a number in <height>, got None',
         id='half-size',
     ),
     pytest.param(
@@ -237,7 +239,7 @@ BAD_INPUT = [
     ),
     pytest.param(
         lambda voc: list(map(write_xml, [voc] * 3, 'abc', [''] * 3)),
-        'the split holds no objects: pass --classes',
+        'the split contains no objects; pass --classes',
         id='no-objects',
     ),
 ]
@@ -254,7 +256,9 @@ def test_bad_input(voc: Path, spoil: Any, text: str) -> None:
 
 def test_class_given_twice(voc: Path) -> None:
     """Labels would be ambiguous."""
-    with pytest.raises(ValueError, match='names a class twice: ant, zebra, ant'):
+    with pytest.raises(
+        ValueError, match='--classes must be distinct, got ant, zebra, ant'
+    ):
         convert(voc, classes=['ant', 'zebra', 'ant'])
 
 
@@ -273,7 +277,7 @@ def test_command_line(voc: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rows_of(lake, 'categories') == [[0], [], [1, 0]]
 
     assert main(argv) == 2
-    assert 'already holds a lake; pass --overwrite' in capsys.readouterr().err
+    assert 'already contains a lake; pass --overwrite' in capsys.readouterr().err
     assert main([*argv, '--overwrite']) == 0
     assert main([str(voc), 'train', dest, '--overwrite']) == 2
     assert 'error: 3 of 3 images are missing' in capsys.readouterr().err

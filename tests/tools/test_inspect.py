@@ -42,7 +42,7 @@ def test_the_snippet_builds_the_same_dataset(lake):
     }
     assert arguments.pop('type') == 'DeepLakeDataset'
     built = DeepLakeDataset(**arguments)
-    assert f'rows:     87, {len(built)} chosen' in text
+    assert f'rows:     87, {len(built)} selected' in text
     assert 0 < len(built) < 87
 
 

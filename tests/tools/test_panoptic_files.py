@@ -135,32 +135,32 @@ WRONG: dict[str, tuple[Any, str]] = {
     'map-not-there': (_renamed, r'map of a.png of image .a.jpg. does not exist'),
     'map-of-another-size': (
         _resized,
-        r'b.png has 4 x 4 pixels \(height x width\), but its image 3 x 4; they must be',
+        r'b.png must have the size of its image, 3 x 4 pixels \(height x width\), got 4 x 4',
     ),
-    'map-that-is-a-jpeg': (_lossy, 'b.png is no PNG; maps must be stored without loss'),
+    'map-that-is-a-jpeg': (_lossy, 'b.png must be a PNG; other formats may lose labels'),
     'map-cut-short': (_cut, 'map of a.png: OpenCV cannot decode it'),
     'segment-without-pixels': (
         lambda content, _: _segment(content).update(id=10),
         r'map of a.png \(image id 7\): the map holds segment 9, which the list of segments '
-        'does not have; correct either',
+        'does not have; correct the map or the file',
     ),
     'pixels-without-segment': (
         lambda content, _: content['annotations'][0]['segments_info'].append(
             dict(_segment(content), id=77)
         ),
-        'the list of segments has segment 77 without any pixel; correct either',
+        'the list of segments has segment 77 without any pixel; correct the map or the file',
     ),
     'id-of-void': (
         lambda content, _: _segment(content).update(id=0),
-        r"annotations\[0\], segment 0 needs an 'id' from 1 to 16777215, the colour",
+        r"annotations\[0\], segment 0 must have an 'id' from 1 to 16777215, the colour",
     ),
     'id-twice': (
         lambda content, _: _segment(content).update(id=70000),
-        r'annotations\[0\], segment 1 has the id 70000 of another one',
+        r'annotations\[0\], segment 1 has the id 70000 of another segment',
     ),
     'no-area': (
         lambda content, _: _segment(content).pop('area'),
-        r"annotations\[0\], segment 0 \(id 9\) needs an 'area' in pixels",
+        r"annotations\[0\], segment 0 \(id 9\) must have an 'area' in pixels",
     ),
     'unknown-image': (
         lambda content, _: content['annotations'][0].update(image_id=70),
@@ -168,15 +168,15 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     'image-twice': (
         lambda content, _: content['annotations'].append(content['annotations'][0]),
-        r'annotations\[1\] is the second one of image 7',
+        r'annotations\[1\] is the second entry of image 7',
     ),
     'no-list-of-segments': (
         lambda content, _: content['annotations'][0].update(segments_info={}),
-        r"annotations\[0\] needs 'segments_info', a list of segments",
+        r"annotations\[0\] must have 'segments_info', a list of segments",
     ),
     'neither-thing-nor-stuff': (
         lambda content, _: content['categories'][1].pop('isthing'),
-        r"categories\[1\] \('cat'\) needs 'isthing', 1 for things and 0 for stuff, but",
+        r"categories\[1\] \('cat'\) must have 'isthing', 1 for things or 0 for stuff, got",
     ),
 }
 
@@ -192,21 +192,21 @@ def test_a_file_that_contradicts_its_maps_is_refused(fault, small, tmp_path):
 
 
 OPTIONS: dict[str, tuple[bool, list[str], str]] = {
-    'no-folder': (True, [], 'does not exist; name it by --panoptic-dir'),
+    'no-folder': (True, [], 'does not exist; name it with --panoptic-dir'),
     'maps-of-stuff-for-a-panoptic-file': (
         True,
         ['--seg-dir', 'x'],
-        'is a panoptic file, which has maps of its own; leave it out',
+        'is a panoptic file, which has its own maps; remove --seg-dir',
     ),
     'panoptic-maps-for-instances': (
         False,
         ['--panoptic-dir', 'x'],
-        'has no segments_info; for maps of stuff write --seg-dir',
+        'has no segments_info; for semantic maps write --seg-dir',
     ),
     'names-without-maps': (
         False,
         ['--seg-classes', '{names}'],
-        '--seg-classes names the labels of maps; write --seg-dir too',
+        '--seg-classes names the labels of maps, but --seg-dir is missing; write both',
     ),
 }
 
@@ -228,7 +228,7 @@ def test_options_that_do_not_fit_the_file_are_refused(fault, small, tmp_path, ca
 def test_maps_of_a_lake_without_any_cannot_be_written(tmp_path):
     """--maps-dir says that there are none."""
     lake = write_lake(tmp_path / 'lake', [row(0)])
-    with pytest.raises(ValueError, match='has no column for gt_seg_map; leave it out'):
+    with pytest.raises(ValueError, match='--maps-dir needs a column for gt_seg_map, but'):
         to_coco(lake, tmp_path / 'out.json', maps_dir=tmp_path / 'maps')
 
 
@@ -250,6 +250,6 @@ def test_the_command_converts_panoptic_data_both_ways(small, tmp_path):
 def test_inspect_shows_maps_and_numbers_of_classes(panoptic_lake):
     """What is in the column, and what the heads of a model need."""
     text = inspect(panoptic_lake)
-    assert 'maps:     ids of segments, column seg_map' in text
+    assert 'maps:     segment ids, column seg_map' in text
     assert "'gt_seg_map': 'seg_map'" in text and "'segment_ids': 'segment_id'" in text
     assert '# and num_things_classes=80, num_stuff_classes=53 in the head' in text

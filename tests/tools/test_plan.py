@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 import mmdet_deeplake_plugin.samplers.loader as loader_module
 import mmdet_deeplake_plugin.tools.planning.simulation as simulation_module
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
-from mmdet_deeplake_plugin.lake import LakeSpec
+from mmdet_deeplake_plugin.lake import LakeSpec, open_lake
 from mmdet_deeplake_plugin.samplers.dataloader_shape import DataloaderShape
 from mmdet_deeplake_plugin.tools.plan import main, plan
 from mmdet_deeplake_plugin.tools.planning.plan import LoaderKeys, Plan, make_plan
@@ -63,7 +63,9 @@ def as_rank(monkeypatch) -> Callable[[int, int], None]:
 
 def plan_of(url: str, dataloader: DataloaderShape, keys: LoaderKeys, **creds) -> Plan:
     """The plan as numbers."""
-    return make_plan(LakeSpec.from_config(url, creds or None), dataloader, keys)
+    spec = LakeSpec.from_config(url, creds)
+    lake, rows = open_lake(spec, {'gt_bboxes': None, 'gt_labels': None})
+    return make_plan(lake, rows, dataloader, keys)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def test_little_room_is_noticed_and_the_advice_helps(local):
     keys = LoaderKeys(shuffle='lanes', loader_type='c++', cache_bytes=3 << 20)
     loader = DataloaderShape(1, 2, 8)
     text = plan(local, loader, keys)
-    assert 'some chunks find no room in cache_bytes=3145728' in text
+    assert 'some chunks do not fit into cache_bytes=3145728' in text
     given = snippet(text)
     assert plan_of(local, loader, keys).reads.chunks == 0
     enough = LoaderKeys('lanes', loader_type='c++', cache_bytes=given['cache_bytes'])
@@ -175,8 +177,8 @@ def test_lanes_that_do_not_divide_are_left_out(local):
     """A note says why, and the snippet has the number that suits."""
     keys = LoaderKeys('lanes', lanes=10, loader_type='c++')
     text = plan(local, DataloaderShape(1, 2, 8), keys)
-    assert 'lanes:    10, no multiple of 1 rank x 2 workers x batch size 8' in text
-    assert 'leave lanes=10 out, or write a multiple of 16' in text
+    assert 'lanes:    10, not a multiple of 1 rank x 2 workers x batch size 8' in text
+    assert 'remove lanes=10, or write a multiple of 16' in text
     assert 'lanes' not in snippet(text)
 
 
@@ -188,7 +190,7 @@ def test_auto_says_why(store, local, remote, monkeypatch):
     text = plan(remote, loader, credentials=creds)
     assert 'shuffle:  lanes (auto: the lake is on object storage)' in text
     text = plan(remote, loader, credentials=creds, view_id='saved')
-    assert 'shuffle:  full (auto: rows of a saved view lie anywhere)' in text
+    assert 'shuffle:  full (auto: the rows of a saved view are scattered)' in text
     text = plan(remote, loader, credentials=creds, query='SELECT * WHERE image_id < 9')
     assert f'samples:  9 of {ROWS} rows' in text
 
@@ -217,20 +219,16 @@ def test_the_command_line_writes_a_picture(local, tmp_path, capsys):
     image = cv2.imread(str(picture))
     assert len(np.unique(image.reshape(-1, 3), axis=0)) > 20
     shown = capsys.readouterr().out
-    assert 'images per second of all workers' in shown
+    assert 'images per second for all workers' in shown
     assert snippet(shown)['num_workers'] == 4
 
 
 @pytest.mark.parametrize(
     ('change', 'text'),
     [
-        pytest.param(['--gpus', '0'], '--gpus 0: write 1 or more', id='gpus'),
-        pytest.param(
-            ['--lanes', '0'],
-            'lanes of DeepLakeLoader must be a positive integer, got 0',
-            id='lanes',
-        ),
-        pytest.param(['--seed', '-1'], '--seed -1: write 0 or more', id='seed'),
+        pytest.param(['--gpus', '0'], '--gpus must be at least 1, got 0', id='gpus'),
+        pytest.param(['--lanes', '0'], 'lanes=0 of DeepLakeLoader', id='lanes'),
+        pytest.param(['--seed', '-1'], '--seed must be at least 0, got -1', id='seed'),
         pytest.param(['--plot', 'no/such/folder.png'], 'no/such/folder', id='plot'),
         pytest.param(['--image-column', 'photos'], "'photos'", id='column'),
     ],

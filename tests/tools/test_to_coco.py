@@ -161,9 +161,9 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path, mixed: dict[str, Any]) -
 
 @pytest.mark.parametrize('name', ['../escaped.jpg', '/escaped.jpg'])
 def test_no_image_is_written_outside_of_its_folder(tmp_path: Path, name: str) -> None:
-    """A file name that leads out of --images-dir is refused."""
+    """A file name that must stay inside --images-dir is refused."""
     lake = write_lake(tmp_path / 'lake', [{**row(0), 'file_name': name}])
-    with pytest.raises(ValueError, match='leads out of --images-dir'):
+    with pytest.raises(ValueError, match='must stay inside --images-dir'):
         to_coco(lake, tmp_path / 'out.json', images_dir=tmp_path / 'back')
     assert not (tmp_path / 'out.json').exists()
 
@@ -172,14 +172,14 @@ def test_images_of_one_name_are_refused(tmp_path: Path) -> None:
     """Two rows with one file name would overwrite each other."""
     rows = [{**row(number), 'file_name': 'same.jpg'} for number in range(2)]
     lake = write_lake(tmp_path / 'lake', rows)
-    with pytest.raises(ValueError, match='1 images have the file name of another one'):
+    with pytest.raises(ValueError, match='1 images have the name of another image'):
         to_coco(lake, tmp_path / 'out.json', images_dir=tmp_path / 'back')
 
 
 def test_rows_of_one_id_are_refused(tmp_path: Path) -> None:
     """A COCO file cannot hold two images of one id; row numbers are a way out."""
     lake = write_lake(tmp_path / 'lake', [row(0), row(0)])
-    with pytest.raises(ValueError, match='1 rows have the image id of another one'):
+    with pytest.raises(ValueError, match='1 rows have the id of another row'):
         to_coco(lake, tmp_path / 'out.json')
     found = exported(lake, tmp_path, tensors={'img_id': None})
     assert [image['id'] for image in found['images']] == [0, 1]

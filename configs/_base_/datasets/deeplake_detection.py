@@ -1,7 +1,7 @@
-"""Detection data in Deep Lake: what coco_detection.py is for COCO files."""
+"""Detection data in Deep Lake, like coco_detection.py for COCO files."""
 custom_imports = dict(imports=['mmdet_deeplake_plugin'], allow_failed_imports=False)
 
-# Make the lakes by
+# Make the lakes with
 #   python -m mmdet_deeplake_plugin.tools.from_coco \
 #       data/coco/annotations/instances_train2017.json data/coco/train2017 data/coco_train
 train_lake = 'data/coco_train'  # a local folder, s3://…, al://org/name, …
@@ -31,7 +31,7 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DeepLakeLoader', shuffle=True),
-    # Upright and wide images apart, with as many batches on every rank.
+    # Groups images by aspect ratio, with the same number of batches on every rank.
     batch_sampler=dict(type='DeepLakeAspectRatioBatchSampler'),
     dataset=dict(
         type='DeepLakeDataset',
@@ -57,11 +57,11 @@ val_evaluator = dict(type='DeepLakeMetric', metrics_format='COCO', metric='bbox'
 test_evaluator = val_evaluator
 
 custom_hooks = [
-    # Fails early, with both numbers, when a head has another num_classes than the lake.
+    # Fails early, with both numbers, if num_classes of a head differs from the lake.
     dict(type='NumClassCheckHook'),
-    # Lists what on_broken_image='skip' left out, at the end of each epoch.
+    # Lists the images that on_broken_image='skip' skipped, at the end of each epoch.
     dict(type='DeepLakeSkippedImagesHook'),
     # With default_hooks=dict(checkpoint=dict(by_epoch=False, interval=1000)), --resume
-    # goes on in the middle of an epoch.
+    # continues in the middle of an epoch.
     dict(type='DeepLakeResumeHook'),
 ]

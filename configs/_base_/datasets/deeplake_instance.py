@@ -1,4 +1,4 @@
-"""Instance data in Deep Lake: what coco_instance.py is for COCO files."""
+"""Instance data in Deep Lake, like coco_instance.py for COCO files."""
 _base_ = './deeplake_detection.py'
 
 train_pipeline = [

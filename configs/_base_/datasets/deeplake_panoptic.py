@@ -1,7 +1,7 @@
-"""Panoptic data in Deep Lake: what coco_panoptic.py is for COCO files."""
+"""Panoptic data in Deep Lake, like coco_panoptic.py for COCO files."""
 _base_ = './deeplake_detection.py'
 
-# Make the lakes by
+# Make the lakes with
 #   python -m mmdet_deeplake_plugin.tools.from_coco \
 #       data/coco/annotations/panoptic_train2017.json data/coco/train2017 data/coco_train
 # LoadPanopticAnnotations needs the package panopticapi.
@@ -28,7 +28,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(_delete_=True, type='DeepLakeMetric', metrics_format='Panoptic')
 test_evaluator = val_evaluator
 
-# No NumClassCheckHook: some heads have things alone.
+# No NumClassCheckHook: some heads only have things.
 custom_hooks = [
     dict(type='DeepLakeSkippedImagesHook'),
     dict(type='DeepLakeResumeHook'),

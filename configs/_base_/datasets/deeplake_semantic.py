@@ -1,7 +1,7 @@
-"""Semantic data in Deep Lake: what coco_semantic.py is for folders of maps."""
+"""Semantic data in Deep Lake, like coco_semantic.py for folders of maps."""
 _base_ = './deeplake_detection.py'
 
-# Maps alone, whatever boxes the lake holds. Make it by from_coco with --seg-dir and
+# Reads maps only, even if the lake has boxes. Make the lake with from_coco, --seg-dir and
 # --seg-classes.
 tensors = dict(gt_bboxes=None, gt_labels=None)
 
@@ -27,7 +27,7 @@ val_dataloader = dict(
     dataset=dict(pipeline=test_pipeline, deeplake_tensors=tensors))
 test_dataloader = val_dataloader
 
-# With LoadAnnotations(reduce_zero_label=True), write that here too.
+# If LoadAnnotations has reduce_zero_label=True, write it here too.
 val_evaluator = dict(
     _delete_=True, type='DeepLakeMetric', metrics_format='SemSeg', metric='mIoU')
 test_evaluator = val_evaluator

@@ -17,6 +17,7 @@ from deeplake import types as T
 
 from ...structures.boxes import check_box_format
 from ...utils.messages import did_you_mean
+from . import names
 from .roles import ROLES, Role, is_boxes, is_labels
 
 STYLES = ('coco', 'voc', 'panoptic')
@@ -256,20 +257,21 @@ def _check_proposals(handle: Any, column: str | None) -> None:
 def _classes(handle: Any, column: str | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
     if column is None:
         return (), ()
-    names = tuple(str(name) for name in metadata_of(handle[column], 'class_names') or ())
-    twice = sorted({name for name in names if names.count(name) > 1})
+    stored = metadata_of(handle[column], names.CLASS_NAMES) or ()
+    class_names = tuple(str(name) for name in stored)
+    twice = sorted({name for name in class_names if class_names.count(name) > 1})
     if twice:
         raise ValueError(
             f'class_names of column {column!r} holds {", ".join(twice)} more than once; '
             'names must tell classes apart'
         )
-    ids = tuple(int(i) for i in metadata_of(handle[column], 'category_ids') or ())
-    if ids and len(ids) != len(names):
+    ids = tuple(int(i) for i in metadata_of(handle[column], names.CATEGORY_IDS) or ())
+    if ids and len(ids) != len(class_names):
         raise ValueError(
-            f'column {column!r} has {len(names)} class_names, but {len(ids)} '
+            f'column {column!r} has {len(class_names)} class_names, but {len(ids)} '
             'category_ids; write one id a name'
         )
-    return names, ids or tuple(range(len(names)))
+    return class_names, ids or tuple(range(len(class_names)))
 
 
 def _maps_alone(given: Mapping[str, str | None], types: Mapping[str, Any]) -> bool:
@@ -286,7 +288,7 @@ def _maps_alone(given: Mapping[str, str | None], types: Mapping[str, Any]) -> bo
 def _things(
     handle: Any, column: str | None, class_names: tuple[str, ...]
 ) -> tuple[bool, ...]:
-    flags = metadata_of(handle[column], 'isthing') if column else None
+    flags = metadata_of(handle[column], names.ISTHING) if column else None
     things = tuple(bool(flag) for flag in flags or ())
     if things and len(things) != len(class_names):
         raise ValueError(
@@ -299,7 +301,7 @@ def _things(
 def _style(handle: Any, roles: Mapping[str, str], given: str | None) -> str:
     column = roles.get('gt_bboxes')
     # In the metadata of the column, which has versions; a lake's own has none.
-    declared = metadata_of(handle[column], 'annotation_style') if column else None
+    declared = metadata_of(handle[column], names.ANNOTATION_STYLE) if column else None
     usual = 'panoptic' if {'segment_ids', 'gt_seg_map'} <= roles.keys() else 'coco'
     style = given or declared or usual
     if style not in STYLES:

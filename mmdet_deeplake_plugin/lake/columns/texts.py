@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from ...utils.packed_strings import PackedStrings
 from ..connection.source import LakeSource
+from . import names
 from .mapping import metadata_of
 
-# Metadata `content` of a column with several captions an image, by tools.from_coco.
-COCO_CAPTIONS = 'coco_captions'
 _REGION_KEYS = ('phrase', 'tokens_positive', 'boxes')
 
 
@@ -37,8 +36,8 @@ class TextColumn:
     def __init__(self, source: LakeSource, column: str) -> None:
         self.source = source
         self.column = column
-        content = metadata_of(source.handle[column], 'content')
-        self.has_several = content == COCO_CAPTIONS
+        content = metadata_of(source.handle[column], names.CONTENT)
+        self.has_several = content == names.COCO_CAPTIONS
 
     def packed(self, rows: NDArray[np.int64]) -> PackedStrings:
         """The texts of rows in one block, empty where a row has none.

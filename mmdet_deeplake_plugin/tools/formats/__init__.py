@@ -1,1 +1,1 @@
-"""Annotation files: reading, checking, writing."""
+"""Read, check and write annotation files."""

@@ -1,7 +1,7 @@
-"""Reads a COCO annotation file and checks all of it before anything is written.
+"""Read a COCO annotation file and check all of it before anything is written.
 
-Boxes and masks: keypoints and captions are neither checked nor used. Nothing is
-dropped: crowds, zero areas and boxes outside of the image are valid here.
+Boxes and masks are checked and used, keypoints and captions are not. Nothing is dropped:
+crowds, zero areas and boxes outside of the image are valid here.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from mmdet_deeplake_plugin.structures.masks import segmentation_problem, too_few_points
-from mmdet_deeplake_plugin.tools.formats.coco_panoptic import as_annotations, is_panoptic
+from ...structures.masks import segmentation_problem, too_few_points
+from .coco_panoptic import as_annotations, is_panoptic
 
 _MAIN_KEYS = ('images', 'categories', 'annotations')
 _IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
@@ -35,8 +35,8 @@ class CocoAnnotations:
         by_image: Image id to its annotations, in the file's order.
         positions: Annotation id to its position in the file's ``annotations``.
         others: The file's further keys: ``info``, ``licenses``, ….
-        entries: Of a panoptic file, whose segments are the annotations here: image id
-            to its entry, see :func:`.as_annotations`.
+        entries: Image id to entry of a panoptic file, whose segments are the annotations
+            here, see :func:`.as_annotations`; ``None`` for other files.
     """
 
     images: list[dict[str, Any]]
@@ -48,7 +48,7 @@ class CocoAnnotations:
 
     @property
     def num_boxes(self) -> int:
-        """Number of annotations of all images."""
+        """Total number of annotations."""
         return sum(len(annotations) for annotations in self.by_image.values())
 
     @property
@@ -65,12 +65,12 @@ class CocoAnnotations:
 
     @property
     def has_image_keys(self) -> bool:
-        """Whether any image has keys beside id, file name and size."""
+        """Whether any image has keys other than id, file name and size."""
         return any(set(image) - set(_IMAGE_KEYS) for image in self.images)
 
     @property
     def is_grouped(self) -> bool:
-        """Whether the annotations stand in the file image by image."""
+        """Whether the annotations in the file are grouped by image."""
         if self.entries is not None:
             return True
         order = [
@@ -87,19 +87,19 @@ class CocoAnnotations:
 
 
 def image_keys(image: dict[str, Any]) -> dict[str, Any]:
-    """What the file says of an image beside id, file name and size.
+    """Return the keys of an image other than id, file name and size.
 
-    ``file_name`` is among it, as ``None``, where the file has none (LVIS).
+    ``file_name`` is included, as ``None``, if the file has none (LVIS).
     """
     others = {key: value for key, value in image.items() if key not in _IMAGE_KEYS}
     return others if 'file_name' in image else {**others, 'file_name': None}
 
 
 def file_name(image: dict[str, Any]) -> Any:
-    """Path of an image in the folder of images.
+    """Return the path of an image in the folder of images.
 
-    LVIS has no ``file_name``, but the address that the image of COCO had; the split is
-    a part of it (``val2017/000000391895.jpg``), as in MMDetection.
+    LVIS has no ``file_name``, but the URL of the COCO image; the path includes the split
+    (``val2017/000000391895.jpg``), as in MMDetection.
     """
     url = image.get('coco_url')
     if 'file_name' not in image and isinstance(url, str):
@@ -108,27 +108,27 @@ def file_name(image: dict[str, Any]) -> Any:
 
 
 def read_coco(ann_file: Path) -> CocoAnnotations:
-    """Reads and checks a COCO annotation file.
+    """Read and check a COCO annotation file.
 
     Args:
         ann_file: JSON file with ``images``, ``categories`` and ``annotations``, of
-            instances or, with ``segments_info``, panoptic. Without ``annotations``
-            (image lists of test sets) all images are taken to have none.
+            instances or, with ``segments_info``, panoptic. Without ``annotations`` (image
+            lists of test sets) the images have no boxes.
 
     Returns:
         The file's content.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not JSON, not COCO, or contradicts itself.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is not JSON, not a COCO file, or not consistent.
     """
     content = _load(ann_file)
     images, categories = content['images'], content['categories']
     annotations = content.get('annotations')
     if annotations is None:
         print_log(
-            f"{ann_file} has no 'annotations': all {len(images)} images are stored "
-            'without boxes',
+            f"{ann_file} has no 'annotations': storing all {len(images)} images without "
+            'boxes',
             logger='current',
             level=logging.WARNING,
         )
@@ -161,13 +161,13 @@ def _load(ann_file: Path) -> dict[str, Any]:
     for key in ('images', 'categories'):
         if key not in keys:
             raise ValueError(
-                f'{ann_file} is not a COCO annotation file: it has no key {key!r} '
-                f"(found: {keys}); 'images', 'annotations', 'categories' are needed"
+                f'{ann_file} is not a COCO annotation file: it must have the keys '
+                f"'images', 'annotations' and 'categories', got {keys} without {key!r}"
             )
     for key in _MAIN_KEYS:
         if not _is_list_of_dicts(content.get(key, [])):
             raise ValueError(
-                f'{ann_file} is not a COCO annotation file: {key!r} is not a list of '
+                f'{ann_file} is not a COCO annotation file: {key!r} must be a list of '
                 'objects'
             )
     return content
@@ -175,44 +175,43 @@ def _load(ann_file: Path) -> dict[str, Any]:
 
 def _check_images(images: list[dict[str, Any]]) -> None:
     if not images:
-        raise ValueError("'images' is empty: there is nothing to convert")
+        raise ValueError("'images' must not be empty")
     for index, image in enumerate(images):
         where = f'images[{index}]'
         if not isinstance(image.get('id'), (int, str)):
             raise ValueError(
-                f"{where} needs an 'id', a whole number or a string, but has "
-                f'{image.get("id")!r}'
+                f"{where} must have an integer or string 'id', got {image.get('id')!r}"
             )
         if not isinstance(file_name(image), str):
             raise ValueError(
-                f"{where} (id {image['id']}) needs a 'file_name', but has "
+                f"{where} (id {image['id']}) must have a 'file_name', got "
                 f'{image.get("file_name")!r}'
             )
         for key in ('width', 'height'):
             if not _is_size(image.get(key)):
                 raise ValueError(
-                    f'{where} (id {image["id"]}) needs a {key!r} in pixels, a '
-                    f'positive whole number, but has {image.get(key)!r}'
+                    f'{where} (id {image["id"]}) must have a positive integer {key!r} in '
+                    f'pixels, got {image.get(key)!r}'
                 )
-    # Ids become text as soon as one of them is: then 1 and '1' are the same.
-    _refuse_duplicates('images', 'ids', (str(image['id']) for image in images))
+    # If any id is a string, all are stored as strings: then 1 and '1' are the same.
+    _check_distinct('images', 'ids', (str(image['id']) for image in images))
 
 
 def _check_categories(categories: list[dict[str, Any]]) -> None:
     for index, category in enumerate(categories):
         if not _is_int64(category.get('id')):
             raise ValueError(
-                f"categories[{index}] needs an 'id', a whole number, but has "
+                f"categories[{index}] must have an integer 'id', got "
                 f'{category.get("id")!r}'
             )
         if not isinstance(category.get('name'), str):
             raise ValueError(
-                f"categories[{index}] (id {category['id']}) needs a 'name', but has "
+                f"categories[{index}] (id {category['id']}) must have a 'name', got "
                 f'{category.get("name")!r}'
             )
     for key in ('id', 'name'):
         values = (category[key] for category in categories)
-        _refuse_duplicates('categories', f'{key}s', values)
+        _check_distinct('categories', f'{key}s', values)
 
 
 def _group(
@@ -227,7 +226,7 @@ def _group(
     for index, annotation in enumerate(annotations):
         if not _is_int64(annotation.get('id')):
             raise ValueError(
-                f"annotations[{index}] needs an 'id', a whole number, but has "
+                f"annotations[{index}] must have an integer 'id', got "
                 f'{annotation.get("id")!r}'
             )
         where = f'annotations[{index}] (id {annotation["id"]})'
@@ -236,20 +235,20 @@ def _group(
         bbox = annotation.get('bbox')
         if not (isinstance(bbox, list) and len(bbox) == 4 and all(map(_is_finite, bbox))):
             raise ValueError(
-                f"{where} needs a 'bbox' of 4 finite numbers [x, y, width, height], "
-                f'but has {bbox!r}'
+                f"{where} must have a 'bbox' of 4 finite numbers [x, y, width, height], "
+                f'got {bbox!r}'
             )
         area = annotation.get('area')
         if area is not None and not _is_finite(area):
-            raise ValueError(f"{where} needs a number as 'area', but has {area!r}")
+            raise ValueError(f"{where} must have a finite 'area', got {area!r}")
         problem = _mask_problem(
             annotation.get('segmentation'), *sizes[annotation['image_id']]
         )
         if problem:
-            raise ValueError(f"{where} has a wrong 'segmentation': {problem}")
+            raise ValueError(f"{where} has an invalid 'segmentation': {problem}")
         by_image[annotation['image_id']].append(annotation)
     if is_unique:
-        _refuse_duplicates('annotations', 'ids', (ann['id'] for ann in annotations))
+        _check_distinct('annotations', 'ids', (ann['id'] for ann in annotations))
     return by_image
 
 
@@ -260,26 +259,28 @@ def _mask_problem(segmentation: Any, width: int, height: int) -> str:
     if isinstance(segmentation, list):
         for polygon in segmentation:
             if not all(map(_is_finite, polygon)):
-                return f'{polygon!r:.60} is no polygon of finite numbers'
+                return f'polygons must have finite numbers, got {polygon!r:.60}'
         return ''
     counts = segmentation['counts']
     if isinstance(counts, str):
         return ''
     if not all(_is_int(count) and count >= 0 for count in counts):
-        return 'its counts are not all whole numbers, 0 or more'
-    found, needed = sum(counts), width * height
-    if found != needed:
-        return f'its counts add up to {found} pixels, but the image has {needed}'
+        return 'its counts must be integers, 0 or more'
+    if sum(counts) != width * height:
+        return (
+            f'its counts must add up to the {width * height} pixels of the image, got '
+            f'{sum(counts)}'
+        )
     return ''
 
 
 def _warn_of_ignored_masks(ann_file: Path, annotations: list[dict[str, Any]]) -> None:
-    found = [ann['id'] for ann in annotations if too_few_points(ann.get('segmentation'))]
-    if found:
+    ids = [ann['id'] for ann in annotations if too_few_points(ann.get('segmentation'))]
+    if ids:
         print_log(
-            f'{ann_file}: {len(found)} annotations have a polygon of fewer than three '
-            f'points or half a point, the first is id {found[0]}; they are stored as '
-            'they are, and MMDetection leaves such polygons out',
+            f'{ann_file}: {len(ids)} annotations have a polygon with fewer than three '
+            f'points or an odd number of coordinates, the first is id {ids[0]}; they are '
+            'stored as they are, and MMDetection ignores such polygons',
             logger='current',
             level=logging.WARNING,
         )
@@ -293,12 +294,12 @@ def _check_reference(
         raise ValueError(f'{where} has {key} {value!r}, which is not in {target!r}')
 
 
-def _refuse_duplicates(key: str, what: str, values: Iterable[Any]) -> None:
+def _check_distinct(key: str, what: str, values: Iterable[Any]) -> None:
     repeated = [value for value, count in Counter(values).items() if count > 1]
     if repeated:
         raise ValueError(
-            f'{key!r} has duplicate {what}: {len(repeated)} occur more than once, the '
-            f'first is {repeated[0]}'
+            f'{key!r} must have distinct {what}, but {len(repeated)} occur more than '
+            f'once; the first is {repeated[0]}'
         )
 
 
@@ -319,5 +320,5 @@ def _is_finite(value: Any) -> bool:
 
 
 def _is_size(value: Any) -> bool:
-    """Whether this is a number of pixels; some tools write them as 640.0."""
+    """Return whether a value is a size in pixels; some tools write 640.0."""
     return _is_finite(value) and value == int(value) and 0 < value < 2**31

@@ -1,4 +1,4 @@
-"""Reads and writes COCO's captions, and checks all of them before they are stored."""
+"""Read, check and write COCO captions files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lake import LakeSource
-from ...lake.columns.mapping import metadata_of
-from ...lake.columns.texts import COCO_CAPTIONS, TextColumn
-
-COLUMN = 'captions'
+from ...lake import LakeSource, TextColumn, metadata_of, names
 
 
 @dataclass(frozen=True)
@@ -38,29 +34,29 @@ class CocoCaptions:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Metadata of the column that holds them."""
+        """Metadata of the column with the captions."""
         others = json.dumps(self.others, ensure_ascii=False)
-        return {'content': COCO_CAPTIONS, 'coco_file': others}
+        return {names.CONTENT: names.COCO_CAPTIONS, names.COCO_FILE: others}
 
     def packed(self, img_id: Any) -> str:
-        """The captions of an image as the text of a row."""
+        """Pack the captions of an image into the text of a row."""
         return json.dumps(self.by_image[img_id], ensure_ascii=False)
 
 
 def read_captions(path: Path, images: Sequence[dict[str, Any]]) -> CocoCaptions:
-    """Reads and checks a COCO captions file.
+    """Read and check a COCO captions file.
 
     Args:
         path: JSON with ``annotations`` of ``id``, ``image_id`` and ``caption``.
-        images: Images of the annotation file, to which they belong.
+        images: Images of the annotation file that the captions belong to.
 
     Returns:
         The file's captions.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not JSON, holds no captions, or names an image that is
-            not among ``images``.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is not JSON, not a captions file, or names an image that is not
+            in ``images``.
     """
     if not path.is_file():
         raise FileNotFoundError(f'--captions: {path} does not exist')
@@ -71,7 +67,8 @@ def read_captions(path: Path, images: Sequence[dict[str, Any]]) -> CocoCaptions:
     annotations = content.get('annotations') if isinstance(content, dict) else None
     if not isinstance(annotations, list):
         raise ValueError(
-            f"--captions: {path} is no COCO captions file: it has no list 'annotations'"
+            f'--captions: {path} is not a COCO captions file; it must have a list '
+            "'annotations'"
         )
     by_image: dict[Any, list[tuple[int, dict[str, Any]]]] = {
         image['id']: [] for image in images
@@ -81,11 +78,13 @@ def read_captions(path: Path, images: Sequence[dict[str, Any]]) -> CocoCaptions:
         if not isinstance(annotation, dict) or not isinstance(
             annotation.get('caption'), str
         ):
-            raise ValueError(f"{where} needs a text as 'caption': {annotation!r:.80}")
+            raise ValueError(
+                f"{where} must have a string 'caption', got {annotation!r:.80}"
+            )
         img_id = annotation.get('image_id')
         if not isinstance(img_id, (int, str)) or img_id not in by_image:
             raise ValueError(
-                f'{where} has image_id {img_id!r}, which is not an image of ANN_JSON'
+                f'{where} has image_id {img_id!r}, which is not an image id in ANN_JSON'
             )
         kept = {key: value for key, value in annotation.items() if key != 'image_id'}
         by_image[img_id].append((position, kept))
@@ -93,8 +92,8 @@ def read_captions(path: Path, images: Sequence[dict[str, Any]]) -> CocoCaptions:
     repeated = [i for i, count in ids.items() if i is None or count > 1]
     if repeated:
         raise ValueError(
-            f"--captions: {path}: 'annotations' need an 'id' each, all of them distinct, "
-            f'but {repeated[0]!r} does not tell one'
+            f"--captions: {path}: each of 'annotations' must have a distinct 'id', got "
+            f'{repeated[0]!r}'
         )
     others = {
         key: value
@@ -110,14 +109,14 @@ def captions_content(
     rows: NDArray[np.int64],
     images: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """The content of a captions file, as it was.
+    """Build the content of a captions file, as it was before the import.
 
     Args:
-        source: Reads the lake.
-        column: The column of captions; one that another tool wrote holds a caption an
+        source: The lake.
+        column: The column of captions; if another tool wrote it, it has one caption per
             image.
         rows: Row numbers, shape ``(R,)``.
-        images: The rows' images as a COCO file has them.
+        images: ``images`` of the COCO file, one per row.
     """
     texts = TextColumn(source, column)
     packed = texts.packed(rows)
@@ -126,7 +125,7 @@ def captions_content(
         for position, annotation in _captions(texts, packed[index], row, index):
             placed.append((position, {'image_id': image['id'], **annotation}))
     placed.sort(key=lambda pair: pair[0])
-    others = metadata_of(source.handle[column], 'coco_file')
+    others = metadata_of(source.handle[column], names.COCO_FILE)
     return {
         **(json.loads(others) if others else {}),
         'images': list(images),

@@ -1,6 +1,6 @@
-"""What is particular to a panoptic COCO file: reading, checking, and writing it back.
+"""Convert the entries of a panoptic COCO file to annotations and back.
 
-It has one entry an image, with the name of its PNG and a list of segments.
+There is one entry per image, with the name of its PNG and a list of segments.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmdet_deeplake_plugin.lake.columns.annotations import AnnotationTable
-from mmdet_deeplake_plugin.structures.seg_maps import MOST_IDS
+from ...lake import AnnotationTable
+from ...structures.seg_maps import MOST_IDS
 
 
 def is_panoptic(annotations: Sequence[dict[str, Any]]) -> bool:
-    """Whether the annotations of a COCO file are lists of segments."""
+    """Return whether the annotations of a COCO file are lists of segments."""
     return any('segments_info' in entry for entry in annotations[:1])
 
 
@@ -23,7 +23,7 @@ def as_annotations(
     categories: Sequence[dict[str, Any]],
     image_ids: Collection[Any],
 ) -> tuple[list[dict[str, Any]], dict[Any, dict[str, Any]]]:
-    """The segments of a panoptic file in the form of annotations of instances.
+    """Convert the segments of a panoptic file to annotations of instances.
 
     Args:
         entries: The file's ``annotations``.
@@ -31,17 +31,17 @@ def as_annotations(
         image_ids: Ids of its images.
 
     Returns:
-        The segments with their ``image_id``, ids unique within an image; and image id
-        -> the entry without segments and image id, with its ``position`` in the file.
+        The segments with their ``image_id``, with ids unique within an image; and image
+        id to the entry without segments and image id, with its ``position`` in the file.
 
     Raises:
-        ValueError: If it contradicts itself.
+        ValueError: If an entry is invalid or does not match categories or images.
     """
     for index, category in enumerate(categories):
         if category.get('isthing') not in (0, 1):
             raise ValueError(
-                f"categories[{index}] ({category.get('name')!r}) needs 'isthing', 1 for "
-                f'things and 0 for stuff, but has {category.get("isthing")!r}'
+                f"categories[{index}] ({category.get('name')!r}) must have 'isthing', 1 "
+                f'for things or 0 for stuff, got {category.get("isthing")!r}'
             )
     segments: list[dict[str, Any]] = []
     by_image: dict[Any, dict[str, Any]] = {}
@@ -53,7 +53,7 @@ def as_annotations(
                 f"{where} has image_id {image_id!r}, which is not in 'images'"
             )
         if image_id in by_image:
-            raise ValueError(f'{where} is the second one of image {image_id!r}')
+            raise ValueError(f'{where} is the second entry of image {image_id!r}')
         segments += _segments(where, entry)
         kept = {k: v for k, v in entry.items() if k not in ('segments_info', 'image_id')}
         by_image[image_id] = {**kept, 'position': index}
@@ -61,32 +61,32 @@ def as_annotations(
 
 
 def _segments(where: str, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    found = entry.get('segments_info')
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise ValueError(f"{where} needs 'segments_info', a list of segments")
+    segments = entry.get('segments_info')
+    if not isinstance(segments, list) or not all(isinstance(s, dict) for s in segments):
+        raise ValueError(f"{where} must have 'segments_info', a list of segments")
     seen = set()
-    for number, segment in enumerate(found):
+    for number, segment in enumerate(segments):
         segment_id = segment.get('id')
         which = f'{where}, segment {number}'
         if not isinstance(segment_id, int) or not 0 < segment_id < MOST_IDS:
             raise ValueError(
-                f"{which} needs an 'id' from 1 to {MOST_IDS - 1}, the colour of its "
-                f'pixels, but has {segment_id!r}'
+                f"{which} must have an 'id' from 1 to {MOST_IDS - 1}, the colour of its "
+                f'pixels, got {segment_id!r}'
             )
         if segment_id in seen:
-            raise ValueError(f'{which} has the id {segment_id} of another one')
+            raise ValueError(f'{which} has the id {segment_id} of another segment')
         if segment.get('area') is None:
-            raise ValueError(f"{which} (id {segment_id}) needs an 'area' in pixels")
+            raise ValueError(f"{which} (id {segment_id}) must have an 'area' in pixels")
         seen.add(segment_id)
         yield {**segment, 'image_id': entry['image_id']}
 
 
 def map_name(image_name: str, entry: dict[str, Any] | None) -> str:
-    """Name of an image's map.
+    """Return the name of an image's map.
 
     Args:
         image_name: The image's ``file_name``.
-        entry: Its entry in a panoptic file's ``annotations``, if it has one.
+        entry: The image's entry in ``annotations`` of a panoptic file, if any.
     """
     return (entry or {}).get('file_name') or str(Path(image_name).with_suffix('.png'))
 
@@ -98,18 +98,19 @@ def as_entries(
     names: Sequence[str],
     stored: Sequence[dict[str, Any]] | None,
 ) -> list[dict[str, Any]]:
-    """The way back of :func:`as_annotations`: segments as a panoptic file's annotations.
+    """Convert segments to entries of a panoptic file, as before :func:`as_annotations`.
 
     Args:
         table: Annotations of the rows.
         category_ids: Category id of each label.
         img_ids: Image id of each row.
         names: File name of each row's image.
-        stored: What :func:`as_annotations` left of each row's entry, empty for an image
-            that has none; ``None`` if the lake did not come from such a file.
+        stored: Each row's entry without its segments, see :func:`as_annotations`, empty
+            for an image without an entry; ``None`` if the lake was not made from such a
+            file.
 
     Returns:
-        Entries in the order of the file that they came from.
+        Entries in the order of the original file.
     """
     boxes = table.boxes_xywh
     entries = []

@@ -1,7 +1,7 @@
-"""Image files of a conversion: are they there, and of what kind are they?
+"""Check that image files exist, and tell their format.
 
-Reads the first bytes of each file only: a file that is cut off in the middle is
-not noticed here, since finding it would mean decoding every image.
+Only the first bytes of each file are read: finding truncated files would mean decoding
+every image.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HEADER_BYTES = 12
 
 
 def image_kind(path: Path) -> str | None:
-    """Kind of an image file by its first bytes, such as ``'JPEG'``, or None."""
+    """Return the format of an image file, such as ``'JPEG'``, or None if unknown."""
     with path.open('rb') as file:
         header = file.read(_HEADER_BYTES)
     for kind, pattern in _SIGNATURES.items():
@@ -36,19 +36,19 @@ def image_kind(path: Path) -> str | None:
 
 
 def image_compression(folder: Path, names: Sequence[str]) -> str:
-    """Checks that all images exist and chooses the column's compression.
+    """Check that all images exist and choose the compression of their column.
 
     Args:
         folder: Folder of the images.
         names: File names relative to ``folder``.
 
     Returns:
-        ``'png'`` if all files are PNG, else ``'jpeg'``. The column keeps the
-        bytes of either kind as they are; the name is what Deep Lake declares.
+        ``'png'`` if all files are PNG, else ``'jpeg'``. The column stores the bytes of
+        any format verbatim; the compression is only what it declares.
 
     Raises:
         FileNotFoundError: If ``folder`` or any of the images is missing.
-        ValueError: If a file is no image of a known kind.
+        ValueError: If a file is not an image of a known format.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f'image folder {folder} does not exist')
@@ -62,15 +62,15 @@ def image_compression(folder: Path, names: Sequence[str]) -> str:
     unknown = [name for name, kind in zip(names, kinds) if kind is None]
     if unknown:
         raise ValueError(
-            f'{len(unknown)} of {len(names)} files in {folder} are none of '
-            f'{", ".join(_SIGNATURES)}; the first is {unknown[0]!r}: replace or '
-            'remove it'
+            f'images must be {", ".join(_SIGNATURES)}, but {len(unknown)} of '
+            f'{len(names)} files in {folder} are not; the first is {unknown[0]!r}: '
+            'replace or remove it'
         )
     others = Counter(kind for kind in kinds if kind not in ('JPEG', 'PNG'))
     if others:
-        found = ', '.join(f'{count} {kind}' for kind, count in others.items())
+        counts = ', '.join(f'{count} {kind}' for kind, count in others.items())
         print_log(
-            f'{found} files are stored as they are: MMDetection decodes them, '
+            f'{counts} files are stored as they are: MMDetection decodes them, '
             "Deep Lake's own viewer and array access do not",
             logger='current',
             level=logging.WARNING,

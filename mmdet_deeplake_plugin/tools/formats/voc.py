@@ -1,12 +1,13 @@
-"""Pascal VOC annotation files: one XML an image, objects with corner boxes.
+"""Read Pascal VOC splits and annotation files: one XML per image, with corner boxes.
 
-Numbers are read as MMDetection's ``XMLDataset`` reads them: whole pixels, cut
-off after the point, in VOC's own coordinates where the first pixel is 1.
+Numbers are read as in MMDetection's ``XMLDataset``: truncated to whole pixels, in VOC
+coordinates, where the first pixel is 1.
 """
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,9 @@ class VocObject:
 
     Args:
         name: Class name.
-        corners: Left, top, right, bottom in pixels, the first pixel being 1.
+        corners: Left, top, right, bottom in pixels, where the first pixel is 1.
         difficult: VOC's flag; MMDetection ignores such objects.
-        truncated: Whether the object goes on outside of the image.
+        truncated: Whether the object extends beyond the image.
     """
 
     name: str
@@ -32,14 +33,67 @@ class VocObject:
 
 @dataclass(frozen=True)
 class VocAnnotation:
-    """One XML file: the image's ``(width, height)``, if it says so, and objects."""
+    """One XML file: the image's ``(width, height)``, if stated, and its objects."""
 
     size: tuple[int, int] | None
     objects: list[VocObject]
 
 
+def read_split(root: Path, split: str) -> tuple[Path, list[str]]:
+    """Read the image ids of a split.
+
+    Args:
+        root: Folder of the dataset.
+        split: Name of a file in ``ImageSets/Main``, or path of a ``.txt`` file.
+
+    Returns:
+        The split file, and the ids in its order.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is empty or an id occurs more than once.
+    """
+    path = Path(split)
+    if path.suffix != '.txt':
+        path = root / 'ImageSets' / 'Main' / f'{split}.txt'
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'split file {path} does not exist; pass the name of a file in '
+            f'{root / "ImageSets" / "Main"} or the path of a .txt file'
+        )
+    lines = path.read_text(encoding='utf-8').splitlines()
+    image_ids = [line.strip() for line in lines if line.strip()]
+    if not image_ids:
+        raise ValueError(f'split file {path} must not be empty')
+    repeated = [name for name, count in Counter(image_ids).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f'split file {path} must have distinct image ids, but {len(repeated)} occur '
+            f'more than once; the first is {repeated[0]!r}'
+        )
+    return path, image_ids
+
+
+def check_annotations(folder: Path, image_ids: list[str]) -> None:
+    """Check that each image has an annotation file.
+
+    Args:
+        folder: Folder of the XML files.
+        image_ids: Stems of the files.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+    """
+    missing = [name for name in image_ids if not (folder / f'{name}.xml').is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f'{len(missing)} of {len(image_ids)} XML files are missing in {folder}; '
+            f'the first is {missing[0] + ".xml"!r}'
+        )
+
+
 def read_voc(xml_file: Path) -> VocAnnotation:
-    """Reads one annotation file.
+    """Read an annotation file.
 
     Args:
         xml_file: VOC XML file.
@@ -48,8 +102,8 @@ def read_voc(xml_file: Path) -> VocAnnotation:
         Its content, objects in the order of the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not XML, or an object lacks a name or a corner.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is not XML, or an object has no name or a corner is missing.
     """
     try:
         root = ET.parse(xml_file).getroot()
@@ -70,10 +124,10 @@ def read_voc(xml_file: Path) -> VocAnnotation:
 def _read_object(element: ET.Element, where: str) -> VocObject:
     name = element.findtext('name')
     if not name:
-        raise ValueError(f'{where} has no <name>')
+        raise ValueError(f'{where} must have a <name>')
     box = element.find('bndbox')
     if box is None:
-        raise ValueError(f'{where} ({name}) has no <bndbox>')
+        raise ValueError(f'{where} ({name}) must have a <bndbox>')
     left, top, right, bottom = (
         _integer(box, corner, f'{where} ({name})') for corner in CORNERS
     )
@@ -92,42 +146,9 @@ def _flag(element: ET.Element, tag: str, where: str) -> bool:
 def _integer(element: ET.Element, tag: str, where: str) -> int:
     text = element.findtext(tag)
     try:
-        # Truncation instead of rounding is what XMLDataset does.
+        # XMLDataset truncates too, instead of rounding.
         return int(float(text or ''))
     except (ValueError, OverflowError) as error:
-        raise ValueError(f'{where} needs a number in <{tag}>, found {text!r}') from error
-
-
-def write_voc(
-    xml_file: Path, image_name: str, size: tuple[int, int], objects: list[VocObject]
-) -> None:
-    """Writes one annotation file of a three-channel image.
-
-    Args:
-        xml_file: Where to write.
-        image_name: File name of the image.
-        size: Width and height in pixels.
-        objects: Objects in VOC's coordinates.
-    """
-    root = ET.Element('annotation')
-    _add(root, 'folder', 'JPEGImages')
-    _add(root, 'filename', image_name)
-    size_element = ET.SubElement(root, 'size')
-    for tag, value in zip(('width', 'height', 'depth'), (*size, 3)):
-        _add(size_element, tag, value)
-    _add(root, 'segmented', 0)
-    for item in objects:
-        element = ET.SubElement(root, 'object')
-        _add(element, 'name', item.name)
-        _add(element, 'pose', 'Unspecified')
-        _add(element, 'truncated', int(item.truncated))
-        _add(element, 'difficult', int(item.difficult))
-        box = ET.SubElement(element, 'bndbox')
-        for corner, value in zip(CORNERS, item.corners):
-            _add(box, corner, value)
-    ET.indent(root)
-    ET.ElementTree(root).write(xml_file, encoding='utf-8')
-
-
-def _add(parent: ET.Element, tag: str, value: object) -> None:
-    ET.SubElement(parent, tag).text = str(value)
+        raise ValueError(
+            f'{where} must have a number in <{tag}>, got {text!r}'
+        ) from error

@@ -1,1 +1,1 @@
-"""What a loader would read of a lake."""
+"""Plan how a loader would read a lake."""

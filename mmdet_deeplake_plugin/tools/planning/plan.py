@@ -1,4 +1,4 @@
-"""What the loader would do with a lake: settled as it settles it, counted by trying."""
+"""Plan how the loader would read a lake: its own choices, and simulated reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...datasets.dataset import DeepLakeDataset
-from ...lake import ImageReader, LakeSpec, open_lake
+from ...lake import ImageReader, Lake
 from ...samplers.checks import check_loader_keys, choose_shuffle, default_lanes
 from ...samplers.dataloader_shape import DataloaderShape
 from ...samplers.read_strategy import RowReads, choose_reads
@@ -19,18 +19,18 @@ from ...shuffle.quality import ShuffleQuality, measure_quality
 from .._cli import with_progress
 from .simulation import Epoch, Reads, Simulation
 
-_SIZED = 32  # images whose size is looked up
+_SIZED = 32  # images whose sizes are averaged
 _MIB, _NO_BOUND = 1 << 20, 1 << 62
 
 
 @dataclass(frozen=True)
 class LoaderKeys:
-    """Keys of ``DeepLakeLoader``, as they stand in a config.
+    """Keys of ``DeepLakeLoader``, as in a config.
 
     Args:
         shuffle: ``'auto'``, ``'full'``, ``'lanes'`` or ``'none'``.
-        lanes: Number of lanes; ``None`` for the one that suits the dataloader.
-        window: Chunks whose samples a lane mixes.
+        lanes: Number of lanes; ``None`` for one that fits the dataloader.
+        window: Number of chunks whose samples a lane mixes.
         seed: Seed of the order.
         loader_type: ``'auto'``, ``'c++'`` or ``'python'``.
         cache_bytes: Largest size of the chunks that a worker holds, in bytes.
@@ -46,24 +46,25 @@ class LoaderKeys:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the loader would do.
+    """How the loader would read a lake.
 
     Attributes:
-        name: The lake in words.
-        is_remote: Whether a read goes over a network.
-        total_rows: Rows of the lake.
+        name: Name of the lake for messages.
+        is_remote: Whether reads go over a network.
+        total_rows: Number of rows of the lake.
         rows: Row of each sample, shape ``(N,)``.
-        chunk_sizes: Rows of each chunk, shape ``(C,)``.
-        chunks_stored: Whether chunks are the stored ones; else blocks of rows.
-        row_bytes: Mean size of some images, in bytes.
-        keys: The loader's keys, ``shuffle`` and ``lanes`` settled.
-        asked: What they were before.
-        dataloader: Who reads.
+        chunk_sizes: Number of rows of each chunk, shape ``(C,)``.
+        chunks_stored: Whether chunks are those of the storage; otherwise blocks of rows.
+        row_bytes: Mean size of an image in bytes, estimated from some images.
+        keys: The loader's keys, with ``shuffle`` and ``lanes`` resolved.
+        requested: The keys as passed.
+        dataloader: Ranks, workers and batch size.
         along_chunks: Whether chunks are read whole.
         reads: What an epoch reads.
-        room: What ``cache_bytes`` must be to read more chunks whole; 0 if it suffices.
-        quality: Of the shuffle.
-        order: Position -> sample, shape ``(N,)``.
+        room: Value of ``cache_bytes`` with which more chunks would be read whole; 0 if
+            more would not help.
+        quality: Quality of the shuffle.
+        order: Sample at each position of the epoch, shape ``(N,)``.
     """
 
     name: str
@@ -74,7 +75,7 @@ class Plan:
     chunks_stored: bool
     row_bytes: int
     keys: LoaderKeys
-    asked: LoaderKeys
+    requested: LoaderKeys
     dataloader: DataloaderShape
     along_chunks: bool
     reads: Reads
@@ -84,18 +85,21 @@ class Plan:
 
     @property
     def per_draw(self) -> int:
-        """Samples of a batch of each worker, of all ranks: lanes are to divide by it."""
+        """Number of samples if each worker of each rank draws a batch.
+
+        The number of lanes should be a multiple of it.
+        """
         loader = self.dataloader
         return loader.world_size * loader.readers * loader.batch_size
 
     @property
     def lanes_divide(self) -> bool:
-        """Whether each worker has lanes of its own."""
+        """Whether each worker has its own lanes."""
         return (self.keys.lanes or 0) % self.per_draw == 0
 
 
 class _Rows:
-    """Rows of a lake without annotations: as much of a dataset as planning needs."""
+    """The part of a dataset that planning needs: rows, without annotations."""
 
     def __init__(self, reader: ImageReader, rows: NDArray[np.int64]) -> None:
         self.reader = reader
@@ -106,24 +110,23 @@ class _Rows:
 
 
 def make_plan(
-    spec: LakeSpec,
+    lake: Lake,
+    rows: NDArray[np.int64] | None,
     dataloader: DataloaderShape,
     keys: LoaderKeys,
-    image_column: str | None = None,
     progress: bool = False,
 ) -> Plan:
-    """Finds out what the loader would do.
+    """Plan how the loader would read a lake.
 
     Args:
-        spec: The lake.
-        dataloader: Who reads it.
+        lake: The lake.
+        rows: Selected rows, shape ``(N,)``; ``None`` for all.
+        dataloader: Ranks, workers and batch size.
         keys: Keys of the loader.
-        image_column: Column of the images. Defaults to the only one there is.
-        progress: Whether to draw a progress bar on stderr.
+        progress: Whether to draw a progress bar on stderr. Defaults to False.
 
     Raises:
-        ValueError, FileNotFoundError, PermissionError, ConnectionError: If a key is
-            wrong or the lake cannot be opened as asked.
+        ValueError: If a key is wrong.
     """
     check_loader_keys(
         keys.loader_type,
@@ -133,14 +136,10 @@ def make_plan(
         lanes=keys.lanes,
         cache_bytes=keys.cache_bytes,
     )
-    # Without annotations a lake is opened in no time, whatever they are.
-    tensors = {'img': image_column, 'gt_bboxes': None, 'gt_labels': None}
-    if image_column is None:
-        del tensors['img']
-    lake, chosen = open_lake(spec, tensors)
-    reader, pin = ImageReader(lake.images), lake.source.pin
-    rows = np.arange(pin.num_rows) if chosen is None else chosen
-    places = SampleMap(
+    reader = ImageReader(lake.images)
+    if rows is None:
+        rows = np.arange(lake.source.num_rows)
+    sample_map = SampleMap(
         [cast(DeepLakeDataset, _Rows(reader, rows))],
         np.zeros(len(rows), np.int32),
         np.arange(len(rows)),
@@ -149,19 +148,22 @@ def make_plan(
     lanes = keys.lanes or default_lanes(
         world, dataloader.batch_size, dataloader.num_workers
     )
-    settled = replace(keys, shuffle=choose_shuffle(keys.shuffle, places), lanes=lanes)
-    reading = _reading(places, settled, world)
-    epoch = _epoch(reading, settled, len(rows))
+    shuffle = choose_shuffle(keys.shuffle, sample_map)
+    resolved = replace(keys, shuffle=shuffle, lanes=lanes)
+    strategy = _choose_reads(sample_map, resolved, world)
+    epoch = _epoch(strategy, resolved, len(rows))
     row_bytes = _mean_size(reader, rows)
 
     def reads_with(cache_bytes: int) -> Reads:
-        bound = _reading(places, replace(settled, cache_bytes=cache_bytes), world)
-        tried = Simulation(epoch, dataloader, bound, reader, rows, row_bytes)
-        shown = with_progress(tried, len(tried), 'trying workers', progress)
-        return list(shown)[-1]
+        bounded = _choose_reads(
+            sample_map, replace(resolved, cache_bytes=cache_bytes), world
+        )
+        workers = Simulation(epoch, dataloader, bounded, reader, rows, row_bytes)
+        results = with_progress(workers, len(workers), 'simulating workers', progress)
+        return list(results)[-1]
 
-    reads, room = reads_with(settled.cache_bytes), 0
-    if reading.plan is not None and reads.listed + reads.rows:
+    reads, room = reads_with(resolved.cache_bytes), 0
+    if strategy.plan is not None and reads.listed + reads.rows:
         most = reads_with(_NO_BOUND)
         if most.chunk_rows > reads.chunk_rows:
             room = -(-int(most.peak) // _MIB) * _MIB
@@ -172,15 +174,15 @@ def make_plan(
     return Plan(
         name=lake.name,
         is_remote=reader.is_remote,
-        total_rows=pin.num_rows,
+        total_rows=lake.source.num_rows,
         rows=rows,
         chunk_sizes=np.diff(chunks.bounds),
         chunks_stored=chunks.stored,
         row_bytes=row_bytes,
-        keys=settled,
-        asked=keys,
+        keys=resolved,
+        requested=keys,
         dataloader=dataloader,
-        along_chunks=reading.plan is not None,
+        along_chunks=strategy.plan is not None,
         reads=reads,
         room=room,
         quality=measure_quality(order, chunks.of(rows), world * dataloader.batch_size),
@@ -188,9 +190,9 @@ def make_plan(
     )
 
 
-def _reading(places: SampleMap, keys: LoaderKeys, world_size: int) -> RowReads:
+def _choose_reads(sample_map: SampleMap, keys: LoaderKeys, world_size: int) -> RowReads:
     return choose_reads(
-        places,
+        sample_map,
         keys.shuffle,
         keys.loader_type,
         world_size=world_size,
@@ -199,16 +201,16 @@ def _reading(places: SampleMap, keys: LoaderKeys, world_size: int) -> RowReads:
     )
 
 
-def _epoch(reading: RowReads, keys: LoaderKeys, num_samples: int) -> Epoch:
+def _epoch(strategy: RowReads, keys: LoaderKeys, num_samples: int) -> Epoch:
     lanes = None
     if keys.shuffle == 'lanes' and keys.lanes:
-        lanes = Lanes(reading.index, keys.lanes, keys.window, keys.seed, 0)
+        lanes = Lanes(strategy.index, keys.lanes, keys.window, keys.seed, 0)
     return Epoch(num_samples, keys.seed, keys.shuffle != 'none', lanes)
 
 
 def _mean_size(reader: ImageReader, rows: NDArray[np.int64]) -> int:
-    """Mean size of some images in bytes, 1 or more."""
-    places = np.linspace(0, len(rows) - 1, min(_SIZED, len(rows))).astype(int)
-    chosen = np.unique(rows[places]).tolist()
+    """Estimate the mean size of an image in bytes, at least 1."""
+    samples = np.linspace(0, len(rows) - 1, min(_SIZED, len(rows))).astype(int)
+    chosen = np.unique(rows[samples]).tolist()
     images = reader.column.read_rows(chosen)
     return max(round(sum(map(len, images)) / len(images)), 1)

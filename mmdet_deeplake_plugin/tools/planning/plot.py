@@ -1,4 +1,4 @@
-"""A picture of an order: row against position in the epoch, a colour for each worker."""
+"""Plot an order: rows over positions in the epoch, one colour per worker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...samplers.dataloader_shape import DataloaderShape
 
-_SHOWN = 20_000  # dots
+_SHOWN = 20_000  # points
 _COLOURS = 'tab20'
 
 
@@ -21,20 +21,20 @@ def draw_order(
     rows: NDArray[np.int64],
     dataloader: DataloaderShape,
 ) -> None:
-    """Writes the picture.
+    """Write the plot of an order.
 
     Args:
         file: PNG to write.
-        order: Position in the epoch -> sample, shape ``(N,)``.
+        order: Sample at each position of the epoch, shape ``(N,)``.
         rows: Row of each sample, shape ``(N,)``.
-        dataloader: Who reads the epoch.
+        dataloader: Ranks, workers and batch size.
 
     Raises:
         OSError: If the file cannot be written.
     """
     positions = np.arange(len(order))
     if len(order) > _SHOWN:
-        # At random: even steps could meet the same worker again and again.
+        # Random, because even steps could hit the same worker every time.
         chosen = np.random.default_rng(0).choice(len(order), _SHOWN, replace=False)
         positions = np.sort(chosen)
     figure = Figure(figsize=(10, 6), layout='constrained')
@@ -53,7 +53,7 @@ def draw_order(
     axes.set_xlabel('position in the epoch')
     axes.set_ylabel('row of the lake')
     axes.set_title(
-        f'{len(order)} samples; a colour for each of '
+        f'{len(order)} samples; one colour for each of '
         f'{dataloader.world_size * dataloader.readers} reading processes'
     )
     axes.margins(0.01)
@@ -63,7 +63,7 @@ def draw_order(
 def reader_of(
     positions: NDArray[np.int64], dataloader: DataloaderShape
 ) -> NDArray[np.int64]:
-    """Number of the process, over all ranks, that reads a position of the epoch."""
+    """Return the number of the process, over all ranks, that reads each position."""
     ranks = positions % dataloader.world_size
     batches = positions // dataloader.world_size // dataloader.batch_size
     return ranks * dataloader.readers + batches % dataloader.readers

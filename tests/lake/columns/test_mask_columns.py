@@ -229,7 +229,7 @@ def test_deeplakes_own_converter_is_told_what_it_lost(foreign, lake):
     DeepLakeDataset(foreign, deeplake_tensors=LABELS, lazy_init=True)
     logger.removeHandler(handler)
     (message,) = messages
-    assert 'keeps neither the ids' in message and 'areas to whole numbers' in message
+    assert 'keeps neither the ids' in message and 'areas to integers' in message
 
 
 @pytest.mark.parametrize('kind', ['segm', 'bbox'])

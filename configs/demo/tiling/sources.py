@@ -1,4 +1,4 @@
-"""Finds the annotated images of a folder, for ``tile``, and decodes them."""
+"""Find the annotated images of a folder and decode them."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class Source:
 
 
 def find_sources(folder: Path, names: Sequence[str] | None) -> list[Source]:
-    """Finds images with a VOC XML file of the same stem.
+    """Find images that have a VOC XML file with the same stem.
 
     Args:
-        folder: Folder of the images. The XML files lie beside them or in its
-            subfolder ``Annotations``. Of several images of one stem the first is
-            taken, PNG before JPEG before TIFF.
-        names: File names or stems of the images to take, or None for all that
-            have an XML file.
+        folder: Folder of the images. The XML files lie beside them or in its subfolder
+            ``Annotations``. Of several images with the same stem the first is taken,
+            PNG before JPEG before TIFF.
+        names: File names or stems of the images to take, or None for all that have an
+            XML file.
 
     Returns:
         Sources, sorted by stem.
 
     Raises:
-        FileNotFoundError: If there is none, or one of ``names`` has no XML file.
-        ValueError: If ``names`` holds an unknown name, or an XML file is invalid.
+        FileNotFoundError: If there are none, or one of ``names`` has no XML file.
+        ValueError: If ``names`` contains an unknown name, or an XML file is invalid.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f'SRC_DIR {folder} does not exist')
@@ -53,28 +53,27 @@ def find_sources(folder: Path, names: Sequence[str] | None) -> list[Source]:
     xml_files = {stem: _xml_file(folder, stem) for stem in images}
     without = [image.name for stem, image in images.items() if not xml_files[stem]]
     if not images:
-        raise FileNotFoundError(f'SRC_DIR {folder} holds no PNG, JPEG or TIFF image')
+        raise FileNotFoundError(f'SRC_DIR {folder} contains no PNG, JPEG or TIFF image')
     if len(without) == len(images) or (without and names is not None):
         raise FileNotFoundError(
             f'SRC_DIR {folder}: {len(without)} of {len(images)} images have no VOC .xml '
-            'file of the same stem, beside them or in Annotations; the first is '
+            'file with the same stem, beside them or in Annotations; the first is '
             f'{without[0]!r}'
         )
     if without:
         print_log(
-            f'{len(without)} images have no .xml file and are left out: '
-            f'{", ".join(without)}',
+            f'Skipping {len(without)} images without .xml file: {", ".join(without)}',
             logger='current',
             level=logging.WARNING,
         )
-    found = ((image, xml_files[stem]) for stem, image in images.items())
-    return [_read_source(image, xml_file) for image, xml_file in found if xml_file]
+    pairs = ((image, xml_files[stem]) for stem, image in images.items())
+    return [_read_source(image, xml_file) for image, xml_file in pairs if xml_file]
 
 
 def _images_by_stem(folder: Path) -> dict[str, Path]:
     images: dict[str, Path] = {}
-    found = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    for path in sorted(found, key=lambda p: (SUFFIXES.index(p.suffix.lower()), p)):
+    files = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    for path in sorted(files, key=lambda p: (SUFFIXES.index(p.suffix.lower()), p)):
         images.setdefault(path.stem, path)
     return dict(sorted(images.items()))
 
@@ -87,10 +86,10 @@ def _xml_file(folder: Path, stem: str) -> Path | None:
 def resolve_stems(
     option: str, names: Sequence[str], images: Collection[Path]
 ) -> set[str]:
-    """Turns file names or stems, given by the user, into stems.
+    """Turn file names or stems, as passed by the user, into stems.
 
     Args:
-        option: Option that the names were given by, for the error.
+        option: Command line option with the names, for the error message.
         names: File names or stems.
         images: The images that may be named.
 
@@ -98,14 +97,14 @@ def resolve_stems(
         Their stems.
 
     Raises:
-        ValueError: If a name is none of the images.
+        ValueError: If a name does not match any image.
     """
     known = {image.stem: image.stem for image in images}
     known.update({image.name: image.stem for image in images})
     for name in names:
         if name not in known:
             raise ValueError(
-                f'{option} names {name!r}, which is not among the images: '
+                f'{option} names {name!r}, which is not one of the images: '
                 f'{", ".join(sorted(image.name for image in images))}'
             )
     return {known[name] for name in names}
@@ -118,7 +117,7 @@ def _read_source(image: Path, xml_file: Path) -> Source:
     dropped = len(annotation.objects) - len(objects)
     if dropped:
         print_log(
-            f'{xml_file.name}: {dropped} objects have a box without area and are dropped',
+            f'{xml_file.name}: dropping {dropped} objects whose box has no area',
             logger='current',
             level=logging.WARNING,
         )
@@ -131,7 +130,7 @@ def _has_area(item: VocObject) -> bool:
 
 
 def read_pixels(image: Path) -> NDArray[np.uint8]:
-    """Decodes an image as the stock pipelines do, EXIF rotation included.
+    """Decode an image as the stock pipelines do, EXIF rotation included.
 
     Args:
         image: PNG, JPEG or TIFF file.

@@ -1,8 +1,8 @@
-"""Geometry of tiles: rectangles in, rectangles out, no files.
+"""Tile geometry: rectangles in, rectangles out, no files.
 
-A :class:`Region` counts pixels from 0. Boxes are in Pascal VOC's coordinates:
-left, top, right, bottom, the first pixel being 1, so an image of width w holds
-boxes from 1 to w.
+A :class:`Region` counts pixels from 0. Boxes are in Pascal VOC coordinates: left, top,
+right, bottom, where the first pixel is 1, so boxes of an image of width w range from 1
+to w.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 class Region(NamedTuple):
-    """A rectangle of pixels: left and top count from 0."""
+    """A rectangle of pixels; left and top count from 0."""
 
     left: int
     top: int
@@ -23,7 +23,7 @@ class Region(NamedTuple):
 
 
 def check_grid(size: int, stride: int) -> None:
-    """Refuses tiles that would leave pixels uncovered.
+    """Check that tiles leave no pixel uncovered.
 
     Args:
         size: Width and height of a tile in pixels.
@@ -34,16 +34,16 @@ def check_grid(size: int, stride: int) -> None:
     """
     if not 0 < stride <= size:
         raise ValueError(
-            f'--stride {stride} must be between 1 and --size {size}, or pixels would '
-            'lie in no tile'
+            f'--stride must be between 1 and --size {size}, got {stride}; otherwise some '
+            'pixels would not be in any tile'
         )
 
 
 def origins(length: int, size: int, stride: int) -> list[int]:
-    """Starts of tiles along one axis.
+    """Compute where tiles start along one axis.
 
-    Tiles are ``stride`` apart; the last one is shifted inwards so that it ends
-    where the axis ends. An axis no longer than ``size`` gets one tile.
+    Tiles are ``stride`` apart; the last one is shifted inwards so that it ends at the
+    end of the axis. An axis no longer than ``size`` gets one tile.
 
     Args:
         length: Length of the axis in pixels.
@@ -51,7 +51,7 @@ def origins(length: int, size: int, stride: int) -> list[int]:
         stride: Distance between tiles in pixels, at most ``size``.
 
     Returns:
-        Starts in rising order.
+        Starts in ascending order.
 
     Examples:
         >>> origins(900, 320, 240)
@@ -62,12 +62,12 @@ def origins(length: int, size: int, stride: int) -> list[int]:
 
 
 def cut_region(region: Region, size: int, stride: int) -> list[Region]:
-    """Cuts a region into overlapping tiles that cover it, row by row.
+    """Cut a region into overlapping tiles that cover it, row by row.
 
     Args:
-        region: What to cut.
-        size: Width and height of a tile in pixels; a smaller region keeps its
-            own width or height.
+        region: The region to cut.
+        size: Width and height of a tile in pixels; a smaller region keeps its own width
+            or height.
         stride: Distance between tiles in pixels.
 
     Returns:
@@ -88,25 +88,25 @@ def cut_region(region: Region, size: int, stride: int) -> list[Region]:
 def clip_boxes(
     boxes: NDArray[np.int64], tile: Region, min_visibility: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Boxes of an image as they are seen in one of its tiles.
+    """Clip the boxes of an image to one of its tiles.
 
     Args:
         boxes: Boxes of the image, shape ``(N, 4)``, VOC coordinates in pixels.
         tile: The tile.
         min_visibility: Smallest share of a box's area, ``(right - left) *
-            (bottom - top)``, that must lie inside. Boxes without any area inside
-            are dropped always.
+            (bottom - top)``, that must be inside the tile. Boxes without any area
+            inside are always dropped.
 
     Returns:
-        Indices of the boxes that are kept, shape ``(K,)``, in rising order, and
-        these boxes clipped, shape ``(K, 4)``, VOC coordinates of the tile: from
-        1 to its width or height.
+        Indices of the boxes that are kept, shape ``(K,)``, in ascending order, and
+        these boxes clipped, shape ``(K, 4)``, in the tile's VOC coordinates: from 1 to
+        its width or height.
     """
     shifted = boxes.reshape(-1, 4) - np.array([tile.left, tile.top] * 2, np.int64)
     limits = np.array([tile.width, tile.height] * 2, np.int64)
     clipped = np.clip(shifted, 1, limits)
     visible, whole = _areas(clipped), _areas(shifted)
-    # Not divided: a box without area has no share.
+    # Multiplied instead of divided: a box may have an area of 0.
     kept = np.flatnonzero((visible > 0) & (visible >= min_visibility * whole))
     return kept, clipped[kept]
 

@@ -1,7 +1,7 @@
-"""Deals the pixels of images to train and val: sizes in, regions out, no files.
+"""Split images into train and val regions: sizes in, regions out, no files.
 
-A region belongs to one split only, so tiles that are cut inside of regions share
-no pixel across splits.
+A region belongs to one split only, so tiles that are cut inside of regions share no
+pixel across splits.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Sequence
 
-from mmdet_deeplake_plugin.tools._tiling import Region
+from .geometry import Region
 
 Part = tuple[int, Region]
 
@@ -17,11 +17,11 @@ Part = tuple[int, Region]
 def split_by_image(
     sizes: Sequence[tuple[int, int]], val: Collection[int]
 ) -> dict[str, list[Part]]:
-    """Deals whole images.
+    """Assign whole images to train and val.
 
     Args:
         sizes: Width and height of each image in pixels.
-        val: Indices of the images that go to val.
+        val: Indices of the val images.
 
     Returns:
         ``'train'`` and ``'val'``: index of the image and region, by index.
@@ -40,17 +40,16 @@ def split_by_strip(
     val_fraction: float,
     seed: int,
 ) -> dict[str, list[Part]]:
-    """Deals a strip of each large image, and some whole small ones, to val.
+    """Assign a strip of each large image, and some whole small images, to val.
 
     Args:
         sizes: Width and height of each image in pixels.
-        size: Width and height of a tile in pixels. Images whose longer side
-            holds two tiles are divided, see :func:`split_strip`; the others stay
-            whole.
+        size: Width and height of a tile in pixels. Images whose longer side has room
+            for two tiles are divided, see :func:`split_strip`; the others stay whole.
         stride: Distance between tiles in pixels.
         val_fraction: Share of val, at least 0 and below 1.
-        seed: Decides on which end of an image val lies, and which of the whole
-            images are val.
+        seed: Determines at which end of an image its val strip lies, and which of the
+            whole images go to val.
 
     Returns:
         ``'train'`` and ``'val'``: index of the image and region, by index.
@@ -70,31 +69,31 @@ def split_by_strip(
     chosen = set(rng.sample(range(len(whole)), round(val_fraction * len(whole))))
     for position, part in enumerate(whole):
         parts['val' if position in chosen else 'train'].append(part)
-    return {split: sorted(found) for split, found in parts.items()}
+    return {split: sorted(regions) for split, regions in parts.items()}
 
 
 def split_strip(
     image: Region, size: int, stride: int, val_fraction: float, val_first: bool
 ) -> tuple[Region, Region]:
-    """Divides an image across its longer side into a train and a val strip.
+    """Divide an image across its longer side into a train strip and a val strip.
 
-    The val strip is as long as a whole number of tiles, ``size + k * stride``,
-    so that its tiles lie evenly: the number for which it comes nearest to
-    ``val_fraction`` of the side while one tile is left for train.
+    The val strip is as long as a whole number of tiles, ``size + k * stride``, so that
+    tiles fill it evenly. ``k`` is chosen so that the strip comes closest to
+    ``val_fraction`` of the side and leaves at least one tile for train.
 
     Args:
         image: The whole image; its longer side is at least ``2 * size``.
         size: Width and height of a tile in pixels.
         stride: Distance between tiles in pixels.
-        val_fraction: Wanted share of val, between 0 and 1.
+        val_fraction: Requested share of val, between 0 and 1.
         val_first: Whether val is the left or upper strip.
 
     Returns:
         Train strip and val strip, which share no pixel and cover the image.
     """
     length = max(image.width, image.height)
-    wanted = round((val_fraction * length - size) / stride)
-    val_length = size + stride * max(0, min(wanted, (length - 2 * size) // stride))
+    steps = round((val_fraction * length - size) / stride)
+    val_length = size + stride * max(0, min(steps, (length - 2 * size) // stride))
     cut = val_length if val_first else length - val_length
     if image.width >= image.height:
         first = image._replace(width=cut)

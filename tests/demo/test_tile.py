@@ -13,16 +13,11 @@ import deeplake
 import numpy as np
 import pytest
 
-from mmdet_deeplake_plugin.tools import tile as tile_module
-from mmdet_deeplake_plugin.tools._split import split_by_image, split_by_strip
-from mmdet_deeplake_plugin.tools._tiling import (
-    Region,
-    clip_boxes,
-    cut_region,
-    origins,
-)
 from mmdet_deeplake_plugin.tools.from_voc import from_voc
-from mmdet_deeplake_plugin.tools.tile import main, tile
+from tile import main, tile
+from tiling import output
+from tiling.geometry import Region, clip_boxes, cut_region, origins
+from tiling.split import split_by_image, split_by_strip
 
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 Box = tuple[int, ...]
@@ -304,7 +299,7 @@ def test_objects_without_area_are_counted(
     """The log names the file of each dropped object."""
     tile(blood, tmp_path / 'tiles', size=240, stride=180)
     assert logged == [
-        f'BloodImage_{number}.xml: 1 objects have a box without area and are dropped'
+        f'BloodImage_{number}.xml: dropping 1 objects whose box has no area'
         for number in ('00338', '00343')
     ]
 
@@ -367,7 +362,7 @@ def test_which_images_are_taken(
         write_source(tmp_path / 'src', stem, (40, 30), [(1, 1, 9, 9)])
     tile(tmp_path / 'src', tmp_path / 'dest', val_fraction=0)
     assert read_split(tmp_path / 'dest', 'train') == ['a_0_0', 'b_0_0']
-    assert logged == ['1 images have no .xml file and are left out: c.jpg']
+    assert logged == ['Skipping 1 images without .xml file: c.jpg']
 
     tile(tmp_path / 'src', tmp_path / 'one', val_fraction=0, images=['b.JPG'])
     assert read_split(tmp_path / 'one', 'train') == ['b_0_0']
@@ -378,12 +373,22 @@ def test_which_images_are_taken(
 @pytest.mark.parametrize(
     ('options', 'text'),
     [
-        pytest.param({'stride': 50}, '--stride 50 must be between 1 and', id='gap'),
-        pytest.param({'stride': 0}, '--stride 0 must be between 1 and', id='stride-0'),
         pytest.param(
-            {'min_visibility': 1.1}, '--min-visibility 1.1 must be', id='visibility'
+            {'stride': 50}, '--stride must be between 1 and --size 40, got 50', id='gap'
         ),
-        pytest.param({'val_fraction': 1}, '--val-fraction 1 must be', id='all-val'),
+        pytest.param(
+            {'stride': 0},
+            '--stride must be between 1 and --size 40, got 0',
+            id='stride-0',
+        ),
+        pytest.param(
+            {'min_visibility': 1.1},
+            '--min-visibility must be between 0 and 1, got 1.1',
+            id='visibility',
+        ),
+        pytest.param(
+            {'val_fraction': 1}, '--val-fraction must be .* got 1', id='all-val'
+        ),
         pytest.param(
             {'size': 100, 'stride': 90}, 'the val split would be empty', id='no-val'
         ),
@@ -392,12 +397,12 @@ def test_which_images_are_taken(
         ),
         pytest.param(
             {'val_images': ['z']},
-            "--val-images names 'z', which is not among the images: a.png",
+            "--val-images names 'z', which is not one of the images: a.png",
             id='unknown-val',
         ),
         pytest.param(
             {'images': ['z']},
-            "--images names 'z', which is not among the images: a.png",
+            "--images names 'z', which is not one of the images: a.png",
             id='unknown-image',
         ),
     ],
@@ -419,7 +424,7 @@ def test_bad_sources(tmp_path: Path, write_image: Any) -> None:
     with pytest.raises(FileNotFoundError, match=r'SRC_DIR .*src does not exist'):
         tile(source, dest)
     source.mkdir()
-    with pytest.raises(FileNotFoundError, match='holds no PNG, JPEG or TIFF image'):
+    with pytest.raises(FileNotFoundError, match='contains no PNG, JPEG or TIFF image'):
         tile(source, dest)
     write_image(source / 'a.png', 100, 40)
     with pytest.raises(FileNotFoundError, match=r'1 of 1 images have no VOC .xml'):
@@ -440,14 +445,14 @@ def test_only_tiles_are_replaced(
     dest = tmp_path / 'tiles'
     tile(blood, dest, size=240, stride=240)
     before = read_split(dest, 'train')
-    with pytest.raises(FileExistsError, match='already holds tiles; pass --overwrite'):
+    with pytest.raises(FileExistsError, match='already contains tiles; pass --overwrite'):
         tile(blood, dest, size=300, stride=300)
 
     def fail(*args: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(tile_module, 'write_voc', fail)
+        patch.setattr(output, 'write_voc', fail)
         with pytest.raises(KeyboardInterrupt):
             tile(blood, dest, size=300, stride=300, overwrite=True)
     assert read_split(dest, 'train') == before
@@ -457,7 +462,7 @@ def test_only_tiles_are_replaced(
     assert read_split(dest, 'train') != before
     with pytest.raises(FileExistsError, match=r"such as 'BloodImage_00000.jpg'"):
         tile(dest, blood, overwrite=True)
-    with pytest.raises(ValueError, match=r'SRC_DIR .* lies in DEST_DIR'):
+    with pytest.raises(ValueError, match=r'SRC_DIR .* must not be inside DEST_DIR'):
         tile(dest / 'JPEGImages', dest, overwrite=True)
 
 
@@ -480,3 +485,11 @@ def test_command_line(
         assert f'{tiles} {split} tiles with {boxes} boxes' in out
     assert main(argv) == 2
     assert 'error: DEST_DIR' in capsys.readouterr().err
+
+
+def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    """``--help`` ends with a command to copy."""
+    with pytest.raises(SystemExit) as exit_info:
+        main(['--help'])
+    assert exit_info.value.code == 0
+    assert 'example: python configs/demo/tile.py ' in capsys.readouterr().out

@@ -1,0 +1,1 @@
+"""Parts of ``tile.py``: find images, split them, cut them, write the tiles."""

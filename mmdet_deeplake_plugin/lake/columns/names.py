@@ -1,0 +1,43 @@
+"""Names of the columns and metadata that the converters write."""
+
+from __future__ import annotations
+
+# Columns of every lake that a converter writes; SEG_MAP only if there are maps.
+IMAGES = 'images'
+BOXES = 'boxes'
+CATEGORIES = 'categories'
+IMAGE_ID = 'image_id'
+FILE_NAME = 'file_name'
+WIDTH = 'width'
+HEIGHT = 'height'
+SEG_MAP = 'seg_map'
+
+# Columns with one number per box: of COCO, of its panoptic files, and of VOC.
+ISCROWD = 'iscrowd'
+AREA = 'area'
+IGNORE = 'ignore'
+ANN_ID = 'ann_id'
+ANN_POSITION = 'ann_position'  # in the file, if that is not grouped by image
+SEGMENT_ID = 'segment_id'
+DIFFICULT = 'difficult'
+
+# Columns with one text per image.
+SEGMENTATION = 'segmentation'
+COCO_IMAGE = 'coco_image'  # JSON of the further keys of an image
+COCO_ANNOTATION = 'coco_annotation'  # JSON of the further keys of a panoptic entry
+CAPTIONS = 'captions'
+
+# Metadata, with the column that owns it.
+CONVERTER = 'converter'  # the lake itself
+ANNOTATION_STYLE = 'annotation_style'  # BOXES
+CLASS_NAMES = 'class_names'  # CATEGORIES, SEG_MAP
+CATEGORY_IDS = 'category_ids'  # CATEGORIES
+CATEGORIES_JSON = 'categories'  # CATEGORIES
+ISTHING = 'isthing'  # CATEGORIES
+COCO_FILE = 'coco_file'  # IMAGES, CAPTIONS: JSON of the further keys of the file
+CONTENT = 'content'  # CAPTIONS: COCO_CAPTIONS
+COCO_CAPTIONS = 'coco_captions'  # several captions per image
+
+# What LVIS adds to an image (in COCO_IMAGE) and to a category (in CATEGORIES_JSON).
+LVIS_IMAGE_KEYS = ('neg_category_ids', 'not_exhaustive_category_ids')
+LVIS_FREQUENCY = 'frequency'

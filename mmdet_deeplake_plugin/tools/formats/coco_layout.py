@@ -1,0 +1,148 @@
+"""Lay out a COCO file as a lake: its columns, metadata and rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...lake import LakeLayout, names
+from ...structures.masks import pack_segmentations
+from .coco import CocoAnnotations, file_name, image_keys
+from .coco_captions import CocoCaptions
+from .images import image_compression
+
+
+def coco_layout(
+    coco: CocoAnnotations,
+    image_folder: Path,
+    captions: CocoCaptions | None,
+    has_maps: bool,
+    seg_classes: Sequence[str],
+) -> LakeLayout:
+    """Choose the columns and metadata for a COCO file, and check its images.
+
+    Args:
+        coco: The file.
+        image_folder: Folder of the images.
+        captions: Captions of the same images, if any.
+        has_maps: Whether there is a segmentation map per image.
+        seg_classes: Names of the labels of semantic maps, empty if unknown.
+
+    Raises:
+        FileNotFoundError: If an image is missing.
+        ValueError: If a file is not an image.
+    """
+    is_panoptic = coco.entries is not None
+    own_id = names.SEGMENT_ID if is_panoptic else names.ANN_ID
+    per_box = {names.ISCROWD: 'uint8', names.AREA: 'float64', own_id: 'int64'}
+    if coco.has_ignored:
+        per_box[names.IGNORE] = 'uint8'
+    if not coco.is_grouped:
+        per_box[names.ANN_POSITION] = 'int64'
+    texts = {
+        names.SEGMENTATION: coco.has_masks,
+        names.COCO_IMAGE: coco.has_image_keys,
+        names.COCO_ANNOTATION: is_panoptic,
+        names.CAPTIONS: captions is not None,
+    }
+    categories: dict[str, Any] = {
+        names.CATEGORY_IDS: [category['id'] for category in coco.categories],
+        names.CATEGORIES_JSON: _json(coco.categories),
+    }
+    # The image lists of panoptic test sets have them too.
+    things = [category.get('isthing') for category in coco.categories]
+    if things and all(flag in (0, 1) for flag in things):
+        categories[names.ISTHING] = things
+    metadata = {names.CATEGORIES: categories}
+    if coco.others:
+        # Not needed for training, but for to_coco and for the licences.
+        metadata[names.IMAGES] = {names.COCO_FILE: _json(coco.others)}
+    if has_maps and seg_classes:
+        metadata[names.SEG_MAP] = {names.CLASS_NAMES: list(seg_classes)}
+    if captions is not None:
+        metadata[names.CAPTIONS] = captions.metadata
+    return LakeLayout(
+        converter='from_coco',
+        annotation_style='panoptic' if is_panoptic else 'coco',
+        box_format='ltwh',
+        image_compression=image_compression(
+            image_folder, [file_name(image) for image in coco.images]
+        ),
+        class_names=[category['name'] for category in coco.categories],
+        per_box=per_box,
+        text_ids=coco.text_ids,
+        texts=tuple(column for column, is_there in texts.items() if is_there),
+        has_maps=has_maps,
+        metadata=metadata,
+    )
+
+
+def coco_rows(
+    coco: CocoAnnotations,
+    image_folder: Path,
+    layout: LakeLayout,
+    maps: list[Path],
+    captions: CocoCaptions | None,
+) -> Iterator[dict[str, Any]]:
+    """Yield one row per image, in the order of the file.
+
+    Args:
+        coco: The file.
+        image_folder: Folder of the images.
+        layout: See :func:`coco_layout`.
+        maps: Segmentation map of each image; empty if there are none.
+        captions: Captions of the same images, if any.
+    """
+    labels = {category['id']: label for label, category in enumerate(coco.categories)}
+    positions = coco.positions
+    entries = coco.entries or {}
+    for index, image in enumerate(coco.images):
+        annotations = coco.by_image[image['id']]
+        ids = [ann['id'] for ann in annotations]
+        values: dict[str, list[Any]] = {
+            names.ISCROWD: [bool(ann.get('iscrowd')) for ann in annotations],
+            names.AREA: [_area(ann) for ann in annotations],
+            names.IGNORE: [bool(ann.get('ignore')) for ann in annotations],
+            names.ANN_ID: ids,
+            names.SEGMENT_ID: ids,
+        }
+        if names.ANN_POSITION in layout.per_box:
+            values[names.ANN_POSITION] = [positions[ann_id] for ann_id in ids]
+        boxes = np.array([ann['bbox'] for ann in annotations], np.float64)
+        yield {
+            names.IMAGES: (image_folder / file_name(image)).read_bytes(),
+            names.BOXES: boxes.reshape(-1, 4),
+            names.CATEGORIES: np.array(
+                [labels[ann['category_id']] for ann in annotations], np.int32
+            ),
+            **{
+                column: np.array(values[column], dtype)
+                for column, dtype in layout.per_box.items()
+            },
+            names.SEGMENTATION: pack_segmentations(
+                [ann.get('segmentation') for ann in annotations]
+            ),
+            names.CAPTIONS: '' if captions is None else captions.packed(image['id']),
+            names.COCO_IMAGE: _json(image_keys(image)),
+            names.COCO_ANNOTATION: json.dumps(entries.get(image['id'], {})),
+            **({names.SEG_MAP: maps[index].read_bytes()} if maps else {}),
+            names.IMAGE_ID: str(image['id']) if layout.text_ids else image['id'],
+            names.FILE_NAME: file_name(image),
+            names.WIDTH: int(image['width']),
+            names.HEIGHT: int(image['height']),
+        }
+
+
+def _area(annotation: dict[str, Any]) -> float:
+    """Return the file's area, which is that of the mask, or else that of the box."""
+    if annotation.get('area') is not None:
+        return annotation['area']
+    return annotation['bbox'][2] * annotation['bbox'][3]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

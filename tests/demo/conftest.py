@@ -1,0 +1,5 @@
+"""Image files and the log, for the tests of the demo."""
+
+from helpers.fixtures import logged, write_image
+
+__all__ = ['logged', 'write_image']
