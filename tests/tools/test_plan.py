@@ -227,7 +227,7 @@ def test_the_command_line_writes_a_picture(local, tmp_path, capsys):
     ('change', 'text'),
     [
         pytest.param(['--gpus', '0'], '--gpus must be at least 1, got 0', id='gpus'),
-        pytest.param(['--lanes', '0'], 'lanes=0 of DeepLakeLoader', id='lanes'),
+        pytest.param(['--lanes', '0'], 'lanes of DeepLakeLoader must be a positive integer, got 0', id='lanes'),
         pytest.param(['--seed', '-1'], '--seed must be at least 0, got -1', id='seed'),
         pytest.param(['--plot', 'no/such/folder.png'], 'no/such/folder', id='plot'),
         pytest.param(['--image-column', 'photos'], "'photos'", id='column'),
