@@ -1,1 +1,1 @@
-"""Pure: boxes, masks, maps and image files as numpy arrays and bytes."""
+"""Boxes, masks, segmentation maps and image files as plain arrays and bytes."""

@@ -1,12 +1,12 @@
-"""Six box conventions to pixels: numpy in, numpy out.
+"""Convert boxes between six conventions: numpy in, numpy out.
 
 A convention is an order of the four numbers (``xyxy``, ``xywh``, ``cxcywh``)
 in pixels or, with the suffix ``n``, normalised by the image's width and height.
-Everything is computed in double precision, as ``CocoDataset`` computes it from
-JSON: the same four numbers give the same box to the last bit.
+Everything is computed in double precision, as ``CocoDataset`` does from JSON, so the
+same four numbers give the same box to the last bit.
 
-Nothing here guesses a convention from values: ``lake/columns/mapping.py`` says where it
-is declared.
+A convention is never guessed from values; it is declared, see
+``lake/columns/mapping.py``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BOX_FORMATS = ('xyxy', 'xywh', 'cxcywh', 'xyxyn', 'xywhn', 'cxcywhn')
 def to_xyxy(
     boxes: ArrayLike, box_format: str, widths: ArrayLike, heights: ArrayLike
 ) -> NDArray[np.float64]:
-    """Converts boxes of any convention to corners in pixels.
+    """Convert boxes of any convention to corners in pixels.
 
     Args:
         boxes: Boxes of shape ``(N, 4)`` in the order of ``box_format``.
@@ -32,7 +32,7 @@ def to_xyxy(
         Boxes of shape ``(N, 4)``: left, top, right, bottom in pixels.
 
     Raises:
-        ValueError: If ``box_format`` is none of the six.
+        ValueError: If ``box_format`` is not one of the six.
 
     Examples:
         >>> to_xyxy([[0.5, 0.5, 0.25, 0.5]], 'cxcywhn', 640, 480)
@@ -50,10 +50,10 @@ def to_xyxy(
 def to_xywh(
     boxes: ArrayLike, box_format: str, widths: ArrayLike, heights: ArrayLike
 ) -> NDArray[np.float64]:
-    """Converts boxes of any convention to COCO's left, top, width, height.
+    """Convert boxes of any convention to COCO's left, top, width, height.
 
-    Boxes stored as ``xywh`` come back as they are: going through corners would
-    change the last bit of widths, and with it an evaluation.
+    Boxes stored as ``xywh`` are returned unchanged: a detour through corners would
+    change the last bit of widths, and with it evaluation results.
 
     Args:
         boxes: Boxes of shape ``(N, 4)`` in the order of ``box_format``.
@@ -65,7 +65,7 @@ def to_xywh(
         Boxes of shape ``(N, 4)``: left, top, width, height in pixels.
 
     Raises:
-        ValueError: If ``box_format`` is none of the six.
+        ValueError: If ``box_format`` is not one of the six.
     """
     order, pixels = _to_pixels(boxes, box_format, widths, heights)
     if order == 'xywh':
@@ -77,16 +77,15 @@ def to_xywh(
 
 
 def check_box_format(box_format: object, key: str = 'box_format') -> str:
-    """Returns ``box_format`` when it is one of the six conventions.
+    """Return ``box_format`` if it is one of the six conventions.
 
     Raises:
         ValueError: Otherwise; the message names ``key`` and the six.
     """
     if not isinstance(box_format, str) or box_format not in BOX_FORMATS:
         raise ValueError(
-            f'{key}={box_format!r} is no box convention; write one of '
-            f'{", ".join(BOX_FORMATS)} (x and y in pixels; with the suffix n, '
-            'fractions of the image width and height)'
+            f'{key} must be one of {", ".join(BOX_FORMATS)} (x and y in pixels; with the '
+            f'suffix n, fractions of the image width and height), got {box_format!r}'
         )
     return box_format
 

@@ -1,8 +1,8 @@
-"""Size and orientation of an image, read from its header.
+"""Read the size and orientation of an image from its header.
 
-Cameras store a picture as the sensor sees it, and a note, EXIF orientation, how
-it must be turned. Pipelines turn it (unless ``color_type`` is ``'unchanged'``), in
-whatever format the note stands, and so do the sizes here.
+Cameras store an image as the sensor sees it, and in its EXIF orientation how it must
+be rotated. Pipelines rotate it (unless ``color_type`` is ``'unchanged'``), whatever
+the file format, and the sizes here take this into account.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 
 
 def header_size(content: bytes) -> tuple[int, int]:
-    """Size of an encoded image as a pipeline sees it.
+    """Return the size of an encoded image as a pipeline sees it.
 
     Args:
-        content: The encoded image, or as much of its beginning as holds the header.
+        content: The encoded image, or its beginning with the whole header.
 
     Returns:
-        Width and height in pixels; :data:`UNKNOWN` if Pillow cannot tell.
+        Width and height in pixels; :data:`UNKNOWN` if Pillow cannot read the header.
     """
     header = _header(content)
     if header is None:
         return UNKNOWN
-    width, height, turned = header
-    return (height, width) if turned else (width, height)
+    width, height, is_on_its_side = header
+    return (height, width) if is_on_its_side else (width, height)
 
 
 def image_size(content: bytes) -> tuple[int, int]:
-    """Size of an encoded image, by its header if Pillow knows it, else decoded.
+    """Return the size of an encoded image, decoding it if the header is not enough.
 
     Args:
         content: The encoded image.
@@ -52,26 +52,26 @@ def image_size(content: bytes) -> tuple[int, int]:
         return size
     try:
         decoded = mmcv.imfrombytes(content)
-    except cv2.error:  # more pixels than it allows
+    except cv2.error:  # e.g. more pixels than OpenCV allows
         return UNKNOWN
     return UNKNOWN if decoded is None else (decoded.shape[1], decoded.shape[0])
 
 
 def lies_on_its_side(content: bytes) -> bool:
-    """Whether the orientation of an encoded image swaps its width and height."""
+    """Return whether the EXIF orientation swaps an image's width and height."""
     header = _header(content)
     return header is not None and header[2]
 
 
 def _header(content: bytes) -> tuple[int, int, bool] | None:
-    """Width and height as stored, and whether the orientation swaps them."""
+    """Return width and height as stored, and whether the orientation swaps them."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # about large images, odd metadata
+            warnings.simplefilter('ignore')  # large images, unusual metadata
             with Image.open(io.BytesIO(content)) as image:
                 width, height = image.size
                 if image.format == 'TIFF':
-                    # Depending on its version, Pillow has turned the size already.
+                    # Some versions of Pillow have swapped the size already.
                     tags = image.tag_v2
                     width, height = tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT]
                     return width, height, tags.get(_ORIENTATION) in _ON_ITS_SIDE
@@ -81,7 +81,7 @@ def _header(content: bytes) -> tuple[int, int, bool] | None:
 
 
 def _orientation(image: Image.Image) -> int:
-    if 'exif' not in image.info:  # or Pillow would decode a PNG to look for it
+    if 'exif' not in image.info:  # otherwise Pillow decodes a PNG to search for it
         return 1
     try:
         return int(image.getexif().get(_ORIENTATION, 1))

@@ -1,11 +1,11 @@
-"""Three ways to store masks to COCO's ``segmentation``: numpy in, plain Python out.
+"""Convert stored masks to COCO's ``segmentation``: numpy in, plain Python out.
 
-A segmentation is what ``LoadAnnotations`` and pycocotools take: a list of
-polygons, each a flat list ``[x0, y0, x1, y1, …]`` in pixels, or a run-length code
-``{'size': [height, width], 'counts': …}`` with ``counts`` as text (compressed) or
-as a list of numbers. ``None`` stands for an instance without one.
+A segmentation is what ``LoadAnnotations`` and pycocotools accept: a list of
+polygons, each a flat list ``[x0, y0, x1, y1, …]`` in pixels, or a run-length encoding
+(RLE) ``{'size': [height, width], 'counts': …}`` with ``counts`` as text (compressed)
+or as a list of numbers. ``None`` stands for an instance without a segmentation.
 
-Errors name the instance by its place in the image; the caller adds lake and row.
+Errors name the instance by its index in the image; the caller adds lake and row.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _FEWEST_POINTS = 3
 
 
 def pack_segmentations(segmentations: Sequence[Segmentation]) -> str:
-    """The segmentations of an image as JSON, with every digit of a double.
+    """Encode the segmentations of an image as JSON, with full double precision.
 
     Args:
-        segmentations: One an instance.
+        segmentations: One per instance.
 
     Raises:
         ValueError: If a number is infinite or NaN.
@@ -40,40 +40,41 @@ def pack_segmentations(segmentations: Sequence[Segmentation]) -> str:
 
 
 def unpack_segmentations(text: str) -> list[Segmentation]:
-    """The inverse of :func:`pack_segmentations`.
+    """Decode the JSON of :func:`pack_segmentations`.
 
     Args:
-        text: JSON of a list with one segmentation an instance.
+        text: JSON of a list with one segmentation per instance.
 
     Raises:
-        ValueError: If it is no such JSON.
+        ValueError: If it is not the JSON of a list.
     """
     try:
-        found = json.loads(text or '[]')
+        segmentations = json.loads(text or '[]')
     except ValueError as error:
         raise ValueError(
-            f'{_shortened(text)} is no JSON ({error}); write a list with one COCO '
-            'segmentation a box'
+            f'masks must be stored as JSON, got {_shortened(text)} ({error}); write a '
+            'list with one COCO segmentation per box'
         ) from error
-    if not isinstance(found, list):
+    if not isinstance(segmentations, list):
         raise ValueError(
-            f'{_shortened(text)} is no list; write a list with one COCO segmentation a '
-            'box'
+            f'masks must be stored as a JSON list, got {_shortened(text)}; write a list '
+            'with one COCO segmentation per box'
         )
-    return found
+    return segmentations
 
 
 def segmentations_of_polygons(
     polygons: Sequence[NDArray[Any]],
 ) -> list[Segmentation]:
-    """One polygon an instance, as Deep Lake's type ``Polygon`` holds it.
+    """Convert polygons as Deep Lake's type ``Polygon`` stores them.
 
     Args:
-        polygons: Points of shape ``(k, 2)``, x and y in pixels, one array an
-            instance.
+        polygons: For each instance the points of its polygon, shape ``(k, 2)``, x and
+            y in pixels.
 
     Raises:
-        ValueError: If an array is not ``(k, 2)``, or has fewer than three points.
+        ValueError: If an array does not have shape ``(k, 2)``, or has fewer than three
+            points.
 
     Examples:
         >>> segmentations_of_polygons([np.array([[0, 0], [4, 0], [4, 3]])])
@@ -84,31 +85,31 @@ def segmentations_of_polygons(
         points = np.asarray(polygon, dtype=np.float64)
         if points.ndim != 2 or points.shape[1] != 2:
             raise ValueError(
-                f'instance {number}: a polygon of shape {points.shape}; write (k, 2), x '
-                'and y of each point'
+                f'instance {number}: a polygon must have shape (k, 2), got '
+                f'{points.shape}; write x and y of each point'
             )
         if len(points) < _FEWEST_POINTS:
             raise ValueError(
-                f'instance {number}: a polygon of {len(points)} points encloses nothing; '
-                'write at least 3, or leave the instance out'
+                f'instance {number}: a polygon must have at least 3 points, got '
+                f'{len(points)}; add points, or leave the instance out'
             )
         segmentations.append([points.ravel().tolist()])
     return segmentations
 
 
 def segmentations_of_bitmaps(bitmaps: NDArray[Any]) -> list[Segmentation]:
-    """Dense masks as compressed run-length codes, which hold every pixel of them.
+    """Convert dense masks to compressed RLEs, without loss.
 
     Args:
-        bitmaps: Masks of shape ``(height, width, N)``; what is not 0 belongs to the
-            instance.
+        bitmaps: Masks of shape ``(height, width, N)``; every pixel other than 0 belongs
+            to the instance.
 
     Returns:
-        ``N`` codes with ``counts`` as text; ``LoadAnnotations`` drops an instance
+        ``N`` RLEs with ``counts`` as text, since ``LoadAnnotations`` drops an instance
         whose ``counts`` are bytes.
 
     Raises:
-        ValueError: If the shape is another one.
+        ValueError: If the array does not have three dimensions.
 
     Examples:
         >>> segmentations_of_bitmaps(np.ones((2, 3, 1), bool))
@@ -119,7 +120,8 @@ def segmentations_of_bitmaps(bitmaps: NDArray[Any]) -> list[Segmentation]:
         return [{'size': list(bitmaps.shape[:2]), 'counts': ''} for _ in range(count)]
     if bitmaps.ndim != 3:
         raise ValueError(
-            f'a mask of shape {bitmaps.shape}; write (height, width, N), one layer a box'
+            'dense masks must have shape (height, width, N), got '
+            f'{bitmaps.shape}; write one layer per box'
         )
     # Column by column, as COCO counts; bool becomes 0 and 1 without a copy.
     layers = np.asfortranarray(bitmaps != 0).view(np.uint8)
@@ -127,10 +129,10 @@ def segmentations_of_bitmaps(bitmaps: NDArray[Any]) -> list[Segmentation]:
 
 
 def as_text_counts(code: dict[str, Any]) -> dict[str, Any]:
-    """A run-length code whose ``counts`` may be bytes, with text instead.
+    """Return an RLE with ``counts`` as text, also if they are bytes.
 
     Args:
-        code: What ``pycocotools.mask.encode`` gives.
+        code: An RLE, such as ``pycocotools.mask.encode`` returns.
     """
     counts = code['counts']
     if not isinstance(counts, bytes):
@@ -141,23 +143,25 @@ def as_text_counts(code: dict[str, Any]) -> dict[str, Any]:
 def check_segmentations(
     segmentations: Sequence[Segmentation], count: int, width: int, height: int
 ) -> None:
-    """Refuses segmentations that do not fit their boxes or their image.
+    """Raise an error for segmentations that do not fit their boxes or their image.
 
-    What ``CocoDataset`` passes on is passed on: also polygons that
-    ``LoadAnnotations`` will ignore.
+    Like ``CocoDataset``, it accepts polygons that ``LoadAnnotations`` will ignore.
 
     Args:
-        segmentations: One an instance.
+        segmentations: One per instance.
         count: Number of boxes of the image.
         width: Width of the image in pixels.
         height: Height of the image in pixels.
 
     Raises:
-        ValueError: If there are more or fewer than ``count``, one is no
-            segmentation, or a run-length code has another size than the image.
+        ValueError: If there are more or fewer than ``count``, one is not a
+            segmentation, or an RLE has another size than the image.
     """
     if len(segmentations) != count:
-        raise ValueError(f'{len(segmentations)} masks for {count} boxes; write one a box')
+        raise ValueError(
+            f'there must be one mask per box: found {len(segmentations)} masks for '
+            f'{count} boxes'
+        )
     for number, segmentation in enumerate(segmentations):
         problem = segmentation_problem(segmentation, width, height)
         if problem:
@@ -165,10 +169,10 @@ def check_segmentations(
 
 
 def segmentation_problem(segmentation: Any, width: int, height: int) -> str:
-    """What is wrong with a segmentation, ``''`` if nothing is.
+    """Describe what is wrong with a segmentation; ``''`` if nothing is.
 
     Args:
-        segmentation: Anything.
+        segmentation: Any value.
         width: Width of the image in pixels.
         height: Height of the image in pixels.
     """
@@ -178,27 +182,27 @@ def segmentation_problem(segmentation: Any, width: int, height: int) -> str:
         if all(isinstance(polygon, list) for polygon in segmentation):
             return ''
         return (
-            f'{_shortened(segmentation)} is no list of polygons; write [[x, y, x, y, …], '
-            '…]'
+            f'polygons must be a list of lists, got {_shortened(segmentation)}; write '
+            '[[x, y, x, y, …], …]'
         )
     counts = segmentation.get('counts') if isinstance(segmentation, dict) else None
     if not isinstance(counts, (str, list)):
         return (
-            f'{_shortened(segmentation)} is no COCO segmentation; write a list of '
+            f'{_shortened(segmentation)} is not a COCO segmentation; write a list of '
             "polygons, or {'size': [height, width], 'counts': …}"
         )
     size = segmentation.get('size')
     if size != [height, width]:
-        found = ' x '.join(map(str, size)) if isinstance(size, list) else repr(size)
+        shown = ' x '.join(map(str, size)) if isinstance(size, list) else repr(size)
         return (
-            f'a mask of {found} pixels (height x width) in an image of {height} x '
-            f'{width}; they must be equal'
+            'a mask must have the size of its image: found a mask of '
+            f'{shown} pixels (height x width) in an image of {height} x {width}'
         )
     return ''
 
 
 def too_few_points(segmentation: Segmentation) -> bool:
-    """Whether ``LoadAnnotations`` leaves out some polygon of a segmentation."""
+    """Return whether ``LoadAnnotations`` ignores some polygon of a segmentation."""
     if not isinstance(segmentation, list):
         return False
     return any(

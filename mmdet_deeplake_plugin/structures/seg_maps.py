@@ -1,7 +1,7 @@
-"""Segmentation maps as pixels: PNG files and arrays in, ids and labels out.
+"""Encode and decode segmentation maps.
 
-Two kinds of map look alike. A semantic one has a label in each pixel. A panoptic one
-has the id of a segment: in a PNG, red + 256 green + 65536 blue, as COCO writes it.
+A semantic map has a label in each pixel. A panoptic map has the id of a segment: in a
+PNG, red + 256 * green + 65536 * blue, as COCO defines it.
 """
 
 from __future__ import annotations
@@ -13,41 +13,45 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-VOID = 0  # id of pixels that belong to no segment
+VOID = 0  # id of pixels without a segment
 MOST_IDS = 2**24
 _SHOWN = 5
 
 
 def encode_map(values: Any, panoptic: bool) -> bytes:
-    """A stored array as a PNG that stock loaders decode to the same numbers.
+    """Encode a stored array as a PNG that stock loaders decode to the same numbers.
 
     Args:
-        values: Whole numbers, shape ``(H, W)`` or ``(H, W, 1)``; for a panoptic map
-            also the colours of its PNG, ``uint8`` of shape ``(H, W, 3)`` as RGB.
-        panoptic: Whether they are ids of segments rather than labels.
+        values: Integers, shape ``(H, W)`` or ``(H, W, 1)``; for a panoptic map also
+            the colours of its PNG, ``uint8`` of shape ``(H, W, 3)`` as RGB.
+        panoptic: Whether the values are segment ids rather than labels.
 
     Returns:
-        A PNG of 8 or, for labels above 255, 16 bits a pixel; of colours if panoptic.
+        A PNG: in colour if panoptic, else grey with 8 bits per pixel, or 16 for labels
+        above 255.
 
     Raises:
         ValueError: If the array has another shape or type, or a number does not fit.
     """
-    found = np.asarray(values)
-    if panoptic and found.ndim == 3 and found.shape[2] == 3 and found.dtype == np.uint8:
-        return encode_png(found[:, :, ::-1])
-    flat = found[:, :, 0] if found.ndim == 3 and found.shape[2] == 1 else found
+    pixels = np.asarray(values)
+    is_colour = pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype == np.uint8
+    if panoptic and is_colour:
+        return encode_png(pixels[:, :, ::-1])
+    flat = pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
     if flat.ndim != 2 or not flat.size or flat.dtype.kind not in 'biu':
         raise ValueError(
-            f'an array of shape {found.shape} and type {found.dtype} is no map; store '
-            f'{"an id" if panoptic else "a label"} for each pixel, whole numbers (H, W)'
+            'a map must be an integer array of shape (H, W), got shape '
+            f'{pixels.shape} and type {pixels.dtype}; store '
+            f'{"an id" if panoptic else "a label"} for each pixel'
         )
     least, most = int(flat.min()), int(flat.max())
     limit = MOST_IDS if panoptic else 2**16
     if least < 0 or most >= limit:
         what = 'id' if panoptic else 'label'
         raise ValueError(
-            f'the {what} {least if least < 0 else most} does not fit into a PNG; write '
-            f'0 to {limit - 1}{"" if panoptic else ", 255 for pixels to ignore"}'
+            f'each {what} of a map must fit into a PNG, 0 to {limit - 1}, got '
+            f'{least if least < 0 else most}; renumber it'
+            f'{"" if panoptic else ", and write 255 for pixels to ignore"}'
         )
     if panoptic:
         return encode_png(colours_of(flat)[:, :, ::-1])
@@ -56,51 +60,52 @@ def encode_map(values: Any, panoptic: bool) -> bytes:
 
 
 def decode_labels(content: bytes) -> NDArray[Any]:
-    """Labels of a semantic map, as ``LoadAnnotations`` reads them.
+    """Decode the labels of a semantic map as ``LoadAnnotations`` does.
 
     Args:
         content: An image file.
 
     Returns:
-        Shape ``(H, W)``, of the file's depth.
+        Labels, shape ``(H, W)``, with the bit depth of the file.
 
     Raises:
-        ValueError: If it cannot be decoded, or has several numbers a pixel.
+        ValueError: If it cannot be decoded, or has several values per pixel.
     """
-    labels = _decoded(content, cv2.IMREAD_UNCHANGED).squeeze()
+    labels = _decode(content, cv2.IMREAD_UNCHANGED).squeeze()
     if labels.ndim != 2:
         raise ValueError(
-            f'a map of shape {labels.shape}; store one label a pixel, a grey PNG'
+            'a semantic map must have one label per pixel, got shape '
+            f'{labels.shape}; store a grey PNG'
         )
     return labels
 
 
 def decode_ids(content: bytes) -> NDArray[np.int32]:
-    """Segment ids of a panoptic map, as ``LoadPanopticAnnotations`` reads them.
+    """Decode the segment ids of a panoptic map as ``LoadPanopticAnnotations`` does.
 
     Args:
         content: An image file.
 
     Returns:
-        Shape ``(H, W)``.
+        Ids, shape ``(H, W)``.
 
     Raises:
         ValueError: If it cannot be decoded.
     """
-    pixels = _decoded(content, cv2.IMREAD_COLOR).astype(np.int32)
+    pixels = _decode(content, cv2.IMREAD_COLOR).astype(np.int32)
     blue, green, red = np.moveaxis(pixels, 2, 0)
     ids: NDArray[np.int32] = red + 256 * green + 65536 * blue
     return ids
 
 
 def colours_of(ids: NDArray[Any]) -> NDArray[np.uint8]:
-    """The colours that stand for ids.
+    """Encode ids as colours.
 
     Args:
-        ids: Shape ``(H, W)``, below 2 ** 24.
+        ids: Segment ids below 2 ** 24, shape ``(H, W)``.
 
     Returns:
-        RGB, shape ``(H, W, 3)``.
+        RGB colours, shape ``(H, W, 3)``.
     """
     wide = ids.astype(np.uint32)
     return np.stack([wide >> shift & 255 for shift in (0, 8, 16)], 2).astype(np.uint8)
@@ -109,13 +114,13 @@ def colours_of(ids: NDArray[Any]) -> NDArray[np.uint8]:
 def occurrences(
     pixels: NDArray[np.integer[Any]],
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The distinct numbers of a map in ascending order, and how often each stands.
+    """Return the distinct values of a map in ascending order, and their counts.
 
     Args:
-        pixels: Shape ``(H, W)``, of a type with room for one less than its least number.
+        pixels: Map, shape ``(H, W)``; its type must hold one less than its least value.
     """
     flat = pixels.ravel()
-    # Most neighbours are equal, so few runs are left to sort.
+    # Most neighbours are equal, so there are few runs to sort.
     starts = np.flatnonzero(np.diff(flat, prepend=flat[:1] - 1))
     lengths = np.diff(starts, append=len(flat))
     values, which = np.unique(flat[starts], return_inverse=True)
@@ -127,34 +132,39 @@ def occurrences(
 def segments_problem(
     pixels: NDArray[Any], segment_ids: Sequence[int], both_ways: bool = True
 ) -> str:
-    """What is wrong between a panoptic map and the list of its segments.
+    """Describe how a panoptic map and the list of its segments disagree.
 
     Args:
-        pixels: Ids, shape ``(H, W)``.
-        segment_ids: Ids of the segments that are listed.
-        both_ways: Whether a listed segment must have pixels.
+        pixels: Segment ids, shape ``(H, W)``.
+        segment_ids: Ids in the list of segments.
+        both_ways: Whether each segment of the list must have pixels.
 
     Returns:
-        A sentence, ``''`` if nothing is wrong.
+        A clause for an error message; ``''`` if they agree.
     """
-    found = set(occurrences(pixels)[0].tolist()) - {VOID}
-    listed = set(segment_ids)
-    if found - listed:
+    in_map = set(occurrences(pixels)[0].tolist()) - {VOID}
+    in_list = set(segment_ids)
+    if in_map - in_list:
         return (
-            f'the map holds {_counted(found - listed)}, which the list of segments does '
-            'not have'
+            f'the map has {_name_segments(in_map - in_list)}, which the list of segments '
+            'does not have'
         )
-    if both_ways and listed - found:
-        return f'the list of segments has {_counted(listed - found)} without any pixel'
+    if both_ways and in_list - in_map:
+        return (
+            f'the list of segments has {_name_segments(in_list - in_map)}, which the map '
+            'does not have'
+        )
     return ''
 
 
 def encode_png(pixels: NDArray[Any], level: int = 0) -> bytes:
-    """A PNG.
+    """Encode an array as a PNG.
 
     Args:
-        pixels: Shape ``(H, W)``, or ``(H, W, 3)`` as BGR; ``uint8`` or ``uint16``.
-        level: Of compression, 0 to 9. What is decoded soon needs time, not room: 0.
+        pixels: Grey, shape ``(H, W)``, or BGR, shape ``(H, W, 3)``; ``uint8`` or
+            ``uint16``.
+        level: Compression level, 0 to 9. Defaults to the fastest, for PNGs that are
+            decoded right away.
 
     Raises:
         ValueError: If OpenCV cannot encode it.
@@ -167,13 +177,13 @@ def encode_png(pixels: NDArray[Any], level: int = 0) -> bytes:
     return encoded.tobytes()
 
 
-def _counted(ids: set[int]) -> str:
+def _name_segments(ids: set[int]) -> str:
     shown = ', '.join(map(str, sorted(ids)[:_SHOWN]))
     more = f' and {len(ids) - _SHOWN} more' if len(ids) > _SHOWN else ''
     return f'segment{"s" if len(ids) > 1 else ""} {shown}{more}'
 
 
-def _decoded(content: bytes, flag: int) -> NDArray[Any]:
+def _decode(content: bytes, flag: int) -> NDArray[Any]:
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
     except cv2.error as error:

@@ -79,21 +79,21 @@ MAPS: dict[str, tuple[str, Any, list[str]]] = {
         'map-32-bit',
         (LABELS - 1).astype(np.int32),
         [
-            'row 1: the label -1 does not fit into a PNG; write 0 to 65535, 255 for pixels '
-            'to ignore'
+            'row 1: each label of a map must fit into a PNG, 0 to 65535, got -1; renumber '
+            'it, and write 255 for pixels to ignore'
         ],
     ),
     'label-too-large': (
         'map-32-bit',
         (LABELS * 40000).astype(np.int32),
-        ['row 1: the label 80000 does not fit into a PNG; write 0 to 65535'],
+        ['row 1: each label of a map must fit into a PNG, 0 to 65535, got 80000'],
     ),
     'several-numbers-a-pixel': (
         'colours',
         np.zeros((HEIGHT, WIDTH, 3), np.uint8),
         [
-            'row 1: an array of shape (40, 64, 3) and type uint8 is no map; store a label '
-            'for each pixel, whole numbers (H, W)'
+            'row 1: a map must be an integer array of shape (H, W), got shape (40, 64, 3) '
+            'and type uint8; store a label for each pixel'
         ],
     ),
 }

@@ -315,8 +315,8 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         dict(box_format='ltwh'),
         ValueError,
         [
-            "box_format='ltwh' is no box convention; write one of xyxy, xywh, cxcywh, "
-            'xyxyn, xywhn, cxcywhn'
+            'box_format must be one of xyxy, xywh, cxcywh, xyxyn, xywhn, cxcywhn',
+            "got 'ltwh'",
         ],
     ),
     'object-that-is-no-lake': (

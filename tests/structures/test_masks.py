@@ -61,10 +61,9 @@ def test_bitmaps_of_any_positive_value_are_masks():
 
 
 def test_a_flat_mask_is_refused():
-    """Without a layer a box it is not clear whose mask it is."""
-    with pytest.raises(
-        ValueError, match=r'a mask of shape \(4, 5\); write \(height, wid'
-    ):
+    """Without one layer per box it is not clear whose mask it is."""
+    text = r'dense masks must have shape \(height, width, N\), got \(4, 5\); write one la'
+    with pytest.raises(ValueError, match=text):
         segmentations_of_bitmaps(np.ones((4, 5), bool))
 
 
@@ -83,10 +82,13 @@ def test_polygons_are_flat_lists_of_doubles():
 @pytest.mark.parametrize(
     ('points', 'text'),
     [
-        (np.zeros((2, 2)), 'instance 1: a polygon of 2 points encloses nothing'),
-        (np.zeros((0, 2)), 'instance 1: a polygon of 0 points encloses nothing'),
-        (np.zeros(6), r'instance 1: a polygon of shape \(6,\); write \(k, 2\)'),
-        (np.zeros((4, 3)), r'instance 1: a polygon of shape \(4, 3\); write \(k, 2\)'),
+        (np.zeros((2, 2)), 'instance 1: a polygon must have at least 3 points, got 2'),
+        (np.zeros((0, 2)), 'instance 1: a polygon must have at least 3 points, got 0'),
+        (np.zeros(6), r'instance 1: a polygon must have shape \(k, 2\), got \(6,\)'),
+        (
+            np.zeros((4, 3)),
+            r'instance 1: a polygon must have shape \(k, 2\), got \(4, 3\)',
+        ),
     ],
     ids=['two', 'none', 'flat', 'three-numbers'],
 )

@@ -692,7 +692,7 @@ def test_a_file_without_masks_makes_no_column_of_masks(
     [
         pytest.param(
             {'size': [40, 30], 'counts': [1200]},
-            'a mask of 40 x 30 pixels (height x width) in an image of 30 x 40',
+            'a mask must have the size of its image: found a mask of 40 x 30 pixels',
             id='size',
         ),
         pytest.param(
@@ -707,12 +707,12 @@ def test_a_file_without_masks_makes_no_column_of_masks(
         ),
         pytest.param(
             {'size': [30, 40]},
-            "{'size': [30, 40]} is no COCO segmentation; write a list of polygons, or",
+            "{'size': [30, 40]} is not a COCO segmentation; write a list of polygons,",
             id='no-counts',
         ),
         pytest.param(
             [1, 2, 3, 4, 5, 6],
-            '[1, 2, 3, 4, 5, 6] is no list of polygons; write [[x, y, x, y, …], …]',
+            'polygons must be a list of lists, got [1, 2, 3, 4, 5, 6]; write [[x, y, x, y, …]',
             id='flat',
         ),
         pytest.param(
@@ -725,7 +725,7 @@ def test_a_file_without_masks_makes_no_column_of_masks(
             'polygons must have finite numbers, got [1, 2, 3, 4, 5, nan]',
             id='nan',
         ),
-        pytest.param('whole', "'whole' is no COCO segmentation", id='string'),
+        pytest.param('whole', "'whole' is not a COCO segmentation", id='string'),
     ],
 )
 def test_a_wrong_mask_is_named_before_anything_is_written(

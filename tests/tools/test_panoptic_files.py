@@ -141,14 +141,15 @@ WRONG: dict[str, tuple[Any, str]] = {
     'map-cut-short': (_cut, 'map of a.png: OpenCV cannot decode it'),
     'segment-without-pixels': (
         lambda content, _: _segment(content).update(id=10),
-        r'map of a.png \(image id 7\): the map holds segment 9, which the list of segments '
+        r'map of a.png \(image id 7\): the map has segment 9, which the list of segments '
         'does not have; correct the map or the file',
     ),
     'pixels-without-segment': (
         lambda content, _: content['annotations'][0]['segments_info'].append(
             dict(_segment(content), id=77)
         ),
-        'the list of segments has segment 77 without any pixel; correct the map or the file',
+        'the list of segments has segment 77, which the map does not have; correct the '
+        'map or the file',
     ),
     'id-of-void': (
         lambda content, _: _segment(content).update(id=0),

@@ -165,9 +165,9 @@ def test_centres_agree_with_mmdet():
 def test_an_unknown_convention_is_refused(wrong):
     """The error names the key, what was given and the six conventions."""
     text = (
-        f'box_format={wrong!r} is no box convention; write one of xyxy, xywh, cxcywh, '
-        'xyxyn, xywhn, cxcywhn (x and y in pixels; with the suffix n, fractions of the '
-        'image width and height)'
+        'box_format must be one of xyxy, xywh, cxcywh, xyxyn, xywhn, cxcywhn (x and y in '
+        'pixels; with the suffix n, fractions of the image width and height), got '
+        f'{wrong!r}'
     )
     for convert in (to_xyxy, to_xywh):
         with pytest.raises(ValueError, match=re.escape(text)):

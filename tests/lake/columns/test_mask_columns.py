@@ -343,73 +343,81 @@ WRONG: dict[str, tuple[str, Any, list[str]]] = {
         'bitmaps',
         SMALL,
         [
-            "column 'masks', row 0: instance 0: a mask of 39 x 64 pixels (height x width) in "
-            'an image of 40 x 64; they must be equal'
+            "column 'masks', row 0: instance 0: a mask must have the size of its image: "
+            'found a mask of 39 x 64 pixels (height x width) in an image of 40 x 64'
         ],
     ),
     'too-many-dense-masks': (
         'bitmaps',
         np.zeros((HEIGHT, WIDTH, 3), bool),
-        ["column 'masks', row 0: 3 masks for 2 boxes; write one a box"],
+        ["column 'masks', row 0: there must be one mask per box: found 3 masks for 2"],
     ),
     'no-masks-for-boxes': (
         'bitmaps',
         np.zeros((0, 0, 0), bool),
-        ["column 'masks', row 0: 0 masks for 2 boxes; write one a box"],
+        ["column 'masks', row 0: there must be one mask per box: found 0 masks for 2"],
     ),
     'polygon-of-two-points': (
         'polygons',
         TWO_POINTS,
         [
-            "column 'masks', row 0: instance 1: a polygon of 2 points encloses nothing; "
-            'write at least 3, or leave the instance out'
+            "column 'masks', row 0: instance 1: a polygon must have at least 3 points, got "
+            '2; add points, or leave the instance out'
         ],
     ),
     'too-few-polygons': (
         'polygons',
         [np.array(SQUARE, np.float32)],
-        ["column 'masks', row 0: 1 masks for 2 boxes; write one a box"],
+        ["column 'masks', row 0: there must be one mask per box: found 1 masks for 2"],
     ),
     'text-that-is-no-json': (
         'text',
         '[[[1,2,3,4,5,6]],',
-        ["column 'masks', row 0: '[[[1,2,3,4,5,6]],' is no JSON (", '); write a list'],
+        [
+            "column 'masks', row 0: masks must be stored as JSON, got '[[[1,2,3,4,5,6]],' (",
+            '); write a list with one COCO segmentation per box',
+        ],
     ),
     'json-that-is-no-list': (
         'text',
         '{"a":1}',
         [
-            """row 0: '{"a":1}' is no list; write a list with one COCO segmentation a box"""
+            """row 0: masks must be stored as a JSON list, got '{"a":1}'; write a list """
+            'with one COCO segmentation per box'
         ],
     ),
     'too-few-segmentations': (
         'text',
         '[[[1,2,3,4,5,6]]]',
-        ["column 'masks', row 0: 1 masks for 2 boxes; write one a box"],
+        ["column 'masks', row 0: there must be one mask per box: found 1 masks for 2"],
     ),
     'flat-polygon': (
         'text',
         '[[1,2,3,4,5,6],null]',
-        ['row 0: instance 0: [1, 2, 3, 4, 5, 6] is no list of polygons; write [[x, y, x'],
+        [
+            'row 0: instance 0: polygons must be a list of lists, got [1, 2, 3, 4, 5, 6]; '
+            'write [[x, y, x'
+        ],
     ),
     'code-without-counts': (
         'text',
         '[null,{"size":[40,64]}]',
         [
-            "row 0: instance 1: {'size': [40, 64]} is no COCO segmentation; write a list of "
+            "row 0: instance 1: {'size': [40, 64]} is not a COCO segmentation; write a list "
         ],
     ),
     'size-of-a-code': (
         'text',
         f'[null,{CODE}]',
         [
-            'row 0: instance 1: a mask of 10 x 20 pixels (height x width) in an image of 40'
+            'row 0: instance 1: a mask must have the size of its image: found a mask of 10 '
+            'x 20 pixels (height x width) in an image of 40'
         ],
     ),
     'a-number': (
         'text',
         '[null,7]',
-        ['row 0: instance 1: 7 is no COCO segmentation; write a list of polygons, or {'],
+        ['row 0: instance 1: 7 is not a COCO segmentation; write a list of polygons, or'],
     ),
 }
 
