@@ -45,8 +45,8 @@ SAMPLES: dict[str, tuple[dict, dict, dict, list[str]]] = {
         dict(proposals=TWO[:, :3]),
         {},
         [
-            "column 'proposals', row 0: proposals of shape (2, 3); write (P, 4), one row "
-            'of four numbers a proposal'
+            "column 'proposals', row 0: proposals must have the shape (P, 4), got (2, 3)"
+            '; write four numbers per proposal'
         ],
     ),
     'scores-of-another-number': (
@@ -54,63 +54,64 @@ SAMPLES: dict[str, tuple[dict, dict, dict, list[str]]] = {
         dict(proposals=TWO, proposal_scores=np.array([0.5])),
         {},
         [
-            "column 'proposal_scores', row 0: 1 scores for 2 proposals in column "
-            "'proposals'; write one a proposal, or None for proposal_scores in deeplake_"
+            "column 'proposal_scores', row 0: there must be one score per proposal, found "
+            "1 scores for 2 proposals in column 'proposals'; correct the row, or write "
+            'None for proposal_scores in deeplake_tensors'
         ],
     ),
     'captions-of-another-tool': (
         {'captions': 'text'},
         dict(captions='a cat on a mat'),
         {},
-        ["column 'captions', row 0: 'a cat on a mat' is no JSON of a list of captions: "],
+        ["row 0: captions must be a JSON list, got 'a cat on a mat': ", '; correct the row'],
     ),
     'captions-without-position': (
         {'captions': 'text'},
         dict(captions='[{"caption": "a cat"}]'),
         {},
-        ["row 0: '[{", "}]' is no list of captions as tools.from_coco writes it"],
+        ["row 0: captions must be a list as tools.from_coco writes it, got '[{"],
     ),
     'phrases-that-are-no-list': (
         {'sentence': 'text', 'regions': 'text'},
         dict(sentence='a cat', regions='{"phrase": "a cat"}'),
         PHRASES,
-        ["column 'regions', row 0: '{", "}' is no JSON of a list of phrases"],
+        ["column 'regions', row 0: phrases must be a JSON list, got '{", '; correct the row'],
     ),
     'phrase-without-its-place': (
         {'sentence': 'text', 'regions': 'text'},
         dict(sentence='a cat', regions=_regions({'phrase': 'a cat', 'boxes': [0, 1]})),
         PHRASES,
         [
-            "row 0: the phrase {'phrase': 'a cat', 'boxes': [0, 1]} has no "
-            "'tokens_positive'; write phrase, tokens_positive and boxes"
+            'row 0: every phrase must have the keys phrase, tokens_positive and boxes, but '
+            "{'phrase': 'a cat', 'boxes': [0, 1]} lacks 'tokens_positive'; add it"
         ],
     ),
     'phrases-that-are-texts': (
         {'sentence': 'text', 'regions': 'text'},
         dict(sentence='a cat', regions=_regions('a cat')),
         PHRASES,
-        ["row 0: the phrase 'a cat' has no 'phrase'; write phrase, tokens_positive and"],
+        ['row 0: every phrase must have the keys', "but 'a cat' lacks 'phrase'; add it"],
     ),
     'box-without-a-phrase': (
         {'sentence': 'text', 'regions': 'text'},
         dict(sentence='a cat', regions=_regions(CAT)),
         PHRASES,
         [
-            'row 0: phrases have the boxes [0], but the row has 2 boxes; write each of '
-            'them, from 0, in one phrase'
+            'row 0: each of the 2 boxes must belong to one phrase, but the phrases list '
+            'the boxes [0]; write every box, from 0, in one phrase'
         ],
     ),
     'box-that-is-no-list': (
         {'sentence': 'text', 'regions': 'text'},
         dict(sentence='a cat', regions=_regions({**CAT, 'boxes': 0})),
         PHRASES,
-        ['row 0: phrases have the boxes [None], but the row has 2 boxes'],
+        ['row 0: each of the 2 boxes must', 'the phrases list the boxes [None]'],
     ),
     'box-in-two-phrases': (
         {'sentence': 'text', 'regions': 'text'},
         dict(sentence='a cat', regions=_regions(CAT, {**CAT, 'boxes': [1, 0]})),
         PHRASES,
-        ['row 0: phrases have the boxes [0, 1, 0], but the row has 2 boxes'],
+        ['row 0: each of the 2 boxes must', 'the phrases list the boxes [0, 1, 0]'],
     ),
 }
 
@@ -144,8 +145,8 @@ DATASETS: dict[str, tuple[dict, dict, dict, list[str]]] = {
         dict(proposals=TWO),
         dict(deeplake_tensors=dict(proposals='proposals')),
         [
-            "deeplake_tensors['proposals']='proposals': that column is ",
-            ', but the role takes boxes (P, 4), P a row, of the type BoundingBox',
+            "deeplake_tensors['proposals']='proposals': the column must hold boxes of "
+            'shape (P, 4) and type BoundingBox, but its type is ',
         ],
     ),
     'proposals-of-no-convention': (
@@ -153,8 +154,8 @@ DATASETS: dict[str, tuple[dict, dict, dict, list[str]]] = {
         dict(proposals=TWO),
         {},
         [
-            "the lake does not say how the proposals of column 'proposals' (",
-            'store them in a column of the type BoundingBox(dtype=',
+            "the box convention of the proposals in column 'proposals' (",
+            'is not declared in the lake; store them in a column of type BoundingBox(dty',
             'or write None for proposals in deeplake_tensors',
         ],
     ),
@@ -163,8 +164,9 @@ DATASETS: dict[str, tuple[dict, dict, dict, list[str]]] = {
         dict(caption=3),
         dict(deeplake_tensors=dict(caption='caption')),
         [
-            "deeplake_tensors['caption']='caption': that column is int64, but the role "
-            'takes text, a caption an image'
+            "deeplake_tensors['caption']='caption': the column must hold text: one "
+            'caption per image, or the captions that tools.from_coco writes, but its type '
+            'is int64; write another column'
         ],
     ),
     'two-columns-of-captions': (
@@ -172,8 +174,8 @@ DATASETS: dict[str, tuple[dict, dict, dict, list[str]]] = {
         dict(caption='a', captions='b'),
         {},
         [
-            "deeplake_tensors['caption'] is not given and 2 columns fit: caption, captions"
-            '; write one of them, or None to do without'
+            "deeplake_tensors['caption'] is not set and 2 columns match: caption, captions"
+            '; write one of them, or None for no column'
         ],
     ),
     'phrases-without-text': (
@@ -181,8 +183,8 @@ DATASETS: dict[str, tuple[dict, dict, dict, list[str]]] = {
         dict(regions='[]'),
         dict(deeplake_tensors=dict(phrases='regions')),
         [
-            "deeplake_tensors: phrases is 'regions', but text is not given; write the "
-            'column with the text that the phrases are parts of'
+            "deeplake_tensors: phrases='regions' needs a column for text, but text is not "
+            'set; write the column with the text that contains the phrases'
         ],
     ),
     'unknown-form-of-classes': (

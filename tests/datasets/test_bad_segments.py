@@ -46,19 +46,19 @@ MAPS: dict[str, tuple[str, Any, list[str]]] = {
         'png map',
         _png(np.zeros((HEIGHT - 1, WIDTH), np.uint8)),
         [
-            "column 'seg_map', row 1: a map of 39 x 64 pixels (height x width) in an "
-            'image of 40 x 64; they must be equal'
+            "column 'seg_map', row 1: the map must have the size of its image, 40 x 64 "
+            'pixels (height x width), but has 39 x 64; store a map of that size'
         ],
     ),
     'array-of-another-size': (
         'map',
         np.zeros((HEIGHT, WIDTH + 2), np.uint8),
-        ["column 'seg_map', row 1: a map of 40 x 66 pixels (height x width)"],
+        ["column 'seg_map', row 1: the map must have the size", 'but has 40 x 66'],
     ),
     'map-with-loss': (
         'png image',
         _jpeg(LABELS.astype(np.uint8)),
-        ['row 1: the map is a JPEG, whose compression changes labels; store a PNG'],
+        ['row 1: the map must have lossless compression, but is a JPEG', '; store a PNG'],
     ),
     'no-map': (
         'png map',
@@ -151,8 +151,9 @@ BUILDS: dict[str, tuple[list[dict], dict, dict, list[str]]] = {
         {},
         dict(deeplake_tensors=dict(gt_seg_map='categories')),
         [
-            "deeplake_tensors['gt_seg_map']='categories': that column is ",
-            'but the role takes segmentation maps, one a row: SegmentMask, PNG images',
+            "deeplake_tensors['gt_seg_map']='categories': the column must hold "
+            'segmentation maps, one per row: SegmentMask, PNG images',
+            ', but its type is ',
         ],
     ),
     'two-columns-of-maps': (
@@ -160,8 +161,8 @@ BUILDS: dict[str, tuple[list[dict], dict, dict, list[str]]] = {
         {'one': TYPES['map'], 'two': TYPES['map']},
         {},
         [
-            "deeplake_tensors['gt_seg_map'] is not given and 2 columns fit: one, two; "
-            'write one of them, or None to do without'
+            "deeplake_tensors['gt_seg_map'] is not set and 2 columns match: one, two; "
+            'write one of them, or None for no column'
         ],
     ),
     'things-not-told': (
@@ -177,27 +178,27 @@ BUILDS: dict[str, tuple[list[dict], dict, dict, list[str]]] = {
         [_panoptic(0, [5, 9, 11])],
         PANOPTIC,
         THINGS,
-        ["column 'segment_id', row 0: 3 values for 2 boxes in column 'boxes'"],
+        ["column 'segment_id', row 0: ", "found 3 values for 2 boxes in column 'boxes'"],
     ),
     'id-of-void': (
         [_panoptic(0, [5, 0])],
         PANOPTIC,
         THINGS,
-        ["column 'segment_id', row 0: 0 is no id of a segment; write 1 to 16777215"],
+        ["column 'segment_id', row 0: the segment id 0 must be 1 to 16777215"],
     ),
     'id-twice': (
         [_panoptic(0), _panoptic(1, [5, 5])],
         PANOPTIC,
         THINGS,
-        ["column 'segment_id', row 1: 5 stands there twice; segments of an image need"],
+        ["column 'segment_id', row 1: the segment id 5 must be unique within an image"],
     ),
     'panoptic-without-ids': (
         [row(0)],
         {},
         dict(annotation_style='panoptic'),
         [
-            "annotation_style='panoptic': no column plays segment_ids, so nothing tells "
-            'which segment of the map a box belongs to; write deeplake_tensors='
+            "annotation_style='panoptic' needs a column for segment_ids, which links "
+            'boxes to segments of the map, but none was found; write deeplake_tensors='
         ],
     ),
 }

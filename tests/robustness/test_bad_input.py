@@ -106,32 +106,32 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         dict(deeplake_tensors=dict(gt_boxes='boxes')),
         ValueError,
         [
-            "deeplake_tensors: 'gt_boxes' is no role (did you mean gt_bboxes?); the roles "
+            "deeplake_tensors: unknown role 'gt_boxes' (did you mean gt_bboxes?); the roles "
             'are img, gt_bboxes, gt_labels'
         ],
     ),
     'tensors-no-dict': (
         dict(deeplake_tensors=['images', 'boxes']),
         TypeError,
-        ["deeplake_tensors is a list; write a dict such as {'img': 'images'"],
+        ["deeplake_tensors must be a dict, got list; write e.g. {'img': 'images'"],
     ),
     'image-role-none': (
         dict(deeplake_tensors=dict(img=None)),
         ValueError,
-        ['deeplake_tensors: img is None, but every sample needs an image'],
+        ['deeplake_tensors: img must name a column, got None; write the column with'],
     ),
     'labels-without-boxes': (
         dict(deeplake_tensors=dict(gt_bboxes=None)),
         ValueError,
         [
-            'deeplake_tensors: gt_bboxes is None, but boxes and labels go together; set '
-            'both to None for a lake without annotations'
+            'deeplake_tensors: gt_bboxes and gt_labels must both have a column, but '
+            'gt_bboxes is None; set both to None for a lake without annotations'
         ],
     ),
     'boxes-without-labels': (
         dict(deeplake_tensors=dict(gt_labels=None)),
         ValueError,
-        ['deeplake_tensors: gt_labels is None, but boxes and labels go together'],
+        ['gt_bboxes and gt_labels must both have a column, but gt_labels is None; set'],
     ),
     'column-of-another-kind': (
         dict(deeplake_tensors=dict(gt_ignore_flags='file_name')),
@@ -304,7 +304,7 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     'unknown-style': (
         dict(annotation_style='COCO'),
         ValueError,
-        ["annotation_style='COCO' is unknown", '; write coco (degenerate boxes'],
+        ["annotation_style='COCO' is unknown", '; write coco (drops degenerate boxes'],
     ),
     'unknown-label-order': (
         dict(label_order='lakes'),
@@ -374,7 +374,7 @@ LAKES: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ),
         ValueError,
         [
-            "deeplake_tensors['img'] is not given and 2 columns fit: images, thumbnails; "
+            "deeplake_tensors['img'] is not set and 2 columns match: images, thumbnails; "
             'write one of them. Columns: images (kind=image',
         ],
     ),
@@ -385,7 +385,7 @@ LAKES: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ),
         ValueError,
         [
-            "deeplake_tensors['gt_bboxes'] is not given and 2 columns fit: boxes, "
+            "deeplake_tensors['gt_bboxes'] is not set and 2 columns match: boxes, "
             'old_boxes; write one of them. Columns: '
         ],
     ),
@@ -396,7 +396,7 @@ LAKES: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ),
         ValueError,
         [
-            "deeplake_tensors['gt_labels'] is not given and 2 columns fit: categories, "
+            "deeplake_tensors['gt_labels'] is not set and 2 columns match: categories, "
             'colours; write one of them. Columns: '
         ],
     ),
@@ -404,67 +404,68 @@ LAKES: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         dict(columns={'images': None}),
         ValueError,
         [
-            "deeplake_tensors['img'] is not given and no column is declared to hold "
-            'encoded images, one a row; write its name. Columns: boxes (kind=bbox'
+            "deeplake_tensors['img'] is not set and no column is declared to hold "
+            'encoded images, one per row; write the name of the column. Columns: boxes (k'
         ],
     ),
     'no-box-column': (
         dict(columns={'boxes': TYPES['table']}),
         ValueError,
         [
-            "deeplake_tensors['gt_bboxes'] is not given and no column is declared to hold "
-            'boxes (N, 4), N a row; write its name. Columns: '
+            "deeplake_tensors['gt_bboxes'] is not set and no column is declared to hold "
+            'boxes of shape (N, 4); write the name of the column. Columns: '
         ],
     ),
     'no-label-column': (
         dict(columns={'categories': TYPES['ints']}, class_names=None),
         ValueError,
         [
-            "deeplake_tensors['gt_labels'] is not given and no column is declared to hold "
-            'class numbers (N,), N a row; write its name. Columns: '
+            "deeplake_tensors['gt_labels'] is not set and no column is declared to hold "
+            'class labels of shape (N,); write the name of the column. Columns: '
         ],
     ),
     'undeclared-boxes': (
         dict(columns={'boxes': box_type(None, None)}),
         ValueError,
         [
-            "the lake does not say how the boxes of column 'boxes'",
-            'are meant; write box_format= xyxy, xywh or cxcywh for pixels',
+            "the box convention of column 'boxes' (",
+            'is not declared in the lake; write box_format= xyxy, xywh or cxcywh for pix',
         ],
     ),
     'five-numbers-a-box': (
         dict(rows=_changed(boxes=np.ones((2, 5)), categories=np.array([0, 1], np.int32))),
         ValueError,
         [
-            "column 'boxes', row 1: boxes of shape (2, 5); write (N, 4), one row of four "
-            'numbers a box'
+            "column 'boxes', row 1: boxes must have the shape (N, 4), got (2, 5); write "
+            'four numbers per box'
         ],
     ),
     'more-labels-than-boxes': (
         dict(rows=_changed(categories=np.array([0, 1], np.int32))),
         ValueError,
         [
-            "column 'categories', row 1: 2 values for 1 boxes in column 'boxes'; write one "
-            'a box'
+            "column 'categories', row 1: there must be one value per box, found 2 values "
+            "for 1 boxes in column 'boxes'; correct the row"
         ],
     ),
     'no-labels-for-boxes': (
         dict(rows=_changed(categories=np.array([], np.int32))),
         ValueError,
-        ["column 'categories', row 1: 0 values for 1 boxes in column 'boxes'"],
+        ["column 'categories', row 1: ", "found 0 values for 1 boxes in column 'boxes'"],
     ),
     'label-outside': (
         dict(rows=_changed(**_with_value('categories', (0,), 3))),
         ValueError,
         [
-            "column 'categories', row 1: label 3 is outside its class_names (3 names: "
-            'labels 0 to 2); correct the label, or the metadata class_names of the column'
+            "column 'categories', row 1: labels must be 0 to 2 (the column has 3 "
+            'class_names), got 3; correct the label, or the metadata class_names of the '
+            'column'
         ],
     ),
     'negative-label': (
         dict(rows=_changed(**_with_value('categories', (0,), -1))),
         ValueError,
-        ["column 'categories', row 1: label -1 is outside its class_names (3 names: "],
+        ["column 'categories', row 1: labels must be 0 to 2 (", '), got -1; correct'],
     ),
     'no-class-names': (
         dict(class_names=None),
@@ -478,22 +479,22 @@ LAKES: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         dict(class_names=('cat', 'dog', 'cat')),
         ValueError,
         [
-            "class_names of column 'categories' holds cat more than once; names must tell "
-            'classes apart'
+            "class_names of column 'categories' must be unique, found more than once: "
+            'cat; rename or merge these classes'
         ],
     ),
     'not-a-number-in-a-box': (
         dict(rows=_changed(**_with_value('boxes', (0, 2), np.nan))),
         ValueError,
         [
-            "column 'boxes', row 1: the box [1.0, 2.0, nan, 12.0] is not four finite "
-            'numbers'
+            "column 'boxes', row 1: a box must be four finite numbers, got [1.0, 2.0, "
+            'nan, 12.0]; correct the box, or remove it'
         ],
     ),
     'infinite-box': (
         dict(rows=_changed(**_with_value('boxes', (0, 0), np.inf))),
         ValueError,
-        ["column 'boxes', row 1: the box [inf, 2.0, 10.0, 12.0] is not four finite"],
+        ["column 'boxes', row 1: a box must be four finite", 'got [inf, 2.0, 10.0, 12.0]'],
     ),
     'style-in-the-lake': (
         dict(metadata={'annotation_style': 'voc2007'}),

@@ -54,7 +54,7 @@ def test_an_ambiguous_lake_is_shown_with_the_problem(tmp_path):
     dataset.commit()
     text = inspect(str(tmp_path / 'lake'))
     assert 'left' in text and 'right' in text
-    assert "problem: deeplake_tensors['img'] is not given and 2 columns fit" in text
+    assert "problem: deeplake_tensors['img'] is not set and 2 columns match" in text
 
 
 def test_no_lake_is_an_error_without_traceback(tmp_path, capsys):

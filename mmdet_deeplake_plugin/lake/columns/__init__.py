@@ -1,1 +1,1 @@
-"""What a column means, and its values."""
+"""The meaning of a lake's columns, and readers for their values."""

@@ -1,8 +1,8 @@
-"""The annotations of many rows as flat arrays: bytes per box, not objects.
+"""Read the annotations of many rows into flat arrays.
 
-Whole columns are read at once, checked, and laid end to end with offsets.
-Workers that are forked share the arrays; there is one per kind of number,
-whatever the number of images.
+Whole columns are read at once, checked, and concatenated, with offsets that say where
+each row begins. An instance costs bytes rather than Python objects, and forked workers
+share the arrays.
 """
 
 from __future__ import annotations
@@ -29,24 +29,25 @@ _ROWS_AT_ONCE = 5_000
 class AnnotationTable:
     """Annotations of ``R`` rows with ``N`` instances in all.
 
-    Instances of row ``i`` of the table stand at ``offsets[i]:offsets[i + 1]``.
+    The instances of row ``i`` of the table are ``offsets[i]:offsets[i + 1]``.
 
     Args:
-        rows: Row number in the lake, shape ``(R,)``.
-        offsets: Where a row's instances begin, shape ``(R + 1,)``.
+        rows: Row numbers in the lake, shape ``(R,)``.
+        offsets: Index of each row's first instance, shape ``(R + 1,)``.
         boxes: Boxes as stored, shape ``(N, 4)``, in ``box_format``.
-        labels: Class number, shape ``(N,)``.
-        ignore_flags: Crowd (COCO) or difficult (VOC), shape ``(N,)``.
-        excluded: COCO's ``ignore``: training never sees it, shape ``(N,)``.
-        areas: Area in square pixels, shape ``(N,)``.
-        widths: Image width in pixels, shape ``(R,)``; 0 if neither a column nor the
-            image tells.
-        heights: Image height in pixels, shape ``(R,)``; likewise.
-        img_ids: Image id, shape ``(R,)``, integers or strings.
-        file_names: File name of the image; empty strings if there is none.
-        box_format: Convention of ``boxes``.
-        segment_ids: Which pixels of the row's map are an instance's, shape ``(N,)``;
-            zeros if no column tells.
+        labels: Stored class labels, shape ``(N,)``.
+        ignore_flags: Crowd (COCO) or difficult (VOC) flags, shape ``(N,)``.
+        excluded: COCO's ``ignore`` flags, which exclude an instance from training,
+            shape ``(N,)``.
+        areas: Areas in square pixels, shape ``(N,)``.
+        widths: Image widths in pixels, shape ``(R,)``; 0 if neither a column nor the
+            image itself gives the size.
+        heights: Image heights in pixels, shape ``(R,)``; 0 as for ``widths``.
+        img_ids: Image ids, shape ``(R,)``, integers or strings.
+        file_names: File names of the images; empty strings if none are stored.
+        box_format: Box convention of ``boxes``.
+        segment_ids: Pixel value of each instance in the row's panoptic map, shape
+            ``(N,)``; zeros without a column for it.
     """
 
     rows: NDArray[np.int64]
@@ -92,21 +93,21 @@ class AnnotationTable:
 def read_annotations(
     images: ImageColumn, columns: Columns, rows: NDArray[np.int64] | None
 ) -> AnnotationTable:
-    """Reads the annotations of rows of a lake.
+    """Read the annotations of rows of a lake.
 
     Args:
         images: The image column, whose source reads the lake.
         columns: Which columns to read.
-        rows: Row numbers in the order of the table, shape ``(R,)``; ``None``
-            for all rows.
+        rows: Row numbers in the order of the table, shape ``(R,)``; ``None`` for all
+            rows.
 
     Returns:
         The table of ``R`` rows.
 
     Raises:
-        ValueError: If boxes are not ``(N, 4)`` finite numbers, a row's labels,
-            flags or areas are not as many as its boxes, or a label has no class
-            name.
+        ValueError: If boxes are not ``(N, 4)`` finite numbers, the number of a row's
+            labels, flags or areas differs from the number of its boxes, or a label is
+            outside the class names.
     """
     if rows is None:
         rows = np.arange(images.source.num_rows, dtype=np.int64)
@@ -141,7 +142,7 @@ def read_annotations(
 
 
 class _Reader:
-    """Reads and checks columns of the same rows."""
+    """Read and check several columns of the same rows."""
 
     def __init__(
         self, images: ImageColumn, columns: Columns, rows: NDArray[np.int64]
@@ -151,32 +152,33 @@ class _Reader:
         self.rows = rows
 
     def values(self, column: str) -> list[Any]:
-        """The values of a column, one a row."""
+        """Return the values of a column, one per row."""
         return self.source.values(column, self.rows)
 
     def parts(self, column: str) -> Iterator[tuple[slice, list[Any]]]:
-        """The values of a column, one a row, some rows at a time.
+        """Yield the values of a column, one per row, for a block of rows at a time.
 
-        As arrays of their own they take several times what they take laid end to end.
+        Separate arrays take several times the memory of concatenated ones.
         """
-        # Of neighbours; others would each be looked for in the whole column.
-        are_neighbours = len(self.rows) and bool((np.diff(self.rows) == 1).all())
-        step = _ROWS_AT_ONCE if are_neighbours else max(len(self.rows), 1)
+        # Only adjacent rows are read in blocks: each read of scattered rows searches the
+        # whole column.
+        is_contiguous = len(self.rows) and bool((np.diff(self.rows) == 1).all())
+        step = _ROWS_AT_ONCE if is_contiguous else max(len(self.rows), 1)
         for start in range(0, len(self.rows), step):
             part = slice(start, start + step)
             yield part, self.source.values(column, self.rows[part])
 
     def boxes(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Boxes laid end to end, shape ``(N, 4)``, and their offsets."""
+        """Return the concatenated boxes, shape ``(N, 4)``, and their offsets."""
         column = self.columns.of('gt_bboxes')
         offsets = np.zeros(len(self.rows) + 1, dtype=np.int64)
-        found: list[NDArray[np.float64]] = [np.zeros((0, 4))]
+        blocks: list[NDArray[np.float64]] = [np.zeros((0, 4))]
         for part, values in self.parts(column) if column else ():
             flat, counts = self._boxes_of(column, self.rows[part], values)
-            found.append(flat)
+            blocks.append(flat)
             offsets[1:][part] = counts
         np.cumsum(offsets, out=offsets)
-        flat = np.concatenate(found)
+        flat = np.concatenate(blocks)
         self._check_finite(column, flat, offsets)
         return flat, offsets
 
@@ -189,9 +191,10 @@ class _Reader:
         parts = [np.asarray(_or_empty(value)) for value in values]
         for row, part in zip(rows, parts):
             if part.size and (part.ndim != 2 or part.shape[1] != 4):
+                where = self.source.where(column, row)
                 raise ValueError(
-                    f'{self.source.where(column, row)}: boxes of shape {part.shape}; write '
-                    '(N, 4), one row of four numbers a box'
+                    f'{where}: boxes must have the shape (N, 4), got {part.shape}; '
+                    'write four numbers per box'
                 )
         parts = [part.reshape(-1, 4) for part in parts]
         return np.concatenate(parts).astype(np.float64, copy=False), _sizes(parts)
@@ -204,20 +207,20 @@ class _Reader:
             bad = int(np.flatnonzero(~finite)[0])
             row = self.rows[np.searchsorted(offsets, bad, side='right') - 1]
             raise ValueError(
-                f'{self.source.where(column, row)}: the box {flat[bad].tolist()} is not four '
-                'finite numbers'
+                f'{self.source.where(column, row)}: a box must be four finite numbers, '
+                f'got {flat[bad].tolist()}; correct the box, or remove it'
             )
 
     def numbers(self, role: str, counts: NDArray[np.int64], dtype: Any) -> NDArray[Any]:
-        """A role's numbers laid end to end, zeros if no column plays it."""
+        """Return the concatenated numbers of a role; zeros without a column for it."""
         column = self.columns.of(role)
         if column is None:
             return np.zeros(int(counts.sum()), dtype=dtype)
         flat, start = np.empty(int(counts.sum()), dtype=dtype), 0
         for part, values in self.parts(column):
-            found = self._numbers_of(role, self.rows[part], values, counts[part])
-            flat[start : start + len(found)] = found
-            start += len(found)
+            block = self._numbers_of(role, self.rows[part], values, counts[part])
+            flat[start : start + len(block)] = block
+            start += len(block)
         return flat
 
     def _numbers_of(
@@ -240,32 +243,34 @@ class _Reader:
         for row, part, count in zip(rows, parts, counts):
             if len(part) != count:
                 raise ValueError(
-                    f'{self.source.where(column, row)}: {len(part)} values for {count} boxes '
-                    f'in column {self.columns.of("gt_bboxes")!r}; write one a box'
+                    f'{self.source.where(column, row)}: there must be one value per box, '
+                    f'found {len(part)} values for {count} boxes in column '
+                    f'{self.columns.of("gt_bboxes")!r}; correct the row'
                 )
             if part.size and part.dtype.kind not in 'biuf':
                 raise ValueError(
-                    f'{self.source.where(column, row)}: {part[0]!r} is no number; '
-                    f'deeplake_tensors[{role!r}] takes a column of numbers'
+                    f'{self.source.where(column, row)}: {part[0]!r} is not a number; '
+                    f'write a column of numbers for deeplake_tensors[{role!r}]'
                 )
         return np.concatenate(parts)
 
     def check_labels(self, labels: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
-        """Refuses labels that have no class name."""
+        """Raise an error if a label has no class name."""
         known = len(self.columns.class_names)
         outside = (labels < 0) | (labels >= known) if known else labels < 0
         if not outside.any():
             return
         bad = int(np.flatnonzero(outside)[0])
         row = self.rows[np.searchsorted(offsets, bad, side='right') - 1]
+        where = self.source.where(self.columns.of('gt_labels'), row)
         raise ValueError(
-            f'{self.source.where(self.columns.of("gt_labels"), row)}: label {labels[bad]} is '
-            f'outside its class_names ({known} names: labels 0 to {known - 1}); correct '
-            'the label, or the metadata class_names of the column'
+            f'{where}: labels must be {f"0 to {known - 1}" if known else "0 or more"} '
+            f'(the column has {known} class_names), got {labels[bad]}; correct the label, '
+            'or the metadata class_names of the column'
         )
 
     def segment_ids(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Ids of segments laid end to end, zeros if no column plays the role."""
+        """Return the concatenated segment ids; zeros without a column for them."""
         counts = np.diff(offsets)
         ids = self.numbers('segment_ids', counts, np.int64)
         column = self.columns.of('segment_ids')
@@ -278,34 +283,34 @@ class _Reader:
         twice[first] = False
         for bad in np.flatnonzero(outside | twice)[:1].tolist():
             problem = (
-                f'is no id of a segment; write 1 to {MOST_IDS - 1}'
+                f'must be 1 to {MOST_IDS - 1}'
                 if outside[bad]
-                else 'stands there twice; segments of an image need distinct ids'
+                else 'must be unique within an image, but occurs twice'
             )
             where = self.source.where(column, self.rows[position[bad]])
-            raise ValueError(f'{where}: {ids[bad]} {problem}')
+            raise ValueError(f'{where}: the segment id {ids[bad]} {problem}')
         return ids
 
     def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Widths and heights in pixels, shape ``(R,)`` each; 0 if unreadable."""
+        """Return widths and heights in pixels, shape ``(R,)`` each; 0 if unreadable."""
         width, height = self.columns.of('width'), self.columns.of('height')
         if width and height:
             return self._numbers(width), self._numbers(height)
         return read_sizes(self.images, self.rows)
 
     def img_ids(self) -> NDArray[np.int64] | PackedStrings:
-        """Image ids; row numbers if no column holds them."""
+        """Return the image ids; the row numbers without a column for them."""
         column = self.columns.of('img_id')
         if column is None:
             return self.rows.copy()
         values = _scalars(self.values(column))
         if {str, bytes} & set(map(type, values)):
-            # An empty text comes back as None.
+            # Deep Lake returns None for an empty text.
             return PackedStrings(['' if value is None else value for value in values])
         return self._integers(column, values)
 
     def file_names(self) -> PackedStrings:
-        """File names, empty if no column holds them."""
+        """Return the file names; empty without a column for them."""
         column = self.columns.of('file_name')
         values = self.values(column) if column else [''] * len(self.rows)
         return PackedStrings([value or '' for value in _scalars(values)])
@@ -318,9 +323,10 @@ class _Reader:
             return np.array(values, dtype=np.int64)
         for row, value in zip(self.rows, values):
             if not isinstance(value, (int, float)) or not float(value).is_integer():
+                where = self.source.where(column, row)
                 raise ValueError(
-                    f'{self.source.where(column, row)}: {value!r} is no whole number; correct '
-                    'the row, or leave the column out by None in deeplake_tensors'
+                    f'{where}: the value must be an integer, got {value!r}; correct the '
+                    'row, or leave the column out with None in deeplake_tensors'
                 )
         return np.array(values, dtype=np.int64)
 
@@ -330,26 +336,27 @@ def _or_empty(value: Any) -> Any:
 
 
 def _joined(values: list[Any]) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
-    """Arrays laid end to end, and their lengths; ``None`` if they are not alike.
+    """Concatenate arrays of one kind and return their lengths too.
 
-    A hundred thousand arrays are joined in a few calls where looking at each takes
-    seconds; what is wrong with one of them is left to those who look at each.
+    This fast path joins a hundred thousand arrays in a few calls; a loop over them takes
+    seconds. ``None`` if they differ in type or shape: the caller then checks them one by
+    one.
     """
     types = set(map(type, values))
     if not types <= {np.ndarray, type(None)}:
         return None
     if types == {np.ndarray}:
-        # The usual case, for which even a loop over the rows takes as long as the rest.
+        # The usual case: even one loop over the rows would double the time.
         first = next((value for value in values if value.size), None)
         with contextlib.suppress(ValueError):
             flat = np.concatenate(values)
-            # An empty array may be of another type than the others.
+            # An empty array may have another dtype than the others.
             if first is not None and flat.size and flat.dtype == first.dtype:
                 return flat, _sizes(values)
     full = [value for value in values if value is not None and value.size]
     try:
         flat = np.concatenate(full)
-    except ValueError:  # there is none, a number, or they differ in their shapes
+    except ValueError:  # no arrays, scalars, or different shapes
         return None
     return flat, _sizes(
         [() if value is None or not value.size else value for value in values]

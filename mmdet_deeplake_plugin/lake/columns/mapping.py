@@ -1,9 +1,9 @@
-"""Which column of a lake plays which role, and how its boxes are meant.
+"""Map the columns of a lake to their roles, and find the convention of its boxes.
 
-A role is given in the config (``deeplake_tensors``) or inferred from the
-column's type; what the type leaves open is an error that lists the columns,
-never a guess. The box convention comes from the config, else from the column's
-type, else from the ``coords`` of a v3 lake, and is never read from values.
+The column of a role comes from the config (``deeplake_tensors``), else from the column
+types. Ambiguous types raise an error that lists the columns; nothing is guessed. The box
+convention comes from the config, else from the column's type, else from the ``coords``
+of a v3 lake, and is never inferred from values.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class Columns:
     """The columns that a dataset reads, and what their numbers mean.
 
     Args:
-        roles: ``(role, column)`` pairs of the roles that have a column.
+        roles: ``(role, column)`` pairs, for roles that have a column.
         box_format: One of :data:`mmdet_deeplake_plugin.structures.boxes.BOX_FORMATS`.
         class_names: Names of the classes by label; empty if the lake has none.
-        category_ids: The source's category id of each class (COCO's are not
-            contiguous); the label itself if the lake holds none.
-        style: ``'coco'``, ``'voc'`` or ``'panoptic'``: which annotations training
-            sees, see :class:`mmdet_deeplake_plugin.DeepLakeDataset`.
-        things: Whether each class is a thing (can be counted) or stuff; empty if the
-            lake does not say.
+        category_ids: Category id of each class in the source data (COCO's are not
+            contiguous); the label itself if the lake stores none.
+        style: ``'coco'``, ``'voc'`` or ``'panoptic'``. Decides which annotations
+            training sees, see :class:`mmdet_deeplake_plugin.DeepLakeDataset`.
+        things: Whether each class is a thing (countable) rather than stuff; empty if
+            the lake does not store it.
     """
 
     roles: tuple[tuple[str, str], ...]
@@ -50,22 +50,22 @@ class Columns:
     things: tuple[bool, ...] = ()
 
     def of(self, role: str) -> str | None:
-        """Name of the column that plays a role, ``None`` if none does."""
+        """Return the name of the column that plays a role, ``None`` without one."""
         return dict(self.roles).get(role)
 
     @cached_property
     def img(self) -> str:
-        """Name of the column with the images."""
+        """Name of the image column."""
         return dict(self.roles)['img']
 
     @property
     def is_panoptic(self) -> bool:
-        """Whether an instance is a segment of the row's map."""
+        """Whether instances are segments of the row's panoptic map."""
         return self.style == 'panoptic'
 
     @property
     def is_semantic(self) -> bool:
-        """Whether there are maps alone, and no boxes."""
+        """Whether the lake has semantic maps, but no boxes."""
         return self.of('gt_bboxes') is None and self.of('gt_seg_map') is not None
 
 
@@ -75,49 +75,49 @@ def map_columns(
     box_format: str | None = None,
     style: str | None = None,
 ) -> Columns:
-    """Settles the roles of an open lake.
+    """Find the column of each role in an open lake.
 
     Args:
         handle: An open Deep Lake dataset or view.
-        tensors: ``deeplake_tensors`` of the config: role -> column name, or
-            ``None`` to leave an optional role (or the annotations of an
-            unlabelled lake) without a column.
-        box_format: Box convention that overrides what the lake declares.
-        style: Annotation style that overrides what the metadata
-            ``annotation_style`` of the box column declares; if neither is there,
-            ``'panoptic'`` if columns play ``gt_seg_map`` and ``segment_ids``, else
-            ``'coco'``.
+        tensors: ``deeplake_tensors`` of the config: role -> column name. ``None`` as
+            the name leaves an optional role (or the annotations of an unlabelled lake)
+            without a column.
+        box_format: Box convention; overrides the one that the lake declares.
+        style: Annotation style; overrides the metadata ``annotation_style`` of the box
+            column. Without either it is ``'panoptic'`` if the lake has columns for
+            ``gt_seg_map`` and ``segment_ids``, else ``'coco'``.
 
     Raises:
-        ValueError: If a role or column is unknown, a required role has no
-            column or several, the box convention is declared nowhere, or the
-            class names are no list of distinct names.
+        TypeError: If ``tensors`` is not a dict.
+        ValueError: If a role or column is unknown, a required role matches no column or
+            several, the box convention is not declared, or class names repeat.
     """
     types = {column.name: column.dtype for column in handle.schema.columns}
-    given = _check_given(tensors, types)
-    if _maps_alone(given, types):
-        given = {'gt_bboxes': None, 'gt_labels': None, **given}
-    roles = {role: name for role, name in given.items() if name is not None}
-    # What is called proposals has the type of boxes, but is no annotation: it goes first.
+    requested = _check_tensors(tensors, types)
+    if _has_only_maps(requested, types):
+        requested = {'gt_bboxes': None, 'gt_labels': None, **requested}
+    roles = {role: name for role, name in requested.items() if name is not None}
+    # Proposals have the type of boxes: claim their column before gt_bboxes is inferred.
     for role in sorted(ROLES.values(), key=lambda role: role.name != 'proposals'):
-        if role.name not in given:
-            found = _infer(role, types, taken=set(roles.values()))
-            if found is not None:
-                roles[role.name] = found
+        if role.name not in requested:
+            column = _infer(role, types, taken=set(roles.values()))
+            if column is not None:
+                roles[role.name] = column
     if ('gt_bboxes' in roles) != ('gt_labels' in roles):
         lone = 'gt_labels' if 'gt_bboxes' in roles else 'gt_bboxes'
         raise ValueError(
-            f'deeplake_tensors: {lone} is None, but boxes and labels go together; '
-            'set both to None for a lake without annotations'
+            'deeplake_tensors: gt_bboxes and gt_labels must both have a column, but '
+            f'{lone} is None; set both to None for a lake without annotations'
         )
     if 'gt_bboxes' not in roles:
-        for name in _PER_BOX:  # these are read in step with boxes
+        for name in _PER_BOX:  # one value per box
             roles.pop(name, None)
     _check_proposals(handle, roles.get('proposals'))
     if 'phrases' in roles and 'text' not in roles:
         raise ValueError(
-            f'deeplake_tensors: phrases is {roles["phrases"]!r}, but text is not given; '
-            'write the column with the text that the phrases are parts of'
+            f'deeplake_tensors: phrases={roles["phrases"]!r} needs a column for text, '
+            'but text is not set; write the column with the text that contains the '
+            'phrases'
         )
     owner = roles.get('gt_labels') or roles.get('gt_seg_map')
     class_names, category_ids = _classes(handle, owner)
@@ -136,7 +136,7 @@ def map_columns(
 
 
 def declared_box_format(handle: Any, column: str) -> str | None:
-    """The box convention that a column's type or v3 metadata declares.
+    """Return the box convention that a column's type or v3 metadata declares.
 
     Args:
         handle: An open Deep Lake dataset or view.
@@ -147,7 +147,7 @@ def declared_box_format(handle: Any, column: str) -> str | None:
         none is declared.
     """
     dtype = handle.schema[column].dtype
-    # No attribute of the type tells format and unit; being equal to one does.
+    # The type has no attributes for order and unit, so compare it with each candidate.
     for order, name in _ORDERS.items():
         for unit, suffix in _UNITS.items():
             candidate = T.BoundingBox(dtype=dtype.id, format=order, bbox_type=unit)
@@ -156,30 +156,31 @@ def declared_box_format(handle: Any, column: str) -> str | None:
     coords = metadata_of(handle[column], 'coords')
     if not isinstance(coords, Mapping):
         return None
-    stated_order = _ORDERS.get(str(coords.get('mode', '')).lower())
-    stated_unit = _UNITS.get(str(coords.get('type', '')).lower())
-    if stated_order is None or stated_unit is None:
+    declared_order = _ORDERS.get(str(coords.get('mode', '')).lower())
+    declared_unit = _UNITS.get(str(coords.get('type', '')).lower())
+    if declared_order is None or declared_unit is None:
         return None
-    return stated_order + stated_unit
+    return declared_order + declared_unit
 
 
-def _check_given(tensors: Any, types: Mapping[str, Any]) -> dict[str, str | None]:
+def _check_tensors(tensors: Any, types: Mapping[str, Any]) -> dict[str, str | None]:
     if not tensors:
         return {}
     if not isinstance(tensors, Mapping):
         raise TypeError(
-            f'deeplake_tensors is a {type(tensors).__name__}; write a dict such as '
+            f'deeplake_tensors must be a dict, got {type(tensors).__name__}; write e.g. '
             "{'img': 'images', 'gt_bboxes': 'boxes', 'gt_labels': 'categories'}"
         )
     for role, name in tensors.items():
         if role not in ROLES:
             raise ValueError(
-                f'deeplake_tensors: {role!r} is no role{did_you_mean(role, ROLES)}; the '
-                f'roles are {", ".join(ROLES)}'
+                f'deeplake_tensors: unknown role {role!r}{did_you_mean(role, ROLES)}; '
+                f'the roles are {", ".join(ROLES)}'
             )
         if name is None and role == 'img':
             raise ValueError(
-                'deeplake_tensors: img is None, but every sample needs an image'
+                'deeplake_tensors: img must name a column, got None; write the column '
+                'with the images'
             )
         if name is None:
             continue
@@ -191,8 +192,9 @@ def _check_given(tensors: Any, types: Mapping[str, Any]) -> dict[str, str | None
         takes = ROLES[role].takes
         if takes is not None and not takes(types[name]):
             raise ValueError(
-                f'deeplake_tensors[{role!r}]={name!r}: that column is {types[name]}, but '
-                f'the role takes {ROLES[role].wanted}'
+                f'deeplake_tensors[{role!r}]={name!r}: the column must hold '
+                f'{ROLES[role].wanted}, but its type is {types[name]}; write another '
+                'column'
             )
     return dict(tensors)
 
@@ -210,7 +212,7 @@ def _infer(role: Role, types: Mapping[str, Any], taken: set[str]) -> str | None:
             and (role.takes is None or role.takes(dtype))
         ]
     if len(candidates) > 1:
-        # A column of images that is called by another role's name plays that role.
+        # Leave out columns that carry the usual name of another role.
         others = {name for other in ROLES.values() for name in other.usual_names}
         others -= set(role.usual_names)
         candidates = [c for c in candidates if c.lower() not in others] or candidates
@@ -221,24 +223,24 @@ def _infer(role: Role, types: Mapping[str, Any], taken: set[str]) -> str | None:
     shown = ', '.join(f'{name} ({types[name]})' for name in types)
     if candidates:
         raise ValueError(
-            f'deeplake_tensors[{role.name!r}] is not given and {len(candidates)} columns '
-            f'fit: {", ".join(candidates)}; write one of them'
-            f'{"" if role.required else ", or None to do without"}. Columns: {shown}'
+            f'deeplake_tensors[{role.name!r}] is not set and {len(candidates)} columns '
+            f'match: {", ".join(candidates)}; write one of them'
+            f'{"" if role.required else ", or None for no column"}. Columns: {shown}'
         )
     raise ValueError(
-        f'deeplake_tensors[{role.name!r}] is not given and no column is declared to hold '
-        f'{role.wanted}; write its name. Columns: {shown}'
+        f'deeplake_tensors[{role.name!r}] is not set and no column is declared to hold '
+        f'{role.wanted}; write the name of the column. Columns: {shown}'
     )
 
 
-def _box_format(handle: Any, column: str, dtype: Any, given: str | None) -> str:
-    if given is not None:
-        return check_box_format(given)
+def _box_format(handle: Any, column: str, dtype: Any, requested: str | None) -> str:
+    if requested is not None:
+        return check_box_format(requested)
     declared = declared_box_format(handle, column)
     if declared is None:
         raise ValueError(
-            f'the lake does not say how the boxes of column {column!r} ({dtype}) are '
-            'meant; write box_format= xyxy, xywh or cxcywh for pixels, xyxyn, xywhn or '
+            f'the box convention of column {column!r} ({dtype}) is not declared in the '
+            'lake; write box_format= xyxy, xywh or cxcywh for pixels, xyxyn, xywhn or '
             'cxcywhn for fractions of the image'
         )
     return declared
@@ -247,10 +249,10 @@ def _box_format(handle: Any, column: str, dtype: Any, given: str | None) -> str:
 def _check_proposals(handle: Any, column: str | None) -> None:
     if column is not None and declared_box_format(handle, column) is None:
         raise ValueError(
-            f'the lake does not say how the proposals of column {column!r} '
-            f'({handle.schema[column].dtype}) are meant; store them in a column of the '
-            "type BoundingBox(dtype='float32', format='ltrb', bbox_type='pixel'), or "
-            'write None for proposals in deeplake_tensors'
+            f'the box convention of the proposals in column {column!r} '
+            f'({handle.schema[column].dtype}) is not declared in the lake; store them in '
+            "a column of type BoundingBox(dtype='float32', format='ltrb', "
+            "bbox_type='pixel'), or write None for proposals in deeplake_tensors"
         )
 
 
@@ -262,26 +264,26 @@ def _classes(handle: Any, column: str | None) -> tuple[tuple[str, ...], tuple[in
     twice = sorted({name for name in class_names if class_names.count(name) > 1})
     if twice:
         raise ValueError(
-            f'class_names of column {column!r} holds {", ".join(twice)} more than once; '
-            'names must tell classes apart'
+            f'class_names of column {column!r} must be unique, found more than once: '
+            f'{", ".join(twice)}; rename or merge these classes'
         )
     ids = tuple(int(i) for i in metadata_of(handle[column], names.CATEGORY_IDS) or ())
     if ids and len(ids) != len(class_names):
         raise ValueError(
-            f'column {column!r} has {len(class_names)} class_names, but {len(ids)} '
-            'category_ids; write one id a name'
+            f'column {column!r} must have one category id per class name: found '
+            f'{len(ids)} category_ids for {len(class_names)} class_names'
         )
     return class_names, ids or tuple(range(len(class_names)))
 
 
-def _maps_alone(given: Mapping[str, str | None], types: Mapping[str, Any]) -> bool:
-    """Whether a lake has segmentation maps, and no column that is declared a box."""
-    if 'gt_bboxes' in given or 'gt_labels' in given:
+def _has_only_maps(requested: Mapping[str, str | None], types: Mapping[str, Any]) -> bool:
+    """Whether a lake has segmentation maps, but no columns typed as boxes or labels."""
+    if 'gt_bboxes' in requested or 'gt_labels' in requested:
         return False
     if any(is_boxes(dtype) or is_labels(dtype) for dtype in types.values()):
         return False
-    if 'gt_seg_map' in given:
-        return given['gt_seg_map'] is not None
+    if 'gt_seg_map' in requested:
+        return requested['gt_seg_map'] is not None
     return _infer(ROLES['gt_seg_map'], types, taken=set()) is not None
 
 
@@ -292,34 +294,34 @@ def _things(
     things = tuple(bool(flag) for flag in flags or ())
     if things and len(things) != len(class_names):
         raise ValueError(
-            f'column {column!r} has {len(class_names)} class_names, but {len(things)} '
-            'isthing; write one flag a name'
+            f'column {column!r} must have one isthing flag per class name: found '
+            f'{len(things)} isthing flags for {len(class_names)} class_names'
         )
     return things
 
 
-def _style(handle: Any, roles: Mapping[str, str], given: str | None) -> str:
+def _style(handle: Any, roles: Mapping[str, str], requested: str | None) -> str:
     column = roles.get('gt_bboxes')
-    # In the metadata of the column, which has versions; a lake's own has none.
+    # Stored with the column, as only column metadata is versioned; a lake's is not.
     declared = metadata_of(handle[column], names.ANNOTATION_STYLE) if column else None
     usual = 'panoptic' if {'segment_ids', 'gt_seg_map'} <= roles.keys() else 'coco'
-    style = given or declared or usual
+    style = requested or declared or usual
     if style not in STYLES:
         raise ValueError(
             f'annotation_style={style!r} is unknown{did_you_mean(style, STYLES)}; '
-            'write coco (degenerate boxes are left out, as CocoDataset does), voc (all '
-            'boxes are kept, as XMLDataset does) or panoptic (as CocoPanopticDataset does)'
+            'write coco (drops degenerate boxes, like CocoDataset), voc (keeps all boxes, '
+            'like XMLDataset) or panoptic (like CocoPanopticDataset)'
         )
     if style == 'panoptic' and 'segment_ids' not in roles:
         raise ValueError(
-            "annotation_style='panoptic': no column plays segment_ids, so nothing tells "
-            'which segment of the map a box belongs to; write deeplake_tensors='
+            "annotation_style='panoptic' needs a column for segment_ids, which links "
+            'boxes to segments of the map, but none was found; write deeplake_tensors='
             "{'segment_ids': 'COLUMN'} or annotation_style='coco'"
         )
     return style
 
 
 def metadata_of(owner: Any, key: str) -> Any:
-    """A value of the metadata of a column or a lake, ``None`` if it has none."""
+    """Return a metadata value of a column or a lake, ``None`` if it is not set."""
     metadata = owner.metadata  # has no get()
     return metadata[key] if key in metadata.keys() else None

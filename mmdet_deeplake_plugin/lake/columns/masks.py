@@ -1,9 +1,9 @@
-"""Masks of single rows, from whichever of three column types holds them.
+"""Read the masks of single rows, whichever of three column types stores them.
 
-The text column that ``from_coco`` writes is compact (about 300 bytes an instance
-of COCO, as many as its numbers take as doubles), so it can be read as a whole and
-kept packed. Dense masks of one image take megabytes and polygons are objects in
-Deep Lake: both are read row by row, and nothing of them is kept.
+The text column that ``from_coco`` writes is compact (about 300 bytes per COCO instance,
+the size of its coordinates as doubles), so it can be read as a whole and kept packed.
+Dense masks take megabytes per image, and Deep Lake returns polygons as Python objects:
+both are read row by row and not kept.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class MaskColumn:
         return mask_kind(self.source.handle.schema[self.column].dtype)
 
     def packed(self, rows: NDArray[np.int64]) -> PackedStrings | None:
-        """The texts of rows in one block; ``None`` if the column holds no text.
+        """Read the texts of rows into one block; ``None`` if the column is not text.
 
         Args:
             rows: Row numbers, shape ``(R,)``.
@@ -56,32 +56,32 @@ class MaskColumn:
     def of_row(
         self, row: int, count: int, size: tuple[int, int], text: str | None = None
     ) -> list[Segmentation]:
-        """Segmentations of a row's instances.
+        """Read the segmentations of a row's instances.
 
         Args:
             row: Row number.
             count: Number of boxes of the row.
             size: Width and height of its image in pixels.
-            text: The row's text, if it was read before.
+            text: The row's text if it was read already.
 
         Returns:
-            One segmentation a box, in the order of the boxes.
+            One segmentation per box, in the order of the boxes.
 
         Raises:
-            ValueError: If there are more or fewer than boxes, or they do not fit
-                the image; names lake, column and row.
+            ValueError: If there is not one mask per box, or a mask does not fit the
+                image. The message names lake, column and row.
         """
         try:
-            found = self._decoded(row) if text is None else unpack_segmentations(text)
-            check_segmentations(found, count, *size)
+            masks = self._decoded(row) if text is None else unpack_segmentations(text)
+            check_segmentations(masks, count, *size)
         except ValueError as error:
             where = self.source.where(self.column, row)
             raise ValueError(f'{where}: {error}') from error
-        return found
+        return masks
 
     def _decoded(self, row: int) -> list[Segmentation]:
         value = self.source.values(self.column, np.array([row]))[0]
-        if value is None:  # nullable, or a mask without pixels
+        if value is None:  # a nullable column, or a mask without pixels
             return []
         if self.kind is MaskKind.TEXT:
             return unpack_segmentations(value)

@@ -1,7 +1,7 @@
-"""Proposals of single rows: boxes that another model found, with its scores.
+"""Read the proposals of single rows: boxes from another model, with their scores.
 
-Two thousand of them take 40 KB an image, tens of times what the annotations take, so
-they are read row by row, and nothing of them is kept.
+Two thousand proposals take 40 KB per image, tens of times the size of the annotations,
+so they are read row by row and not kept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ProposalColumns:
     Args:
         source: Reads the lake.
         boxes: Name of the column of boxes.
-        scores: Name of the column of scores, ``None`` if there is none.
+        scores: Name of the column of scores, ``None`` without one.
     """
 
     def __init__(self, source: LakeSource, boxes: str, scores: str | None) -> None:
@@ -35,38 +35,39 @@ class ProposalColumns:
         return declared_box_format(self.source.handle, self.boxes) or 'xyxy'
 
     def of_row(self, row: int, size: tuple[int, int]) -> dict[str, NDArray[np.float32]]:
-        """Proposals of a row as MMDetection's proposal files hold them.
+        """Read the proposals of a row, in the form of MMDetection's proposal files.
 
         Args:
             row: Row number.
             size: Width and height of its image in pixels.
 
         Returns:
-            ``bboxes`` of shape ``(P, 4)``, corners in pixels (xyxy), and, if there is
-            a column of them, ``scores`` of shape ``(P,)``; both in stored order.
+            ``bboxes`` of shape ``(P, 4)``, corners in pixels (xyxy), and, if the lake
+            has a column for them, ``scores`` of shape ``(P,)``; both in stored order.
 
         Raises:
-            ValueError: If boxes are not ``(P, 4)``, or scores are not as many; names
-                lake, column and row.
+            ValueError: If the boxes are not ``(P, 4)``, or there is not one score per
+                proposal. The message names lake, column and row.
         """
         boxes = self._array(self.boxes, row)
         if boxes.size and (boxes.ndim != 2 or boxes.shape[1] != 4):
             raise ValueError(
-                f'{self.source.where(self.boxes, row)}: proposals of shape {boxes.shape}; '
-                'write (P, 4), one row of four numbers a proposal'
+                f'{self.source.where(self.boxes, row)}: proposals must have the shape '
+                f'(P, 4), got {boxes.shape}; write four numbers per proposal'
             )
         corners = to_xyxy(boxes.reshape(-1, 4), self._box_format, *size)
-        found = {'bboxes': corners.astype(np.float32)}
+        proposals = {'bboxes': corners.astype(np.float32)}
         if self.scores is not None:
             scores = self._array(self.scores, row).ravel()
             if len(scores) != len(corners):
                 raise ValueError(
-                    f'{self.source.where(self.scores, row)}: {len(scores)} scores for '
-                    f'{len(corners)} proposals in column {self.boxes!r}; write one a '
-                    'proposal, or None for proposal_scores in deeplake_tensors'
+                    f'{self.source.where(self.scores, row)}: there must be one score per '
+                    f'proposal, found {len(scores)} scores for {len(corners)} proposals '
+                    f'in column {self.boxes!r}; correct the row, or write None for '
+                    'proposal_scores in deeplake_tensors'
                 )
-            found['scores'] = scores.astype(np.float32)
-        return found
+            proposals['scores'] = scores.astype(np.float32)
+        return proposals
 
     def _array(self, column: str, row: int) -> NDArray[np.generic]:
         value = self.source.values(column, np.array([row]))[0]

@@ -1,4 +1,7 @@
-"""The roles that a column can play. A new kind of annotation is one more entry."""
+"""Define the roles that columns can play.
+
+A new kind of annotation is one more entry in :data:`ROLES`.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,18 @@ from deeplake.types import TypeKind
 
 @dataclass(frozen=True)
 class Role:
-    """One thing that a sample needs, or may have.
+    """A kind of data that a sample needs, or may have.
 
     Args:
         name: Key of ``deeplake_tensors``.
-        required: Whether a dataset cannot do without a column for it.
-        fits: Tells by a column's type whether it is of that kind; ``None`` if
-            the type does not say, so that only a name can.
-        usual_names: Column names, in lower case, that are taken for an optional
-            role whose type says nothing.
-        wanted: What to store, in the words of an error message.
-        takes: Tells by a column's type whether it can play the role at all, be it
-            given or called by a usual name; ``None`` if any can.
+        required: Whether a dataset needs a column for the role.
+        fits: Whether a column of a type is declared for this role; ``None`` if no type
+            is specific to it, so that only the name counts.
+        usual_names: Column names, in lower case, that identify the role where the type
+            does not.
+        wanted: What the column must hold, worded for error messages.
+        takes: Whether a column of a type can play the role at all, if the config or a
+            usual name selects it; ``None`` if any type can.
     """
 
     name: str
@@ -38,12 +41,12 @@ class MaskKind(Enum):
     """How a column stores the masks of an image."""
 
     TEXT = 'COCO segmentations as JSON'
-    POLYGONS = 'one polygon an instance'
+    POLYGONS = 'one polygon per instance'
     BITMAPS = 'dense masks (H, W, N)'
 
 
 def kind_of(dtype: Any) -> Any:
-    """Kind of a column's type; of what it holds, if it is nullable."""
+    """Return the kind of a column's type; of the inner type, if it is nullable."""
     if dtype.kind != TypeKind.Nullable:
         return dtype.kind
     text = str(dtype)
@@ -64,7 +67,7 @@ def is_boxes(dtype: Any) -> bool:
 
 
 def is_labels(dtype: Any) -> bool:
-    """Whether a column is declared as class labels, one or a sequence a row."""
+    """Whether a column is declared as class labels, one or a sequence per row."""
     return kind_of(dtype) == TypeKind.ClassLabel or 'kind=class_label' in str(dtype)
 
 
@@ -74,22 +77,22 @@ def is_text(dtype: Any) -> bool:
 
 
 def mask_kind(dtype: Any) -> MaskKind | None:
-    """How a column of a type would store masks, ``None`` if it cannot."""
+    """Return how a column of a type stores masks, ``None`` if it cannot."""
     return _MASK_KINDS.get(kind_of(dtype))
 
 
 def is_masks(dtype: Any) -> bool:
-    """Whether a column is declared as masks of instances."""
+    """Whether a column is declared as instance masks."""
     return mask_kind(dtype) in (MaskKind.POLYGONS, MaskKind.BITMAPS)
 
 
 def is_seg_map(dtype: Any) -> bool:
-    """Whether a column is declared as segmentation maps, one label a pixel."""
+    """Whether a column is declared as segmentation maps, one label per pixel."""
     return kind_of(dtype) == TypeKind.SegmentMask
 
 
 def may_hold_seg_maps(dtype: Any) -> bool:
-    """Whether a column can hold segmentation maps: declared, images, or arrays."""
+    """Whether a column can hold segmentation maps: as such, as images or as arrays."""
     is_table = 'shape=(None, None' in str(dtype) and dtype.id in _LABEL_TYPES
     return is_seg_map(dtype) or is_image(dtype) or dtype.id == 'bytes' or is_table
 
@@ -113,15 +116,15 @@ _KINDS_INSIDE = {
 ROLES: dict[str, Role] = {
     role.name: role
     for role in (
-        Role('img', True, is_image, (), 'encoded images, one a row'),
-        Role('gt_bboxes', True, is_boxes, (), 'boxes (N, 4), N a row'),
-        Role('gt_labels', True, is_labels, (), 'class numbers (N,), N a row'),
+        Role('img', True, is_image, (), 'encoded images, one per row'),
+        Role('gt_bboxes', True, is_boxes, (), 'boxes of shape (N, 4)'),
+        Role('gt_labels', True, is_labels, (), 'class labels of shape (N,)'),
         Role(
             'gt_masks',
             False,
             is_masks,
             ('segmentation',),
-            'masks, N a row: BinaryMask (H, W, N), Polygon, or the text that '
+            'N masks per row: BinaryMask (H, W, N), Polygon, or the text that '
             'tools.from_coco writes',
             takes=lambda dtype: mask_kind(dtype) is not None,
         ),
@@ -130,8 +133,8 @@ ROLES: dict[str, Role] = {
             False,
             is_seg_map,
             ('gt_seg_map', 'seg_map', 'seg_maps'),
-            'segmentation maps, one a row: SegmentMask, PNG images, or arrays (H, W) of '
-            'whole numbers',
+            'segmentation maps, one per row: SegmentMask, PNG images, or integer arrays '
+            '(H, W)',
             takes=may_hold_seg_maps,
         ),
         Role(
@@ -139,7 +142,7 @@ ROLES: dict[str, Role] = {
             False,
             None,
             ('segment_id', 'segment_ids'),
-            'ids (N,) of panoptic segments, as the pixels of gt_seg_map have them',
+            'ids (N,) of panoptic segments, equal to their pixel values in gt_seg_map',
         ),
         Role(
             'gt_ignore_flags',
@@ -170,7 +173,7 @@ ROLES: dict[str, Role] = {
             False,
             None,
             ('proposals',),
-            'boxes (P, 4), P a row, of the type BoundingBox',
+            'boxes of shape (P, 4) and type BoundingBox',
             takes=is_boxes,
         ),
         Role(
@@ -185,17 +188,17 @@ ROLES: dict[str, Role] = {
             False,
             None,
             ('caption', 'captions'),
-            'text, a caption an image, or the captions that tools.from_coco writes',
+            'text: one caption per image, or the captions that tools.from_coco writes',
             takes=is_text,
         ),
-        # Never inferred: many lakes have some text that is no prompt of a detector.
-        Role('text', False, None, (), 'text, what phrases are parts of', takes=is_text),
+        # Never inferred: many lakes have text that is not a prompt for a detector.
+        Role('text', False, None, (), 'text, which contains the phrases', takes=is_text),
         Role(
             'phrases',
             False,
             None,
             (),
-            'text, a JSON list of phrase, tokens_positive and boxes',
+            'text: a JSON list of dicts with phrase, tokens_positive and boxes',
             takes=is_text,
         ),
         Role('width', False, None, ('width',), 'width in pixels'),

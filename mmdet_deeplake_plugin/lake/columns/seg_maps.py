@@ -1,7 +1,7 @@
-"""Segmentation maps of rows as image files, from whichever column type holds them.
+"""Read segmentation maps as image files, whichever column type stores them.
 
-Stored PNG files are given as they are. Arrays are encoded, since the stock loaders
-decode a file; without compression, which costs about a millisecond.
+Stored PNG files are returned unchanged. Arrays are encoded, since MMDetection's loaders
+decode files; without compression this takes about a millisecond.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..connection.source import LakeSource
 from ..images.column import ImageColumn
 from ..images.encoded import ENCODED, LINKED
 
-_REMEDY = 'store a map in the row, or leave the row out by deeplake_query'
+_REMEDY = 'store a map in the row, or leave the row out with deeplake_query'
 _LOSSY = b'\xff\xd8\xff'  # a JPEG
 
 
@@ -26,7 +26,7 @@ class SegMapColumn:
     Args:
         source: Reads the lake.
         column: Name of the column.
-        panoptic: Whether a pixel holds the id of a segment rather than a label.
+        panoptic: Whether pixels hold segment ids rather than labels.
     """
 
     def __init__(self, source: LakeSource, column: str, panoptic: bool) -> None:
@@ -34,36 +34,35 @@ class SegMapColumn:
         self.column = column
         self.panoptic = panoptic
         self.images = ImageColumn(source, column, _REMEDY)
-        self._listed: dict[int, bytes] = {}
+        self._prefetched: dict[int, bytes] = {}
 
     def prepare(self, rows: Sequence[int]) -> None:
-        """Reads what a batch is going to ask for, at one time, from object storage.
+        """Read the maps of a batch from object storage in one request.
 
         Args:
             rows: Row numbers.
 
         Raises:
-            LakeReadError: If they cannot be read.
+            LakeReadError: If the maps cannot be read.
         """
-        self._listed = {}
+        self._prefetched = {}
         wanted = sorted(set(rows))
         if self.images.is_remote and self.images.storage == ENCODED and len(wanted) > 1:
             files = self.images.read_rows(wanted)
-            self._listed = dict(zip(wanted, files))
+            self._prefetched = dict(zip(wanted, files))
 
     def of_row(self, row: int, size: tuple[int, int] | None = None) -> bytes:
-        """The map of a row as an image file.
+        """Return the map of a row as an image file.
 
         Args:
             row: Row number.
-            size: Width and height of its image in pixels; ``None`` if the map may have
-                any.
+            size: Width and height of its image in pixels; ``None`` to accept any size.
 
         Raises:
-            BrokenImageError: If no whole map is stored.
-            ValueError: If it is no map, compressed with loss, or of another size; names
-                lake, column and row.
-            LakeReadError: If it cannot be read.
+            BrokenImageError: If the row stores no map, or a truncated one.
+            ValueError: If the content is not a map, has lossy compression, or has another
+                size. The message names lake, column and row.
+            LakeReadError: If the map cannot be read.
         """
         try:
             content = self._content(row)
@@ -76,9 +75,9 @@ class SegMapColumn:
         return content
 
     def _content(self, row: int) -> bytes:
-        listed = self._listed.pop(row, b'')
-        if is_whole(listed):
-            return listed
+        prefetched = self._prefetched.pop(row, b'')
+        if is_whole(prefetched):
+            return prefetched
         if self.images.storage in (ENCODED, LINKED):
             return self.images.read_row(row)
         value: Any = self.source.read(
@@ -91,11 +90,13 @@ class SegMapColumn:
     def _check(self, content: bytes, size: tuple[int, int] | None) -> None:
         if content.startswith(_LOSSY):
             raise ValueError(
-                'the map is a JPEG, whose compression changes labels; store a PNG'
+                'the map must have lossless compression, but is a JPEG, which changes '
+                'labels; store a PNG'
             )
-        found = header_size(content)
-        if size is not None and found not in (size, UNKNOWN):
+        map_size = header_size(content)
+        if size is not None and map_size not in (size, UNKNOWN):
             raise ValueError(
-                f'a map of {found[1]} x {found[0]} pixels (height x width) in an image '
-                f'of {size[1]} x {size[0]}; they must be equal'
+                f'the map must have the size of its image, {size[1]} x {size[0]} pixels '
+                f'(height x width), but has {map_size[1]} x {map_size[0]}; store a map of '
+                'that size'
             )

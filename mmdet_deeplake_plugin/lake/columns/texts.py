@@ -1,7 +1,7 @@
-"""Texts of rows: captions of images, and phrases of captions with their boxes.
+"""Read texts: captions of images, and phrases of a text with their boxes.
 
-Texts are short (about 300 bytes an image of COCO), so their columns are read as a
-whole and kept packed.
+Texts are short (about 300 bytes per COCO image), so a column is read as a whole and kept
+packed.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class TextColumn:
         column: Name of the column.
 
     Attributes:
-        has_several: Whether a row holds COCO's annotations of captions instead of a
-            plain text.
+        has_several: Whether a row holds COCO caption annotations rather than plain
+            text.
     """
 
     def __init__(self, source: LakeSource, column: str) -> None:
@@ -40,92 +40,96 @@ class TextColumn:
         self.has_several = content == names.COCO_CAPTIONS
 
     def packed(self, rows: NDArray[np.int64]) -> PackedStrings:
-        """The texts of rows in one block, empty where a row has none.
+        """Read the texts of rows into one block; empty where a row has none.
 
         Args:
             rows: Row numbers, shape ``(R,)``.
         """
         values = self.source.values(self.column, rows)
-        # An empty text comes back as None.
+        # Deep Lake returns None for an empty text.
         return PackedStrings(['' if value is None else value for value in values])
 
     def caption(self, text: str, row: int) -> str | list[str]:
-        """The caption of an image, or all of them.
+        """Return the caption of an image, or the list of its captions.
 
         Args:
-            text: What the row holds.
+            text: Content of the row.
             row: Row number.
 
         Raises:
-            ValueError: If the text is not what ``tools.from_coco`` writes, and the
-                column says that it is; names lake, column and row.
+            ValueError: If the column is declared as captions of ``tools.from_coco``, but
+                the text is not in that format. The message names lake, column and row.
         """
         if not self.has_several:
             return text
         return [annotation['caption'] for _, annotation in self.captions(text, row)]
 
     def captions(self, text: str, row: int) -> list[tuple[int, dict[str, Any]]]:
-        """COCO's annotations of captions: position in the file, and the annotation.
+        """Return COCO caption annotations, each with its position in the source file.
 
         Args:
-            text: What the row holds.
+            text: Content of the row.
             row: Row number.
 
         Raises:
-            ValueError: If it is not that; names lake, column and row.
+            ValueError: If the text is not in that format. The message names lake,
+                column and row.
         """
-        found = self._json(text, row, 'a list of captions')
+        pairs = self._json(text, row, 'captions')
         try:
-            return [(int(position), dict(annotation)) for position, annotation in found]
+            return [(int(position), dict(annotation)) for position, annotation in pairs]
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f'{self.source.where(self.column, row)}: {text!r:.60} is no list of captions as '
-                'tools.from_coco writes it'
+                f'{self.source.where(self.column, row)}: captions must be a list as '
+                f'tools.from_coco writes it, got {text!r:.60}; correct the row, or write '
+                'the lake again'
             ) from error
 
     def regions(self, text: str, row: int, num_boxes: int) -> list[dict[str, Any]]:
-        """The phrases of an image's text, each with the boxes that it is about.
+        """Return the phrases of an image's text, each with the boxes that it describes.
 
         Args:
-            text: What the row holds.
+            text: Content of the row.
             row: Row number.
             num_boxes: Number of boxes of the row.
 
         Returns:
             Dicts of ``phrase``, ``tokens_positive`` (pairs of first and last position
-            in the text) and ``boxes`` (numbers of the row's boxes).
+            in the text) and ``boxes`` (indices of the row's boxes).
 
         Raises:
-            ValueError: If a phrase lacks a key, or a box has not just one phrase;
-                names lake, column and row.
+            ValueError: If a phrase lacks a key, or a box does not have exactly one
+                phrase. The message names lake, column and row.
         """
-        found = self._json(text, row, 'a list of phrases')
-        for region in found:
-            known = region if isinstance(region, dict) else {}
-            missing = [key for key in _REGION_KEYS if key not in known]
+        regions = self._json(text, row, 'phrases')
+        for region in regions:
+            keys = region if isinstance(region, dict) else {}
+            missing = [key for key in _REGION_KEYS if key not in keys]
             if missing:
                 raise ValueError(
-                    f'{self.source.where(self.column, row)}: the phrase {region!r:.60} has no '
-                    f'{missing[0]!r}; write phrase, tokens_positive and boxes'
+                    f'{self.source.where(self.column, row)}: every phrase must have the '
+                    f'keys phrase, tokens_positive and boxes, but {region!r:.60} lacks '
+                    f'{missing[0]!r}; add it'
                 )
-        groups = [region['boxes'] for region in found]
+        groups = [region['boxes'] for region in regions]
         boxes = [b for g in groups for b in (g if isinstance(g, list) else [None])]
         if Counter(map(repr, boxes)) != Counter(map(repr, range(num_boxes))):
             raise ValueError(
-                f'{self.source.where(self.column, row)}: phrases have the boxes {boxes}, but the '
-                f'row has {num_boxes} boxes; write each of them, from 0, in one phrase'
+                f'{self.source.where(self.column, row)}: each of the {num_boxes} boxes '
+                f'must belong to one phrase, but the phrases list the boxes {boxes}; '
+                'write every box, from 0, in one phrase'
             )
-        return found
+        return regions
 
     def _json(self, text: str, row: int, what: str) -> list[Any]:
+        problem = ''
         try:
-            found = json.loads(text) if text else []
+            items = json.loads(text) if text else []
         except ValueError as error:
+            items, problem = None, f': {error}'
+        if not isinstance(items, list):
             raise ValueError(
-                f'{self.source.where(self.column, row)}: {text!r:.60} is no JSON of {what}: {error}'
-            ) from error
-        if not isinstance(found, list):
-            raise ValueError(
-                f'{self.source.where(self.column, row)}: {text!r:.60} is no JSON of {what}'
+                f'{self.source.where(self.column, row)}: {what} must be a JSON list, got '
+                f'{text!r:.60}{problem}; correct the row'
             )
-        return found
+        return items

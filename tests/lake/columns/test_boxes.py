@@ -228,9 +228,9 @@ def test_an_undeclared_convention_is_an_error(dtype, tmp_path):
     values = row(0)
     values['boxes'] = values['boxes'].astype(dtype)
     path = write_lake(tmp_path / 'lake', [values], columns)
-    text = "the lake does not say how the boxes of column 'boxes'"
+    text = "the box convention of column 'boxes' ("
     remedy = (
-        'are meant; write box_format= xyxy, xywh or cxcywh for pixels, xyxyn, xywhn or '
+        'is not declared in the lake; write box_format= xyxy, xywh or cxcywh for pixels, xyxyn, xywhn or '
         'cxcywhn for fractions of the image'
     )
     with pytest.raises(ValueError, match=f'{re.escape(text)}.*{re.escape(remedy)}'):
@@ -310,7 +310,7 @@ def test_the_coords_of_a_v3_lake_are_read(name, v3_lakes):
 def test_a_v3_lake_without_coords_is_an_error_until_the_config_says(v3_lakes):
     """Undeclared in the v3 format is an error too, and box_format the remedy."""
     path = str(v3_lakes / 'undeclared')
-    with pytest.raises(ValueError, match='does not say how the boxes of column'):
+    with pytest.raises(ValueError, match='the box convention of column .* is not declared'):
         DeepLakeDataset(path)
     assert _boxes_of(DeepLakeDataset(path, box_format='xyxy'))[0] == [XYXY]
 

@@ -446,8 +446,8 @@ def test_a_column_of_another_type_is_refused(tmp_path):
     """Numbers cannot play the role of masks."""
     with pytest.raises(
         ValueError,
-        match=r"deeplake_tensors\['gt_masks'\]='width': that column is int32, but the role "
-        'takes masks, N a row: BinaryMask',
+        match=r"deeplake_tensors\['gt_masks'\]='width': the column must hold N masks per "
+        'row: BinaryMask .*, but its type is int32; write another column',
     ):
         DeepLakeDataset(
             write_lake(tmp_path / 'lake'), deeplake_tensors=dict(gt_masks='width')
@@ -462,8 +462,8 @@ def test_two_columns_of_masks_are_an_error(tmp_path):
     path = write_lake(tmp_path / 'lake', [values], columns)
     with pytest.raises(
         ValueError,
-        match=r"deeplake_tensors\['gt_masks'\] is not given and 2 columns fit: fine, "
-        'coarse; write one of them, or None to do without',
+        match=r"deeplake_tensors\['gt_masks'\] is not set and 2 columns match: fine, "
+        'coarse; write one of them, or None for no column',
     ):
         DeepLakeDataset(path)
 
