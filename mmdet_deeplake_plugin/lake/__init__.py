@@ -1,4 +1,4 @@
-"""The only room that knows Deep Lake; the others import from here, not from below."""
+"""The only package that uses Deep Lake; other packages import from here, not below."""
 
 from ..utils.counters import ReadCounters
 from ..utils.messages import did_you_mean
