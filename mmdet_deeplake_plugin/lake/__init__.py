@@ -1,4 +1,4 @@
-"""The only room that knows Deep Lake; the others import from here, not from below."""
+"""The only package that uses Deep Lake; other packages import from here, not below."""
 
 from .backend import DeepLakeBackend, register
 from .coco_columns import CocoColumns, lost_in_conversion

@@ -1,7 +1,7 @@
-"""The one way into a lake: from the keys of a config to a :class:`Lake` and its rows.
+"""Open a lake: turn the keys of a config into a :class:`Lake` and its rows.
 
-A process opens a lake once: the handle that finds out branch, version and rows also maps
-the columns and reads the annotations.
+A process opens a lake once: the handle that resolves branch, version and rows is also
+used to map the columns and to read the annotations.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Rows = Optional[NDArray[np.int64]]
 
 
 def open_source(spec: LakeSpec) -> tuple[LakeSource, Rows]:
-    """Open a lake; every rank gets the version and the rows that rank 0 found.
+    """Open a lake in the version and with the rows that rank 0 resolved.
 
     Args:
-        spec: The checked keys of a config.
+        spec: The validated keys of a config.
 
     Returns:
-        Reads the pinned state; and the row numbers in it, ``None`` for all rows.
+        The source of the pinned state, and the row numbers in it, ``None`` for all rows.
 
     Raises:
         FileNotFoundError, PermissionError, ValueError, LakeReadError: As
@@ -48,7 +48,7 @@ def open_source(spec: LakeSpec) -> tuple[LakeSource, Rows]:
 
 
 def open_object(dataset: Any) -> tuple[LakeSource, Rows]:
-    """Open the lake of a Deep Lake dataset or view that is open already.
+    """Open the lake of a Deep Lake dataset or view that is already open.
 
     Args:
         dataset: ``deeplake.Dataset``, ``ReadOnlyDataset`` or ``DatasetView``.
@@ -70,7 +70,9 @@ def open_columns(
     box_format: str | None = None,
     style: str | None = None,
 ) -> Lake:
-    """Map the columns of an open lake to roles; see :func:`~.columns.mapping.map_columns`.
+    """Map the columns of an open lake to roles.
+
+    See :func:`~.columns.mapping.map_columns`.
 
     Args:
         source: Reads the pinned state.
@@ -79,7 +81,7 @@ def open_columns(
         style: ``annotation_style`` of a config.
 
     Raises:
-        ValueError: If the roles cannot be settled.
+        ValueError: If the columns cannot be mapped.
     """
     return share_lake(source, map_columns(source.handle, tensors, box_format, style))
 
@@ -93,13 +95,13 @@ def open_lake(
     """Open a lake and map its columns.
 
     Args:
-        spec: The checked keys of a config.
+        spec: The validated keys of a config.
         tensors: As in :func:`open_columns`.
-        box_format: Likewise.
-        style: Likewise.
+        box_format: As in :func:`open_columns`.
+        style: As in :func:`open_columns`.
 
     Returns:
-        The lake, and the row numbers that are meant, ``None`` for all rows.
+        The lake, and the selected row numbers, ``None`` for all rows.
 
     Raises:
         FileNotFoundError, PermissionError, ValueError, LakeReadError: As

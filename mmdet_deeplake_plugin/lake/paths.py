@@ -1,11 +1,11 @@
-"""The paths under which MMEngine asks for what a lake holds, written and parsed.
+"""Build and parse the paths by which MMEngine loads images of a lake.
 
 - ``deeplake://<key>/<row>/<name>``: the image of a row.
-- ``deeplake://<key>/<row>/blank-<width>x<height>/<name>``: a black image in its place.
+- ``deeplake://<key>/<row>/blank-<width>x<height>/<name>``: a black image in place of it.
 - ``deeplake://<key>/<row>/seg-map-<width>x<height>/<stem>.png``: its segmentation map.
 
-``<key>`` names an open lake of the process, see :func:`~.lake.find_lake`. Tools write
-their results under the last part, which therefore has the extension of an image.
+``<key>`` identifies an open lake of the process, see :func:`~.lake.find_lake`. Tools
+name their results after the last part, so it has the extension of an image.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class LakePath:
         key: Key of the lake.
         row: Row number.
         kind: ``'image'``, ``'blank'`` or ``'seg-map'``.
-        size: Width and height in pixels of a black image, or of the image that a map
-            belongs to; ``None`` for images.
+        size: Width and height in pixels of a black image or a segmentation map;
+            ``None`` for images.
     """
 
     key: str
@@ -46,20 +46,20 @@ class LakePath:
             path: The path.
 
         Raises:
-            ValueError: If it is the path of something else.
+            ValueError: If it is not the path of a lake image.
         """
         match = _PATH.match(str(path))
         if match is None:
             raise ValueError(
-                f'{path!r} is not the path of a lake image ({PREFIX}://<key>/<row>/'
-                '<name>); only DeepLakeDataset makes such paths'
+                f'the path of a lake image must look like {PREFIX}://<key>/<row>/<name>, '
+                f'got {path!r}; use the img_path of a DeepLakeDataset'
             )
         kind = match['kind']
         size = (int(match['width']), int(match['height'])) if kind else None
         return cls(match['key'], int(match['row']), kind or 'image', size)
 
     def with_name(self, name: str) -> str:
-        """Write the path.
+        """Return the path as text.
 
         Args:
             name: File name with the extension of an image.
@@ -69,7 +69,7 @@ class LakePath:
 
 
 def blank_size(path: object) -> tuple[int, int] | None:
-    """Width and height of the black image that a path names; ``None`` for others."""
+    """Return width and height of the black image at a path, ``None`` for other paths."""
     match = _PATH.match(str(path))
     if match is None or match['kind'] != 'blank':
         return None

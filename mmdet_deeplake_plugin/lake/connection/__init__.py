@@ -1,1 +1,1 @@
-"""Which lake, in which state, and a handle that lasts."""
+"""Resolve, open and reopen a lake, and read its columns with retries."""

@@ -1,8 +1,8 @@
-"""References to secrets, resolved when a lake is opened and never before.
+"""References to secrets, resolved only when a lake is opened.
 
-``env:NAME`` reads an environment variable, ``file:PATH`` a file (JSON for
-``creds``). A literal secret works, but MMEngine writes the whole config to the
-log, to the work directory and into every checkpoint; a warning says so.
+``env:NAME`` reads an environment variable, ``file:PATH`` a file (JSON for ``creds``). A
+literal secret works too, with a warning: MMEngine writes the whole config to the log, to
+the work directory and into every checkpoint.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mmengine.logging import print_log
 from ...utils.messages import did_you_mean
 
 KEYS = ('token', 'creds')
-# What Deep Lake's storage providers read; it ignores any other key in silence.
+# The keys that Deep Lake's storage providers read; it silently ignores all others.
 CREDS_KEYS = (
     'aws_access_key_id',
     'aws_secret_access_key',
@@ -34,7 +34,7 @@ CREDS_KEYS = (
     'sas_token',
     'creds_key',
 )
-# Not secret, so they may stand in a config, a repr and a pickle as they are.
+# Not secret: a config, a repr and a pickle may show their values.
 _PLAIN_KEYS = (
     'aws_region',
     'endpoint_url',
@@ -44,29 +44,28 @@ _PLAIN_KEYS = (
 )
 
 _warned = False
-# Secrets that were handed out, the newest last: after a rotation a message may still
-# hold one of before. Bounded, for runs of many rotations.
+# Secrets that were resolved so far, the newest last: after a rotation a message may still
+# contain an old one. Bounded, for runs with many rotations.
 _handed_out: dict[str, None] = {}
 _REMEMBERED = 256
 
 
 class UnreadableReferenceError(ValueError):
-    """A reference leads nowhere, or to something else than it should."""
+    """A reference cannot be read, or what it refers to is invalid."""
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """Where the token and the storage credentials of a lake come from.
+    """The token and the storage credentials of a lake, or references to them.
 
-    Its ``repr`` shows references and hides literal values; a pickle leaves
-    literal secrets out, unless it is on its way to a worker process that is
-    being spawned.
+    ``repr`` shows references and hides literal secrets. A pickle omits literal secrets,
+    unless it is sent to a worker process that is being spawned.
 
     Args:
-        token: Deep Lake token: a reference, a literal, or ``''`` for what the
-            environment (``ACTIVELOOP_TOKEN``) says.
+        token: Deep Lake token: a reference, a literal, or ``''`` to leave it to the
+            environment (``ACTIVELOOP_TOKEN``).
         creds: Storage credentials as ``(key, reference or literal)`` pairs, or
-            one reference to a JSON object with all of them.
+            one reference to a JSON object with all keys.
     """
 
     token: str = field(default='', repr=False)
@@ -74,35 +73,36 @@ class Credentials:
 
     @classmethod
     def from_config(cls, config: Any) -> Credentials:
-        """Checks ``deeplake_credentials`` of a config.
+        """Validate ``deeplake_credentials`` of a config.
 
         Args:
             config: ``None`` or a mapping with ``token`` and ``creds``.
 
         Raises:
-            ValueError: If a key is unknown or no longer supported, or a value
-                is no string.
-            TypeError: If it is no mapping.
+            ValueError: If a key is unknown or no longer supported, or ``creds`` is a
+                string but not a reference.
+            TypeError: If the config is not a mapping, or a value not a string.
         """
         if not config:
             return cls()
         if not isinstance(config, Mapping):
             raise TypeError(
-                f'deeplake_credentials is a {type(config).__name__}; write a dict '
-                "such as dict(token='env:ACTIVELOOP_TOKEN', creds=None)"
+                'deeplake_credentials must be a dict, got a '
+                f'{type(config).__name__}; write for example '
+                "dict(token='env:ACTIVELOOP_TOKEN', creds=None)"
             )
         values = {key: value for key, value in config.items() if value not in (None, '')}
         for key in values:
             if key in ('username', 'password'):
                 raise ValueError(
-                    f'deeplake_credentials.{key}: Deep Lake 4 has no login by user '
-                    'name and password; make a token on the web site and write '
-                    "token='env:ACTIVELOOP_TOKEN'"
+                    f'deeplake_credentials.{key} is not supported: Deep Lake 4 does not '
+                    'log in with user name and password; create a token on its web site '
+                    "and write token='env:ACTIVELOOP_TOKEN'"
                 )
             if key not in KEYS:
                 raise ValueError(
                     f'deeplake_credentials.{key} is unknown{did_you_mean(key, KEYS)}; '
-                    'the keys are token and creds'
+                    'the keys are: token, creds'
                 )
         token = _string('deeplake_credentials.token', values.get('token', ''))
         result = cls(token, _creds_from_config(values.get('creds', ())))
@@ -112,7 +112,7 @@ class Credentials:
 
     @property
     def has_literal_secret(self) -> bool:
-        """Whether a secret itself, not a reference to it, stands in the config."""
+        """Whether the config contains a secret itself, not only references."""
         if self.token and not _is_reference(self.token):
             return True
         return not isinstance(self.creds, str) and any(
@@ -121,16 +121,16 @@ class Credentials:
         )
 
     def resolve(self) -> dict[str, Any]:
-        """Follows the references.
+        """Resolve the references.
 
         Returns:
-            The arguments ``creds`` and ``token`` of ``deeplake.open_read_only``;
-            what is not set is left out, so that Deep Lake's and the storage
-            provider's own environment apply.
+            The arguments ``creds`` and ``token`` of ``deeplake.open_read_only``. Those
+            that are not set are omitted, so that the environment of Deep Lake and of the
+            storage provider applies.
 
         Raises:
-            UnreadableReferenceError: If a reference leads nowhere; names it, not a
-                value.
+            UnreadableReferenceError: If a reference cannot be resolved; the message
+                contains the reference, never a value.
         """
         arguments: dict[str, Any] = {}
         if self.token:
@@ -146,10 +146,10 @@ class Credentials:
         return arguments
 
     def secrets(self) -> list[str]:
-        """Secrets to be taken out of texts; never to be shown.
+        """Return the secrets to redact from texts.
 
-        They are those that this process has handed out so far, of this lake and of
-        others, and the ones of now.
+        These are all secrets that this process resolved so far, for this lake and for
+        others, and the current ones.
         """
         try:
             current = _secrets_of(self.resolve())
@@ -158,10 +158,10 @@ class Credentials:
         return [*_handed_out, *current]
 
     def age(self) -> tuple[int, ...]:
-        """When the files that references name were changed (in ns), and which they are.
+        """Return modification time (ns) and inode of each referenced file.
 
-        Credentials of a short life are renewed in a file; another age than before
-        says that a lake is to be opened anew.
+        Short-lived credentials are renewed in a file; when the age changes, the lake
+        must be opened again.
         """
         values = [self.token, *([self.creds] if isinstance(self.creds, str) else [])]
         if not isinstance(self.creds, str):
@@ -185,8 +185,8 @@ class Credentials:
         return f'Credentials(token={_shown("token", self.token)!r}, creds={creds!r})'
 
     def __getstate__(self) -> dict[str, Any]:
-        # A spawned worker needs the secret and gets it through a pipe; every
-        # other pickle may end on a disk.
+        # A spawned worker needs the secret and gets it through a pipe; any other pickle
+        # may be written to disk.
         if get_spawning_popen() is not None or not self.has_literal_secret:
             return {'token': self.token, 'creds': self.creds}
         token = self.token if _is_reference(self.token) else ''
@@ -206,21 +206,21 @@ class Credentials:
 
 def _creds_from_config(creds: Any) -> str | tuple[tuple[str, str], ...]:
     if isinstance(creds, str):
-        if creds.upper() == 'ENV':  # the old integration's word for the environment
+        if creds.upper() == 'ENV':  # how the old integration names the environment
             return ()
         if not _is_reference(creds):
             raise ValueError(
-                'deeplake_credentials.creds is a string that is no reference; write '
-                "a dict of keys, 'env:NAME' or 'file:PATH' (JSON), or None for the "
-                "storage provider's own environment"
+                'deeplake_credentials.creds must be a dict or a reference, got another '
+                "string; write a dict of keys, 'env:NAME' or 'file:PATH' (JSON), or None "
+                "for the storage provider's own environment"
             )
         return creds
     if isinstance(creds, tuple) and not creds:
         return ()
     if not isinstance(creds, Mapping):
         raise TypeError(
-            f'deeplake_credentials.creds is a {type(creds).__name__}; write a dict, '
-            "'env:NAME', 'file:PATH' or None"
+            'deeplake_credentials.creds must be a dict or a reference, got a '
+            f"{type(creds).__name__}; write a dict, 'env:NAME', 'file:PATH' or None"
         )
     for key in creds:
         _check_creds_key(key)
@@ -235,13 +235,13 @@ def _check_creds_key(key: str) -> None:
     if key not in CREDS_KEYS:
         raise ValueError(
             f'deeplake_credentials.creds.{key} is unknown'
-            f'{did_you_mean(key, CREDS_KEYS)}; Deep Lake reads {", ".join(CREDS_KEYS)}'
+            f'{did_you_mean(key, CREDS_KEYS)}; the keys are: {", ".join(CREDS_KEYS)}'
         )
 
 
 def _string(key: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f'{key} is a {type(value).__name__}; write a string')
+        raise TypeError(f'{key} must be a string, got a {type(value).__name__}')
     return value
 
 
@@ -259,7 +259,7 @@ def _follow(key: str, value: str) -> str:
         if name not in os.environ:
             raise UnreadableReferenceError(
                 f'{key}={value!r}: the environment variable {name} is not set; '
-                f'export it in the shell that starts the training'
+                'export it in the shell that starts the training'
             )
         return os.environ[name]
     if value.startswith('file:'):
@@ -268,11 +268,13 @@ def _follow(key: str, value: str) -> str:
             text = path.read_text().strip()
         except OSError as error:
             raise UnreadableReferenceError(
-                f'{key}={value!r}: cannot read it: {error.strerror}'
+                f'{key}={value!r}: cannot read the file: {error.strerror}'
             ) from error
-        except UnicodeDecodeError:  # whose repr holds all that was read
-            raise UnreadableReferenceError(f'{key}={value!r}: it is no text') from None
-        if not text:  # somebody is writing it
+        except UnicodeDecodeError:  # its repr contains the whole file
+            raise UnreadableReferenceError(
+                f'{key}={value!r}: the file is not text'
+            ) from None
+        if not text:  # it is being rewritten
             raise UnreadableReferenceError(f'{key}={value!r}: the file is empty')
         return text
     return value
@@ -283,10 +285,10 @@ def _parse_creds(reference: str) -> dict[str, str]:
     try:
         creds = json.loads(_follow(key, reference))
     except json.JSONDecodeError:
-        creds = None  # the decoder's message would quote what it read
+        creds = None  # the error message would quote the secret
     if not isinstance(creds, dict):
         raise UnreadableReferenceError(
-            f'{key}={reference!r}: what it refers to is no JSON object'
+            f'{key}={reference!r}: its content must be a JSON object of storage keys'
         )
     for name in creds:
         _check_creds_key(name)
@@ -316,8 +318,8 @@ def _warn_literal() -> None:
         return
     _warned = True
     print_log(
-        'deeplake_credentials holds a secret as it is. MMEngine writes the config to '
-        'the log, to work_dir/*.py and into every checkpoint, and the secret with it. '
+        'deeplake_credentials contains a literal secret. MMEngine writes the config, '
+        'and the secret with it, to the log, to work_dir/*.py and into every checkpoint. '
         "Write a reference instead: token='env:ACTIVELOOP_TOKEN', or 'file:PATH'.",
         logger='current',
         level=logging.WARNING,

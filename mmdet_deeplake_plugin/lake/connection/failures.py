@@ -1,7 +1,8 @@
-"""What kind of failure an error of Deep Lake is: denied, unreachable or missing.
+"""Classify errors of Deep Lake: access denied, unreachable or missing.
 
-Deep Lake has types for it, but raises ``StorageInternalError``, as for a broken server,
-for an unknown or expired S3 key and for a wrong signature; only the message tells.
+Deep Lake has exception types for these, but it raises ``StorageInternalError``, its type
+for server errors, also for an unknown or expired S3 key and for a wrong signature. Only
+the message distinguishes them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _DENIED = (
     deeplake.StorageAccessDenied,
     deeplake.ExpiredTokenError,
 )
-# An expired or malformed session token is 400 on S3.
+# S3 answers an expired or malformed session token with status 400.
 _DENIED_MESSAGE = re.compile(
     r'status=40[13]\b|code=(?:Expired|Invalid)Token|code=(?:Request|Token)\w*Expired'
     r'|code=TokenRefreshRequired'
@@ -32,10 +33,10 @@ _MISSING = (deeplake.StorageKeyNotFound, deeplake.NotFoundError, KeyError)
 
 
 def is_access_denied(error: BaseException) -> bool:
-    """Whether a server was reached and did not accept the credentials.
+    """Return whether a server was reached and rejected the credentials.
 
     Args:
-        error: What Deep Lake, or the opening of a lake, raised.
+        error: An error of Deep Lake or of opening a lake.
     """
     if isinstance(error, _DENIED):
         return True
@@ -44,27 +45,27 @@ def is_access_denied(error: BaseException) -> bool:
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Whether Deep Lake could not reach the storage, or the storage failed.
+    """Return whether the storage could not be reached, or failed.
 
     Args:
-        error: What Deep Lake raised; check :func:`is_access_denied` first.
+        error: An error of Deep Lake; check :func:`is_access_denied` first.
     """
     return isinstance(error, _UNREACHABLE)
 
 
 def is_network_failure(error: BaseException) -> bool:
-    """Whether an error may go away by itself when the read is tried again.
+    """Return whether an error is transient, so that a retry may succeed.
 
     Args:
-        error: What Deep Lake, or a read with a deadline, raised.
+        error: An error of Deep Lake or of a read with a deadline.
     """
     return isinstance(error, (ConnectionError, TimeoutError)) or is_unreachable(error)
 
 
 def is_missing(error: BaseException) -> bool:
-    """Whether a bucket, an object or a dataset does not exist.
+    """Return whether a bucket, an object or a dataset does not exist.
 
     Args:
-        error: What Deep Lake raised.
+        error: An error of Deep Lake.
     """
     return isinstance(error, _MISSING)

@@ -1,10 +1,10 @@
-"""Calls of Deep Lake that are waited for no longer than a set time.
+"""Run calls of Deep Lake with a deadline, and keep fork and exit safe meanwhile.
 
-A call that hangs cannot be ended: Deep Lake tries for up to half an hour, and holds
-off Ctrl-C meanwhile. So it runs in a thread that does not keep the process alive, and
-is left behind when its time is up. A process that forks while such a call runs crashes
-or hangs, so a fork waits for it, and fails if it stays; one that ends while it runs would
-crash too, so it ends without Deep Lake's clearing up.
+A call that hangs cannot be cancelled: Deep Lake retries for up to half an hour and blocks
+Ctrl-C meanwhile. So each call runs in a daemon thread, which is abandoned at its
+deadline. A process that forks during such a call crashes or hangs, so a fork waits for
+the call, and fails if the call does not return. A process that exits during such a call
+would crash too, so it exits without the cleanup of Deep Lake.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
 
-import deeplake  # noqa: F401  (puts its own os.fork in place, which the one below calls)
+import deeplake  # noqa: F401  (replaces os.fork; the wrapper below calls that one)
 
 T = TypeVar('T')
 
-# Deep Lake gives an attempt up 8 seconds after the server fell silent.
+# Seconds. Deep Lake gives up an attempt 8 seconds after the server stopped responding.
 _WAIT_BEFORE_FORK = 20.0
 _WAIT_BEFORE_EXIT, _WAIT_AFTER_FAILURE = 5.0, 0.3
 _LONGEST_EXIT = 120
 
 
 class _Call(threading.Thread):
-    """A call of Deep Lake that runs by itself.
+    """A thread that runs one call of Deep Lake.
 
     Attributes:
-        has_been_awaited: Whether a fork has waited for it, as others then do not.
+        has_been_awaited: Whether a fork has waited for it already; later forks then
+            fail at once.
     """
 
     def __init__(self, task: Callable[[], T], future: Future[T], name: str) -> None:
@@ -46,11 +47,14 @@ class _Call(threading.Thread):
 
 
 def run_in_thread(task: Callable[[], T], name: str = 'deeplake-read') -> Future[T]:
-    """Begins a call in a thread of its own.
+    """Start a call in its own thread.
 
     Args:
         task: The call.
         name: Name of the thread.
+
+    Returns:
+        The future result of the call.
     """
     future: Future[T] = Future()
     _Call(task, future, name).start()
@@ -60,29 +64,29 @@ def run_in_thread(task: Callable[[], T], name: str = 'deeplake-read') -> Future[
 def _run(task: Callable[[], T], future: Future[T]) -> None:
     try:
         future.set_result(task())
-    except BaseException as error:  # it belongs to who waits for the result
+    except BaseException as error:  # raised where the result is awaited
         future.set_exception(error)
     finally:
-        # The error's frames would hold the future, which holds the error, and all that
-        # the call read with: a circle that lives until Python's next full collection.
+        # Break the cycle of error, its frames and the future: it would keep all that the
+        # call used alive until Python's next full garbage collection.
         del task, future
 
 
 def call_with_deadline(task: Callable[[], T], seconds: float) -> T:
-    """Makes a call and waits for its result; Ctrl-C interrupts the wait.
+    """Run a call and wait for its result; Ctrl-C interrupts the wait.
 
     Args:
         task: The call.
-        seconds: How long to wait at most.
+        seconds: Longest time to wait.
 
     Raises:
-        TimeoutError: If it takes longer; it goes on by itself.
+        TimeoutError: If the call takes longer; it continues in the background.
     """
     future = run_in_thread(task)
     try:
         return future.result(timeout=seconds)
     except (TimeoutError, FutureTimeoutError) as error:
-        if future.done():  # the error is the call's own, or it has just come through
+        if future.done():  # the call itself raised it, or has just returned
             return future.result()
         raise TimeoutError(f'no answer within {seconds:.3g} s') from error
     finally:
@@ -100,10 +104,11 @@ def _wait(calls: list[_Call], seconds: float) -> None:
 
 
 def _before_fork() -> None:
-    """Waits until no call runs, also none that begins meanwhile.
+    """Wait until no call is running, including calls that start meanwhile.
 
     Raises:
-        TimeoutError: If one still runs after 20 s, or did so before an earlier fork.
+        TimeoutError: If a call is still running after 20 s, or did not return before an
+            earlier fork and is still running.
     """
     deadline = time.monotonic() + _WAIT_BEFORE_FORK
     while calls := [call for call in _running() if not call.has_been_awaited]:
@@ -114,18 +119,18 @@ def _before_fork() -> None:
         call.has_been_awaited = True
     if _running():
         raise TimeoutError(
-            'cannot fork: a call of Deep Lake has not come back within '
-            f'{_WAIT_BEFORE_FORK:.3g} s, and the process would crash or hang. Is the '
-            'storage within reach? Workers that are spawned need no fork: '
+            'cannot fork while a call of Deep Lake is running, as the process would '
+            f'crash or hang; it did not return within {_WAIT_BEFORE_FORK:.3g} s. Check '
+            'that the storage is reachable, or spawn the workers instead: '
             "env_cfg=dict(mp_cfg=dict(mp_start_method='spawn'))"
         )
 
 
 def _after_calls(fork: Callable[[], int]) -> Callable[[], int]:
-    """A fork that waits for calls first.
+    """Wrap a fork, so that it waits for running calls first.
 
-    No hook of ``os.register_at_fork``: Deep Lake's ``os.fork`` ends Deep Lake's threads
-    before these are asked, and with them what the calls wait for.
+    A hook of ``os.register_at_fork`` would come too late: Deep Lake's ``os.fork`` first
+    stops the threads that the calls wait for.
     """
 
     @functools.wraps(fork)
@@ -145,27 +150,28 @@ def _at_exit() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     if failure is None:
-        # sys.exit() may have been called; only the C library knows with which code.
-        _leave_by_the_c_library()
+        # The exit code of sys.exit() is known to the C library only.
+        _exit_before_cleanup()
         return
     if issubclass(failure, KeyboardInterrupt):
-        # Ends as Python does, so that a shell's loop ends with it.
+        # Die of SIGINT as Python does, so that a loop in a shell stops too.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     os._exit(1)
 
 
-def _leave_by_the_c_library() -> None:
-    """Ends the process with its exit code before Deep Lake is cleared up.
+def _exit_before_cleanup() -> None:
+    """Make the process exit, with its own exit code, before Deep Lake cleans up.
 
-    A call that returns while Python shuts down would abort the process: its thread is
-    ended across C++ frames, which calls C++'s handler for that. It waits instead.
+    A call that returns while Python shuts down would abort the process: Python ends its
+    thread across C++ frames, which calls the terminate handler of C++. The handler set
+    here blocks the thread instead.
     """
     try:
         library, cpp = ctypes.CDLL(None), ctypes.CDLL('libstdc++.so.6')
         library.on_exit(library._exit, None)
         cpp._ZSt13set_terminatePFvvE(library.pause)  # std::set_terminate
-    except (OSError, AttributeError):  # not the C libraries of GNU
+    except (OSError, AttributeError):  # not the GNU C libraries
         return
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(_LONGEST_EXIT)

@@ -1,4 +1,4 @@
-"""Opening a lake in a given state, and errors that say what to do."""
+"""Open a lake in a given state, with errors that say what to do."""
 
 from __future__ import annotations
 
@@ -16,27 +16,32 @@ from .spec import LakeSpec, Pin
 T = TypeVar('T')
 
 _BUCKETS = ('s3', 'gcs', 'gs', 'az', 'azure')
+# A file that every lake in the format of Deep Lake 4 has.
 _FIRST_FILE = '_deeplake_log/_meta/next_base'
 
 
 class NoDatasetError(FileNotFoundError):
-    """There is no dataset in the format of Deep Lake 4 where one was looked for."""
+    """No dataset in the format of Deep Lake 4 exists at a path."""
 
 
 def open_at(spec: LakeSpec, pin: Pin) -> Any:
-    """Opens a lake in the state of a pin.
+    """Open a lake in the state of a pin.
+
+    Args:
+        spec: The lake.
+        pin: The state.
 
     Returns:
         A read-only Deep Lake dataset or view.
 
     Raises:
         FileNotFoundError, PermissionError, ConnectionError, ValueError: If it
-            cannot be opened, or is no longer what it was when it was pinned.
+            cannot be opened, or has changed since it was pinned.
     """
     try:
         return _open_at(spec, pin)
     except UnreadableReferenceError as error:
-        # It could be read when the run began: somebody may be rewriting the file.
+        # It was readable when the run began, so the file may be being rewritten.
         raise PermissionError(str(error)) from error
 
 
@@ -50,21 +55,21 @@ def _open_at(spec: LakeSpec, pin: Pin) -> Any:
             handle = open_tag(handle, spec, pin.tag)
             if tags[pin.tag].id != pin.tag_id:
                 raise ValueError(
-                    f'the view {pin.tag!r} of {spec.path} is no longer the one that this '
-                    'run began with: it was deleted and saved anew. Start the run again'
+                    f'the view {pin.tag!r} of {spec.path} must not change during a run, '
+                    'but it was deleted and saved again; restart the run'
                 )
         elif handle.version != pin.version:
             handle = open_version(handle, spec, pin.version)
     if len(handle) != pin.num_rows:
         raise ValueError(
-            f'{spec.url} has {len(handle)} rows where it had {pin.num_rows} when it '
-            'was pinned: was it replaced, or the tag moved? Start the run again'
+            f'{spec.url} must have {pin.num_rows} rows as when the run began, found '
+            f'{len(handle)}: the lake was replaced or the tag moved; restart the run'
         )
     return handle
 
 
 def open_branch(spec: LakeSpec, branch: str) -> Any:
-    """Opens the newest version of a branch, ``''`` for the main one."""
+    """Open the newest version of a branch, ``''`` for the main branch."""
     url = f'{spec.path}@{branch}' if branch not in ('', 'main') else spec.path
 
     def open_it() -> Any:
@@ -76,34 +81,33 @@ def open_branch(spec: LakeSpec, branch: str) -> Any:
 
 
 def open_tag(head: Any, spec: LakeSpec, tag: str) -> Any:
-    """Opens a saved view of an open lake."""
+    """Open a saved view of an open lake."""
     names = _explained(spec, lambda: list(head.tags.names()))
     if tag not in names:
         raise ValueError(
-            f'deeplake_view_id={tag!r}: {spec.path} has no saved view (tag) of that '
-            f'name{did_you_mean(tag, names)}; tags: {comma_joined(names)}'
+            f'deeplake_view_id={tag!r}: {spec.path} does not have a saved view (tag) with '
+            f'this name{did_you_mean(tag, names)}; tags: {comma_joined(names)}'
         )
     return _explained(spec, lambda: head.tags[tag].open())
 
 
 def open_version(head: Any, spec: LakeSpec, version: str) -> Any:
-    """Opens a version of an open lake's branch."""
+    """Open a version on the branch of an open lake."""
     try:
         return _explained(spec, lambda: head.history[version].open())
     except deeplake.VersionNotFoundError as error:
         known = [head.history[i].id for i in range(len(head.history))]
         raise ValueError(
             f'deeplake_commit_id={version!r}: branch {head.current_branch.name} of '
-            f'{spec.path} has no such version; the newest are '
-            f'{comma_joined(known[-5:])}. '
-            'Versions stay when a lake is compacted, but go with a branch or a lake that '
-            'is deleted'
+            f'{spec.path} does not have this version; the newest are '
+            f'{comma_joined(known[-5:])}. Compacting a lake keeps its versions; deleting '
+            'the branch or the lake removes them'
         ) from error
 
 
 def open_v3(spec: LakeSpec, version: str) -> Any:
-    """Opens a lake of Deep Lake 3 as a view."""
-    # `open` refuses the format of Deep Lake 3; a query reads it.
+    """Open a lake in the format of Deep Lake 3 as a view."""
+    # `open` rejects the format of Deep Lake 3, but a query reads it.
     url = f'{spec.path}@{version}' if version else spec.path
     failure: Exception | None = None
     try:
@@ -121,25 +125,25 @@ def open_v3(spec: LakeSpec, version: str) -> Any:
             f'{redact(str(failure), spec.credentials.secrets())}'
         )
     raise FileNotFoundError(
-        f'deeplake_path={spec.url!r}: there is no Deep Lake dataset there'
-        + (f' with a version {version!r}' if version else '')
-        + '. Check the path; make one by python -m '
+        f'deeplake_path={spec.url!r}: no Deep Lake dataset was found there'
+        + (f' with version {version!r}' if version else '')
+        + '. Check the path, or create a lake with python -m '
         'mmdet_deeplake_plugin.tools.from_coco'
     )
 
 
 def _probe_access(path: str, arguments: dict[str, Any]) -> None:
-    """Reads a small file of a lake on object storage, to see whether it is let in.
+    """Read a small file of a lake on object storage, to check the access.
 
-    When Deep Lake is refused while it opens a lake, it goes on listing files in the
-    background for half a minute; a process that forks or ends meanwhile crashes.
-    Reading a file fails for the same reasons and leaves nothing behind.
+    When access is denied while Deep Lake opens a lake, it keeps listing files in the
+    background for half a minute; a process that forks or exits meanwhile crashes.
+    Reading a file fails for the same reasons, without background work.
     """
     if path.partition('://')[0] not in _BUCKETS:
         return
     reader = deeplake.storage.Reader(path, **arguments)
     try:
-        # Not get(), which keeps other threads from running while it waits.
+        # Not get(), which blocks other threads while it waits.
         reader.get_async(_FIRST_FILE).result()
     except (KeyError, deeplake.StorageKeyNotFound) as error:
         if 'NoSuchBucket' in str(error):
@@ -157,24 +161,24 @@ def _explained(spec: LakeSpec, task: Callable[[], T]) -> T:
 
 
 def _raise_explained(spec: LakeSpec, error: Exception) -> None:
-    """Raises an error of Deep Lake in words of ours; unknown ones are left alone."""
+    """Translate a known error of Deep Lake into a clear one; ignore others."""
     where = f'deeplake_path={spec.url!r}'
     reason = redact(first_line(error), spec.credentials.secrets())
-    # What Deep Lake says may hold secrets: no error is chained to its own.
+    # Messages of Deep Lake may contain secrets, so its errors are not chained.
     if isinstance(error, deeplake.LogNotexistsError):
         hint = (
-            ' (a mem:// lake lives in the process that made it: use num_workers=0, or '
-            'workers that are forked)'
+            ' (a mem:// lake exists only in the process that created it: use '
+            'num_workers=0, or forked workers)'
             if spec.path.startswith('mem://')
             else ''
         )
         raise NoDatasetError(
-            f'{where}: there is no Deep Lake dataset there{hint}'
+            f'{where}: no Deep Lake dataset was found there{hint}'
         ) from None
     if isinstance(error, deeplake.BranchNotFoundError):
         raise ValueError(
-            f'{where}: {reason}. It was there when this run began, so it was deleted or '
-            'renamed, and its versions with it; start the run again'
+            f'{where}: {reason}. The branch existed when this run began, so it was '
+            'deleted or renamed, and its versions with it; restart the run'
         ) from None
     if is_access_denied(error):
         raise PermissionError(
@@ -183,10 +187,10 @@ def _raise_explained(spec: LakeSpec, error: Exception) -> None:
         ) from None
     if is_unreachable(error):
         raise ConnectionError(f'{where}: {reason}') from None
-    if is_missing(error):  # a missing bucket, or a dataset of Activeloop's
+    if is_missing(error):  # a bucket, or a dataset hosted by Activeloop
         raise FileNotFoundError(f'{where}: {reason}') from None
 
 
 def column_names(handle: Any) -> list[str]:
-    """Names of the columns of an open dataset or view."""
+    """Return the column names of an open dataset or view."""
     return [column.name for column in handle.schema.columns]

@@ -1,4 +1,4 @@
-"""Takes secrets out of texts that others wrote, such as messages of Deep Lake."""
+"""Redact secrets in texts of other libraries, such as error messages of Deep Lake."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 _HIDDEN = '***'
-# Parts of signed URLs and headers, whatever their values are.
+# Parts of signed URLs and headers, redacted whatever their values are.
 _SIGNED = re.compile(
     r'(?i)((?:X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|'
     r'sig|access_token|token)=)[^&\s"\'>]+'
@@ -17,14 +17,17 @@ _SHORTEST = 4
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """A text without secrets.
+    """Replace the secrets in a text by ``***``.
 
     Args:
         text: Any text.
-        secrets: Values to take out wherever they stand, also as URLs quote them; ones
-            of less than four characters are no secrets.
+        secrets: Values to redact wherever they occur, also URL-quoted; values of less
+            than four characters are ignored.
+
+    Returns:
+        The text without secrets.
     """
-    for secret in sorted(set(secrets), key=len, reverse=True):  # one may hold another
+    for secret in sorted(set(secrets), key=len, reverse=True):  # one may contain another
         if len(secret) >= _SHORTEST:
             for form in (secret, quote(secret, safe=''), quote(secret)):
                 text = text.replace(form, _HIDDEN)

@@ -1,8 +1,8 @@
-"""From what the config asks for to exactly which rows it means.
+"""Resolve a config to one version of a lake and exact row numbers.
 
-A lake moves on while a training runs, and ``ORDER BY random()`` differs at
-every call. So branch, version and row numbers are settled once, by the main
-rank, and every process reads those.
+A lake may change while a training runs, and ``ORDER BY random()`` gives another order at
+each call. So the main rank resolves branch, version and row numbers once, and every
+process reads those.
 """
 
 from __future__ import annotations
@@ -26,28 +26,27 @@ from .spec import LakeSpec, Pin
 
 _ROW = 'mmdet_row'
 
-
-# What a config asks for: the pin, the rows in it (``None`` for all), and an open handle
-# of that state (``None`` if there is none yet).
+# The pin, the rows in it (``None`` for all), and an open handle of that state (``None`` if
+# it is not open yet).
 Resolved = tuple[Pin, Optional[NDArray[np.int64]], Any]
 
 
 def resolve(spec: LakeSpec) -> Resolved:
-    """Settle branch, version and rows of what a config asks for.
+    """Resolve branch, version and rows of a config.
 
     Args:
-        spec: The checked config.
+        spec: The validated config.
 
     Returns:
-        The pin; the row numbers in it, in the query's order, ``None`` for all rows; and
-        the handle that was opened to find out, in the state of the pin.
+        The pin; the row numbers in it in the order of the query, ``None`` for all rows;
+        and a handle that is open in the state of the pin.
 
     Raises:
-        FileNotFoundError: If there is no lake at the path.
+        FileNotFoundError: If no lake exists at the path.
         PermissionError: If access is denied.
-        LakeReadError: If it cannot be reached.
-        ValueError: If a branch, tag or version is not there, the query is
-            wrong or selects no row.
+        LakeReadError: If the lake cannot be reached.
+        ValueError: If the branch, tag or version does not exist, or the query is invalid
+            or selects no rows.
     """
     return retry_read(
         spec,
@@ -72,7 +71,7 @@ def _resolve(spec: LakeSpec) -> Resolved:
             tag = spec.suffix
         else:
             raise ValueError(
-                f'deeplake_path={spec.url!r}: {spec.path} has no branch or tag '
+                f'deeplake_path={spec.url!r}: {spec.path} does not have a branch or tag '
                 f'{spec.suffix!r}{did_you_mean(spec.suffix, branches + tags)}; branches: '
                 f'{comma_joined(branches)}; tags: {comma_joined(tags)}'
             )
@@ -81,13 +80,14 @@ def _resolve(spec: LakeSpec) -> Resolved:
     if tag:
         view = open_tag(head, spec, tag)
         saved = head.tags[tag]
-        if not saved.version:  # saved to be evaluated anew at each opening
+        if not saved.version:  # its query is evaluated at each opening
             queries.insert(0, saved.query)
             tag = ''
         elif spec.commit_id and spec.commit_id != saved.version:
             raise ValueError(
-                f'deeplake_commit_id={spec.commit_id!r} and the view {tag!r}, which is '
-                f'of version {saved.version}, contradict each other; leave out one'
+                'deeplake_commit_id and the saved view must be of the same version, got '
+                f'{spec.commit_id!r} and the view {tag!r} of version {saved.version!r}; '
+                'remove one of the two'
             )
         elif saved.query is None:  # a name for a whole version
             handle, tag = open_version(head, spec, saved.version), ''
@@ -107,23 +107,22 @@ def _resolve(spec: LakeSpec) -> Resolved:
 def select_rows(
     handle: Any, queries: list[str], spec: LakeSpec
 ) -> NDArray[np.int64] | None:
-    """Runs TQL queries one upon the other and returns which rows they select.
+    """Run TQL queries, each on the result of the one before, and return their rows.
 
     Args:
         handle: An open dataset or view.
         queries: TQL without FROM clauses.
-        spec: The lake, for messages.
+        spec: The lake, for error messages.
 
     Returns:
-        Row numbers of ``handle`` in the order of the result, or ``None`` when
-        there is no query.
+        Row numbers of ``handle`` in the order of the result, or ``None`` without queries.
 
     Raises:
-        ValueError: If a query is wrong, groups rows or selects none.
+        ValueError: If a query is invalid, groups rows or selects no rows.
     """
     if not queries:
         return None
-    # A view may crash when the one that it was made of is gone: all are held.
+    # Keep all views: a view may crash when the one that it was made from is freed.
     views = [handle.query(f'SELECT *, ROW_NUMBER() AS {_ROW}')]
     for query in queries:
         try:
@@ -132,14 +131,14 @@ def select_rows(
         except (RuntimeError, KeyError, ValueError) as error:
             raise ValueError(
                 f'deeplake_query={query!r} failed: {first_line(error)}. A query must '
-                'select rows, as in SELECT * WHERE …; columns: '
+                'select rows, for example SELECT * WHERE …; columns: '
                 f'{comma_joined(column_names(handle))}'
             ) from error
     rows = np.asarray(numbers, dtype=np.int64)
     if not len(rows):
         raise ValueError(
-            f'deeplake_query={queries[-1]!r} selects none of the {len(handle)} rows of '
-            f'{spec.url}'
+            f'deeplake_query must select at least one row, but {queries[-1]!r} selects '
+            f'none of the {len(handle)} rows of {spec.url}'
         )
     return rows
 
@@ -148,15 +147,16 @@ def _resolve_v3(spec: LakeSpec) -> Resolved:
     if spec.suffix and spec.commit_id:
         raise ValueError(
             f'deeplake_path ends in @{spec.suffix} and deeplake_commit_id is '
-            f'{spec.commit_id!r}; a lake in the v3 format takes one of the two'
+            f'{spec.commit_id!r}, but a lake in the v3 format takes only one of the two; '
+            'remove one'
         )
     version = spec.commit_id or spec.suffix
     handle = open_v3(spec, version)
     if spec.view_id:
         raise ValueError(
             f'deeplake_view_id={spec.view_id!r}: {spec.path} is in the v3 format, whose '
-            'saved views Deep Lake 4 does not read; write deeplake_query, or convert '
-            'the lake by deeplake.convert'
+            'saved views Deep Lake 4 cannot read; use deeplake_query, or convert the '
+            'lake with deeplake.convert'
         )
     pin = Pin('', version, '', True, len(handle))
     queries = [spec.query] if spec.query else []
@@ -164,7 +164,7 @@ def _resolve_v3(spec: LakeSpec) -> Resolved:
 
 
 def _keep_row_number(query: str) -> str:
-    # A projection would drop the row number that tells which rows are meant.
+    # A projection would drop the column with the row numbers.
     words = query.split(None, 1)
     if len(words) == 2 and words[0].upper() == 'SELECT' and words[1].lstrip()[0] != '*':
         return f'SELECT {_ROW}, {words[1]}'

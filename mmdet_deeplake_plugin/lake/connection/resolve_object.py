@@ -1,4 +1,4 @@
-"""Datasets and views that are already open, as ``dataset=`` takes them in Python."""
+"""Resolve a dataset or view that is already open, passed as ``dataset=`` in Python."""
 
 from __future__ import annotations
 
@@ -16,36 +16,39 @@ from .resolve import Resolved, select_rows
 from .spec import LakeSpec, Pin
 from .values import read_values
 
-# What `Dataset.version` says while there are changes that no commit holds.
+# `Dataset.version` while it has uncommitted changes.
 _UNCOMMITTED = '9999999999vzzzzzzzz'
 
 
 def resolve_object(dataset: Any) -> tuple[LakeSpec, Resolved]:
-    """Settles the rows of a Deep Lake dataset or view that is already open.
+    """Resolve the lake and the rows of a Deep Lake dataset or view that is open.
 
-    Other processes cannot use an open handle, so the lake is opened again by
-    its address; a view's query is run again and must give the same rows.
+    Other processes cannot use an open handle, so the lake is opened again by its
+    address. The query of a view is run again and must give the same rows.
 
     Args:
         dataset: ``deeplake.Dataset``, ``ReadOnlyDataset`` or ``DatasetView``.
 
     Raises:
         TypeError: If it is none of these.
-        ValueError: If it has changes that no commit holds, or is a view that
-            gives other rows when its query runs again.
+        ValueError: If it has uncommitted changes, does not tell the address of its lake,
+            or is a view whose query gives other rows when it runs again.
+
+    Returns:
+        The lake, and its pin, rows and handle as from :func:`~.resolve.resolve`.
     """
     kinds = (deeplake.Dataset, deeplake.ReadOnlyDataset, deeplake.DatasetView)
     if not isinstance(dataset, kinds):
         raise TypeError(
-            f'dataset= is a {type(dataset).__name__}; pass an open Deep Lake dataset '
-            'or view, or write deeplake_path'
+            'dataset= must be an open Deep Lake dataset or view, got a '
+            f'{type(dataset).__name__}; pass one, or use deeplake_path instead'
         )
     chain = _describe(dataset)
     address = chain[0].get('reader') or {}
     if 'url' not in address:
         raise ValueError(
-            'dataset= is a view whose lake cannot be told; write deeplake_path and '
-            'deeplake_query instead'
+            'dataset= must tell the address of its lake, but none was found in it; use '
+            'deeplake_path and deeplake_query instead'
         )
     queries = [link['query_string'] for link in chain[1:] if 'query_string' in link]
     creds = tuple((key, str(value)) for key, value in address.get('params', {}).items())
@@ -55,12 +58,12 @@ def resolve_object(dataset: Any) -> tuple[LakeSpec, Resolved]:
     head = open_branch(spec, '')
     names = {head.branches[name].id: name for name in head.branches.names()}
     branch = names.get(chain[0].get('branch_id'), head.current_branch.name)
-    # A dataset is a view too, by inheritance.
+    # Datasets are instances of DatasetView too.
     if isinstance(dataset, (deeplake.Dataset, deeplake.ReadOnlyDataset)):
         if dataset.version == _UNCOMMITTED:
             raise ValueError(
-                'dataset= has changes that no commit holds; call commit() first, so that '
-                'every process can read them'
+                'dataset= must not have uncommitted changes, as other processes cannot '
+                'read them; call commit() first'
             )
         pin = Pin(branch, dataset.version, '', False, len(dataset))
         is_head = head.current_branch.name == branch and head.version == pin.version
@@ -70,18 +73,19 @@ def resolve_object(dataset: Any) -> tuple[LakeSpec, Resolved]:
     rows = select_rows(head, queries, spec)
     if not _same_rows(dataset, head, rows):
         raise ValueError(
-            'dataset= is a view whose query gives other rows when it runs again (it is '
-            "random, or the lake has moved on); save it by view.tag('NAME') and write "
-            "deeplake_view_id='NAME', or pass the query as deeplake_query"
+            'dataset= must give the same rows when the query of the view runs again, but '
+            'it gave others (the query is random, or the lake has changed); save the view '
+            "with view.tag('NAME') and use deeplake_view_id='NAME', or pass the query as "
+            'deeplake_query'
         )
     return spec, (pin, rows, head)
 
 
 def _describe(dataset: Any) -> list[dict[str, Any]]:
-    """The address and the queries of an open dataset, as its pickle has them.
+    """Return the address and the queries of an open dataset from its pickle.
 
-    Deep Lake has no public call that gives them. Where a pickle looks otherwise, nothing
-    is known, and the error says what to write instead.
+    Deep Lake has no public call for this. If a version of it pickles in another way, the
+    address is not found, and the caller's error says what to use instead.
     """
     try:
         state = json.loads(dataset.__reduce_ex__(4)[2][0])

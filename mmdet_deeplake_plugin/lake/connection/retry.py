@@ -1,4 +1,4 @@
-"""How long reads of a lake may take, and when they are tried again."""
+"""Retry reads of a lake, with a deadline per attempt and growing pauses."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ T = TypeVar('T')
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds
 _DENIED_SECONDS = 60.0
 _FEW_ATTEMPTS = 3
-_LAST_ATTEMPT = 1.0  # seconds, though the time for all is up
-# Not the generator that transforms draw from: a retry must not change a sample.
+_LAST_ATTEMPT = 1.0  # seconds; granted to the last attempt, however little is left
+# Not the global generator that transforms use: a retry must not change a sample.
 _jitter = random.SystemRandom()
 
 
 class LakeReadError(OSError):
-    """A lake could not be read, however often it was tried."""
+    """A lake could not be read, after all retries."""
 
 
 def retry_read(
@@ -38,29 +38,32 @@ def retry_read(
     reopen: Callable[[], None],
     try_denied: bool = True,
 ) -> T:
-    """Reads, and tries again after a failure, each time with a lake opened anew.
+    """Read, and retry after a failure with a newly opened lake.
 
-    Deep Lake's handle remembers a failed read and fails at once from then on, so a
-    retry needs another handle; its credentials are looked up again, since they may
-    have been renewed. On object storage an attempt has a deadline, and pauses between
-    attempts grow. Network errors are tried for all of ``retry_timeout``, a refusal until
-    the credentials have not changed for a minute, anything else three times; on a local
-    disk everything twice, and so a broken image anywhere.
+    A handle of Deep Lake remembers a failed read and fails at once from then on, so a
+    retry needs a new handle. Its credentials are resolved again, since they may have been
+    renewed. On object storage each attempt has a deadline, and the pauses between attempts
+    grow. Network errors are retried for ``retry_timeout``, denied access until the
+    credentials have not changed for a minute, and other errors up to three attempts. On a
+    local disk every read gets two attempts; so does a broken image on any storage.
 
     Args:
         spec: The lake.
-        what: Words for what is read: lake, column, rows.
+        what: What is read (lake, column, rows), for messages.
         read: The read.
         reopen: Makes the next call of ``read`` use a new handle.
-        try_denied: Whether a refusal is tried again. At the beginning of a run it
-            is a mistake in the config, later credentials may have been renewed.
+        try_denied: Whether to retry when access is denied. At the start of a run this is
+            a mistake in the config; later, credentials may have been renewed.
+
+    Returns:
+        The result of ``read``.
 
     Raises:
-        LakeReadError: If it fails in the end; names ``what``, the cause, attempts and
-            seconds.
-        BrokenImageError: If the image that was read is broken both times.
-        ValueError, TypeError, FileNotFoundError, PermissionError: As ``read`` raises
-            them, if what is asked for is wrong.
+        LakeReadError: If the last attempt fails; the message contains ``what``, the
+            cause, the number of attempts and the seconds.
+        BrokenImageError: If the image is broken in both attempts.
+        ValueError, TypeError, FileNotFoundError, PermissionError: If the request itself
+            is wrong, as ``read`` raises them.
     """
     timeouts, remote = spec.timeouts, spec.is_remote
     began = renewed = time.monotonic()
@@ -89,12 +92,12 @@ def retry_read(
             break
         cause = redact(first_line(failure), spec.credentials.secrets())
         print_log(
-            f'{what}: {cause}; attempt {attempts} after {spent:.0f} s, trying again',
+            f'{what}: {cause}; attempt {attempts} failed after {spent:.0f} s, retrying',
             logger='current',
             level=logging.WARNING,
         )
         if remote and not isinstance(failure, BrokenImageError):
-            # Jitter, so that all workers do not come back in the same moment.
+            # Jitter, so that workers do not all retry at the same moment.
             wait = min(pause, _LONGEST_PAUSE) * _jitter.uniform(0.5, 1.0)
             time.sleep(min(wait, max(timeouts.retry_timeout - spent, 0)))
             pause *= 2
@@ -102,14 +105,15 @@ def retry_read(
         raise failure
     raise LakeReadError(
         f'{what}: {_cause(failure, spec)} ({attempts} attempts in {spent:.1f} s)'
-    ) from None  # what Deep Lake says may hold signed URLs
+    ) from None  # messages of Deep Lake may contain signed URLs
 
 
 def _without_frames(error: Exception) -> Exception:
-    """The error without what it was raised in.
+    """Remove the tracebacks of an error.
 
-    Its frames hold the handle that failed, with its connections and its cache, and the
-    error itself: a circle that would live until Python's next full collection.
+    Their frames refer to the error itself and to the handle that failed, with its
+    connections and its cache. The cycle would keep all of them alive until Python's next
+    full garbage collection.
     """
     each: BaseException | None = error
     while each is not None:
@@ -119,7 +123,7 @@ def _without_frames(error: Exception) -> Exception:
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether an error is about what is asked for, not about reading it."""
+    """Return whether an error is about the request, so that retries are useless."""
     if isinstance(error, (BrokenImageError, LakeReadError)):
         return isinstance(error, LakeReadError)
     return isinstance(error, (ValueError, TypeError, FileNotFoundError))
@@ -139,7 +143,7 @@ def _cause(failure: Exception, spec: LakeSpec) -> str:
     cause = redact(first_line(failure), spec.credentials.secrets())
     if is_access_denied(failure) and not isinstance(failure, PermissionError):
         return (
-            f'access denied with {spec.credentials!r}, looked up anew at each attempt: '
+            f'access denied with {spec.credentials!r}, resolved again at each attempt: '
             f'{cause}'
         )
     return cause

@@ -1,4 +1,4 @@
-"""One handle of a pinned lake per process, opened when it is first used."""
+"""Read a pinned lake through one handle per process, opened at its first use."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .values import read_values
 
 T = TypeVar('T')
 
-# A handle that a fork inherited is kept, unused: what it would shut down when it
-# is destroyed (threads, connections) lives in the parent.
+# Handles inherited by a fork are kept, but not used: destroying one would shut down
+# threads and connections that belong to the parent.
 _inherited: list[Any] = []
 
 
 class OpenHandle:
-    """A handle with the age of the credentials that opened it.
+    """A handle, with the age of the credentials that opened it.
 
     Attributes:
-        lock: Held while it is opened by whoever needs it first.
+        lock: Held while a thread opens the lake.
         handle: A read-only Deep Lake dataset or view, ``None`` until it is opened.
         age: Age of the credentials, see :meth:`.Credentials.age`.
     """
@@ -41,18 +41,18 @@ class OpenHandle:
 
 
 class LakeSource:
-    """Reads columns of a lake in the state of a pin.
+    """The columns of a lake in the state of a pin.
 
-    Handles never travel: a pickle holds the spec and the pin, a forked or
-    spawned process opens its own.
+    Handles are never pickled: a pickle contains the spec and the pin, and each forked or
+    spawned process opens its own handle.
 
     Args:
-        spec: Which lake.
-        pin: Which state of it.
-        opened: A handle of that state, if one is open already.
+        spec: The lake.
+        pin: The state of the lake.
+        opened: A handle of that state, if it is already open.
 
     Attributes:
-        name: The lake in the words of a message.
+        name: Name of the lake in messages.
     """
 
     def __init__(
@@ -73,13 +73,13 @@ class LakeSource:
 
     @property
     def handle(self) -> Any:
-        """This process's own read-only dataset or view.
+        """The read-only dataset or view of this process.
 
-        For what lies in memory, such as its schema; data are read by the methods, which
-        try again.
+        Use it only for what is in memory, such as the schema; the methods that read data
+        retry.
 
         Raises:
-            FileNotFoundError, ValueError: If the lake is not there in the pinned state.
+            FileNotFoundError, ValueError: If the pinned state does not exist.
             LakeReadError: If it cannot be opened.
         """
         if self._opened.handle is not None and self._process == os.getpid():
@@ -87,16 +87,17 @@ class LakeSource:
         return self.read('opening it', lambda handle: handle)
 
     def read(self, what: str, task: Callable[[Any], T]) -> T:
-        """Reads, and tries again after a failure, see :func:`.retry.retry_read`.
+        """Read, and retry after a failure, see :func:`.retry.retry_read`.
 
         Args:
-            what: Words for what is read.
+            what: What is read, for messages.
             task: The read; takes the handle.
 
         Raises:
-            FileNotFoundError, ValueError: If the lake is not there in the pinned state,
-                or the task raises it.
-            LakeReadError: If it fails in the end; names lake, what, cause and attempts.
+            FileNotFoundError, ValueError: If the pinned state does not exist, or the task
+                raises it.
+            LakeReadError: If all attempts fail; the message contains the lake, ``what``,
+                the cause and the number of attempts.
         """
         used: list[OpenHandle] = []
 
@@ -109,45 +110,48 @@ class LakeSource:
         )
 
     def read_with(self, credentials: Credentials, timeouts: ReadTimeouts) -> None:
-        """Reads from now on with other credentials and timeouts.
+        """Replace credentials and timeouts for all following reads.
 
         Args:
-            credentials: What opens the lake from the next opening on; others than
-                before let the handle go.
-            timeouts: How long reads may take.
+            credentials: The credentials; if they differ from the current ones, the next
+                read opens the lake again.
+            timeouts: The timeouts of reads.
         """
         if credentials != self.spec.credentials:
-            self._current()  # keeps a handle that a fork inherited from being destroyed
+            self._current()  # do not destroy a handle inherited by a fork
             self._opened = OpenHandle()
         self.spec = replace(self.spec, credentials=credentials, timeouts=timeouts)
 
     def type_of(self, column: str) -> Any:
-        """Deep Lake's type of a column."""
+        """Return the Deep Lake type of a column."""
         return self.handle.schema[column].dtype
 
     def values(self, column: str, rows: NDArray[np.int64]) -> list[Any]:
-        """Values of a column.
+        """Read the values of a column.
 
         Args:
-            column: Name of the column; none that holds images.
+            column: Name of the column; not an image column.
             rows: Row numbers, shape ``(R,)``.
 
         Returns:
-            One value a row, in the order of ``rows``.
+            One value per row, in the order of ``rows``.
         """
         return self.read(
             f'column {column!r}', lambda handle: read_values(handle, column, rows)
         )
 
     def computed(self, expression: str, rows: NDArray[np.int64]) -> list[Any]:
-        """Values of a TQL expression.
+        """Compute a TQL expression for rows.
 
         Args:
-            expression: What stands behind ``SELECT``.
+            expression: The expression, as it follows ``SELECT``.
             rows: Row numbers, shape ``(R,)``.
 
         Raises:
-            ValueError: If Deep Lake does not understand it.
+            ValueError: If Deep Lake cannot evaluate the expression.
+
+        Returns:
+            One value per row, in the order of ``rows``.
         """
 
         def compute(handle: Any) -> list[Any]:
@@ -163,17 +167,17 @@ class LakeSource:
         return self.read(f'{expression!r}', compute)
 
     def where(self, column: str | None, row: int | None = None) -> str:
-        """Name lake, column and row in the words of an error message.
+        """Name lake, column and row for an error message.
 
         Args:
             column: Name of the column.
-            row: Row number, if the message is about one.
+            row: Row number, ``None`` if the message is about the whole column.
         """
         place = '' if row is None else f', row {row}'
         return f'{self.name}, column {column!r}{place}'
 
     def reopen(self) -> None:
-        """Let the handle go; the next read opens another one."""
+        """Drop the handle; the next read opens a new one."""
         self._forget([self._opened])
 
     def _current(self) -> OpenHandle:
@@ -182,21 +186,21 @@ class LakeSource:
             self._opened, self._process = OpenHandle(), os.getpid()
         opened = self._opened
         if opened.handle is not None and self.spec.is_remote:
-            # Renewed credentials are used before the old ones are refused.
+            # Use renewed credentials before the old ones are rejected.
             if opened.age != self.spec.credentials.age():
                 self._opened = opened = OpenHandle()
         return opened
 
     def _open(self, opened: OpenHandle) -> Any:
-        with opened.lock:  # threads that read ahead share one handle
+        with opened.lock:  # threads that read ahead share the handle
             if opened.handle is None:
                 age = self.spec.credentials.age()
                 opened.handle, opened.age = open_at(self.spec, self.pin), age
             return opened.handle
 
     def _forget(self, used: list[OpenHandle]) -> None:
-        # Not by its lock, which a call that hangs may hold. Others that failed with
-        # the same handle find a new one here, and leave it.
+        # Without its lock, which a call that hangs may hold. Of several threads that
+        # failed with one handle, the first replaces it and the others do nothing.
         if used and used[0] is self._opened:
             self._opened = OpenHandle()
 
@@ -207,4 +211,4 @@ class LakeSource:
         self.__init__(**state)  # type: ignore[misc]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LakeSource:
-        return self  # nothing in it changes, and a second handle would be a waste
+        return self  # a copy would open a second handle of the same state

@@ -1,4 +1,4 @@
-"""Which lake the config asks for, in which state, and how long reads of it may take."""
+"""The lake of a config, its pinned state, and the timeouts of its reads."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _FROM = re.compile(r'\bFROM\s+(?:"([^"]+)"|\'([^\']+)\')', re.IGNORECASE)
 
 @dataclass(frozen=True)
 class ReadTimeouts:
-    """How long reads of a lake on object storage may take.
+    """Timeouts of reads from object storage.
 
     Args:
-        read_timeout: Seconds that one attempt may take.
-        retry_timeout: Seconds that all attempts of a read may take together.
+        read_timeout: Seconds per attempt.
+        retry_timeout: Seconds for all attempts of one read together.
     """
 
     read_timeout: float = 60.0
@@ -28,15 +28,16 @@ class ReadTimeouts:
 
 @dataclass(frozen=True)
 class Pin:
-    """One state of one lake.
+    """One state of a lake.
 
     Args:
         branch: Name of the branch, ``''`` for a lake in the v3 format.
-        version: Version id on the branch; v3: what stands behind ``@``.
-        tag: Name of the saved view that ``rows`` count in, ``''`` for the lake.
+        version: Version id on the branch; for v3 what follows ``@`` in the path.
+        tag: Name of the saved view that rows are numbered in, ``''`` for the lake itself.
         is_v3: Whether the lake is in the format of Deep Lake 3.
-        num_rows: Number of rows of that state.
-        tag_id: Id of the saved view; another view of the same name has another.
+        num_rows: Number of rows in this state.
+        tag_id: Id of the saved view, which differs from that of a later view with the
+            same name.
     """
 
     branch: str
@@ -49,17 +50,16 @@ class Pin:
 
 @dataclass(frozen=True)
 class LakeSpec:
-    """Which lake, and which rows of it: picklable, prints no secret.
+    """A lake and a selection of its rows; picklable, and its repr hides secrets.
 
     Args:
-        path: Local folder (absolute), ``file://``, ``mem://`` or a URL, without
-            suffix.
-        suffix: What stood behind ``@`` in the path: a branch or a tag.
+        path: Absolute path of a local folder, ``mem://`` or a URL, without suffix.
+        suffix: What followed ``@`` in the path: a branch or a tag.
         commit_id: Version id on the branch, ``''`` for the newest.
         view_id: Name of a tag (a saved view), ``''`` for none.
         query: TQL without its FROM clause, ``''`` for all rows.
-        credentials: References to the secrets that open it.
-        timeouts: How long reads may take.
+        credentials: The secrets of the lake, or references to them.
+        timeouts: The timeouts of reads.
     """
 
     path: str
@@ -80,19 +80,19 @@ class LakeSpec:
         query: Any = '',
         timeouts: ReadTimeouts | None = None,
     ) -> LakeSpec:
-        """Checks the ``deeplake_*`` keys of a config that name a lake.
+        """Validate the ``deeplake_*`` keys of a config that name a lake.
 
         Args:
-            path: ``deeplake_path``; may be left out if ``query`` has a FROM clause.
+            path: ``deeplake_path``; optional if ``query`` has a FROM clause.
             credentials: ``deeplake_credentials``.
             commit_id: ``deeplake_commit_id``.
             view_id: ``deeplake_view_id``.
             query: ``deeplake_query``.
-            timeouts: How long reads may take.
+            timeouts: The timeouts of reads.
 
         Raises:
-            TypeError: If one of them is no string.
-            ValueError: If no lake is named, or two.
+            TypeError: If a key is not a string.
+            ValueError: If the keys name no lake, or contradict each other.
         """
         for key, value in (
             ('deeplake_path', path),
@@ -102,8 +102,8 @@ class LakeSpec:
         ):
             if value is not None and not isinstance(value, str):
                 raise TypeError(
-                    f'{key} is {value!r}, a {type(value).__name__}; write a string, '
-                    f'{str(value)!r}'
+                    f'{key} must be a string, got {value!r} ({type(value).__name__}); '
+                    f'write {str(value)!r}'
                 )
         query, named = split_from(query or '')
         path = path or ''
@@ -115,9 +115,9 @@ class LakeSpec:
         path = path or named
         if not path:
             raise ValueError(
-                'no lake is named: write deeplake_path (a local folder, s3://…, '
-                'al://org/name), a deeplake_query with a FROM "path" clause, or, in '
-                'Python, dataset='
+                'the config must name a lake, got no path: write deeplake_path (a local '
+                'folder, s3://…, al://org/name), a deeplake_query with a FROM "path" '
+                'clause, or pass dataset= in Python'
             )
         path, suffix = split_suffix(normalise_path(path))
         if suffix and view_id:
@@ -137,18 +137,18 @@ class LakeSpec:
 
     @property
     def is_remote(self) -> bool:
-        """Whether reading goes over a network."""
+        """Whether the lake is read over a network."""
         scheme, mark, _ = self.path.partition('://')
         return bool(mark) and scheme not in _LOCAL
 
     @property
     def url(self) -> str:
-        """Path with its suffix, as Deep Lake takes it."""
+        """Path with its suffix, as Deep Lake expects it."""
         return f'{self.path}@{self.suffix}' if self.suffix else self.path
 
 
 def normalise_path(path: str) -> str:
-    """Makes a local path absolute, so that a process elsewhere finds the same lake."""
+    """Make a local path absolute, so that it works from any working directory."""
     if path.startswith('file://'):
         path = path[len('file://') :]
     if '://' in path:
@@ -157,43 +157,46 @@ def normalise_path(path: str) -> str:
 
 
 def split_suffix(path: str) -> tuple[str, str]:
-    """Parts ``path@branch`` or ``path@tag``.
+    """Split ``path@branch`` or ``path@tag`` at the ``@``.
 
     Raises:
-        ValueError: If there is an ``@`` elsewhere in the path, where Deep Lake
-            would cut it.
+        ValueError: If a folder of the path has an ``@`` in its name, where Deep Lake
+            would split the path.
+
+    Returns:
+        The path and the suffix (``''`` without ``@``).
     """
     head, _, tail = path.partition('@')
     if '@' in tail or '/' in tail:
         raise ValueError(
-            f'deeplake_path={path!r}: Deep Lake takes what follows the first @ for a '
-            'branch or tag, so no folder of the path may have an @ in its name; rename '
-            'it, or use a symbolic link'
+            f'deeplake_path={path!r}: folder names must not contain @, as Deep Lake '
+            'takes what follows the first @ for a branch or tag; rename the folder, or '
+            'use a symbolic link'
         )
     return head, tail
 
 
 def split_from(query: str) -> tuple[str, str]:
-    """Takes the FROM clause out of a query.
+    """Split the FROM clause off a query.
 
     Args:
         query: TQL, possibly with ``FROM "path"``.
 
     Returns:
-        The query without the clause, and the path (``''`` if there was none).
+        The query without the clause, and the path (``''`` without a FROM clause).
 
     Raises:
         ValueError: If it reads from more than one lake.
     """
     query = query.strip()
-    found = list(_FROM.finditer(query))
-    if len(found) > 1:
+    clauses = list(_FROM.finditer(query))
+    if len(clauses) > 1:
         raise ValueError(
-            f'deeplake_query reads from {len(found)} lakes; a dataset shows the rows '
-            'of one: write one DeepLakeDataset each and join them by ConcatDataset'
+            f'deeplake_query must read from one lake, found {len(clauses)} FROM clauses; '
+            'write one DeepLakeDataset per lake and join them with ConcatDataset'
         )
-    if not found:
+    if not clauses:
         return query, ''
-    match = found[0]
+    match = clauses[0]
     rest = f'{query[: match.start()].rstrip()} {query[match.end() :].lstrip()}'.strip()
     return rest, match.group(1) or match.group(2)

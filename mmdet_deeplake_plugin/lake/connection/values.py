@@ -1,4 +1,4 @@
-"""Reading the values of a column for many rows, by the way that does not crash."""
+"""Read the values of a column for many rows, around crashes of Deep Lake."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Below this share of the rows, picked rows cost less to read than the column.
+# Up to one in this many rows, reading single rows is cheaper than the whole column.
 _WHOLE_COLUMN_SHARE = 8
 _ROWS_AT_ONCE = 1000
 
@@ -15,15 +15,15 @@ _ROWS_AT_ONCE = 1000
 def read_values(
     handle: Any, column: str, rows: NDArray[np.int64] | None = None
 ) -> list[Any]:
-    """Reads a column of an open dataset or view.
+    """Read a column of an open dataset or view.
 
     Args:
         handle: An open Deep Lake dataset or view.
-        column: Name of the column; none that holds images.
+        column: Name of the column; not an image column.
         rows: Row numbers, shape ``(R,)``; ``None`` for all.
 
     Returns:
-        One value a row, in the order of ``rows``.
+        One value per row, in the order of ``rows``.
     """
     total = len(handle)
     if rows is None:
@@ -33,8 +33,8 @@ def read_values(
     values = handle[column]
     first = int(rows[0])
     are_neighbours = np.array_equal(rows, np.arange(first, first + len(rows)))
-    # Deep Lake 4.7.4 now and then crashes on a slice of a Sequence column, and hangs
-    # on a long list of its rows; short lists are safe, and as fast.
+    # Deep Lake 4.7.4 sometimes crashes on a slice of a Sequence column, and hangs on a
+    # long list of its rows; short lists are safe and as fast.
     in_lists = handle.schema[column].dtype.is_sequence
     if in_lists or (len(rows) * _WHOLE_COLUMN_SHARE < total and not are_neighbours):
         return [
@@ -42,8 +42,8 @@ def read_values(
             for start in range(0, len(rows), _ROWS_AT_ONCE)
             for value in values[rows[start : start + _ROWS_AT_ONCE].tolist()]
         ]
-    found = values[first : first + len(rows)] if are_neighbours else values[:]
-    if isinstance(found, np.ndarray) and found.ndim == 1 and found.dtype.kind in 'biuf':
-        # At once, not number by number.
-        return (found if are_neighbours else found[rows]).tolist()
-    return list(found) if are_neighbours else [found[row] for row in rows]
+    block = values[first : first + len(rows)] if are_neighbours else values[:]
+    if isinstance(block, np.ndarray) and block.ndim == 1 and block.dtype.kind in 'biuf':
+        # Convert the whole array at once, which is faster than one number at a time.
+        return (block if are_neighbours else block[rows]).tolist()
+    return list(block) if are_neighbours else [block[row] for row in rows]
