@@ -506,7 +506,7 @@ LAKES: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         [
             "column 'images', row 1: ",
             'no image',
-            'correct or delete the row, or leave it out by deeplake_query',
+            'correct or delete the row, or leave it out with deeplake_query',
         ],
     ),
     'no-bytes-without-sizes': (

@@ -48,7 +48,7 @@ def storage_of(dtype: Any) -> str:
         if dtype.is_nullable:
             raise ValueError(
                 f'{dtype} cannot be read: Deep Lake does not read links of a nullable '
-                'column. Store the links in a column of type Link(Image()) and leave rows '
+                'column. Store them in a column of type Link(Image()) and leave rows '
                 'without an image empty'
             )
         return LINKED
