@@ -1,4 +1,7 @@
-"""The only room that knows Deep Lake; the others import from here, not from below."""
+"""Read and write lakes: the only package that imports Deep Lake.
+
+Other packages import from here, not from the modules below.
+"""
 
 from .backend import DeepLakeBackend, register
 from .coco_columns import CocoColumns, lost_in_conversion

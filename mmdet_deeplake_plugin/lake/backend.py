@@ -1,7 +1,7 @@
-"""Serves ``deeplake://`` paths to MMEngine, and so to every stock pipeline.
+"""Serve ``deeplake://`` paths to MMEngine, and thereby to every stock pipeline.
 
-``LoadImageFromFile``, the visualisation hook and the analysis tools ask
-``mmengine.fileio`` for a path; for this prefix it asks this backend.
+``LoadImageFromFile``, the visualization hook and the analysis tools load paths through
+``mmengine.fileio``, which uses this backend for paths with this prefix.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ class DeepLakeBackend(BaseStorageBackend):
     """Read-only MMEngine file backend for images and segmentation maps of open lakes.
 
     Args:
-        kwargs: Ignored; ``backend_args`` of a stock config may end up here.
+        kwargs: Ignored; accepts ``backend_args`` of stock configs.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
 
     def get(self, filepath: str) -> bytes:
-        """Encoded bytes of the image or the segmentation map that a path names.
+        """Read the encoded image or segmentation map of a path.
+
+        Args:
+            filepath: A ``deeplake://`` path, see ``paths.py``.
 
         Raises:
-            KeyError: If its lake is not open in this process.
-            ValueError: If the path or the image is broken.
+            KeyError: If the lake is not open in this process.
+            ValueError: If the path is invalid or the image is broken.
         """
         (lake, row), path = find_lake(filepath), LakePath.parse(filepath)
         if path.kind == 'seg-map' and lake.seg_maps is not None:
@@ -44,11 +47,11 @@ class DeepLakeBackend(BaseStorageBackend):
         return lake.reader.read_row(row)
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
-        """The bytes of :meth:`get` as text."""
+        """Read the same bytes as :meth:`get` and decode them to text."""
         return self.get(filepath).decode(encoding)
 
     def exists(self, filepath: str) -> bool:
-        """Whether a path names a row of an open lake."""
+        """Return whether a path belongs to a row of an open lake."""
         try:
             lake, row = find_lake(filepath)
         except (KeyError, ValueError):
@@ -56,20 +59,20 @@ class DeepLakeBackend(BaseStorageBackend):
         return row < lake.source.num_rows
 
     def isfile(self, filepath: str) -> bool:
-        """The same as :meth:`exists`: a lake has no folders."""
+        """Return the same as :meth:`exists`, as lakes do not have folders."""
         return self.exists(filepath)
 
     def isdir(self, filepath: str) -> bool:
-        """Never: a lake has no folders."""
+        """Return ``False``, as lakes do not have folders."""
         return False
 
     def join_path(self, filepath: str, *filepaths: str) -> str:
-        """Joins parts of a path by ``/``."""
+        """Join parts of a path with ``/``."""
         return '/'.join([filepath.rstrip('/'), *(part.strip('/') for part in filepaths)])
 
     @contextmanager
     def get_local_path(self, filepath: str) -> Iterator[str]:
-        """A temporary file with the image, for what insists on a file."""
+        """Write the image to a temporary file, for code that needs a local file."""
         suffix = os.path.splitext(str(filepath))[1]
         with tempfile.NamedTemporaryFile(suffix=suffix) as file:
             file.write(self.get(filepath))
@@ -78,5 +81,5 @@ class DeepLakeBackend(BaseStorageBackend):
 
 
 def register() -> None:
-    """Makes MMEngine use this backend for ``deeplake://`` paths."""
+    """Register this backend with MMEngine for ``deeplake://`` paths."""
     register_backend(PREFIX, DeepLakeBackend, prefixes=PREFIX, force=True)

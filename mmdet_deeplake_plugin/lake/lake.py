@@ -1,7 +1,7 @@
-"""An open lake under a key that names it in image paths, and the registry of these.
+"""Define open lakes, and the registry that finds them by the key in image paths.
 
-The path of an image (see ``paths.py``) goes through the stock pipeline, into predictions
-and to the metric. The key names the lake within a process and is the same in every
+The path of an image (see ``paths.py``) passes through the stock pipeline into predictions
+and on to the metric. The key identifies the lake within a process. It is the same in every
 process that opens the same state of the same lake with the same columns.
 """
 
@@ -31,19 +31,19 @@ _open_lakes: weakref.WeakValueDictionary[str, Lake] = weakref.WeakValueDictionar
 
 
 class Lake:
-    """A pinned lake with its columns: what dataset, backend and metric share.
+    """A pinned lake with its columns, shared by dataset, file backend and metric.
 
-    Get one by :func:`share_lake`, so that a process has one for each key.
+    Use :func:`share_lake` to get one, so that each process has one lake per key.
 
     Args:
-        source: Reads the pinned state.
-        columns: The columns that play the roles.
+        source: Source that reads the pinned state.
+        columns: Columns mapped to roles.
 
     Attributes:
-        images: The column of images.
-        masks: The column of masks, ``None`` if there is none.
-        proposals: The columns of proposals, ``None`` if there are none.
-        seg_maps: The column of segmentation maps, ``None`` if there is none.
+        images: Column of images.
+        masks: Column of masks, or ``None``.
+        proposals: Columns of proposals, or ``None``.
+        seg_maps: Column of segmentation maps, or ``None``.
     """
 
     def __init__(self, source: LakeSource, columns: Columns) -> None:
@@ -63,21 +63,21 @@ class Lake:
 
     @property
     def name(self) -> str:
-        """The lake in the words of a message."""
+        """Name of the lake in messages."""
         return self.source.name
 
     def annotations(self, rows: NDArray[np.int64] | None) -> AnnotationTable:
-        """Annotations of rows, ``None`` for all; see :func:`read_annotations`."""
+        """Read annotations of rows (``None``: all), see :func:`read_annotations`."""
         return read_annotations(self.images, self.columns, rows)
 
     def verify_chunk_files(self) -> None:
-        """Let images and maps on a local disk be read without Deep Lake."""
+        """Allow reading images and maps on a local disk without Deep Lake."""
         self.images.verify_chunk_files()
         if self.seg_maps is not None:
             self.seg_maps.images.verify_chunk_files()
 
     def with_class_names(self, names: tuple[str, ...]) -> Lake:
-        """Return the same lake with names for its labels, where it stores none.
+        """Return the same lake with class names, for lakes that do not store them.
 
         Args:
             names: Name of each label.
@@ -89,58 +89,61 @@ class Lake:
     def numbers(
         self, what: str, rows: NDArray[np.int64], is_expression: bool
     ) -> NDArray[np.float64]:
-        """A number for each row.
+        """Read or compute one number per row.
 
         Args:
             what: Name of a column, or a TQL expression.
             rows: Row numbers, shape ``(R,)``.
-            is_expression: Whether ``what`` is an expression.
+            is_expression: Whether ``what`` is a TQL expression.
+
+        Returns:
+            The numbers, shape ``(R,)``.
 
         Raises:
-            ValueError: If there is no such column, the expression is wrong, or a row
-                has no single number.
+            ValueError: If the column does not exist, the expression is invalid, or the
+                value of a row is not a single number.
         """
         values = self.source.computed(what if is_expression else f'"{what}"', rows)
         try:
             return np.array([float(value) for value in values])
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f'{self.name}: {what!r} gives no single number for each row: '
-                f'{values[0]!r}'
+                f'{self.name}: {what!r} must have a single number in each row; the first '
+                f'row has {values[0]!r}'
             ) from error
 
     def image_path(self, row: int, name: str) -> str:
-        """Path under which the stock pipeline asks for a row's image.
+        """Return the path from which the stock pipeline loads a row's image.
 
         Args:
             row: Row number.
-            name: File name with an image's extension; tools write their results
-                under it.
+            name: File name with the extension of an image; tools use it to name their
+                results.
         """
         return LakePath(self.key, row).with_name(name)
 
     def blank_path(self, row: int, name: str, width: int, height: int) -> str:
-        """Path of a black image that stands for a row's broken one in a test.
+        """Return the path of a black image that replaces a broken one during testing.
 
         Args:
             row: Row number.
             name: File name as in :meth:`image_path`.
-            width: In pixels.
-            height: In pixels.
+            width: Width in pixels.
+            height: Height in pixels.
         """
         return LakePath(self.key, row, 'blank', (width, height)).with_name(name)
 
     def seg_map_path(self, row: int, name: str, width: int, height: int) -> str | None:
-        """Path under which the stock pipeline asks for a row's segmentation map.
+        """Return the path from which the stock pipeline loads a row's map.
 
         Args:
             row: Row number.
             name: File name of the image.
-            width: Width of the image in pixels, which the map must have.
-            height: Height of the image in pixels.
+            width: Width of the image in pixels; the map must have the same.
+            height: Height of the image in pixels; the map must have the same.
 
         Returns:
-            ``None`` if the lake has no maps.
+            The path, or ``None`` if the lake does not have segmentation maps.
         """
         if self.seg_maps is None:
             return None
@@ -150,16 +153,16 @@ class Lake:
 
     @property
     def reader(self) -> ImageReader:
-        """The reader by which images come: that of a dataset, or the lake's own."""
+        """Reader of the images: the one set by a dataset, else the lake's own."""
         return self._reader() or self._own_reader
 
     def read_through(self, reader: ImageReader) -> None:
-        """Gets images from now on by a dataset's reader, while that lives.
+        """Read images through a dataset's reader for as long as it exists.
 
         Args:
-            reader: Reads rows of this lake.
+            reader: Reader of this lake's images.
         """
-        # Two datasets may show one lake; each reads ahead by a plan of its own.
+        # Two datasets may share a lake, but each reads ahead with its own plan.
         self._reader = weakref.ref(reader)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -170,14 +173,14 @@ class Lake:
 
 
 def share_lake(source: LakeSource, columns: Columns) -> Lake:
-    """Return the lake of this process for a source and columns.
+    """Return this process's lake for a source and columns.
 
-    A lake that is open already is shared, and read from now on with the credentials and
+    A lake that is already open is shared; from now on it uses the credentials and
     timeouts of this source.
 
     Args:
-        source: Reads the pinned state.
-        columns: The columns that play the roles.
+        source: Source that reads the pinned state.
+        columns: Columns mapped to roles.
     """
     lake = Lake(source, columns)
     lake = _open_lakes.setdefault(lake.key, lake)
@@ -186,25 +189,25 @@ def share_lake(source: LakeSource, columns: Columns) -> Lake:
 
 
 def find_lake(path: str) -> tuple[Lake, int]:
-    """Find the lake that a path names.
+    """Find the open lake that a path belongs to.
 
     Args:
         path: ``deeplake://<key>/<row>/<name>``.
 
-    Raises:
-        ValueError: If it is no such path.
-        KeyError: If this process has no such lake open.
-
     Returns:
         The lake and the row number.
+
+    Raises:
+        ValueError: If the path does not have this form.
+        KeyError: If the lake is not open in this process.
     """
     parsed = LakePath.parse(path)
     lake = _open_lakes.get(parsed.key)
     if lake is None:
         opened = ', '.join(lake.name for lake in _open_lakes.values()) or 'none'
         raise KeyError(
-            f'{path}: the lake with the key {parsed.key} is not open in this process; open: '
-            f'{opened}. Build the DeepLakeDataset that it comes from first; if these are '
+            f'{path}: the lake with the key {parsed.key} is not open in this process; '
+            f'open lakes: {opened}. Build the DeepLakeDataset of this lake first; for '
             'stored predictions, pin deeplake_commit_id to the version that they were '
             'made on'
         )
@@ -212,13 +215,13 @@ def find_lake(path: str) -> tuple[Lake, int]:
 
 
 def _find_or_open(spec: LakeSpec, pin: Pin, columns: Columns) -> Lake:
-    # A pickle on a disk holds no literal secret, so it changes no open lake's.
+    # Pickles do not contain literal secrets, so an open lake keeps its credentials.
     lake = Lake(LakeSource(spec, pin), columns)
     return _open_lakes.setdefault(lake.key, lake)
 
 
 def _key(source: LakeSource, columns: Columns) -> str:
-    # Without credentials and query: both may differ between processes that mean
-    # the same rows, and rows are numbered in the lake, not in the query.
+    # Credentials and query are left out: they may differ between processes that use the
+    # same rows, and row numbers refer to the lake, not to the result of the query.
     parts = (source.spec.path, source.pin, columns)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""The one way into a lake: from the keys of a config to a :class:`Lake` and its rows.
+"""Open lakes: turn the keys of a config into a :class:`Lake` and its rows.
 
-A process opens a lake once: the handle that finds out branch, version and rows also maps
-the columns and reads the annotations.
+Each process opens a lake once: the handle that resolves branch, version and rows is also
+used to map the columns and to read the annotations.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ Rows = Optional[NDArray[np.int64]]
 
 
 def open_source(spec: LakeSpec) -> tuple[LakeSource, Rows]:
-    """Open a lake; every rank gets the version and the rows that rank 0 found.
+    """Open a lake; all ranks use the version and the rows that rank 0 resolved.
 
     Args:
-        spec: The checked keys of a config.
+        spec: Validated keys of a config.
 
     Returns:
-        Reads the pinned state; and the row numbers in it, ``None`` for all rows.
+        The source that reads the pinned state, and the selected row numbers, ``None``
+        for all rows.
 
     Raises:
         FileNotFoundError, PermissionError, ValueError, LakeReadError: As
@@ -48,13 +49,13 @@ def open_source(spec: LakeSpec) -> tuple[LakeSource, Rows]:
 
 
 def open_object(dataset: Any) -> tuple[LakeSource, Rows]:
-    """Open the lake of a Deep Lake dataset or view that is open already.
+    """Open the lake of a Deep Lake dataset or view that is already open.
 
     Args:
         dataset: ``deeplake.Dataset``, ``ReadOnlyDataset`` or ``DatasetView``.
 
     Returns:
-        As :func:`open_source`.
+        The same as :func:`open_source`.
 
     Raises:
         TypeError, ValueError: As
@@ -70,16 +71,18 @@ def open_columns(
     box_format: str | None = None,
     style: str | None = None,
 ) -> Lake:
-    """Map the columns of an open lake to roles; see :func:`~.columns.mapping.map_columns`.
+    """Map the columns of an open lake to roles.
+
+    See :func:`~.columns.mapping.map_columns`.
 
     Args:
-        source: Reads the pinned state.
+        source: Source that reads the pinned state.
         tensors: ``deeplake_tensors`` of a config.
         box_format: ``box_format`` of a config.
         style: ``annotation_style`` of a config.
 
     Raises:
-        ValueError: If the roles cannot be settled.
+        ValueError: If the columns cannot be mapped to roles.
     """
     return share_lake(source, map_columns(source.handle, tensors, box_format, style))
 
@@ -93,13 +96,13 @@ def open_lake(
     """Open a lake and map its columns.
 
     Args:
-        spec: The checked keys of a config.
-        tensors: As in :func:`open_columns`.
-        box_format: Likewise.
-        style: Likewise.
+        spec: Validated keys of a config.
+        tensors: See :func:`open_columns`.
+        box_format: See :func:`open_columns`.
+        style: See :func:`open_columns`.
 
     Returns:
-        The lake, and the row numbers that are meant, ``None`` for all rows.
+        The lake, and the selected row numbers, ``None`` for all rows.
 
     Raises:
         FileNotFoundError, PermissionError, ValueError, LakeReadError: As

@@ -1,11 +1,11 @@
-"""The paths under which MMEngine asks for what a lake holds, written and parsed.
+"""Write and parse the paths from which MMEngine loads images and maps of a lake.
 
 - ``deeplake://<key>/<row>/<name>``: the image of a row.
-- ``deeplake://<key>/<row>/blank-<width>x<height>/<name>``: a black image in its place.
+- ``deeplake://<key>/<row>/blank-<width>x<height>/<name>``: a black image instead of it.
 - ``deeplake://<key>/<row>/seg-map-<width>x<height>/<stem>.png``: its segmentation map.
 
-``<key>`` names an open lake of the process, see :func:`~.lake.find_lake`. Tools write
-their results under the last part, which therefore has the extension of an image.
+``<key>`` identifies an open lake of the process, see :func:`~.lake.find_lake`. The last
+part has the extension of an image because tools use it to name their results.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _PATH = re.compile(
 
 @dataclass(frozen=True)
 class LakePath:
-    """The parts of a path.
+    """Parts of a path.
 
     Args:
         key: Key of the lake.
         row: Row number.
         kind: ``'image'``, ``'blank'`` or ``'seg-map'``.
-        size: Width and height in pixels of a black image, or of the image that a map
+        size: Width and height in pixels, of the black image or of the image that the map
             belongs to; ``None`` for images.
     """
 
@@ -46,7 +46,7 @@ class LakePath:
             path: The path.
 
         Raises:
-            ValueError: If it is the path of something else.
+            ValueError: If the path does not belong to a lake.
         """
         match = _PATH.match(str(path))
         if match is None:
@@ -69,7 +69,7 @@ class LakePath:
 
 
 def blank_size(path: object) -> tuple[int, int] | None:
-    """Width and height of the black image that a path names; ``None`` for others."""
+    """Return width and height of a black image's path; ``None`` for other paths."""
     match = _PATH.match(str(path))
     if match is None or match['kind'] != 'blank':
         return None

@@ -647,8 +647,8 @@ def test_a_lake_that_is_not_open_is_told(good):
     path = 'deeplake://0123456789abcdef/0/a.jpg'
     with _fails(
         KeyError,
-        'the lake with the key 0123456789abcdef is not open in this process; open: ',
-        'Build the DeepLakeDataset that it comes from first',
+        'the lake with the key 0123456789abcdef is not open in this process; open lakes: ',
+        'Build the DeepLakeDataset of this lake first',
         'pin deeplake_commit_id to the version that they were made on',
     ):
         _scores(dataset, [_predicted(path)])()
