@@ -34,7 +34,7 @@ TRAIN = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
-REMEDY = "correct or delete the row, or leave it out by deeplake_query or on_broken_image='skip'"
+REMEDY = "correct or delete the row, or leave it out with deeplake_query or on_broken_image='skip'"
 
 
 def _encoded(kind: str, *options: int) -> bytes:
@@ -157,7 +157,7 @@ STORED: dict[str, tuple[Any, str, str]] = {
     'dead-link': (
         '/no/such/file.jpg',
         'link',
-        'its link /no/such/file.jpg leads to no file',
+        'its link /no/such/file.jpg points to a file that does not exist',
     ),
 }
 
@@ -200,7 +200,10 @@ def test_a_nullable_column_of_links_is_refused(tmp_path):
 )
 def test_an_array_that_is_no_image_is_refused(pixels):
     """Only what a PNG holds without loss: 8 or 16 bits, 1, 3 or 4 channels."""
-    text = f'an array of shape {pixels.shape} and type {pixels.dtype} is no image; store'
+    text = (
+        'an image must be an array (H, W, C) with 1, 3 or 4 channels, of uint8 or uint16; '
+        f'found shape {pixels.shape} and type {pixels.dtype}'
+    )
     with pytest.raises(ValueError, match=re.escape(text)):
         encode_pixels(pixels)
 
@@ -213,7 +216,7 @@ def test_the_secret_of_a_link_is_not_shown(file_server, tmp_path):
     assert 'secret2' not in str(caught.value)
     with pytest.raises(BrokenImageError) as caught:
         fetch(f'{address.replace("me:secret1@", "")}/x.jpg?sig=secret2', None)
-    assert 'leads to no file' in str(caught.value)
+    assert 'points to a file that does not exist' in str(caught.value)
     assert 'secret' not in str(caught.value)
 
 

@@ -507,7 +507,7 @@ LAKES: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         [
             "column 'images', row 1: ",
             'no image',
-            'correct or delete the row, or leave it out by deeplake_query',
+            'correct or delete the row, or leave it out with deeplake_query',
         ],
     ),
     'no-bytes-without-sizes': (
@@ -648,8 +648,8 @@ def test_a_lake_that_is_not_open_is_told(good):
     path = 'deeplake://0123456789abcdef/0/a.jpg'
     with _fails(
         KeyError,
-        'the lake with the key 0123456789abcdef is not open in this process; open: ',
-        'Build the DeepLakeDataset that it comes from first',
+        'the lake with the key 0123456789abcdef is not open in this process; open lakes: ',
+        'Build the DeepLakeDataset of this lake first',
         'pin deeplake_commit_id to the version that they were made on',
     ):
         _scores(dataset, [_predicted(path)])()

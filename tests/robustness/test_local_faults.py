@@ -84,7 +84,7 @@ def test_each_row_of_a_damaged_chunk_is_an_error_and_no_other(way, spoiled):
             continue
         text = (
             rf"^lake {re.escape(path)}@main \(version \w+\), column 'images', "
-            rf'row {row}: {WHY}; correct or delete the row, or leave it out by '
+            rf'row {row}: {WHY}; correct or delete the row, or leave it out with '
             r"deeplake_query or on_broken_image='skip'$"
         )
         with pytest.raises(BrokenImageError, match=text):

@@ -1,1 +1,1 @@
-"""Encoded images of rows, and how they are read."""
+"""Read the encoded images of rows."""

@@ -1,4 +1,4 @@
-"""The images of one column of a lake, as encoded bytes: by row, by list, by chunk."""
+"""Read the encoded images of one column by row, by list of rows, or by chunk."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from .chunk_map import ChunkMap, map_chunks
 from .encoded import ENCODED, read_image, storage_of
 
 _IMAGE_REMEDY = (
-    'correct or delete the row, or leave it out by deeplake_query or '
+    'correct or delete the row, or leave it out with deeplake_query or '
     "on_broken_image='skip'"
 )
 
 
 class ImageColumn:
-    """Reads encoded images of a column; sister of ``MaskColumn`` and ``SegMapColumn``.
+    """A column of encoded images; the counterpart of ``MaskColumn`` and ``SegMapColumn``.
 
-    On a local disk, rows are read from the chunk files themselves where their layout is
+    On a local disk, rows are read directly from the chunk files if their layout is
     known, see :class:`~.chunk_files.ChunkFiles`.
 
     Args:
-        source: Reads the lake.
+        source: Source that reads the lake.
         name: Name of the column.
-        remedy: What to do about a broken image, in the words of an error message.
+        remedy: What users should do about a broken image, for error messages.
     """
 
     def __init__(
@@ -49,29 +49,29 @@ class ImageColumn:
 
     @cached_property
     def storage(self) -> str:
-        """How the column stores images, see :func:`~.encoded.storage_of`."""
+        """Storage kind of the images, see :func:`~.encoded.storage_of`."""
         return storage_of(self.source.type_of(self.name))
 
     @property
     def is_remote(self) -> bool:
-        """Whether a read goes over a network."""
+        """Whether reads go over a network."""
         return self.source.spec.is_remote
 
     @cached_property
     def chunks(self) -> ChunkMap:
-        """Which rows lie in which stored chunk."""
+        """Map of rows to stored chunks."""
         return self.source.read(
             f'column {self.name!r}', lambda handle: map_chunks(handle, self.name)
         )
 
     def shapes(self, rows: NDArray[np.int64]) -> list[Any]:
-        """Read stored shapes of images, without their bytes.
+        """Read the stored shapes of images without their bytes.
 
         Args:
             rows: Row numbers, shape ``(R,)``.
 
         Returns:
-            One ``(H, W, C)`` per row; a single number where Deep Lake does not know the
+            One ``(H, W, C)`` per row; a single number if Deep Lake does not know the
             image format.
         """
 
@@ -84,15 +84,15 @@ class ImageColumn:
         )
 
     def read_row(self, row: int) -> bytes:
-        """Read the encoded image of a row, whole as far as its ends tell.
+        """Read the encoded image of a row and check that its start and end are complete.
 
         Args:
-            row: Row number of the pinned state.
+            row: Row number in the pinned state.
 
         Raises:
-            BrokenImageError: If the row does not hold a whole image; names lake, column,
-                row and cause.
-            LakeReadError: If it cannot be read; likewise.
+            BrokenImageError: If the row does not hold a complete image; the message has
+                lake, column, row and cause.
+            LakeReadError: If reading fails; the message has the same parts.
         """
         known = self.read_known((row,)).get(row)
         if known is not None and is_whole(known):
@@ -106,16 +106,17 @@ class ImageColumn:
             raise self.broken(row, error) from error
 
     def read_rows(self, rows: slice | list[int]) -> list[bytes]:
-        """Read the stored bytes of several rows at once; they may be cut short.
+        """Read the stored bytes of several rows at once; images may be truncated.
 
-        Where a stored chunk is missing or truncated, all are empty: which of the rows
-        are affected, :meth:`read_row` finds out.
+        If a stored chunk is missing or truncated, empty bytes are returned for all rows;
+        :meth:`read_row` then finds the rows that are affected.
 
         Args:
-            rows: A slice of rows, best that of a stored chunk, or row numbers.
+            rows: Row numbers, or a slice, ideally the rows of one stored chunk.
 
         Raises:
-            LakeReadError: If they cannot be read; names lake, column, rows and cause.
+            LakeReadError: If reading fails; the message has lake, column, rows and
+                cause.
         """
         if isinstance(rows, slice):
             numbers = list(range(rows.start, rows.stop))
@@ -136,7 +137,7 @@ class ImageColumn:
             try:
                 return files.read(numbers, by_deep_lake) if files else by_deep_lake()
             except KeyError:
-                self.source.reopen()  # the next read by this handle might crash
+                self.source.reopen()  # the next read with this handle might crash
                 return [b''] * len(numbers)
 
         known = self.read_known(numbers)
@@ -145,21 +146,23 @@ class ImageColumn:
         return self.source.read(f'column {self.name!r}, {which}', read_all)
 
     def read_known(self, rows: Iterable[int]) -> dict[int, bytes]:
-        """Read those rows whose place on a local disk is known; they may be cut short.
+        """Read the rows whose position on a local disk is known.
+
+        The images may be truncated.
 
         Args:
             rows: Row numbers.
 
         Returns:
-            Row -> bytes.
+            Row number -> bytes, without the rows whose position is unknown.
         """
         return self._files.read_known(rows) if self._files else {}
 
     def verify_chunk_files(self) -> None:
-        """Let a column on a local disk be read without Deep Lake, in forks as well.
+        """Allow reading a local column without Deep Lake, also in forked processes.
 
-        A process that never opens Deep Lake has none of its threads and caches. A column
-        that does not hold the bytes of images is left alone.
+        A process that never opens Deep Lake has none of its threads and caches. Does
+        nothing for columns that do not store encoded images.
         """
 
         def verify(handle: Any) -> None:
@@ -172,16 +175,16 @@ class ImageColumn:
                 )
 
         if not self.is_remote:
-            # An error is raised when the row is asked for.
+            # The error is raised again when the row is read.
             with contextlib.suppress(LakeReadError, BrokenImageError):
                 self.source.read(f'column {self.name!r}, some rows', verify)
 
     def broken(self, row: int, cause: object) -> BrokenImageError:
-        """Make the error that the image of a row cannot be used.
+        """Build the error for a row whose image cannot be used.
 
         Args:
             row: Row number.
-            cause: What is wrong with it.
+            cause: What is wrong with the image.
         """
         return BrokenImageError(
             f'{self.source.where(self.name, row)}: {cause}', self._remedy
@@ -205,13 +208,13 @@ class ImageColumn:
         return content
 
     def _chunk_files(self, handle: Any) -> ChunkFiles | None:
-        """The files of a column on a local disk that holds the bytes of images."""
+        """Return the chunk files if the column is local and holds encoded images."""
         if not self._looked_for_files:
             self._looked_for_files = True
             path = self.source.spec.path
             is_local = '://' not in path or path.startswith('file://')
             has_bytes = storage_of(handle.schema[self.name].dtype) == ENCODED
-            # The rows of a saved view lie anywhere.
+            # The rows of a saved view can lie in any file.
             if is_local and has_bytes and not self.source.pin.tag:
                 folder = Path(path.removeprefix('file://'))
                 self._files = ChunkFiles(handle, folder, self.name)

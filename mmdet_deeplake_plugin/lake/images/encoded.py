@@ -1,14 +1,14 @@
-"""The encoded image of a row, however its column stores images.
+"""Read the encoded image of a row, however its column stores images.
 
-Three ways of storing, told by the column's type:
+The type of a column determines which of three storage kinds it is:
 
-- ``encoded``: the bytes of image files, which are given as they are. So is what
-  was appended as an array: Deep Lake encoded it then.
-- ``linked``: addresses of image files (``Link``). The file is fetched and given as
-  it is; Deep Lake's own access would decode it, without its orientation.
-- ``pixels``: arrays, of uncompressed columns; and nullable columns, whose stored
-  bytes Deep Lake does not give out. The pixels are encoded as PNG, without loss,
-  since pipelines decode images themselves.
+- ``encoded``: the bytes of image files, returned unchanged. Images that were appended as
+  arrays belong here too: Deep Lake encoded them when they were written.
+- ``linked``: addresses of image files (``Link``). The file is fetched and returned
+  unchanged; Deep Lake's own access would decode it and ignore its EXIF orientation.
+- ``pixels``: arrays in uncompressed columns, and all nullable columns, because Deep Lake
+  does not return their stored bytes. The pixels are encoded as lossless PNG, since
+  pipelines decode images themselves.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ _GONE = (404, 410)
 
 
 def storage_of(dtype: Any) -> str:
-    """How a column of some type stores images.
+    """Return how a column of a given type stores images.
 
     Args:
-        dtype: Type of a column, as its schema has it.
+        dtype: Type of the column, from its schema.
 
     Returns:
         ``'encoded'``, ``'linked'`` or ``'pixels'``.
 
     Raises:
-        ValueError: If it is a nullable column of links, for which Deep Lake 4.7
-            returns wrong bytes.
+        ValueError: If it is a nullable column of links; Deep Lake 4.7 returns wrong
+            bytes for these.
     """
     if dtype.is_link:
         if dtype.is_nullable:
             raise ValueError(
                 f'{dtype} cannot be read: Deep Lake does not read links of a nullable '
-                'column. Store them in a column of type Link(Image()), and leave rows '
+                'column. Store them in a column of type Link(Image()) and leave rows '
                 'without an image empty'
             )
         return LINKED
@@ -62,19 +62,18 @@ def storage_of(dtype: Any) -> str:
 
 
 def read_image(handle: Any, column: str, row: int, credentials: Any) -> bytes:
-    """The encoded image of a row.
+    """Read the encoded image of a row.
 
     Args:
         handle: An open Deep Lake dataset or view.
         column: Name of the column.
         row: Row number.
-        credentials: Those of the lake, also used for links to object storage.
+        credentials: Credentials of the lake, also used for links to object storage.
 
     Raises:
-        BrokenImageError: If the row holds no image, or links to a file that is
-            not there.
-        ValueError: If the column is of a type that holds no images.
-        Exception: Of Deep Lake or of the network, if reading fails.
+        BrokenImageError: If the row is empty or links to a file that does not exist.
+        ValueError: If the type of the column cannot hold images.
+        Exception: Any error of Deep Lake or the network if reading fails.
     """
     storage = storage_of(handle.schema[column].dtype)
     if storage == PIXELS:
@@ -86,19 +85,19 @@ def read_image(handle: Any, column: str, row: int, credentials: Any) -> bytes:
 
 
 def encode_pixels(value: Any) -> bytes:
-    """A stored array as an image file with the same pixels.
+    """Encode a stored array as an image file with the same pixels.
 
     Args:
-        value: ``(H, W)`` or ``(H, W, C)`` with 1, 3 (RGB) or 4 (RGBA) channels, of
-            ``uint8``, ``uint16`` or ``bool``; a flat ``uint8`` array, which is what
-            an image file becomes in such a column; or ``None``.
+        value: Array of shape ``(H, W)`` or ``(H, W, C)`` with 1, 3 (RGB) or 4 (RGBA)
+            channels and dtype ``uint8``, ``uint16`` or ``bool``; a flat ``uint8`` array
+            (an image file that was stored in such a column); or ``None``.
 
     Returns:
-        A PNG; a flat array's own bytes.
+        Bytes of a PNG; for a flat array, its bytes unchanged.
 
     Raises:
-        BrokenImageError: If there is no pixel.
-        ValueError: If the array is of another shape or type.
+        BrokenImageError: If the value is ``None`` or an empty array.
+        ValueError: If the array has any other shape or dtype.
     """
     if value is None:
         raise BrokenImageError('no image is stored (null)')
@@ -116,13 +115,13 @@ def encode_pixels(value: Any) -> bytes:
         or pixels.dtype not in (np.uint8, np.uint16)
     ):
         raise ValueError(
-            f'an array of shape {pixels.shape} and type {pixels.dtype} is no image; '
-            'store (H, W, C) with 1, 3 or 4 channels, of uint8 or uint16'
+            'an image must be an array (H, W, C) with 1, 3 or 4 channels, of uint8 or '
+            f'uint16; found shape {pixels.shape} and type {pixels.dtype}'
         )
-    if channels >= 3:  # Deep Lake has RGB, OpenCV writes BGR
+    if channels >= 3:  # Deep Lake stores RGB, OpenCV writes BGR
         order = [2, 1, 0, 3][:channels]
         pixels = np.ascontiguousarray(pixels[:, :, order])
-    # Decoded soon: time matters, size does not.
+    # The image is decoded again soon, so speed matters and size does not.
     done, encoded = cv2.imencode('.png', pixels, [cv2.IMWRITE_PNG_COMPRESSION, 0])
     if not done:
         raise ValueError(f'OpenCV cannot encode an array of shape {pixels.shape}')
@@ -130,18 +129,18 @@ def encode_pixels(value: Any) -> bytes:
 
 
 def fetch(link: str, credentials: Any, limit: int | None = None) -> bytes:
-    """The bytes of the file that a link names.
+    """Read the file that a link points to.
 
     Args:
-        link: A local path (a relative one is relative to the working directory),
-            ``file://``, ``http(s)://``, or an object storage that Deep Lake reads
+        link: A local path (relative paths start at the working directory), or a URL:
+            ``file://``, ``http(s)://``, or object storage that Deep Lake can read
             (``s3://``, ``gcs://``, ``az://``, …).
-        credentials: Those of the lake, for object storage.
-        limit: How many bytes to read from the beginning; ``None`` for all.
+        credentials: Credentials of the lake, used for object storage.
+        limit: Number of bytes to read from the start; ``None`` reads the whole file.
 
     Raises:
-        BrokenImageError: If the link is empty, or there is no such file.
-        Exception: Of the storage, if reading fails.
+        BrokenImageError: If the link is empty or the file does not exist.
+        Exception: Any error of the storage if reading fails.
     """
     if not link:
         raise BrokenImageError('no image is stored (an empty link)')
@@ -157,32 +156,36 @@ def fetch(link: str, credentials: Any, limit: int | None = None) -> bytes:
         folder, _, name = link.rpartition('/')
         reader = deeplake.storage.Reader(folder, **credentials.resolve())
         part = () if limit is None else (0, limit)
-        # Not get(), which keeps other threads from running while it waits.
+        # get() would block all other threads while it waits.
         return bytes(reader.get_async(name, *part).result())
     except (FileNotFoundError, IsADirectoryError, KeyError) as error:
-        raise BrokenImageError(f'its link {_shown(link)} leads to no file') from error
+        raise BrokenImageError(
+            f'its link {_redacted(link)} points to a file that does not exist'
+        ) from error
     except HTTPError as error:
         if error.code not in _GONE:
             raise
-        raise BrokenImageError(f'its link {_shown(link)} leads to no file') from error
+        raise BrokenImageError(
+            f'its link {_redacted(link)} points to a file that does not exist'
+        ) from error
 
 
 def blank_image(width: int, height: int) -> bytes:
-    """A black image, to stand for one that cannot be decoded.
+    """Encode a black image that replaces one that cannot be decoded.
 
     Args:
-        width: In pixels.
-        height: In pixels.
+        width: Width in pixels.
+        height: Height in pixels.
 
     Returns:
-        A PNG with three channels.
+        Bytes of a PNG with three channels.
     """
     pixels = np.zeros((max(height, 1), max(width, 1), 3), np.uint8)
     return cv2.imencode('.png', pixels)[1].tobytes()
 
 
-def _shown(link: str) -> str:
-    # The query of a signed address is a secret; what stands before an @ may be.
+def _redacted(link: str) -> str:
+    # The query of a signed URL is secret, and the part before an @ may be.
     parts = urlsplit(link)
     host = parts.netloc.rpartition('@')[2]
     return parts._replace(netloc=host, query='', fragment='').geturl()

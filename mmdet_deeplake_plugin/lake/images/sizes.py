@@ -1,19 +1,19 @@
-"""Sizes of images, without decoding them, where a lake does not store them.
+"""Read image sizes without decoding the images, for lakes that do not store sizes.
 
-By the way in which a column stores images:
+Where the sizes come from depends on how the column stores images:
 
-- Encoded: the shapes that Deep Lake keeps beside the data, one small read a chunk,
-  whatever the number of images. Rows whose format Deep Lake does not measure (WebP,
-  BMP, TIFF, GIF, JPEG in a PNG column) cost one read each: their header tells.
-- Uncompressed: the same shapes.
-- Links: the first bytes of each file.
-- Nullable: Deep Lake keeps neither shapes nor gives the bytes, so it decodes each
-  image. Store width and height in such lakes.
+- Encoded: from the shapes that Deep Lake keeps beside the data. This takes one small read
+  per chunk, however many images it has. Formats that Deep Lake does not measure (WebP,
+  BMP, TIFF, GIF, JPEG in a PNG column) take one read per row, to parse the header.
+- Uncompressed: from the same shapes.
+- Links: from the first bytes of each file.
+- Nullable: from the decoded images, because Deep Lake neither keeps their shapes nor
+  returns their bytes. Such lakes should store width and height.
 
-The shapes do not know of EXIF orientation, which pipelines follow. Reading every
-JPEG to find out would cost a pass over the data. So up to 64 rows, spread evenly
-over the lake, are asked: if one of them lies on its side, all headers are read,
-else none. A lake with very few such images should store width and height.
+The shapes ignore the EXIF orientation, which pipelines apply. Reading every JPEG to check
+would cost a pass over the data. Therefore up to 64 rows, spread evenly over the lake, are
+checked: if one of them is rotated by 90 degrees, all headers are read, otherwise none. A
+lake with very few such images should store width and height.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ _ROWS_AT_ONCE = 32
 _LINKS_AT_ONCE = 16
 _HEADER_BYTES = 2**16  # of a linked file
 
-# Column -> whether images lie on their side.
+# Column -> whether EXIF swaps width and height of some images.
 _turned: WeakKeyDictionary[ImageColumn, bool] = WeakKeyDictionary()
 
 
 def read_sizes(
     column: ImageColumn, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sizes of the images of rows.
+    """Read the sizes of the images of some rows.
 
     Args:
-        column: The image column.
+        column: Column of the images.
         rows: Row numbers, shape ``(R,)``.
 
     Returns:
-        Widths and heights in pixels, shape ``(R,)`` each; 0 where no size can be
-        read from what is stored.
+        Widths and heights in pixels, each of shape ``(R,)``; 0 if the stored image does
+        not have a readable size.
 
     Raises:
-        ValueError: If the column's type cannot be read.
+        ValueError: If the type of the column cannot be read.
         LakeReadError: If reading fails.
     """
     dtype, storage = column.source.type_of(column.name), column.storage
@@ -83,7 +83,7 @@ def _of_encoded(column: ImageColumn, rows: list[int]) -> list[tuple[int, int]]:
 def _of_linked(column: ImageColumn, rows: list[int]) -> list[tuple[int, int]]:
     credentials = column.source.spec.credentials
 
-    def of(stored: bytes) -> tuple[int, int]:
+    def size_of(stored: bytes) -> tuple[int, int]:
         link = stored.decode()
         try:
             size = header_size(fetch(link, credentials, _HEADER_BYTES))
@@ -97,7 +97,7 @@ def _of_linked(column: ImageColumn, rows: list[int]) -> list[tuple[int, int]]:
             ) from error
 
     with ThreadPoolExecutor(_LINKS_AT_ONCE) as pool:
-        return list(pool.map(of, _stored_bytes(column, rows)))
+        return list(pool.map(size_of, _stored_bytes(column, rows)))
 
 
 def _of_pixels(column: ImageColumn, rows: list[int]) -> list[tuple[int, int]]:
@@ -111,14 +111,17 @@ def _of_pixels(column: ImageColumn, rows: list[int]) -> list[tuple[int, int]]:
 
 
 def _stored_bytes(column: ImageColumn, rows: list[int]) -> Iterator[bytes]:
-    """What rows hold, a few at a time: far fewer round trips than row by row."""
+    """Yield the stored bytes of rows, read in batches to save round trips."""
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         part = rows[start : start + _ROWS_AT_ONCE]
         yield from column.read_rows(part)
 
 
 def _some_turned(column: ImageColumn) -> bool:
-    """Whether any of a few images, the same ones whoever asks, lies on its side."""
+    """Whether EXIF rotates any of the probed images by 90 degrees.
+
+    The probed rows depend on the number of rows only, so all processes agree.
+    """
     if column not in _turned:
         last = column.source.num_rows - 1
         rows = np.linspace(0, last, min(_PROBED_ROWS, last + 1)).astype(np.int64)
@@ -126,9 +129,9 @@ def _some_turned(column: ImageColumn) -> bool:
         _turned[column] = any(map(lies_on_its_side, contents))
         if _turned[column]:
             print_log(
-                f'{column.source.name}: the EXIF orientation of some images turns them, so the '
-                'headers of all are read for their sizes; columns with width and height '
-                'would save that',
+                f'{column.source.name}: some images are rotated by their EXIF '
+                'orientation, so the headers of all images are read to get their sizes; '
+                'store width and height as columns to avoid this',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -388,7 +388,8 @@ def test_links_into_a_bucket_are_read_with_the_credentials_of_the_lake(
     info = dataset.get_data_info(0)
     assert (info['width'], info['height']) == (50, 30)
     assert dataset.lake.reader.read_row(0) == image
-    with pytest.raises(ValueError, match=r'row 1: its link .*gone\.jpg leads to no file'):
+    text = r'row 1: its link .*gone\.jpg points to a file that does not exist'
+    with pytest.raises(ValueError, match=text):
         dataset.lake.reader.read_row(1)
 
 
