@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..utils.shared_by_copies import SharedByCopies
 from .columns.annotations import AnnotationTable, read_annotations
 from .columns.mapping import Columns
 from .columns.masks import MaskColumn
@@ -30,7 +31,7 @@ from .paths import LakePath
 _open_lakes: weakref.WeakValueDictionary[str, Lake] = weakref.WeakValueDictionary()
 
 
-class Lake:
+class Lake(SharedByCopies):
     """A pinned lake with its columns: what dataset, backend and metric share.
 
     Get one by :func:`share_lake`, so that a process has one for each key.
@@ -164,9 +165,6 @@ class Lake:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _find_or_open, (self.source.spec, self.source.pin, self.columns)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Lake:
-        return self
 
 
 def share_lake(source: LakeSource, columns: Columns) -> Lake:
