@@ -22,6 +22,7 @@ from mmengine.logging import print_log
 
 from ..lake import Lake, LakeReadError
 from ..structures.image_check import BrokenImageError
+from ..utils.shared_by_copies import SharedByCopies
 from .samples import Samples
 
 _SKIPPED_BEFORE, _SKIPPED = 1, 2
@@ -48,7 +49,7 @@ class Preparable(Protocol):
         """Position of a sample in the table of samples, and its row."""
 
 
-class SkippedSamples:
+class SkippedSamples(SharedByCopies):
     """Marks which samples were skipped; the workers of a process share the marks.
 
     Args:
@@ -57,9 +58,6 @@ class SkippedSamples:
 
     def __init__(self, count: int) -> None:
         self._marks = torch.zeros(count, dtype=torch.uint8).share_memory_()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> SkippedSamples:
-        return self
 
     def add(self, position: int) -> bool:
         """Mark a sample and return whether it is the first time."""

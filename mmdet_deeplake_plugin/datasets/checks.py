@@ -1,4 +1,4 @@
-"""Checks of the keys of ``DeepLakeDataset`` that need no lake."""
+"""Check the keys of ``DeepLakeDataset`` before a lake is opened."""
 
 from __future__ import annotations
 
@@ -6,16 +6,7 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..lake import (
-    LakeSource,
-    LakeSpec,
-    ReadTimeouts,
-    open_object,
-    open_source,
-)
+from ..lake import ReadTimeouts
 from ..utils.messages import did_you_mean
 
 _FILE_KEYS = (
@@ -28,35 +19,35 @@ _BROKEN_POLICIES = ('raise', 'skip')
 
 
 def refuse_unknown(unknown: Mapping[str, Any], init: Callable[..., None]) -> None:
-    """Refuses keys that the dataset does not have.
+    """Refuse keys that the dataset does not have.
 
     Args:
-        unknown: The keys that were left over, with their values.
+        unknown: Unknown keys and their values.
         init: The constructor, whose arguments are the known keys.
 
     Raises:
-        ValueError: If there are any; names the nearest key, or says that keys
-            of a dataset of files remained from the base config.
+        ValueError: If there are unknown keys. The message suggests the nearest key, or
+            explains that the key belongs to a dataset of files in the base config.
     """
     known = [key for key in signature(init).parameters if key not in ('self', 'unknown')]
     for key, value in unknown.items():
         if key in _FILE_KEYS:
             raise ValueError(
-                f'{key}={value!r} has no meaning for DeepLakeDataset, whose lake holds '
-                'images and annotations. It may come from the base config: begin the '
-                'dict with _delete_=True'
+                f'{key}={value!r} has no meaning for DeepLakeDataset, which reads images '
+                'and annotations from the lake. If the key comes from the base config, '
+                'begin the dict with _delete_=True'
             )
         raise ValueError(
-            f'{key!r} is no key of DeepLakeDataset{did_you_mean(key, known)}; '
+            f'{key!r} is not a key of DeepLakeDataset{did_you_mean(key, known)}; '
             f'its keys are {", ".join(known)}'
         )
 
 
 def check_filter(filter_cfg: Mapping[str, Any] | None, test_mode: bool) -> None:
-    """Refuses a ``filter_cfg`` that would be ignored, or change a test.
+    """Refuse a ``filter_cfg`` that would have no effect, or would change a test.
 
     Raises:
-        ValueError: If a key is unknown, or ``bbox_min_size`` is given in test mode.
+        ValueError: If a key is unknown, or ``bbox_min_size`` is set in test mode.
     """
     for key in filter_cfg or {}:
         if key not in _FILTER_KEYS:
@@ -66,13 +57,13 @@ def check_filter(filter_cfg: Mapping[str, Any] | None, test_mode: bool) -> None:
             )
     if test_mode and (filter_cfg or {}).get('bbox_min_size') is not None:
         raise ValueError(
-            'filter_cfg.bbox_min_size turns small boxes into ignored ones and would '
-            'change the ground truth of a test; leave it out where test_mode=True'
+            'filter_cfg.bbox_min_size must not be set with test_mode=True: it marks '
+            'small boxes as ignored, which would change the ground truth; leave it out'
         )
 
 
 def check_label_order(label_order: str) -> None:
-    """Refuses an unknown ``label_order``.
+    """Refuse an unknown ``label_order``.
 
     Raises:
         ValueError: If it is neither ``'classes'`` nor ``'lake'``.
@@ -80,12 +71,12 @@ def check_label_order(label_order: str) -> None:
     if label_order not in _LABEL_ORDERS:
         raise ValueError(
             f'label_order={label_order!r} is unknown'
-            f'{did_you_mean(label_order, _LABEL_ORDERS)}; write classes or lake'
+            f"{did_you_mean(label_order, _LABEL_ORDERS)}; write 'classes' or 'lake'"
         )
 
 
 def check_on_broken(on_broken_image: str) -> None:
-    """Refuses an unknown ``on_broken_image``.
+    """Refuse an unknown ``on_broken_image``.
 
     Raises:
         ValueError: If it is neither ``'raise'`` nor ``'skip'``.
@@ -93,71 +84,45 @@ def check_on_broken(on_broken_image: str) -> None:
     if on_broken_image not in _BROKEN_POLICIES:
         raise ValueError(
             f'on_broken_image={on_broken_image!r} is unknown'
-            f'{did_you_mean(on_broken_image, _BROKEN_POLICIES)}; write raise or skip'
+            f"{did_you_mean(on_broken_image, _BROKEN_POLICIES)}; write 'raise' or 'skip'"
         )
 
 
 def check_caption(caption_prompt: Any, return_classes: Any) -> None:
-    """Refuses a ``caption_prompt`` for a text that is not asked for.
+    """Refuse a ``caption_prompt`` without effect, and an unknown ``return_classes``.
 
     Raises:
-        ValueError: If it is given without ``return_classes``, or that is neither a
-            truth value nor ``'label_map'``.
+        ValueError: If ``caption_prompt`` is set without ``return_classes=True``, or
+            ``return_classes`` is neither a bool nor ``'label_map'``.
     """
     if not isinstance(return_classes, bool) and return_classes != 'label_map':
         raise ValueError(
-            f'return_classes={return_classes!r} is unknown; write True (a tuple, as '
-            "CocoDataset gives it), 'label_map' (a dict by number, as ODVGDataset), or "
+            f'return_classes={return_classes!r} is unknown; write True (a tuple, as in '
+            "CocoDataset), 'label_map' (a dict from label to name, as in ODVGDataset) or "
             'False'
         )
     if caption_prompt is not None and return_classes is not True:
         raise ValueError(
-            'caption_prompt words the text that return_classes=True adds to samples; '
-            'set that too, or leave caption_prompt out'
+            'caption_prompt needs return_classes=True, as it changes the text that this '
+            'adds to samples; set return_classes=True or leave caption_prompt out'
         )
 
 
 def read_timeouts(read_timeout: Any, retry_timeout: Any) -> ReadTimeouts:
-    """How long reads may take.
+    """Check and return the time limits of reads.
 
     Args:
-        read_timeout: Seconds of an attempt.
-        retry_timeout: Seconds of all attempts.
+        read_timeout: Limit of one attempt, in seconds.
+        retry_timeout: Limit of all attempts of a read together, in seconds.
 
     Raises:
-        ValueError: If one is no positive number; names the key and what to write.
+        ValueError: If one of them is not a positive number.
     """
     for key, value in (('read_timeout', read_timeout), ('retry_timeout', retry_timeout)):
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not (is_number and value > 0):
             raise ValueError(
-                f'{key}={value!r} of DeepLakeDataset is no number of seconds above 0'
+                f'{key} of DeepLakeDataset must be a positive number of seconds, got '
+                f'{value!r}'
             )
     return ReadTimeouts(float(read_timeout), float(retry_timeout))
-
-
-def open_requested(
-    dataset: Any, timeouts: ReadTimeouts, **keys: Any
-) -> tuple[LakeSource, NDArray[np.int64] | None]:
-    """Open the lake that a config names, by a path or by an open dataset.
-
-    Args:
-        dataset: An open Deep Lake dataset or view, or ``None``.
-        timeouts: How long reads may take.
-        keys: The keys ``deeplake_*`` that name a lake.
-
-    Returns:
-        Reads the lake; and its rows that are meant, ``None`` for all.
-
-    Raises:
-        ValueError: If both are given, or the keys are wrong.
-    """
-    if dataset is None:
-        names = {key.removeprefix('deeplake_'): value for key, value in keys.items()}
-        return open_source(LakeSpec.from_config(**names, timeouts=timeouts))
-    if any(keys.values()):
-        raise ValueError(
-            'dataset= is an open lake, so deeplake_path, deeplake_credentials, '
-            'deeplake_commit_id, deeplake_view_id and deeplake_query must be left out'
-        )
-    return open_object(dataset)

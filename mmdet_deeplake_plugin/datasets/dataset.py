@@ -20,7 +20,6 @@ from .checks import (
     check_filter,
     check_label_order,
     check_on_broken,
-    open_requested,
     read_timeouts,
     refuse_unknown,
 )
@@ -28,6 +27,7 @@ from .classes import choose_classes
 from .data_info import DataInfos
 from .lazy import LazyList
 from .masks import sample_masks
+from .opening import open_requested
 from .pipeline_needs import Needs, loads_maps, takes_proposals
 from .prompts import class_prompt
 from .samples import Samples, filter_samples, make_samples

@@ -7,11 +7,12 @@ from typing import Any
 
 from ..lake import Lake
 from ..utils.packed_strings import PackedStrings
+from ..utils.shared_by_copies import SharedByCopies
 from .lazy import LazyList
 from .samples import Samples
 
 
-class SampleMasks:
+class SampleMasks(SharedByCopies):
     """Reads the masks of one sample at a time.
 
     Args:
@@ -60,9 +61,6 @@ class SampleMasks:
         for instance, index in zip(instances, samples.stored[part].tolist()):
             if stored[index]:
                 instance['mask'] = stored[index]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> SampleMasks:
-        return self  # nothing in it changes
 
 
 def sample_masks(lake: Lake, samples: Samples, at_once: bool) -> SampleMasks | None:

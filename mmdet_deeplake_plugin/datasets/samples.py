@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from ..lake import AnnotationTable
 from ..structures.boxes import to_xywh, to_xyxy
 from ..utils.packed_strings import PackedStrings
+from ..utils.shared_by_copies import SharedByCopies
 from ..utils.shared_memory import SharedWhenSpawned
 from .segments import SampleSegments, is_segment, make_segments
 
@@ -33,7 +34,7 @@ _AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
-class Samples(SharedWhenSpawned):
+class Samples(SharedWhenSpawned, SharedByCopies):
     """Annotations as the pipeline gets them, of ``R`` rows with ``N`` instances.
 
     Never changed once made, so copies of a dataset and all workers share it.
@@ -72,9 +73,6 @@ class Samples(SharedWhenSpawned):
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Samples:
-        return self
 
     @property
     def nbytes(self) -> int:

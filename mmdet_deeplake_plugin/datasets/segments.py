@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from ..lake import AnnotationTable
 from ..structures.boxes import to_xywh
+from ..utils.shared_by_copies import SharedByCopies
 
 
 @dataclass(frozen=True)
-class SampleSegments:
+class SampleSegments(SharedByCopies):
     """Segments of ``R`` rows, ``S`` in all.
 
     Args:
@@ -52,9 +53,6 @@ class SampleSegments:
                 self.things[part].tolist(),
             )
         ]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> SampleSegments:
-        return self  # nothing in it changes
 
 
 def make_segments(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..lake import Lake, TextColumn
+from ..utils.shared_by_copies import SharedByCopies
 from .samples import Samples
 
 
-class SampleTexts:
+class SampleTexts(SharedByCopies):
     """Puts texts into samples as MMDetection's own datasets have them.
 
     ``caption`` becomes ``gt_caption`` (``CocoCaptionDataset``); ``text`` becomes
@@ -69,9 +70,6 @@ class SampleTexts:
             }
         data_info['phrases'] = phrases
         data_info['dataset_mode'] = 'VG'
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> SampleTexts:
-        return self  # nothing in it changes
 
 
 def sample_texts(lake: Lake, samples: Samples) -> SampleTexts | None:

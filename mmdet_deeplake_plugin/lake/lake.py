@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..utils.shared_by_copies import SharedByCopies
 from .columns.annotations import AnnotationTable, read_annotations
 from .columns.mapping import Columns
 from .columns.masks import MaskColumn
@@ -30,7 +31,7 @@ from .paths import LakePath
 _open_lakes: weakref.WeakValueDictionary[str, Lake] = weakref.WeakValueDictionary()
 
 
-class Lake:
+class Lake(SharedByCopies):
     """A pinned lake and its columns, shared by dataset, backend and metric.
 
     Use :func:`share_lake` to get one, so that a process has only one per key.
@@ -71,7 +72,7 @@ class Lake:
         return read_annotations(self.images, self.columns, rows)
 
     def verify_chunk_files(self) -> None:
-        """Verify local chunk files, so that images and maps are read straight from them."""
+        """Verify local chunk files, so that images and maps are read from them."""
         self.images.verify_chunk_files()
         if self.seg_maps is not None:
             self.seg_maps.images.verify_chunk_files()
@@ -108,8 +109,8 @@ class Lake:
             return np.array([float(value) for value in values])
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f'{self.name}: {what!r} must give one number per row, got {values[0]!r} for '
-                f'row {rows[0]}'
+                f'{self.name}: {what!r} must give one number per row, got {values[0]!r} '
+                f'for row {rows[0]}'
             ) from error
 
     def image_path(self, row: int, name: str) -> str:
@@ -168,9 +169,6 @@ class Lake:
     def __reduce__(self) -> tuple[Any, ...]:
         return _find_or_open, (self.source.spec, self.source.pin, self.columns)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Lake:
-        return self
-
 
 def share_lake(source: LakeSource, columns: Columns) -> Lake:
     """Return the lake of this process for a source and columns.
@@ -206,8 +204,8 @@ def find_lake(path: str) -> tuple[Lake, int]:
     if lake is None:
         opened = ', '.join(lake.name for lake in _open_lakes.values()) or 'none'
         raise KeyError(
-            f'{path}: the lake must be open in this process, but its key {parsed.key} is '
-            f'not among the open lakes ({opened}). Build the DeepLakeDataset of this lake '
+            f'{path}: the lake must be open in this process, but its key {parsed.key} '
+            f'is not among the open lakes ({opened}). Build the DeepLakeDataset of this lake '
             'first; for stored predictions, set deeplake_commit_id to the version that '
             'they were made on'
         )

@@ -192,21 +192,22 @@ DATASETS: dict[str, tuple[dict, dict, dict, list[str]]] = {
         {},
         dict(return_classes='labels'),
         [
-            "return_classes='labels' is unknown; write True (a tuple, as CocoDataset "
-            "gives it), 'label_map' (a dict by number, as ODVGDataset), or False"
+            "return_classes='labels' is unknown; write True (a tuple, as in "
+            "CocoDataset), 'label_map' (a dict from label to name, as in ODVGDataset) or "
+            'False'
         ],
     ),
     'prompt-for-a-label-map': (
         {},
         {},
         dict(return_classes='label_map', caption_prompt=dict(cat=dict(prefix='a '))),
-        ['caption_prompt words the text that return_classes=True adds to samples'],
+        ['caption_prompt needs return_classes=True, as it changes the text that this'],
     ),
     'proposal-file': (
         {},
         {},
         dict(proposal_file='rpn.pkl'),
-        ["proposal_file='rpn.pkl' has no meaning for DeepLakeDataset, whose lake holds"],
+        ["proposal_file='rpn.pkl' has no meaning for DeepLakeDataset, which reads"],
     ),
 }
 

@@ -349,7 +349,9 @@ def test_a_link_that_leads_nowhere_is_skipped(tmp_path):
 
 def test_an_unknown_policy_is_refused(some_broken):
     """With the nearest name."""
-    text = "on_broken_image='skipp' is unknown (did you mean skip?); write raise or skip"
+    text = (
+        "on_broken_image='skipp' is unknown (did you mean skip?); write 'raise' or 'skip'"
+    )
     with pytest.raises(ValueError, match=re.escape(text)):
         DeepLakeDataset(some_broken, on_broken_image='skipp')
 

@@ -142,7 +142,7 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         dict(deeplake_comit_id='x'),
         ValueError,
         [
-            "'deeplake_comit_id' is no key of DeepLakeDataset (did you mean "
+            "'deeplake_comit_id' is not a key of DeepLakeDataset (did you mean "
             'deeplake_commit_id?); its keys are deeplake_path, dataset'
         ],
     ),
@@ -162,7 +162,7 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     'caption-without-text': (
         dict(caption_prompt=dict(cat=dict(prefix='a '))),
         ValueError,
-        ['caption_prompt words the text that return_classes=True adds to samples; set'],
+        ['caption_prompt needs return_classes=True, as it changes the text that this'],
     ),
     'classes-no-tuple': (
         dict(metainfo=dict(classes='cat')),
@@ -276,8 +276,8 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ValueError,
         [
             "ann_file='annotations/instances_train2017.json' has no meaning for "
-            'DeepLakeDataset, whose lake holds images and annotations. It may come from '
-            'the base config: begin the dict with _delete_=True'
+            'DeepLakeDataset, which reads images and annotations from the lake. If the '
+            'key comes from the base config, begin the dict with _delete_=True'
         ],
     ),
     'data-prefix': (
@@ -297,8 +297,8 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         dict(filter_cfg=dict(bbox_min_size=8), test_mode=True, annotation_style='voc'),
         ValueError,
         [
-            'filter_cfg.bbox_min_size turns small boxes into ignored ones and would change '
-            'the ground truth of a test; leave it out where test_mode=True'
+            'filter_cfg.bbox_min_size must not be set with test_mode=True: it marks small '
+            'boxes as ignored, which would change the ground truth; leave it out'
         ],
     ),
     'unknown-style': (
@@ -309,7 +309,7 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     'unknown-label-order': (
         dict(label_order='lakes'),
         ValueError,
-        ["label_order='lakes' is unknown (did you mean lake?); write classes or lake"],
+        ["label_order='lakes' is unknown (did you mean lake?); write 'classes' or 'lake'"],
     ),
     'unknown-box-format': (
         dict(box_format='ltwh'),

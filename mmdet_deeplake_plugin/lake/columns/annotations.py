@@ -265,8 +265,8 @@ class _Reader:
         where = self.source.where(self.columns.of('gt_labels'), row)
         raise ValueError(
             f'{where}: labels must be {f"0 to {known - 1}" if known else "0 or more"} '
-            f'(the column has {known} class_names), got {labels[bad]}; correct the label, '
-            'or the metadata class_names of the column'
+            f'(the column has {known} class_names), got {labels[bad]}; correct the '
+            'label, or the metadata class_names of the column'
         )
 
     def segment_ids(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:

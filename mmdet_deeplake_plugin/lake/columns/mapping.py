@@ -309,8 +309,8 @@ def _style(handle: Any, roles: Mapping[str, str], requested: str | None) -> str:
     if style not in STYLES:
         raise ValueError(
             f'annotation_style={style!r} is unknown{did_you_mean(style, STYLES)}; '
-            'write coco (drops degenerate boxes, like CocoDataset), voc (keeps all boxes, '
-            'like XMLDataset) or panoptic (like CocoPanopticDataset)'
+            'write coco (drops degenerate boxes, like CocoDataset), voc (keeps all '
+            'boxes, like XMLDataset) or panoptic (like CocoPanopticDataset)'
         )
     if style == 'panoptic' and 'segment_ids' not in roles:
         raise ValueError(

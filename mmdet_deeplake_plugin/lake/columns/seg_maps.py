@@ -97,6 +97,6 @@ class SegMapColumn:
         if size is not None and map_size not in (size, UNKNOWN):
             raise ValueError(
                 f'the map must have the size of its image, {size[1]} x {size[0]} pixels '
-                f'(height x width), but has {map_size[1]} x {map_size[0]}; store a map of '
-                'that size'
+                f'(height x width), but has {map_size[1]} x {map_size[0]}; store a map '
+                'of that size'
             )

@@ -74,7 +74,7 @@ def resolve_object(dataset: Any) -> tuple[LakeSpec, Resolved]:
     if not _same_rows(dataset, head, rows):
         raise ValueError(
             'dataset= must give the same rows when the query of the view runs again, but '
-            'it gave others (the query is random, or the lake has changed); save the view '
+            'it gave others (the query is random, or the lake has changed); save it '
             "with view.tag('NAME') and use deeplake_view_id='NAME', or pass the query as "
             'deeplake_query'
         )

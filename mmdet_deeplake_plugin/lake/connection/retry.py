@@ -42,7 +42,7 @@ def retry_read(
 
     A handle of Deep Lake remembers a failed read and fails at once from then on, so a
     retry needs a new handle. Its credentials are resolved again, since they may have been
-    renewed. On object storage each attempt has a deadline, and the pauses between attempts
+    renewed. On object storage each attempt has a deadline, and the pauses between them
     grow. Network errors are retried for ``retry_timeout``, denied access until the
     credentials have not changed for a minute, and other errors up to three attempts. On a
     local disk every read gets two attempts; so does a broken image on any storage.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...utils.messages import comma_joined, first_line
+from ...utils.shared_by_copies import SharedByCopies
 from .credentials import Credentials
 from .opening import column_names, open_at
 from .retry import retry_read
@@ -40,7 +41,7 @@ class OpenHandle:
         self.age = age
 
 
-class LakeSource:
+class LakeSource(SharedByCopies):
     """The columns of a lake in the state of a pin.
 
     Handles are never pickled: a pickle contains the spec and the pin, and each forked or
@@ -209,6 +210,3 @@ class LakeSource:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> LakeSource:
-        return self  # a copy would open a second handle of the same state

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from torch.utils.data import get_worker_info
 
+from ...utils.shared_by_copies import SharedByCopies
 from ..connection.fork_safety import run_in_thread
 from .read_plan import ReadPlan
 
@@ -30,7 +31,7 @@ class ChunkReader(Protocol):
         """Encoded images of a chunk's rows."""
 
 
-class ChunkCache:
+class ChunkCache(SharedByCopies):
     """Gives rows of chunks that an epoch is going through.
 
     A chunk is read whole when the plan comes to it and that costs less than the
@@ -201,9 +202,6 @@ class ChunkCache:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> ChunkCache:
-        return self
 
 
 class _Held:

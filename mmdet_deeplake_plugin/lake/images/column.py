@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...structures.image_check import BrokenImageError, check_image, is_whole
 from ...utils.messages import comma_joined, first_line
+from ...utils.shared_by_copies import SharedByCopies
 from ..connection.retry import LakeReadError
 from ..connection.source import LakeSource
 from ..connection.values import read_values
@@ -26,7 +27,7 @@ _IMAGE_REMEDY = (
 )
 
 
-class ImageColumn:
+class ImageColumn(SharedByCopies):
     """A column of encoded images; the counterpart of ``MaskColumn`` and ``SegMapColumn``.
 
     On a local disk, rows are read directly from the chunk files if their layout is
@@ -222,6 +223,3 @@ class ImageColumn:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ImageColumn, (self.source, self.name, self._remedy)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> ImageColumn:
-        return self

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...utils.shared_by_copies import SharedByCopies
 
-class ReadPlan:
+
+class ReadPlan(SharedByCopies):
     """The way of an epoch through the chunks of all lakes of a dataset.
 
     Chunks of several lakes are numbered one after the other.
@@ -113,6 +115,3 @@ class ReadPlan:
         it when less than half of it is used.
         """
         return self.ahead(chunk) & {int(self._soon[chunk])}
-
-    def __deepcopy__(self, memo: dict[int, object]) -> ReadPlan:
-        return self  # a copy would no longer be the one that the sampler writes to

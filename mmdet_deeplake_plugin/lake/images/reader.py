@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +11,14 @@ from torch.utils.data import get_worker_info
 
 from ...structures.image_check import is_whole
 from ...utils.counters import ReadCounters
+from ...utils.shared_by_copies import SharedByCopies
 from .chunk_cache import ChunkCache
 from .chunk_map import ChunkMap
 from .column import ImageColumn
 from .encoded import ENCODED
 
 
-class ImageReader:
+class ImageReader(SharedByCopies):
     """Reads the images of one dataset: by row, by list, by chunk.
 
     By itself it reads row by row, and the rows of a batch at one time where that costs
@@ -147,6 +147,3 @@ class ImageReader:
     def _chunk_of(self, row: int) -> int:
         rows: NDArray[np.int64] = np.asarray(row, dtype=np.int64)
         return self._offset + int(self.chunks.of(rows))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> ImageReader:
-        return self

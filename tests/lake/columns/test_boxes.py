@@ -310,7 +310,7 @@ def test_the_coords_of_a_v3_lake_are_read(name, v3_lakes):
 def test_a_v3_lake_without_coords_is_an_error_until_the_config_says(v3_lakes):
     """Undeclared in the v3 format is an error too, and box_format the remedy."""
     path = str(v3_lakes / 'undeclared')
-    with pytest.raises(ValueError, match='the box convention of column .* is not declared'):
+    with pytest.raises(ValueError, match=r'the box convention of column .* is not declared'):
         DeepLakeDataset(path)
     assert _boxes_of(DeepLakeDataset(path, box_format='xyxy'))[0] == [XYXY]
 
