@@ -10,6 +10,8 @@ stock=$(python -c 'import mmdet, os; print(os.path.dirname(mmdet.__file__))')/.m
 wheel=deepforest-2.1.0-py3-none-any.whl
 # torch >= 2.6 rejects MMEngine's checkpoints unless they are marked as trusted.
 export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1
+# Threads that spin while they wait slow down whatever else runs on the machine.
+export OMP_WAIT_POLICY=PASSIVE
 mkdir -p $out
 
 echo '== 1/5 aerial photographs with tree crowns (package deepforest, MIT licence)'

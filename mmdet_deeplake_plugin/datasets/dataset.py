@@ -1,4 +1,4 @@
-"""What MMDetection sees of a lake: a ``BaseDetDataset`` whose files are rows."""
+"""Present a lake to MMDetection as a ``BaseDetDataset`` whose files are rows."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ..lake import ImageReader, lost_in_conversion, open_columns
+from ..utils.ragged import indices_of_ranges, offsets_of
 from .broken_images import SkippedSamples, prepare_sample, refuse_unsized
 from .checks import (
     check_caption,
@@ -37,12 +38,12 @@ from .timing import timed_pipeline
 
 @DATASETS.register_module()
 class DeepLakeDataset(BaseDetDataset):
-    """Detection dataset whose images and annotations lie in a Deep Lake dataset.
+    """A detection dataset whose images and annotations are stored in a Deep Lake dataset.
 
-    A sample equals, tensor for tensor, what ``CocoDataset`` (or ``XMLDataset``,
-    see ``annotation_style``) gives for the same data, after any stock pipeline.
-    Branch, version and rows are settled when it is built, and are the same in
-    every rank and worker while others write to the lake.
+    A sample equals, tensor for tensor, that of ``CocoDataset`` (or ``XMLDataset``, see
+    ``annotation_style``) for the same data, after any stock pipeline. Branch, version and
+    rows are fixed when the dataset is built, and are the same in every rank and worker
+    while others write to the lake.
 
     Args:
         deeplake_path: Local folder, ``s3://…``, ``al://org/name``, ``hub://…``,
@@ -58,8 +59,8 @@ class DeepLakeDataset(BaseDetDataset):
             ``gt_labels``, ``gt_masks``, ``gt_seg_map``, ``segment_ids``,
             ``gt_ignore_flags``, ``area``, ``ignore``, ``img_id``, ``file_name``,
             ``width``, ``height``, ``proposals``, ``proposal_scores``, ``caption``,
-            ``text``, ``phrases``. What is missing is inferred by type or usual name, but
-            for the last two; ``None`` leaves a role without a column.
+            ``text``, ``phrases``. Missing roles are inferred from types and common
+            names, except for the last two; ``None`` leaves a role without a column.
         box_format: ``xyxy``, ``xywh``, ``cxcywh`` in pixels, with the suffix ``n``
             as fractions of the image. Defaults to what the lake declares.
         annotation_style: ``'coco'``: leaves out degenerate boxes, as
@@ -185,7 +186,7 @@ class DeepLakeDataset(BaseDetDataset):
             self.full_init()
 
     def full_init(self) -> None:
-        """Reads the annotations, filters rows and applies ``indices``, once."""
+        """Read the annotations, filter rows and apply ``indices``, once."""
         if self._fully_initialized:
             return
         lake, columns = self.lake, self.lake.columns
@@ -228,7 +229,7 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
-        """What the pipeline gets for a sample, as ``CocoDataset`` gives it.
+        """Return what the pipeline gets for a sample, as ``CocoDataset`` does.
 
         Args:
             idx: Index of the sample; negative ones count from the end.
@@ -243,7 +244,7 @@ class DeepLakeDataset(BaseDetDataset):
             when somebody looks at them), ``gt_caption``, ``text`` and ``phrases``.
 
         Raises:
-            IndexError: If there is no such sample.
+            IndexError: If the index is out of range.
         """
         prompt = class_prompt(
             self.lake, self._metainfo, self.return_classes, self.caption_prompt
@@ -253,7 +254,7 @@ class DeepLakeDataset(BaseDetDataset):
         return data_info
 
     def prepare_data(self, idx: int) -> Any:
-        """Runs the pipeline on a sample, whose image comes by this dataset's reader.
+        """Run the pipeline on a sample.
 
         Masks are read only if a transform may look at them, so training on boxes
         costs nothing more in a lake with masks. For an image that cannot be decoded
@@ -294,7 +295,7 @@ class DeepLakeDataset(BaseDetDataset):
         return position, int(self._samples.rows[position])
 
     def take_skipped_rows(self) -> list[int]:
-        """Rows whose image was skipped since the last call, by any worker."""
+        """Return the rows whose image any worker skipped since the last call."""
         return self._samples.rows[self.skipped.take()].tolist()
 
     @property
@@ -305,7 +306,7 @@ class DeepLakeDataset(BaseDetDataset):
         return self._known_needs[1]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """The samples of a batch; what can be read at one time is read first.
+        """Return the samples of a batch, after reading at once what can be.
 
         Args:
             indices: Indices of the samples.
@@ -319,7 +320,7 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def rows_of(self, indices: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
-        """Rows of the lake that samples show.
+        """Return the rows of the lake that samples show.
 
         Args:
             indices: Indices of samples, shape ``(K,)``; ``None`` for all.
@@ -329,7 +330,7 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def labels_of_samples(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Labels of all samples as flat arrays.
+        """Return the labels of all samples as flat arrays.
 
         Returns:
             Offsets, shape ``(N + 1,)``, and labels: sample ``i`` has the labels
@@ -337,11 +338,8 @@ class DeepLakeDataset(BaseDetDataset):
         """
         samples, positions = self._samples, self._positions
         sizes = np.diff(samples.offsets)[positions]
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
-        source = np.arange(offsets[-1]) + np.repeat(
-            samples.offsets[positions] - offsets[:-1], sizes
-        )
-        return offsets, samples.labels[source]
+        chosen = indices_of_ranges(samples.offsets[positions], sizes)
+        return offsets_of(sizes), samples.labels[chosen]
 
     @force_full_init
     def sizes_of_samples(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -351,7 +349,7 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Labels of a sample's instances, one each, without building the sample.
+        """Return the label of each instance of a sample, without building the sample.
 
         Args:
             idx: Index of the sample.
@@ -362,10 +360,11 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def get_subset_(self, indices: int | Sequence[int]) -> None:
-        """Keeps only some samples, in place.
+        """Keep only some samples, in place.
 
         Args:
-            indices: The first (last, if negative) so many, or a list.
+            indices: The number of samples to keep from the start (from the end, if
+                negative), or a list of indices.
         """
         if isinstance(indices, (int, np.integer)):
             chosen = slice(indices) if indices >= 0 else slice(indices, None)
@@ -375,10 +374,11 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def get_subset(self, indices: int | Sequence[int]) -> DeepLakeDataset:
-        """A dataset of some of the samples; annotations are shared, not copied.
+        """Return a dataset of some samples; annotations are shared, not copied.
 
         Args:
-            indices: The first (last, if negative) so many, or a list.
+            indices: The number of samples to keep from the start (from the end, if
+                negative), or a list of indices.
         """
         # Not MMEngine's default memo: all calls share it, so it keeps every subset, and
         # gives one in place of an object that lies where a dataset was that is gone.

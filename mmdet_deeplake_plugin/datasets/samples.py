@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 
 from ..lake import AnnotationTable
 from ..structures.boxes import to_xywh, to_xyxy
+from ..utils.blocks import blocks
 from ..utils.packed_strings import PackedStrings
+from ..utils.ragged import offsets_of
 from ..utils.shared_by_copies import SharedByCopies
 from ..utils.shared_memory import SharedWhenSpawned
 from .segments import SampleSegments, is_segment, make_segments
-
-_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -143,18 +143,17 @@ def make_samples(
     kept = np.flatnonzero(keep)
     row, labels = row[kept], labels[kept]
     stored = np.empty(len(kept), dtype=np.int32)
-    for part in _blocks(len(kept)):
+    for part in blocks(len(kept)):
         stored[part] = kept[part] - table.offsets[row[part]]
     boxes = np.empty((len(kept), 4))
-    for part in _blocks(len(kept)):
+    for part in blocks(len(kept)):
         of = row[part]
         sizes = table.widths[of], table.heights[of]
         boxes[part] = to_xyxy(table.boxes[kept[part]], table.box_format, *sizes)
     ignore_flags = table.ignore_flags[kept]
     if style == 'voc' and bbox_min_size is not None:
         ignore_flags |= ((boxes[:, 2:] - boxes[:, :2]) < bbox_min_size).any(axis=1)
-    offsets = np.zeros(len(table) + 1, dtype=np.int64)
-    np.cumsum(np.bincount(row, minlength=len(table)), out=offsets[1:])
+    offsets = offsets_of(np.bincount(row, minlength=len(table)))
     return Samples(
         rows=table.rows,
         offsets=offsets,
@@ -203,7 +202,7 @@ def has_extent(table: AnnotationTable) -> NDArray[np.bool_]:
     """
     row = table.row_of_instance
     found = np.empty(len(row), dtype=bool)
-    for part in _blocks(len(row)):
+    for part in blocks(len(row)):
         widths, heights = table.widths[row[part]], table.heights[row[part]]
         boxes = to_xywh(table.boxes[part], table.box_format, widths, heights)
         x, y, w, h = boxes.T
@@ -212,11 +211,6 @@ def has_extent(table: AnnotationTable) -> NDArray[np.bool_]:
         is_inside = inside_w * inside_h != 0
         found[part] = is_inside & (table.areas[part] > 0) & (w >= 1) & (h >= 1)
     return found
-
-
-def _blocks(count: int) -> list[slice]:
-    """Parts of many instances: so that what is computed of them takes little memory."""
-    return [slice(i, i + _AT_ONCE) for i in range(0, count, _AT_ONCE)]
 
 
 def _image_names(table: AnnotationTable) -> PackedStrings:

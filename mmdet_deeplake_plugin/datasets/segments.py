@@ -2,7 +2,7 @@
 
 Every segment, thing or stuff, is an instance of the lake's tables; here it becomes an
 entry of ``segments_info``. Those that training also sees as instances are the things
-that are no crowd, see :func:`~mmdet_deeplake_plugin.datasets.samples.make_samples`.
+that are not a crowd, see :func:`~mmdet_deeplake_plugin.datasets.samples.make_samples`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..lake import AnnotationTable
 from ..structures.boxes import to_xywh
+from ..utils.ragged import offsets_of
 from ..utils.shared_by_copies import SharedByCopies
 
 
@@ -27,7 +28,7 @@ class SampleSegments(SharedByCopies):
         offsets: Where a row's segments begin, shape ``(R + 1,)``.
         ids: Id in the row's map, shape ``(S,)``.
         labels: Position in the classes of the dataset, shape ``(S,)``.
-        things: Whether it is a thing and no crowd, shape ``(S,)``.
+        things: Whether it is a thing and not a crowd, shape ``(S,)``.
     """
 
     offsets: NDArray[np.int64]
@@ -68,8 +69,7 @@ def make_segments(
     """
     keep = (new_label[table.labels] >= 0) & is_segment(table)
     counts = np.bincount(table.row_of_instance[keep], minlength=len(table))
-    offsets = np.zeros(len(table) + 1, dtype=np.int64)
-    np.cumsum(counts, out=offsets[1:])
+    offsets = offsets_of(counts)
     labels = table.labels[keep]
     return SampleSegments(
         offsets=offsets,

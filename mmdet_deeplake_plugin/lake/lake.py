@@ -204,10 +204,10 @@ def find_lake(path: str) -> tuple[Lake, int]:
     if lake is None:
         opened = ', '.join(lake.name for lake in _open_lakes.values()) or 'none'
         raise KeyError(
-            f'{path}: the lake must be open in this process, but its key {parsed.key} '
-            f'is not among the open lakes ({opened}). Build the DeepLakeDataset of this lake '
-            'first; for stored predictions, set deeplake_commit_id to the version that '
-            'they were made on'
+            f'{path}: the lake must be open in this process, but its key {parsed.key} is '
+            f'not among the open lakes ({opened}). Build the DeepLakeDataset of this '
+            'lake first; for stored predictions, set deeplake_commit_id to the version '
+            'that they were made on'
         )
     return lake, parsed.row
 

@@ -50,7 +50,7 @@ def distinct_chunks(
         batch_size: Samples in a batch; what is left at the end is not counted.
 
     Returns:
-        Between ``1 / batch_size`` and 1; ``nan`` when there is no full batch.
+        Between ``1 / batch_size`` and 1; ``nan`` without a full batch.
     """
     count = len(order) // batch_size
     if not count:

@@ -50,7 +50,7 @@ def check_image(content: bytes) -> None:
         content: The encoded image.
 
     Raises:
-        BrokenImageError: If there are no bytes, the format is unknown, or the end is
+        BrokenImageError: If the content is empty, the format is unknown, or the end is
             missing. The message says which; the caller adds where the image is stored.
     """
     if not content:

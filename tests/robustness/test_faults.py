@@ -228,7 +228,7 @@ def test_a_lake_opens_and_its_annotations_are_right(kind, store, note):
     tensors = {'width': None, 'height': None}
     expected = open_lake(store, deeplake_tensors=tensors)
     store.reset_log()
-    store.set_faults(Fault(kind, share=0.2, methods='GET'))
+    store.set_faults(Fault(kind, share=0.4, methods='GET'))
     began = time.monotonic()
     found = open_lake(store, deeplake_tensors=tensors)
     note(began)

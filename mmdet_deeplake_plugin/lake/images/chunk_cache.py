@@ -1,4 +1,4 @@
-"""Whole chunks on their way through a worker: read ahead, held within a bound."""
+"""Read whole chunks ahead in a worker, and keep them within a memory bound."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..connection.fork_safety import run_in_thread
 from .read_plan import ReadPlan
 
 _USUAL_CHUNK = 8 << 20  # bytes: what Deep Lake aims at
-# What a request costs beside its bytes, in bytes: about 20 ms at 12 MB/s.
+# The cost of a request besides its bytes, in bytes: about 20 ms at 12 MB/s.
 _REQUEST = 256 << 10
-# A row read by itself takes two requests, and more bytes than its own.
+# A single row takes two requests, and more bytes than its own.
 _ROW_REQUESTS, _ROW_BYTES = 2, 1.66
 
 
 class ChunkReader(Protocol):
-    """What the cache needs of a reader of one lake."""
+    """What the cache needs from the reader of one lake."""
 
     def chunk_rows(self, chunk: int) -> tuple[int, int]:
         """First row of a chunk, and the first behind it."""
@@ -32,16 +32,15 @@ class ChunkReader(Protocol):
 
 
 class ChunkCache(SharedByCopies):
-    """Gives rows of chunks that an epoch is going through.
+    """Serves rows of the chunks that an epoch is reading.
 
-    A chunk is read whole when the plan comes to it and that costs less than the
-    rows of it that are wanted: for ``k`` of ``n`` rows of ``s`` bytes, with a
-    request worth ``r`` bytes, if ``r + n s < k (2 r + 1.66 s)``. Rows of chunks
-    that the plan is not at (a mosaic's other images), and those for which there is
-    no room, are left to be read one by one. So nothing is read again and again,
-    however small the bound.
+    A chunk is read whole when the plan reaches it, if that costs less than reading the
+    needed rows one by one: for ``k`` of ``n`` rows of ``s`` bytes, with a request worth
+    ``r`` bytes, if ``r + n s < k (2 r + 1.66 s)``. Rows of chunks that the plan has not
+    reached (the other images of a mosaic), and rows that do not fit into memory, are read
+    one by one. So no chunk is read over and over again, however small the bound.
 
-    Other chunks are read in the background, but only inside workers: a process that
+    Further chunks are read in the background, but only inside workers: a process that
     forks while Deep Lake reads would crash.
 
     Args:
@@ -70,7 +69,7 @@ class ChunkCache(SharedByCopies):
         self._left: dict[int, int] = {}
 
     def take(self, chunk: int, row: int) -> bytes | None:
-        """The image of a row, or ``None`` if it is to be read by itself.
+        """Take the image of a row; ``None`` if it has to be read on its own.
 
         Args:
             chunk: Number of the chunk among all chunks.
@@ -101,7 +100,7 @@ class ChunkCache(SharedByCopies):
         return content
 
     def fetch(self, chunks: Iterable[int]) -> None:
-        """Begins to read chunks that the plan is at, if there is room for them."""
+        """Start to read chunks that the plan has reached, if they fit into memory."""
         self._follow()
         if not self._may_read_ahead():
             return
@@ -112,14 +111,14 @@ class ChunkCache(SharedByCopies):
                 self._coming[chunk] = self._begin_to_read(chunk)
 
     def covers(self, chunk: int) -> bool:
-        """Whether rows of a chunk are held, on their way or about to be read."""
+        """Whether a chunk is in memory, being read, or about to be read."""
         self._follow()
         known = chunk in self._held or chunk in self._coming
         return known or self._wanted_whole(chunk)
 
     @property
     def held_bytes(self) -> int:
-        """Size of the images that are held, in bytes."""
+        """Size of the images in memory, in bytes."""
         return sum(held.nbytes for held in self._held.values())
 
     def _may_read_ahead(self) -> bool:
@@ -205,7 +204,7 @@ class ChunkCache(SharedByCopies):
 
 
 class _Held:
-    """A chunk that was read: its images until they are given away."""
+    """The images of a chunk that was read, until they are taken."""
 
     def __init__(self, first: int, images: list[bytes], wanted: int) -> None:
         self._first = first

@@ -1,17 +1,18 @@
-"""Chunk files of images on a local disk: are they whole, and a row read from one at once.
+"""Read rows straight from chunk files on a local disk, and find truncated files.
 
-Deep Lake does not ask whether a file is cut short: it reads behind the end, and gets
-zeros, or crashes. And it reads 4 KB at a time, handed from thread to thread, which takes
-longer than to open a file and read all of it.
+Deep Lake does not check whether a file is truncated: it reads past the end and returns
+zeros, or crashes. It also reads 4 KB at a time, handed from thread to thread, which takes
+longer than opening the file and reading all of it.
 
-A chunk file begins with its layout, in numbers of four bytes, little endian: the length
-(one byte) and text of a version; how many rows and columns the table of shapes has, and
-that table; how many rows the table of places has, and that table, of three columns: size
-of each image, place of the first, number of the last that is so large. The images follow.
+A chunk file begins with its layout, in little-endian numbers of four bytes: the length
+(one byte) and text of a version; the number of rows and columns of the table of shapes,
+and that table; the number of rows of the table of offsets, and that table, with three
+columns: size of each image, offset of the first, number of the last of that size. The
+images follow.
 https://github.com/activeloopai/deeplake has described it since version 2
-(``serialize_chunk``). That it is still so is not taken for granted: a file is read from
-only if its images fill it exactly, and a row of each of the first files must come as Deep
-Lake reads it before any other is read without it.
+(``serialize_chunk``). The code does not rely on that: a file is only read if its images
+fill it exactly, and for the first files one row each must equal what Deep Lake reads,
+before any row is read without Deep Lake.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ _VERSION = re.compile(rb'\d+\.\d+')
 
 @dataclass
 class Layout:
-    """Where the images of a chunk file lie.
+    """Where the images of a chunk file are.
 
     Args:
         table: Of each run of images of one size: that size, the place of the first behind
             the layout, the number of the last; ``uint32``, shape ``(T, 3)``.
         begin: Place of the first image in the file, in bytes.
         total: How many images there should be.
-        whole: How many of them end within the file.
+        whole: How many of them are complete.
         is_exact: Whether they follow each other and fill the file.
     """
 
@@ -54,7 +55,7 @@ class Layout:
     is_exact: bool = False
 
     def place(self, number: int) -> tuple[int, int]:
-        """Size of an image, and where it begins in the file.
+        """Return the size of an image, and where it begins in the file.
 
         Args:
             number: Number of the image in the file.
@@ -70,12 +71,12 @@ class Layout:
 
 
 class ChunkFiles:
-    """The chunk files of one column; each is looked into once, when a row is asked for.
+    """The chunk files of one column; the layout of each is read once, at first use.
 
-    It keeps 12 bytes a row of those.
+    They keep 12 bytes per row.
 
     Args:
-        handle: An open dataset; of views nothing is known.
+        handle: An open dataset; views have no chunk files.
         folder: Folder of the lake.
         column: Name of a column that holds the bytes of images.
     """
@@ -90,7 +91,7 @@ class ChunkFiles:
         self._differs = False
 
     def find_truncated(self, rows: Sequence[int]) -> str:
-        """The file that ends before an image of some rows, in words; ``''`` if none.
+        """Describe the file that is truncated before some rows; ``''`` if none is.
 
         Args:
             rows: Row numbers.
@@ -113,14 +114,14 @@ class ChunkFiles:
     def read(
         self, rows: Sequence[int], by_deep_lake: Callable[[], list[bytes]]
     ) -> list[bytes]:
-        """The images of some rows, in as many reads of their files.
+        """Read the images of some rows, each with one read of its file.
 
-        Deep Lake reads all of them where rows were updated, or deleted in the same file,
-        or too few files were compared so far.
+        Deep Lake reads all of them if rows were updated, or deleted in the same file, or
+        if too few files were compared so far.
 
         Args:
             rows: Row numbers.
-            by_deep_lake: Reads them by Deep Lake.
+            by_deep_lake: Reads them with Deep Lake.
         """
         known = self.read_known(rows)
         if all(row in known for row in rows):
@@ -131,7 +132,7 @@ class ChunkFiles:
         return images
 
     def read_known(self, rows: Iterable[int]) -> dict[int, bytes]:
-        """The images of those of some rows that may be read without Deep Lake.
+        """Read the images of those rows that can be read without Deep Lake.
 
         Args:
             rows: Row numbers.
@@ -145,17 +146,17 @@ class ChunkFiles:
         for row in rows:
             try:
                 content = self._read(row)
-            except (BrokenImageError, OSError):  # told by who asks again
+            except (BrokenImageError, OSError):  # raised when the row is read again
                 continue
             if content is not None:
                 images[row] = content
         return images
 
     def compare_some(self, by_deep_lake: Callable[[int], bytes]) -> None:
-        """Compares as many files as it takes to read all without Deep Lake.
+        """Compare as many files as needed to read all of them without Deep Lake.
 
         Args:
-            by_deep_lake: Reads a row by Deep Lake.
+            by_deep_lake: Reads a row with Deep Lake.
         """
         if len(self._compared) >= self._enough:
             return
@@ -186,7 +187,7 @@ class ChunkFiles:
         return layout
 
     def _read(self, row: int) -> bytes | None:
-        """An image of a file that may be read from; ``None`` of another."""
+        """Read an image from a file that is known to be right; ``None`` for others."""
         place = self._place_of(row)
         layout = self._layout_of(place)
         is_sure = len(self._compared) >= self._enough or place in self._compared
@@ -195,7 +196,7 @@ class ChunkFiles:
         return self._content(place, layout, row)
 
     def _compare(self, row: int, content: bytes) -> None:
-        """Compares what Deep Lake read with what the file of the row has in its place."""
+        """Compare what Deep Lake read with what the file has for the row."""
         place = self._place_of(row)  # -1 if there are none
         layout = self._layouts.get(place)
         if layout is None or not layout.is_exact or not content:
@@ -215,21 +216,21 @@ class ChunkFiles:
         finally:
             os.close(file)
         if len(content) < size:
-            del self._layouts[place]  # it is no longer what was looked into
+            del self._layouts[place]  # the file has changed since its layout was read
             name = os.path.basename(self._paths[place])
             raise BrokenImageError(f'its chunk file {name} was cut short')
         return content
 
 
 def read_layout(path: str) -> Layout:
-    """What a chunk file says of its images.
+    """Read the layout of a chunk file.
 
     Args:
         path: The file.
 
     Returns:
-        The layout: one image, of which none is there, if the file ends before it tells;
-        no images if it is of another layout.
+        The layout: one missing image if the file ends within the layout; no images if
+        it has another layout.
 
     Raises:
         OSError: If it cannot be read.

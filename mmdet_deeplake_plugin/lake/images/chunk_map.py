@@ -1,9 +1,8 @@
-"""Which rows of a lake lie in which stored chunk of its images.
+"""Map the rows of a lake to the stored chunks of its images.
 
-Deep Lake stores a column in objects of about 8 MB, and reads one in a request
-where a single row costs two. It has no public call for where they begin: what it
-reports of its data files is private, and missing for lakes in the v3 format.
-There, and wherever the report does not add up, rows are taken in blocks.
+Deep Lake stores a column in objects of about 8 MB, and reads one in a single request,
+where a single row takes two. Where the chunks begin is unknown for lakes in the v3
+format and for views; there, rows are taken in blocks.
 """
 
 from __future__ import annotations
@@ -45,11 +44,10 @@ class ChunkMap:
 
 
 def map_chunks(handle: Any, column: str) -> ChunkMap:
-    """Finds the chunks of a column.
+    """Find the chunks of a column.
 
-    Rows that were deleted since are taken into account: Deep Lake counts the
-    beginnings in rows that are left. Rows that were updated lie elsewhere, and
-    cost a request more.
+    Deleted rows are taken into account: Deep Lake counts the beginnings in rows that are
+    left. Updated rows are stored elsewhere, and cost one more request.
 
     Args:
         handle: An open dataset or view.

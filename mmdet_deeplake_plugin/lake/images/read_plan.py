@@ -1,8 +1,8 @@
-"""Which chunks an epoch goes through, told to the workers by shared memory.
+"""Tell workers through shared memory which chunks an epoch reads.
 
-The sampler lives in the main process, reading happens in workers that may have
-started long before. So the plan of an epoch lies in memory that all share. It is
-a hint: a worker that misreads it reads more than it need, never anything wrong.
+The sampler lives in the main process; workers that may have started long before read the
+images. So the plan of an epoch is in memory that all of them share. It is a hint: a
+worker that misreads it reads more than necessary, never anything wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ...utils.shared_by_copies import SharedByCopies
 
 
 class ReadPlan(SharedByCopies):
-    """The way of an epoch through the chunks of all lakes of a dataset.
+    """The order in which an epoch reads the chunks of all lakes of a dataset.
 
     Chunks of several lakes are numbered one after the other.
 
@@ -66,7 +66,7 @@ class ReadPlan(SharedByCopies):
         ways: list[NDArray[np.int64]],
         left: Sequence[int] = (),
     ) -> None:
-        """Says how the next epoch goes; no worker may be at work.
+        """Announce the next epoch; no worker may be reading.
 
         Args:
             starts: Chunks at which it begins; -1 for none.

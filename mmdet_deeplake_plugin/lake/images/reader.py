@@ -1,4 +1,4 @@
-"""Gets the encoded images of a dataset's rows, by the way that costs least."""
+"""Read the encoded images of a dataset in the cheapest way."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .encoded import ENCODED
 class ImageReader(SharedByCopies):
     """Reads the images of one dataset: by row, by list, by chunk.
 
-    By itself it reads row by row, and the rows of a batch at one time where that costs
-    less: on object storage, and on a local disk from files whose layout is known. A
-    sampler that goes along stored chunks makes it read these whole.
+    By default it reads row by row, and the rows of a batch at once where that is cheaper:
+    on object storage, and on a local disk from files whose layout is known. A sampler
+    that follows the stored chunks makes it read whole chunks.
 
     Args:
         column: The column of the images; the reader is shared by all copies of a dataset.
@@ -46,10 +46,10 @@ class ImageReader(SharedByCopies):
 
     @property
     def has_chunks(self) -> bool:
-        """Whether reading neighbouring rows at one time costs less than one by one.
+        """Whether reading neighbouring rows at once is cheaper than one by one.
 
-        Not in a saved view, whose rows may lie anywhere, nor where the column does not
-        hold the bytes of the images.
+        It is not in a saved view, whose rows may be anywhere, nor if the column does not
+        contain the bytes of the images.
         """
         return not self.column.source.pin.tag and self._holds_bytes
 
@@ -59,10 +59,10 @@ class ImageReader(SharedByCopies):
         return self.column.chunks
 
     def read_chunks_from(self, cache: ChunkCache | None, offset: int) -> None:
-        """Reads chunks whole as a plan comes to them.
+        """Read whole chunks when a plan reaches them.
 
         Args:
-            cache: Holds the chunks of this lake and others; ``None`` ends it.
+            cache: Keeps the chunks of this lake and others; ``None`` to stop.
             offset: Number of this lake's first chunk in the plan.
         """
         self.cache, self._offset = cache, offset
@@ -89,7 +89,7 @@ class ImageReader(SharedByCopies):
         return content
 
     def prepare(self, rows: Sequence[int]) -> None:
-        """Reads what a batch is going to ask for, at one time.
+        """Read what a batch needs, at once.
 
         Args:
             rows: Row numbers.
@@ -112,9 +112,9 @@ class ImageReader(SharedByCopies):
         self.counters.add(storage=perf_counter() - began)
 
     def _list(self, rows: list[int]) -> None:
-        """Reads rows of a batch, to be taken one by one."""
+        """Read rows of a batch, to be taken one by one."""
         if not self.in_lists:
-            # One file after the other takes less than each between two transforms.
+            # Reading the files in a row is faster than each between two transforms.
             self._listed = self.column.read_known(rows)
             requests = len(self._listed)
         elif self._holds_bytes:
@@ -130,7 +130,7 @@ class ImageReader(SharedByCopies):
         return self.chunks.rows(chunk)
 
     def read_chunk(self, chunk: int) -> list[bytes]:
-        """Encoded images of a chunk's rows.
+        """Read the encoded images of a chunk.
 
         Raises:
             LakeReadError: If it cannot be read.
