@@ -540,7 +540,7 @@ def test_labels_without_names_may_not_exceed_the_classes_of_the_config(tmp_path)
     """Where the config gives the names, a label beyond them is an error too."""
     rows = _changed(**_with_value('categories', (0,), 2))
     path = write_lake(tmp_path / 'lake', rows, class_names=None)
-    with _fails(ValueError, 'row 1: label 2 is outside', '(2 names: labels 0 to 1)'):
+    with _fails(ValueError, 'row 1: labels must be 0 to 1 (', '2 class_names), got 2'):
         DeepLakeDataset(path, metainfo=dict(classes=('a', 'b')))
 
 
@@ -559,7 +559,7 @@ def test_lazy_init_finds_defects_of_the_config_at_once_and_of_the_data_later(tmp
     """lazy_init puts off reading the annotations only."""
     path = write_lake(tmp_path / 'lake', _changed(**_with_value('categories', (0,), 9)))
     dataset = DeepLakeDataset(path, lazy_init=True)
-    with _fails(ValueError, 'row 1: label 9 is outside'):
+    with _fails(ValueError, 'row 1: labels must be 0 to 2 (', 'got 9'):
         dataset.full_init()
     with _fails(ValueError, 'has no such column'):
         DeepLakeDataset(path, lazy_init=True, deeplake_tensors=dict(img='x'))
