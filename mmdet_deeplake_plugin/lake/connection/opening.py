@@ -85,8 +85,8 @@ def open_tag(head: Any, spec: LakeSpec, tag: str) -> Any:
     names = _explained(spec, lambda: list(head.tags.names()))
     if tag not in names:
         raise ValueError(
-            f'deeplake_view_id={tag!r}: {spec.path} does not have a saved view (tag) with '
-            f'this name{did_you_mean(tag, names)}; tags: {comma_joined(names)}'
+            f'deeplake_view_id={tag!r}: {spec.path} does not have a saved view (tag) '
+            f'with this name{did_you_mean(tag, names)}; tags: {comma_joined(names)}'
         )
     return _explained(spec, lambda: head.tags[tag].open())
 

@@ -26,8 +26,8 @@ from .spec import LakeSpec, Pin
 
 _ROW = 'mmdet_row'
 
-# The pin, the rows in it (``None`` for all), and an open handle of that state (``None`` if
-# it is not open yet).
+# The pin, the rows in it (``None`` for all), and an open handle of that state (``None``
+# if it is not open yet).
 Resolved = tuple[Pin, Optional[NDArray[np.int64]], Any]
 
 
