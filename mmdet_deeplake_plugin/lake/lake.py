@@ -109,8 +109,8 @@ class Lake(SharedByCopies):
             return np.array([float(value) for value in values])
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f'{self.name}: {what!r} must give one number per row, got {values[0]!r} '
-                f'for row {rows[0]}'
+                f'{self.name}: {what!r} must give one number per row, got '
+                f'values such as {values[0]!r}'
             ) from error
 
     def image_path(self, row: int, name: str) -> str:
@@ -204,10 +204,9 @@ def find_lake(path: str) -> tuple[Lake, int]:
     if lake is None:
         opened = ', '.join(lake.name for lake in _open_lakes.values()) or 'none'
         raise KeyError(
-            f'{path}: the lake must be open in this process, but its key {parsed.key} is '
-            f'not among the open lakes ({opened}). Build the DeepLakeDataset of this '
-            'lake first; for stored predictions, set deeplake_commit_id to the version '
-            'that they were made on'
+            f'{path}: the lake with the key {parsed.key} is not open in this process '
+            f'(open lakes: {opened}). Build its DeepLakeDataset first; for stored '
+            'predictions, set deeplake_commit_id to the version that they were made on'
         )
     return lake, parsed.row
 

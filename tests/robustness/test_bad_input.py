@@ -57,19 +57,23 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     'missing-lake': (
         dict(deeplake_path='no/such/lake'),
         FileNotFoundError,
-        ["no/such/lake': there is no Deep Lake dataset there", 'from_coco'],
+        ["no/such/lake': no Deep Lake dataset was found there", 'from_coco'],
     ),
     'no-lake-named': (
         dict(deeplake_path=''),
         ValueError,
-        ['no lake is named: write deeplake_path (a local folder, s3://…, al://org/name)'],
+        [
+            'the config must name a lake, got no path: write deeplake_path (a local folder, '
+            's3://…, al://org/name)'
+        ],
     ),
     'missing-tag': (
         dict(deeplake_view_id='lat'),
         ValueError,
         [
             "deeplake_view_id='lat': ",
-            'has no saved view (tag) of that name (did you mean late?); tags: late',
+            'does not have a saved view (tag) with this name (did you mean late?); tags: '
+            'late',
         ],
     ),
     'missing-version': (
@@ -77,21 +81,21 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ValueError,
         [
             "deeplake_commit_id='0000000099v00000000': branch main of ",
-            'has no such version; the newest are 00000',
+            'does not have this version; the newest are 00000',
         ],
     ),
     'version-that-is-none': (
         dict(deeplake_commit_id='yesterday'),
         ValueError,
-        ["deeplake_commit_id='yesterday': branch main of ", 'has no such version'],
+        ["deeplake_commit_id='yesterday': branch main of ", 'does not have this version'],
     ),
     'missing-branch-or-tag': (
         dict(deeplake_path='{good}@sid'),
         ValueError,
         [
             "@sid': ",
-            "has no branch or tag 'sid' (did you mean side?); branches: main, side; "
-            'tags: late',
+            "does not have a branch or tag 'sid' (did you mean side?); branches: main, "
+            'side; tags: late',
         ],
     ),
     'missing-column': (
@@ -172,14 +176,18 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     'empty-query-result': (
         dict(deeplake_query='SELECT * WHERE image_id > 100'),
         ValueError,
-        ["deeplake_query='SELECT * WHERE image_id > 100' selects none of the 9 rows of "],
+        [
+            'deeplake_query must select at least one row, but '
+            "'SELECT * WHERE image_id > 100' selects none of the 9 rows of "
+        ],
     ),
     'bad-tql': (
         dict(deeplake_query='SELECT * WHER image_id > 100'),
         ValueError,
         [
             "deeplake_query='SELECT * WHER image_id > 100' failed: ",
-            'A query must select rows, as in SELECT * WHERE …; columns: images, boxes',
+            'A query must select rows, for example SELECT * WHERE …; columns: images, '
+            'boxes',
         ],
     ),
     'query-of-an-unknown-column': (
@@ -193,7 +201,7 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         [
             'GROUP BY image_id',
             'failed: ',
-            'A query must select rows, as in SELECT * WHERE',
+            'A query must select rows, for example SELECT * WHERE',
         ],
     ),
     'two-froms': (
@@ -202,8 +210,8 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ),
         ValueError,
         [
-            'deeplake_query reads from 2 lakes; a dataset shows the rows of one: write '
-            'one DeepLakeDataset each and join them by ConcatDataset'
+            'deeplake_query must read from one lake, found 2 FROM clauses; write one '
+            'DeepLakeDataset per lake and join them with ConcatDataset'
         ],
     ),
     'from-and-path': (
@@ -218,9 +226,9 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         dict(deeplake_commit_id='{newest}', deeplake_view_id='late'),
         ValueError,
         [
-            'deeplake_commit_id=',
-            "and the view 'late', which is of version ",
-            'contradict each other; leave out one',
+            'deeplake_commit_id and the saved view must be of the same version, got ',
+            "and the view 'late' of version ",
+            '; remove one of the two',
         ],
     ),
     'suffix-and-view': (
@@ -235,16 +243,17 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         dict(deeplake_credentials=dict(username='me', password='secret')),
         ValueError,
         [
-            'deeplake_credentials.username: Deep Lake 4 has no login by user name and '
-            "password; make a token on the web site and write token='env:ACTIVELOOP_TOKEN'"
+            'deeplake_credentials.username is not supported: Deep Lake 4 does not log in '
+            'with user name and password; create a token on its web site and write '
+            "token='env:ACTIVELOOP_TOKEN'"
         ],
     ),
     'unknown-credential': (
         dict(deeplake_credentials=dict(tokn='env:X')),
         ValueError,
         [
-            'deeplake_credentials.tokn is unknown (did you mean token?); the keys are '
-            'token and creds'
+            'deeplake_credentials.tokn is unknown (did you mean token?); the keys are: '
+            'token, creds'
         ],
     ),
     'unknown-creds-key': (
@@ -252,7 +261,7 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ValueError,
         [
             'deeplake_credentials.creds.aws_secret_key is unknown (did you mean '
-            'aws_secret_access_key?); Deep Lake reads aws_access_key_id'
+            'aws_secret_access_key?); the keys are: aws_access_key_id'
         ],
     ),
     'unset-variable': (
@@ -267,8 +276,8 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         dict(deeplake_path=Path('/some/lake')),
         TypeError,
         [
-            "deeplake_path is PosixPath('/some/lake'), a PosixPath; write a string, "
-            "'/some/lake'"
+            "deeplake_path must be a string, got PosixPath('/some/lake') (PosixPath); "
+            "write '/some/lake'"
         ],
     ),
     'ann-file': (
@@ -323,8 +332,8 @@ KEYS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         dict(deeplake_path='', dataset=['rows']),
         TypeError,
         [
-            'dataset= is a list; pass an open Deep Lake dataset or view, or write '
-            'deeplake_path'
+            'dataset= must be an open Deep Lake dataset or view, got a list; pass one, or '
+            'use deeplake_path instead'
         ],
     ),
     'object-and-path': (
@@ -648,17 +657,17 @@ def test_a_lake_that_is_not_open_is_told(good):
     path = 'deeplake://0123456789abcdef/0/a.jpg'
     with _fails(
         KeyError,
-        'the lake with the key 0123456789abcdef is not open in this process; open lakes: ',
-        'Build the DeepLakeDataset of this lake first',
-        'pin deeplake_commit_id to the version that they were made on',
+        'the lake with the key 0123456789abcdef is not open in this process (open lakes: ',
+        'Build its DeepLakeDataset first',
+        'set deeplake_commit_id to the version that they were made on',
     ):
         _scores(dataset, [_predicted(path)])()
 
 
 def test_a_path_that_is_no_lake_image_is_told(good):
     """Predictions that were made on files are told from those on a lake."""
-    text = "'data/a.jpg' is not the path of a lake image"
-    with _fails(ValueError, text, 'only DeepLakeDataset makes such paths'):
+    text = 'the path of a lake image must look like deeplake://<key>/<row>/<name>, got '
+    with _fails(ValueError, text + "'data/a.jpg'; use the img_path of a DeepLakeDataset"):
         _scores(DeepLakeDataset(good), [_predicted('data/a.jpg')])()
 
 

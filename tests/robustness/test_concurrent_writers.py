@@ -177,9 +177,9 @@ def test_a_version_that_never_was_is_told(tmp_path):
     path = write_lake(tmp_path / 'lake')
     newest = version(path)
     text = (
-        f"deeplake_commit_id='0000000099c00000000': branch main of {path} has no such "
-        f'version; the newest are 0000000000v00000000, {newest}. Versions stay when a '
-        'lake is compacted, but go with a branch or a lake that is deleted'
+        f"deeplake_commit_id='0000000099c00000000': branch main of {path} does not "
+        f'have this version; the newest are 0000000000v00000000, {newest}. Compacting a '
+        'lake keeps its versions; deleting the branch or the lake removes them'
     )
     with pytest.raises(ValueError, match=re.escape(text)):
         DeepLakeDataset(path, deeplake_commit_id='0000000099c00000000')
@@ -197,14 +197,14 @@ def test_a_version_that_went_with_its_branch_is_told(tmp_path):
     gone = version(f'{path}@side')
     state = pickle.dumps(DeepLakeDataset(f'{path}@side').lake.source)
     main.branches['side'].delete()
-    with pytest.raises(ValueError, match=rf"'{gone}': branch main of .* has no such ver"):
+    with pytest.raises(ValueError, match=rf"'{gone}': branch main of .* not have this v"):
         DeepLakeDataset(path, deeplake_commit_id=gone)
-    with pytest.raises(ValueError, match=r"no branch or tag 'side'; branches: main;"):
+    with pytest.raises(ValueError, match=r"not have a branch or tag 'side'; branches: main;"):
         DeepLakeDataset(f'{path}@side')
     text = (
-        f"deeplake_path='{path}@side': The branch side does not exist. It was there when "
-        'this run began, so it was deleted or renamed, and its versions with it; start '
-        'the run again'
+        f"deeplake_path='{path}@side': The branch side does not exist. The branch "
+        'existed when this run began, so it was deleted or renamed, and its versions '
+        'with it; restart the run'
     )
     with pytest.raises(ValueError, match=re.escape(text)):
         assert pickle.loads(state).handle

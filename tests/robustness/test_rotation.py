@@ -317,8 +317,8 @@ def test_a_file_that_stays_broken_is_named(lake, tmp_path, monkeypatch):
     )
     file.unlink()
     text = (
-        f"deeplake_credentials.creds='file:{file}': cannot read it: No such file or "
-        'directory ('
+        f"deeplake_credentials.creds='file:{file}': cannot read the file: No such "
+        'file or directory ('
     )
     with pytest.raises(LakeReadError, match=re.escape(text)):
         run(dataset, range(4))

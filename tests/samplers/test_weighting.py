@@ -346,8 +346,8 @@ def test_wrong_weights_are_refused(weights, text, dataset):
     [
         (dict(type='column', name='image_di'), 'cannot compute "image_di": '),
         (dict(type='query', expression='no such'), 'cannot compute no such: '),
-        (dict(type='column', name='file_name'), 'must have a single number in each row'),
-        (dict(type='column', name='boxes'), 'must have a single number in each row'),
+        (dict(type='column', name='file_name'), 'must give one number per row, got values such as'),
+        (dict(type='column', name='boxes'), 'must give one number per row, got values such as'),
     ],
     ids=['column', 'expression', 'text', 'boxes'],
 )

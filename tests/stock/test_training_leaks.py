@@ -150,7 +150,7 @@ def test_a_literal_secret_is_only_where_mmengine_writes_the_config(
 ):
     """Log and output, the copy of the config, vis_data and checkpoints; and warned of."""
     output = run_in('train.py', write_config(tmp_path, store.creds))
-    assert 'deeplake_credentials holds a secret as it is' in output
+    assert 'deeplake_credentials contains a literal secret' in output
     found = leaks(searched(folders, output), KEY.creds.values())
     assert 'output' in found
     places = {str(Path(name).relative_to(folders['work'])) for name in found - {'output'}}

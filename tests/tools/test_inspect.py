@@ -60,4 +60,4 @@ def test_an_ambiguous_lake_is_shown_with_the_problem(tmp_path):
 def test_no_lake_is_an_error_without_traceback(tmp_path, capsys):
     """The command line says what is missing and ends with 2."""
     assert main([str(tmp_path / 'nothing')]) == 2
-    assert 'there is no Deep Lake dataset there' in capsys.readouterr().err
+    assert 'no Deep Lake dataset was found there' in capsys.readouterr().err

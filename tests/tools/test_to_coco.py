@@ -214,5 +214,5 @@ def test_the_command_says_what_it_did(tmp_path: Path, mixed: dict[str, Any]) -> 
 def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A lake that is not there ends with exit code 2 and no file."""
     assert main([str(tmp_path / 'no'), str(tmp_path / 'out.json')]) == 2
-    assert 'there is no Deep Lake dataset there' in capsys.readouterr().err
+    assert 'no Deep Lake dataset was found there' in capsys.readouterr().err
     assert not (tmp_path / 'out.json').exists()

@@ -74,9 +74,9 @@ def resolve_object(dataset: Any) -> tuple[LakeSpec, Resolved]:
     if not _same_rows(dataset, head, rows):
         raise ValueError(
             'dataset= must give the same rows when the query of the view runs again, but '
-            'it gave others (the query is random, or the lake has changed); save it '
-            "with view.tag('NAME') and use deeplake_view_id='NAME', or pass the query as "
-            'deeplake_query'
+            'it gave others (the query is random, or the lake has changed); save the '
+            "view with view.tag('NAME') and use deeplake_view_id='NAME', or pass the "
+            'query as deeplake_query'
         )
     return spec, (pin, rows, head)
 

@@ -42,10 +42,10 @@ def retry_read(
 
     A handle of Deep Lake remembers a failed read and fails at once from then on, so a
     retry needs a new handle. Its credentials are resolved again, since they may have been
-    renewed. On object storage each attempt has a deadline, and the pauses between them
-    grow. Network errors are retried for ``retry_timeout``, denied access until the
-    credentials have not changed for a minute, and other errors up to three attempts. On a
-    local disk every read gets two attempts; so does a broken image on any storage.
+    renewed. On object storage each attempt has a deadline, and the pauses between
+    attempts grow. Network errors are retried for ``retry_timeout``, denied access until
+    the credentials have not changed for a minute, and other errors up to three attempts.
+    On a local disk every read gets two attempts; so does a broken image on any storage.
 
     Args:
         spec: The lake.
@@ -92,7 +92,8 @@ def retry_read(
             break
         cause = redact(first_line(failure), spec.credentials.secrets())
         print_log(
-            f'{what}: {cause}; attempt {attempts} failed after {spent:.0f} s, retrying',
+            f'{what}: {cause}; attempt {attempts} failed after {spent:.0f} s, '
+            'trying again',
             logger='current',
             level=logging.WARNING,
         )

@@ -127,54 +127,55 @@ MISTAKES = {
     'username': (
         dict(username='me'),
         ValueError,
-        'deeplake_credentials.username: Deep Lake 4 has no login by user name and '
-        "password; make a token on the web site and write token='env:ACTIVELOOP_TOKEN'",
+        'deeplake_credentials.username is not supported: Deep Lake 4 does not log in '
+        'with user name and password; create a token on its web site and write '
+        "token='env:ACTIVELOOP_TOKEN'",
     ),
     'password': (
         dict(password=SECRET),
         ValueError,
-        'deeplake_credentials.password: Deep Lake 4 has no login',
+        'deeplake_credentials.password is not supported: Deep Lake 4 does not log in',
     ),
     'unknown-key': (
         dict(cred='env:X'),
         ValueError,
-        'deeplake_credentials.cred is unknown (did you mean creds?); the keys are token '
-        'and creds',
+        'deeplake_credentials.cred is unknown (did you mean creds?); the keys are: '
+        'token, creds',
     ),
     'unknown-creds-key': (
         dict(creds=dict(aws_acces_key_id=SECRET)),
         ValueError,
         'deeplake_credentials.creds.aws_acces_key_id is unknown (did you mean '
-        f'aws_access_key_id?); Deep Lake reads {", ".join(CREDS_KEYS)}',
+        f'aws_access_key_id?); the keys are: {", ".join(CREDS_KEYS)}',
     ),
     'no-mapping': (
         SECRET,
         TypeError,
-        "deeplake_credentials is a str; write a dict such as dict(token='env:ACTIVELOOP_"
-        "TOKEN', creds=None)",
+        'deeplake_credentials must be a dict, got a str; write for example '
+        "dict(token='env:ACTIVELOOP_TOKEN', creds=None)",
     ),
     'token-no-string': (
         dict(token=[SECRET]),
         TypeError,
-        'deeplake_credentials.token is a list; write a string',
+        'deeplake_credentials.token must be a string, got a list',
     ),
     'creds-value-no-string': (
         dict(creds=dict(aws_region=3)),
         TypeError,
-        'deeplake_credentials.creds.aws_region is a int; write a string',
+        'deeplake_credentials.creds.aws_region must be a string, got a int',
     ),
     'creds-no-reference': (
         dict(creds=SECRET),
         ValueError,
-        'deeplake_credentials.creds is a string that is no reference; write a dict of '
-        "keys, 'env:NAME' or 'file:PATH' (JSON), or None for the storage provider's own "
-        'environment',
+        'deeplake_credentials.creds must be a dict or a reference, got another string; '
+        "write a dict of keys, 'env:NAME' or 'file:PATH' (JSON), or None for the storage "
+        "provider's own environment",
     ),
     'creds-no-mapping': (
         dict(creds=[SECRET]),
         TypeError,
-        "deeplake_credentials.creds is a list; write a dict, 'env:NAME', 'file:PATH' or "
-        'None',
+        'deeplake_credentials.creds must be a dict or a reference, got a list; write a '
+        "dict, 'env:NAME', 'file:PATH' or None",
     ),
 }
 
@@ -204,7 +205,8 @@ def test_a_missing_file_is_told(tmp_path):
     """The error names key, reference and cause."""
     credentials = Credentials.from_config(dict(token='file:/no/such/token'))
     text = (
-        "deeplake_credentials.token='file:/no/such/token': cannot read it: No such file"
+        "deeplake_credentials.token='file:/no/such/token': cannot read the file: No such "
+        'file'
     )
     with _raises(ValueError, text):
         credentials.resolve()
@@ -216,7 +218,8 @@ def test_what_is_no_json_object_is_told_without_showing_it(content, monkeypatch)
     monkeypatch.setenv('LAKE_CREDS', content)
     credentials = Credentials.from_config(dict(creds='env:LAKE_CREDS'))
     text = (
-        "deeplake_credentials.creds='env:LAKE_CREDS': what it refers to is no JSON object"
+        "deeplake_credentials.creds='env:LAKE_CREDS': its content must be a JSON object "
+        'of storage keys'
     )
     with _raises(ValueError, text) as caught:
         credentials.resolve()
@@ -239,7 +242,7 @@ def test_a_literal_secret_is_warned_of_once_naming_the_three_places(log):
     for _ in range(3):
         Credentials.from_config(LITERAL)
     text = log.getvalue()
-    assert text.count('deeplake_credentials holds a secret as it is') == 1
+    assert text.count('deeplake_credentials contains a literal secret') == 1
     for place in ('the log', 'work_dir/*.py', 'every checkpoint'):
         assert place in text
     assert "token='env:ACTIVELOOP_TOKEN', or 'file:PATH'" in text
@@ -523,7 +526,7 @@ def test_an_error_in_between_is_told_without_what_deep_lake_said(monkeypatch):
 
 BROKEN_FILES = {
     'empty': (b'', 'the file is empty'),
-    'no-text': (b'\xff\xfe' + SECRET.encode(), 'it is no text'),
+    'no-text': (b'\xff\xfe' + SECRET.encode(), 'the file is not text'),
 }
 
 

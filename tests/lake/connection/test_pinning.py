@@ -171,8 +171,9 @@ def test_commit_view_query_and_suffix_select_these_rows(keys, ids, lake):
 def test_a_commit_that_contradicts_a_view_is_an_error(lake):
     """A saved view has its version; another one beside it is refused."""
     text = (
-        f"deeplake_commit_id='{lake['old']}' and the view 'thirds', which is of version "
-        f'{lake["newest"]}, contradict each other; leave out one'
+        'deeplake_commit_id and the saved view must be of the same version, got '
+        f"'{lake['old']}' and the view 'thirds' of version '{lake['newest']}'; remove one "
+        'of the two'
     )
     with pytest.raises(ValueError, match=re.escape(text)):
         DeepLakeDataset(
@@ -268,8 +269,9 @@ def test_two_ranks_get_the_rows_of_rank_0(busy, tmp_path):
     assert len(set(map(tuple, (first['ids']['random'], first['ids']['newest'])))) == 2
     for found in (first, second):
         assert found['errors'] == [
-            "ValueError: deeplake_query='SELECT * WHERE image_id > 999' selects none",
-            'FileNotFoundError: there is no Deep Lake dataset there',
+            'ValueError: deeplake_query must select at least one row, but '
+            "'SELECT * WHERE image_id > 999' selects none",
+            'FileNotFoundError: no Deep Lake dataset was found there',
         ]
 
 
@@ -349,9 +351,10 @@ def test_a_random_view_is_refused(lake):
     """A view that cannot be had again: the error says how to save it."""
     view = open_lake(lake['path']).query(RANDOM)
     text = (
-        'dataset= is a view whose query gives other rows when it runs again (it is '
-        "random, or the lake has moved on); save it by view.tag('NAME') and write "
-        "deeplake_view_id='NAME', or pass the query as deeplake_query"
+        'dataset= must give the same rows when the query of the view runs again, but it '
+        'gave others (the query is random, or the lake has changed); save the view with '
+        "view.tag('NAME') and use deeplake_view_id='NAME', or pass the query as "
+        'deeplake_query'
     )
     with pytest.raises(ValueError, match=re.escape(text)):
         DeepLakeDataset(dataset=view)
@@ -362,7 +365,7 @@ def test_a_view_of_a_lake_that_has_moved_on_is_not_another_view(busy):
     view = open_lake(busy['path']).query('SELECT * LIMIT 3')
     shown = view['image_id'][:].tolist()
     busy['writer'].wait()
-    with pytest.raises(ValueError, match='the lake has moved on'):
+    with pytest.raises(ValueError, match='the lake has changed'):
         assert _ids(DeepLakeDataset(dataset=view)) == shown
 
 
@@ -371,8 +374,8 @@ def test_changes_without_a_commit_are_refused(tmp_path):
     handle = open_lake(write_lake(tmp_path / 'lake'))
     add_rows(handle, [50])
     text = (
-        'dataset= has changes that no commit holds; call commit() first, so that every '
-        'process can read them'
+        'dataset= must not have uncommitted changes, as other processes cannot read '
+        'them; call commit() first'
     )
     with pytest.raises(ValueError, match=re.escape(text)):
         DeepLakeDataset(dataset=handle)
@@ -413,7 +416,7 @@ def test_a_lake_that_was_replaced_is_told(tmp_path):
     shutil.rmtree(path)
     write_lake(path, [row(0)])
     dataset = pickle.loads(state)
-    with pytest.raises(ValueError, match='was it replaced, or the tag moved'):
+    with pytest.raises(ValueError, match='found 1: the lake was replaced or the tag moved'):
         dataset.lake.source.handle  # noqa: B018
 
 

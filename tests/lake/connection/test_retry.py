@@ -286,9 +286,9 @@ def test_a_fork_that_waits_in_vain_is_an_error(gate, monkeypatch):
             call_with_deadline(gate.wait, 0.001)
     assert len(fork_safety._running()) == 10
     text = (
-        r'^cannot fork: a call of Deep Lake has not come back within 0\.2 s, and the '
-        r'process would crash or hang\. Is the storage within reach\? Workers that are '
-        r"spawned need no fork: env_cfg=dict\(mp_cfg=dict\(mp_start_method='spawn'\)\)$"
+        r'^cannot fork while a call of Deep Lake is running, as the process would crash '
+        r'or hang; it did not return within 0\.2 s\. Check that the storage is reachable, '
+        r"or spawn the workers instead: env_cfg=dict\(mp_cfg=dict\(mp_start_method='spawn'\)\)$"
     )
     began = time.monotonic()
     with pytest.raises(TimeoutError, match=text):
