@@ -1,4 +1,4 @@
-"""The shape of a dataloader, and a warning when lanes were chosen for another one."""
+"""Compare the lanes of a sampler with the shape of its dataloader."""
 
 from __future__ import annotations
 

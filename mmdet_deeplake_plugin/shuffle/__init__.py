@@ -1,1 +1,1 @@
-"""Pure: (seed, epoch, chunks) to an order of samples."""
+"""Orders of samples as pure functions of seed, epoch and chunks."""

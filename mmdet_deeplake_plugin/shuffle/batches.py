@@ -1,8 +1,8 @@
-"""Batches of one kind of image each, equal in number on all ranks.
+"""Form batches that hold one group of images each, as many on every rank.
 
-The *global* batches are formed first, and each is dealt to the ranks: so every
-rank has as many, all ranks have images of one orientation in the same step, and
-the batches are the same for any number of ranks with the same global batch.
+The *global* batches are formed first, and each is split among the ranks. So every rank
+has the same number of batches, all ranks have images of the same group in a step, and
+the batches do not depend on the number of ranks, only on the global batch size.
 
 Pure functions: arrays in, arrays out.
 """
@@ -20,35 +20,34 @@ def global_batches(
     world_size: int,
     drop_last: bool,
 ) -> list[NDArray[np.integer]]:
-    """Cuts an order into batches of one group each.
+    """Split an order into batches of one group each.
 
-    A batch comes when it is full. What is left of the groups at the end is put
-    together, group after group, into mixed batches, as ``AspectRatioBatchSampler``
-    does; with one rank these are its batches.
+    A batch is emitted when it is full. The leftovers of all groups at the end are
+    joined, group after group, into mixed batches, as ``AspectRatioBatchSampler`` does;
+    with one rank the batches are the same as there.
 
     Args:
         order: Position in the epoch -> sample, shape ``(N,)``.
         groups: Group of each sample, by sample, 0 or more.
-        batch_size: Samples in a global batch: of all ranks together.
+        batch_size: Samples per global batch, of all ranks together.
         world_size: Number of ranks; divides ``batch_size``.
-        drop_last: Whether a batch that is not full at the end is left out.
-            Otherwise it is filled up to a multiple of ``world_size`` from the
-            beginning of the order.
+        drop_last: Whether to leave out an incomplete batch at the end. Otherwise it is
+            filled up to a multiple of ``world_size`` from the beginning of the order.
 
     Returns:
-        Sample indices of each batch; rank ``r`` takes ``batch[r::world_size]``.
+        Sample indices of each batch; rank ``r`` gets ``batch[r::world_size]``.
     """
     group = groups[order]
     full: list[NDArray[np.integer]] = []
     completed: list[NDArray[np.int64]] = []
     left: list[NDArray[np.integer]] = []
     for number in np.unique(group):
-        places = np.flatnonzero(group == number)
-        count = len(places) // batch_size
-        parts = places[: count * batch_size].reshape(count, batch_size)
+        positions = np.flatnonzero(group == number)
+        count = len(positions) // batch_size
+        parts = positions[: count * batch_size].reshape(count, batch_size)
         full.extend(order[parts])
         completed.append(parts[:, -1])
-        left.append(order[places[count * batch_size :]])
+        left.append(order[positions[count * batch_size :]])
     batches = [full[i] for i in np.argsort(np.concatenate([*completed, []]))]
     rest = np.concatenate([*left, np.empty(0, dtype=np.int64)])
     for start in range(0, len(rest), batch_size):
@@ -61,11 +60,11 @@ def global_batches(
 
 
 def num_batches(num_samples: int, batch_size: int, drop_last: bool) -> int:
-    """Number of batches that :func:`global_batches` returns, whatever the groups.
+    """Return how many batches :func:`global_batches` forms, whatever the groups.
 
     Args:
         num_samples: Length of the epoch.
-        batch_size: Samples in a global batch.
+        batch_size: Samples per global batch.
         drop_last: See :func:`global_batches`.
     """
     return num_samples // batch_size if drop_last else -(-num_samples // batch_size)
@@ -74,15 +73,15 @@ def num_batches(num_samples: int, batch_size: int, drop_last: bool) -> int:
 def spread(
     parts: list[NDArray[np.integer]], block: int, seed: tuple[int, ...]
 ) -> NDArray[np.integer]:
-    """Mixes several orders into one, a block of each at a time.
+    """Interleave several orders in blocks.
 
-    Each order is spread evenly over the whole; what remains of them below a block
+    Each order is spread evenly over the result; its remainder, shorter than a block,
     comes at the end.
 
     Args:
         parts: Orders, each of shape ``(N_k,)``.
         block: Length of a block.
-        seed: Seed of the places of the blocks, of numbers 0 or more.
+        seed: Seed of the positions of the blocks, numbers of 0 or more.
 
     Returns:
         All samples, shape ``(N_1 + N_2 + …,)``.

@@ -1,9 +1,8 @@
-"""Which row comes when: a pure function of (seed, epoch, number of rows).
+"""Order the rows of an epoch, as a pure function of seed, epoch and number of rows.
 
-The *global* order is the same for any number of ranks; rank ``r`` of ``R``
-takes its positions ``r, r + R, r + 2R, …`` (:func:`rank_slice`). No process
-state, no torch, no Deep Lake. Orders that keep to stored chunks are in
-:mod:`~mmdet_deeplake_plugin.shuffle.lanes`.
+The *global* order is the same for any number of ranks; rank ``r`` of ``R`` takes
+positions ``r, r + R, r + 2R, …`` of it (:func:`rank_slice`). Orders that follow stored
+chunks are in :mod:`~mmdet_deeplake_plugin.shuffle.lanes`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 
 def epoch_order(num_rows: int, seed: int, epoch: int, shuffle: bool) -> NDArray[np.int64]:
-    """The order in which one epoch visits the rows.
+    """Return the order in which an epoch visits the rows.
 
     Args:
         num_rows: Number of rows of the dataset.
@@ -22,26 +21,26 @@ def epoch_order(num_rows: int, seed: int, epoch: int, shuffle: bool) -> NDArray[
         shuffle: Whether to permute; ``False`` gives ``0, 1, 2, …``.
 
     Returns:
-        Position in the epoch -> row, shape ``(num_rows,)``: each row once.
+        Position in the epoch -> row, shape ``(num_rows,)``; each row comes once.
     """
     if not shuffle:
         return np.arange(num_rows, dtype=np.int64)
-    # Seeding by the pair, not by a sum: seed 1 in epoch 0 must not repeat
+    # Seeded with the pair, not with the sum: seed 1 in epoch 0 must not repeat
     # seed 0 in epoch 1.
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch))))
     return rng.permutation(num_rows).astype(np.int64, copy=False)
 
 
 def rank_length(num_rows: int, rank: int, world_size: int, round_up: bool) -> int:
-    """Number of samples that one rank sees in an epoch.
+    """Return the number of samples of one rank per epoch.
 
     Args:
         num_rows: Number of rows of the dataset.
         rank: Rank of the process, ``0 <= rank < world_size``.
         world_size: Number of ranks.
-        round_up: Whether every rank sees as many as the first, by repeating
-            the beginning of the order. Without it the last ranks may see one
-            sample less.
+        round_up: Whether every rank gets as many samples as the first, by repeating
+            the beginning of the order. Otherwise the last ranks may get one sample
+            less.
 
     Returns:
         Length of what :func:`rank_slice` returns.
@@ -54,10 +53,10 @@ def rank_length(num_rows: int, rank: int, world_size: int, round_up: bool) -> in
 def rank_slice(
     order: NDArray[np.int64], rank: int, world_size: int, round_up: bool
 ) -> NDArray[np.int64]:
-    """The part of a global order that one rank sees.
+    """Return the part of a global order that one rank gets.
 
-    Four ranks over ten rows, ``round_up=True``: the beginning is repeated at
-    the end, so that all ranks see three::
+    With four ranks, ten rows and ``round_up=True``, the beginning is repeated at the
+    end, so that each rank gets three rows::
 
         position  0 1 2 3  4 5 6 7  8 9 0 1
         rank      0 1 2 3  0 1 2 3  0 1 2 3
@@ -69,7 +68,7 @@ def rank_slice(
         round_up: See :func:`rank_length`.
 
     Returns:
-        The rank's rows in their order.
+        The rank's rows in order.
     """
     rows = order[rank::world_size]
     count = rank_length(len(order), rank, world_size, round_up)

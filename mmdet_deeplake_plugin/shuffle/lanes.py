@@ -1,23 +1,23 @@
-"""An order that shuffles well and reads each stored chunk about once.
+"""Shuffle samples in lanes: a good shuffle that reads each stored chunk about once.
 
-The chunks are shuffled and laid one after the other; the sequence of samples
-that this gives is cut into ``lanes`` pieces of equal length, and position ``p``
-of the epoch draws from lane ``p mod lanes``. So neighbours come from different
-chunks, while a lane goes through one chunk after the other. PyTorch deals batch
-``j`` to worker ``j mod workers``: with ``lanes`` a multiple of ranks x workers x
-batch size, each worker only ever meets lanes of its own, and reads their chunks
-once. Where it does not divide, the order is the same, and only locality suffers.
+The chunks are shuffled and concatenated. The resulting sequence of samples is cut into
+``lanes`` pieces of equal length, and position ``p`` of the epoch draws from lane ``p
+mod lanes``. So neighbours come from different chunks, while each lane reads one chunk
+after the other. PyTorch gives batch ``j`` to worker ``j mod workers``. If ``lanes`` is
+a multiple of ranks x workers x batch size, no two workers share a lane, and each reads
+the chunks of its lanes once. Otherwise the order is the same, but chunks are read more
+than once.
 
-Every other lane runs backwards: the chunk that a cut divides is then at the end
-of both lanes, or at the beginning of both, and is wanted at one time. Between the
-lanes of two workers of a rank it is at the end (for an even batch size).
+Every other lane runs backwards. A chunk that a cut divides is then at the end of both
+lanes, or at the beginning of both, and is needed at the same time. Between the lanes of
+two workers of a rank it is at the end (for an even batch size).
 
-Pure functions of their arguments: no process state, no torch, no Deep Lake. A
-lane is built without the others, so a rank builds only those that it meets.
+Pure functions of their arguments: no process state, no torch, no Deep Lake. Each lane
+is computed without the others, so a rank computes only its own.
 
-Lanes that follow each other take pieces that follow each other, since they often
-belong to one worker. With less than two chunks for a lane that would put samples of
-one chunk into one batch, so the pieces of such small lakes are dealt far apart.
+Adjacent lanes take adjacent pieces, since they often belong to one worker. With fewer
+than two chunks per lane, samples of one chunk would then end up in one batch, so in
+such small lakes adjacent lanes take pieces that are far apart.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from ..utils.blocks import blocks
 from ..utils.ragged import indices_of_ranges, offsets_of
 from .epoch import rank_length
 
-# Random keys are drawn in blocks, each with a generator of its own, so that a
-# lane's keys are found without drawing those before.
-_KEYS_AT_ONCE = 1 << 16
-_CHUNKS_OF_A_LANE = 2
+# Random keys are drawn in blocks, each with its own generator, so that the keys of a
+# lane can be drawn without those before. Another size is another order.
+_KEYS_PER_BLOCK = 1 << 16
+_CHUNKS_PER_LANE = 2  # with fewer, adjacent lanes take pieces that are far apart
 
 
 @dataclass(frozen=True)
 class ChunkIndex:
-    """The samples of a dataset by the chunk that holds them.
+    """The samples of a dataset, sorted by the chunk that stores them.
 
     Args:
         starts: Chunk ``c`` holds samples ``items[starts[c]:starts[c + 1]]``, shape
@@ -54,11 +54,11 @@ class ChunkIndex:
 
     @classmethod
     def from_chunks(cls, chunks: NDArray[np.integer], num_chunks: int) -> ChunkIndex:
-        """Sorts samples by chunk.
+        """Sort samples by chunk.
 
         Args:
             chunks: Sample -> chunk, shape ``(N,)``.
-            num_chunks: Number of chunks ``C``; some may hold no sample.
+            num_chunks: Number of chunks ``C``; some may be empty.
         """
         starts = offsets_of(np.bincount(chunks, minlength=num_chunks))
         if np.all(chunks[1:] >= chunks[:-1]):
@@ -71,14 +71,14 @@ class ChunkIndex:
 
     @property
     def item_type(self) -> type[np.integer]:
-        """Type that holds any sample index."""
+        """Integer type that is large enough for every sample index."""
         if self.items is None:
             return _index_type(len(self))
         return self.items.dtype.type
 
     @property
     def num_chunks(self) -> int:
-        """Number of chunks, with those that hold no sample."""
+        """Number of chunks, including empty ones."""
         return len(self.starts) - 1
 
     @property
@@ -87,13 +87,13 @@ class ChunkIndex:
         return np.diff(self.starts)
 
     def take(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Sample indices at positions of the samples sorted by chunk."""
+        """Return the sample indices at positions of the sorted samples."""
         if self.items is None:
             return positions
         return self.items[positions].astype(np.int64, copy=False)
 
     def repeated(self, counts: NDArray[np.integer]) -> ChunkIndex:
-        """The index of a multiset of the samples.
+        """Return the index in which each sample occurs a given number of times.
 
         Args:
             counts: How often each sample occurs, shape ``(N,)``.
@@ -113,7 +113,7 @@ class ChunkIndex:
         return ChunkIndex(starts, items)
 
     def only(self, chosen: NDArray[np.bool_]) -> ChunkIndex:
-        """The index of some of the samples, in the same chunks.
+        """Return the index of a subset of the samples, with the same chunks.
 
         Args:
             chosen: Whether a sample is kept, shape ``(N,)`` by sample index.
@@ -127,12 +127,12 @@ class Lanes:
     Args:
         index: Samples by chunk.
         lanes: Number of lanes, 1 or more.
-        window: Number of chunks whose samples a lane mixes, 1 or more; a worker
-            holds as many for each of its lanes.
+        window: Number of chunks whose samples a lane mixes, 1 or more; a worker keeps
+            as many in memory for each of its lanes.
         seed: Seed of the run, 0 or more.
         epoch: Number of the epoch, from 0.
-        group: Number that gives several orders of one epoch keys of their own;
-            they share the order of the chunks.
+        group: Distinguishes several orders of the same epoch: they share the order of
+            the chunks, but shuffle samples differently.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Lanes:
         self._ends = np.cumsum(index.sizes[self.sequence])
         piece = _pieces(lanes, int(np.count_nonzero(index.sizes)))
         size, rest = divmod(len(index), lanes)
-        lengths = size + (np.argsort(piece) < rest)  # of each piece: that of its lane
+        lengths = size + (np.argsort(piece) < rest)  # the first lanes are longer
         stops = np.cumsum(lengths)
         self._starts = (stops - lengths)[piece]
         self._stops = stops[piece]
@@ -161,11 +161,11 @@ class Lanes:
         return len(self.index)
 
     def bounds(self, lane: int) -> tuple[int, int]:
-        """Where a lane begins and ends in the sequence of samples chunk by chunk."""
+        """Return where a lane begins and ends in the sequence of samples."""
         return int(self._starts[lane]), int(self._stops[lane])
 
     def chunks(self, lane: int) -> NDArray[np.int64]:
-        """The chunks of a lane, in the order in which it goes through them."""
+        """Return the chunks of a lane in the order in which it reads them."""
         begin, end = self.bounds(lane)
         if begin == end:
             return np.empty(0, dtype=np.int64)
@@ -174,28 +174,28 @@ class Lanes:
         chunks = chunks[self.index.sizes[chunks] > 0]
         return chunks[::-1] if self._backwards[lane] else chunks
 
-    def chunk_at(self, lane: int, turn: int) -> int:
-        """The chunk that a lane is at after ``turn`` draws, -1 when it is at its end."""
+    def chunk_at(self, lane: int, draws: int) -> int:
+        """Return the chunk of a lane after ``draws`` draws, -1 at the lane's end."""
         begin, end = self.bounds(lane)
-        if turn >= end - begin:
+        if draws >= end - begin:
             return -1
-        place = end - 1 - turn if self._backwards[lane] else begin + turn
-        return int(self.sequence[np.searchsorted(self._ends, place, side='right')])
+        position = end - 1 - draws if self._backwards[lane] else begin + draws
+        return int(self.sequence[np.searchsorted(self._ends, position, side='right')])
 
-    def left_of_chunk(self, lane: int, turn: int) -> int:
-        """How many draws in sequence a lane makes of its chunk after ``turn`` draws."""
+    def left_of_chunk(self, lane: int, draws: int) -> int:
+        """Return how many draws a lane has left of its chunk after ``draws`` draws."""
         begin, end = self.bounds(lane)
-        if turn >= end - begin:
+        if draws >= end - begin:
             return 0
-        place = end - 1 - turn if self._backwards[lane] else begin + turn
-        where = int(np.searchsorted(self._ends, place, side='right'))
+        position = end - 1 - draws if self._backwards[lane] else begin + draws
+        chunk = int(np.searchsorted(self._ends, position, side='right'))
         if self._backwards[lane]:
-            first = int(self._ends[where - 1]) if where else 0
-            return place - max(first, begin) + 1
-        return min(int(self._ends[where]), end) - place
+            first = int(self._ends[chunk - 1]) if chunk else 0
+            return position - max(first, begin) + 1
+        return min(int(self._ends[chunk]), end) - position
 
     def lane(self, lane: int) -> NDArray[np.int64]:
-        """The samples of a lane in their order."""
+        """Return the samples of a lane in order."""
         begin, end = self.bounds(lane)
         if begin == end:
             return np.empty(0, dtype=np.int64)
@@ -206,8 +206,8 @@ class Lanes:
         ordinal = np.repeat(np.arange(len(chunks), dtype=np.uint64), sizes)
         positions = indices_of_ranges(self.index.starts[chunks], sizes)
         keys = _keys(self._seed, offset, int(self._ends[last]))
-        # Inside its chunk first: two lanes that share a chunk must agree on who
-        # takes which of its samples.
+        # Shuffle within each chunk first: two lanes that share a chunk must agree on
+        # which of them gets which of its samples.
         shuffled = np.argsort(ordinal << np.uint64(32) | keys, kind='stable')
         shuffled = shuffled[begin - offset : end - offset]
         if self._backwards[lane]:
@@ -222,32 +222,32 @@ class Lanes:
         return self.index.take(positions[shuffled])
 
     def rank_slice(self, rank: int, world_size: int, count: int) -> NDArray[np.integer]:
-        """What a rank sees: positions ``rank, rank + world_size, …`` of the epoch.
+        """Return the samples of a rank: positions ``rank, rank + world_size, …``.
 
         Args:
             rank: Rank of the process, ``0 <= rank < world_size``.
             world_size: Number of ranks.
-            count: Number of samples; beyond the end the epoch's beginning repeats.
+            count: Number of samples; after the end, the epoch starts over.
 
         Returns:
-            Sample indices, shape ``(count,)``, of 32 bits where these suffice.
+            Sample indices, shape ``(count,)``; 32-bit if that is enough.
         """
         own = rank_length(len(self), rank, world_size, round_up=False)
         rows = np.empty(own, dtype=self.index.item_type)
-        # Of so many draws of a lane that follow each other, one at most is the rank's.
+        # At most one of this many successive draws of a lane belongs to the rank.
         step = world_size // math.gcd(self.lanes, world_size)
         for lane in range(min(self.lanes, len(self))):
             for turn in range(step):
                 position = lane + self.lanes * turn
                 if position % world_size == rank and position < len(self):
-                    place = (position - rank) // world_size
+                    first = (position - rank) // world_size
                     stride = self.lanes * step // world_size
-                    rows[place::stride] = self.lane(lane)[turn::step]
+                    rows[first::stride] = self.lane(lane)[turn::step]
         if count <= own:
             return rows
         repeated = [
-            self._at((rank + place * world_size) % len(self))
-            for place in range(own, count)
+            self._at((rank + number * world_size) % len(self))
+            for number in range(own, count)
         ]
         return np.concatenate([rows, np.array(repeated, dtype=rows.dtype)])
 
@@ -261,11 +261,11 @@ class Lanes:
 
 
 def _pieces(lanes: int, num_chunks: int) -> NDArray[np.int64]:
-    """The piece of the sequence that each lane takes, shape ``(lanes,)``."""
+    """Return the piece of the sequence that each lane takes, shape ``(lanes,)``."""
     every = np.arange(lanes)
-    if num_chunks >= _CHUNKS_OF_A_LANE * lanes:
+    if num_chunks >= _CHUNKS_PER_LANE * lanes:
         return every
-    # Steps by the golden ratio keep neighbours apart, whatever the number of lanes.
+    # Steps of the golden ratio keep adjacent lanes apart, whatever their number.
     step = max(round(lanes * 0.618), 1)
     while math.gcd(step, lanes) > 1:
         step += 1
@@ -273,19 +273,19 @@ def _pieces(lanes: int, num_chunks: int) -> NDArray[np.int64]:
 
 
 def _keys(seed: tuple[int, ...], start: int, stop: int) -> NDArray[np.uint64]:
-    """Random 32-bit keys of the places ``start`` to ``stop`` of an endless row."""
-    blocks = range(start // _KEYS_AT_ONCE, -(-stop // _KEYS_AT_ONCE))
+    """Return the random 32-bit keys at ``start:stop`` of an endless sequence."""
+    blocks = range(start // _KEYS_PER_BLOCK, -(-stop // _KEYS_PER_BLOCK))
     if not blocks:
         return np.empty(0, dtype=np.uint64)
     drawn = [
-        # The raw stream of a bit generator never changes between releases of NumPy.
+        # NumPy guarantees that the raw stream of a bit generator never changes.
         np.random.Philox(np.random.SeedSequence((*seed, block))).random_raw(
-            _KEYS_AT_ONCE // 2
+            _KEYS_PER_BLOCK // 2
         )
         for block in blocks
     ]
     keys = np.concatenate(drawn).view(np.uint32).astype(np.uint64)
-    offset = blocks.start * _KEYS_AT_ONCE
+    offset = blocks.start * _KEYS_PER_BLOCK
     return keys[start - offset : stop - offset]
 
 

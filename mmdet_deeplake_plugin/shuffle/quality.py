@@ -1,4 +1,4 @@
-"""How well an order is shuffled, in numbers.
+"""Measure how well an order is shuffled.
 
 Pure functions: arrays in, numbers out.
 """
@@ -14,13 +14,13 @@ from .lanes import ChunkIndex
 
 
 def step_entropy(order: NDArray[np.integer]) -> float:
-    """Entropy of the distances between neighbours, in bits.
+    """Compute the entropy of the distances between neighbours, in bits.
 
-    The measure of the shuffle quality in MosaicML Streaming's simulator: rows in
-    sequence give 0, since all steps are alike.
+    MosaicML Streaming's simulator measures shuffle quality this way. Rows in sequence
+    have 0 bits, since all distances are equal.
 
     Args:
-        order: Position -> row, or chunk, shape ``(N,)``.
+        order: Position -> row (or chunk), shape ``(N,)``.
     """
     if len(order) < 2:
         return 0.0
@@ -30,7 +30,7 @@ def step_entropy(order: NDArray[np.integer]) -> float:
 
 
 def shuffle_entropy(order: NDArray[np.integer], chunks: NDArray[np.integer]) -> float:
-    """Mean of the entropies of an order of rows and of their chunks, in bits.
+    """Compute the mean of the entropies of rows and of their chunks, in bits.
 
     Args:
         order: Position -> row, shape ``(N,)``.
@@ -42,12 +42,12 @@ def shuffle_entropy(order: NDArray[np.integer], chunks: NDArray[np.integer]) -> 
 def distinct_chunks(
     order: NDArray[np.integer], chunks: NDArray[np.integer], batch_size: int
 ) -> float:
-    """Mean number of chunks that the samples of a batch come from, per sample.
+    """Compute the mean number of distinct chunks per sample of a batch.
 
     Args:
         order: Position -> row, shape ``(N,)``.
         chunks: Row -> chunk.
-        batch_size: Samples in a batch; what is left at the end is not counted.
+        batch_size: Samples per batch; an incomplete batch at the end is not counted.
 
     Returns:
         Between ``1 / batch_size`` and 1; ``nan`` without a full batch.
@@ -64,9 +64,9 @@ class ShuffleQuality:
     """How well an epoch is shuffled.
 
     Args:
-        entropy: Of the order, in bits; see :func:`shuffle_entropy`.
-        at_random: The same of a permutation at random.
-        distinct: Mean share of a batch that comes from chunks of its own.
+        entropy: Entropy of the order in bits, see :func:`shuffle_entropy`.
+        at_random: Entropy of a random permutation in bits.
+        distinct: Distinct chunks per sample of a batch, see :func:`distinct_chunks`.
     """
 
     entropy: float
@@ -83,21 +83,21 @@ class ShuffleQuality:
 def measure_quality(
     order: NDArray[np.integer], chunks: NDArray[np.int64], batch_size: int
 ) -> ShuffleQuality:
-    """Measures an order of samples.
+    """Measure an order of samples.
 
     Args:
         order: Position -> sample, shape ``(N,)``.
-        chunks: Sample -> chunk; samples may lie in any order.
-        batch_size: Samples in a batch of all ranks.
+        chunks: Sample -> chunk; samples may be stored in any order.
+        batch_size: Samples per global batch, of all ranks together.
     """
     index = ChunkIndex.from_chunks(chunks, int(chunks.max(initial=-1)) + 1)
-    # Steps are measured where the samples lie, not by their numbers.
-    place_of = np.empty(len(chunks), dtype=np.int64)
-    place_of[index.take(np.arange(len(index)))] = np.arange(len(index))
-    order, by_place = place_of[order], np.sort(chunks)
+    # Distances are those between the samples as stored, not between their indices.
+    stored_at = np.empty(len(chunks), dtype=np.int64)
+    stored_at[index.take(np.arange(len(index)))] = np.arange(len(index))
+    order, chunk_at = stored_at[order], np.sort(chunks)
     at_random = np.random.default_rng(0).permutation(len(order))
     return ShuffleQuality(
-        shuffle_entropy(order, by_place),
-        shuffle_entropy(at_random, by_place),
-        distinct_chunks(order, by_place, batch_size),
+        shuffle_entropy(order, chunk_at),
+        shuffle_entropy(at_random, chunk_at),
+        distinct_chunks(order, chunk_at, batch_size),
     )

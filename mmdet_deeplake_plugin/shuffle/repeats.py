@@ -1,6 +1,6 @@
-"""How often a sample comes in an epoch: weights from labels, and counts from weights.
+"""Compute weights of samples from labels, and repeats per epoch from weights.
 
-Pure functions: arrays in, arrays out. No image is read for any of them.
+Pure functions: arrays in, arrays out. None of them needs images.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ..utils.blocks import blocks
 def repeat_factors(
     offsets: NDArray[np.int64], labels: NDArray[np.integer], threshold: float
 ) -> NDArray[np.float64]:
-    """Repeat factors of LVIS (Gupta et al., 2019, section 4.2).
+    """Compute the repeat factors of LVIS (Gupta et al., 2019, section 4.2).
 
-    A class in a share ``f`` of the images has the factor ``max(1, sqrt(threshold /
-    f))``, an image the largest factor of its classes, and 1 if it has no label: the
-    factors of ``ClassBalancedDataset`` before it rounds them up.
+    A class that occurs in a share ``f`` of the images has the factor ``max(1,
+    sqrt(threshold / f))``. An image has the largest factor of its classes, and 1 if it
+    has no label. ``ClassBalancedDataset`` rounds the same factors up.
 
     Args:
         offsets: Image ``i`` has labels ``labels[offsets[i]:offsets[i + 1]]``, shape
@@ -31,7 +31,7 @@ def repeat_factors(
     """
     image, label, share = _classes_of_images(offsets, labels)
     factor = np.maximum(1.0, np.sqrt(threshold / share))
-    factor[-1] = 1.0  # of the images without a label
+    factor[-1] = 1.0  # for images without a label
     factors = np.ones(len(offsets) - 1)
     np.maximum.at(factors, image, factor[label])
     return factors
@@ -40,17 +40,17 @@ def repeat_factors(
 def class_balanced_weights(
     offsets: NDArray[np.int64], labels: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """Weights that give every class the same part of an epoch.
+    """Compute weights that give every class the same share of an epoch.
 
-    Each class shares one unit of weight equally among its images; the images
-    without a label count as a class of their own.
+    Each class divides one unit of weight equally among its images; images without a
+    label count as a class of their own.
 
     Args:
         offsets: See :func:`repeat_factors`.
         labels: See :func:`repeat_factors`.
 
     Returns:
-        Weight of each image, shape ``(N,)``, with the number of classes for a sum.
+        Weight of each image, shape ``(N,)``; they add up to the number of classes.
     """
     image, label, share = _classes_of_images(offsets, labels)
     count = len(offsets) - 1
@@ -62,11 +62,11 @@ def class_balanced_weights(
 def sample_counts(
     weights: NDArray[np.float64], total: int, seed: int, epoch: int
 ) -> NDArray[np.integer]:
-    """How often each sample comes in an epoch, by systematic sampling.
+    """Draw how often each sample comes in an epoch, by systematic sampling.
 
-    The expectation of a count is exactly ``total * weight / sum of weights``, and a
-    count is that number rounded down or up: far less noise than drawing with
-    replacement, and a sample of expectation 1 comes exactly once.
+    The expected count is exactly ``total * weight / sum of weights``, and each count is
+    this number rounded down or up. That is far less noise than drawing with
+    replacement, and a sample with an expected count of 1 comes exactly once.
 
     Args:
         weights: Weight of each sample, 0 or more, shape ``(N,)``.
@@ -75,7 +75,7 @@ def sample_counts(
         epoch: Number of the epoch, from 0.
 
     Returns:
-        Counts, shape ``(N,)``, with ``total`` for a sum, of 32 bits where these suffice.
+        Counts, shape ``(N,)``; they add up to ``total``. 32-bit if that is enough.
     """
     rng = np.random.Generator(
         np.random.Philox(np.random.SeedSequence((seed, epoch, 1 << 20)))
@@ -86,7 +86,7 @@ def sample_counts(
     ends = np.cumsum([weights[part].sum() for part in parts])
     begin, marked = 0.0, 0.0
     for part, end in zip(parts, ends / ends[-1:] * total):
-        # In sequence, neighbours would be rounded down and up in turn.
+        # Without shuffling, neighbours would be rounded down and up alternately.
         shuffled = rng.permutation(len(weights[part]))
         share = np.cumsum(weights[part][shuffled])
         if share[-1] > 0:
@@ -102,9 +102,9 @@ def sample_counts(
 def _classes_of_images(
     offsets: NDArray[np.int64], labels: NDArray[np.integer]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Pairs of image and class, each once, and the share of images of each class.
+    """Return all pairs of image and class, and the share of images of each class.
 
-    The last class is that of the images without a label.
+    Each pair comes once. The last class stands for images without a label.
     """
     count = len(offsets) - 1
     sizes = np.diff(offsets)

@@ -1,1 +1,1 @@
-"""Helpers that know neither detection nor Deep Lake."""
+"""General helpers that know neither detection nor Deep Lake."""

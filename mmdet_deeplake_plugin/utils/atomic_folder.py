@@ -1,10 +1,10 @@
-"""All-or-nothing writing of a local folder.
+"""Write a local folder atomically.
 
-The new folder grows beside its final place under a hidden name and is renamed
-when it is complete, so that a failure leaves the old folder as it was and no
-half-written one. A process that is killed outright (SIGKILL, power loss) may
-leave the hidden ``.NAME.partial-*`` sibling, or, within the two renames of a
-replacement, the complete old folder as ``.NAME.replaced-*``.
+The new folder is written beside its destination under a hidden name and renamed when
+it is complete. A failure leaves the old folder as it was, and no half-written one. A
+process that is killed (SIGKILL, power loss) may leave the hidden sibling
+``.NAME.partial-*`` or, between the two renames of a replacement, the complete old
+folder as ``.NAME.replaced-*``.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 
 @contextmanager
 def atomic_folder(dest: Path, replace: bool) -> Iterator[Path]:
-    """Yields an empty folder that becomes ``dest`` when the block succeeds.
+    """Yield an empty folder that becomes ``dest`` if the block succeeds.
 
     Args:
-        dest: Final place; its parents are created. A symbolic link is followed,
-            so the folder that it points to is the one replaced.
+        dest: Destination; its parents are created. A symbolic link is followed, so
+            the folder that it points to is replaced.
         replace: Whether a non-empty ``dest`` is replaced.
 
     Yields:
@@ -49,7 +49,7 @@ def atomic_folder(dest: Path, replace: bool) -> Iterator[Path]:
 
 
 def _swap(new: Path, dest: Path, aside: Path) -> None:
-    """Puts ``new`` in the place of ``dest``; on failure ``dest`` is put back."""
+    """Replace ``dest`` with ``new``; on failure, restore ``dest``."""
     dest.rename(aside)
     try:
         new.rename(dest)

@@ -1,4 +1,4 @@
-"""Counters of reading and preparing samples: workers write, the main process reads."""
+"""Count what reading and preparing samples costs, over all worker processes."""
 
 from __future__ import annotations
 
@@ -10,73 +10,74 @@ from torch.utils.data import get_worker_info
 from .shared_by_copies import SharedByCopies
 
 FIELDS = (
-    'samples',  # that passed the pipeline
-    'storage',  # seconds in which a pipeline waited for bytes
-    'decode',  # seconds in image loaders, without waiting for storage
+    'samples',  # samples that passed the pipeline
+    'storage',  # seconds that pipelines waited for bytes
+    'decode',  # seconds in image loaders, except waiting for storage
     'transforms',  # seconds in all other transforms
-    'collate',  # seconds
-    'chunks',  # chunks read whole
+    'collate',  # seconds in the collate function
+    'chunks',  # chunks that were read as a whole
     'requests',  # reads of any kind
-    'bytes',  # of images that were read
-    'needed',  # bytes that a pipeline asked for
+    'bytes',  # bytes of images that were read
+    'needed',  # bytes that pipelines requested
 )
-_PLACE = {field: place for place, field in enumerate(FIELDS)}
-_SLOTS = 129
+_COLUMN = {field: column for column, field in enumerate(FIELDS)}
+_ROWS = 129  # the main process and up to 128 workers; more share the last row
 
 
 class ReadCounters(SharedByCopies):
-    """Sums a value for each of ``FIELDS``, over all processes that share it.
+    """One number per field of ``FIELDS``, summed over all processes that share it.
 
-    Each worker has a line of its own, so that none waits for another.
+    Workers write and the main process reads. Each worker has a row of its own, so
+    workers need no lock.
     """
 
     _shared_from_now_on = False
 
     def __init__(self) -> None:
-        self._values = torch.zeros((_SLOTS, len(FIELDS)), dtype=torch.float64)
-        self._lines: NDArray[np.float64] | None = None
+        self._values = torch.zeros((_ROWS, len(FIELDS)), dtype=torch.float64)
+        self._array: NDArray[np.float64] | None = None
         if self._shared_from_now_on:
             self.share()
 
     @classmethod
     def shared_from_now_on(cls) -> None:
-        """Shares all meters that are made later.
+        """Share all counters that are created later.
 
-        The iteration-based loop starts its workers while it is built, before it
-        calls any hook.
+        The iteration-based loop starts its workers when it is built, before any hook
+        is called.
         """
         cls._shared_from_now_on = True
 
     def share(self) -> None:
-        """Moves the counters to memory that processes started later share."""
+        """Move the counters to memory that is shared with processes started later."""
         self._values.share_memory_()
-        self._lines = None  # they lie elsewhere now
+        self._array = None  # it is elsewhere now
 
     @property
     def is_shared(self) -> bool:
-        """Whether somebody is going to read the sums over all processes."""
+        """Whether the counters are in shared memory."""
         return self._values.is_shared()
 
     def add(self, **amounts: float) -> None:
-        """Adds to fields of this process's line."""
-        line = self._line()
+        """Add amounts to fields of this process."""
+        row = self._row()
         for field, amount in amounts.items():
-            line[_PLACE[field]] += amount
+            row[_COLUMN[field]] += amount
 
     def value(self, field: str) -> float:
-        """A field of this process's line."""
-        return float(self._line()[_PLACE[field]])
+        """Return a field of this process."""
+        return float(self._row()[_COLUMN[field]])
 
     def totals(self) -> dict[str, float]:
-        """Field -> sum over all processes."""
+        """Return for each field the sum over all processes."""
         return dict(zip(FIELDS, self._values.sum(dim=0).tolist()))
 
-    def _line(self) -> NDArray[np.float64]:
+    def _row(self) -> NDArray[np.float64]:
         worker = get_worker_info()
-        slot = 0 if worker is None else min(worker.id + 1, _SLOTS - 1)
-        if self._lines is None:
-            self._lines = self._values.numpy()
-        return self._lines[slot]
+        row = 0 if worker is None else min(worker.id + 1, _ROWS - 1)
+        if self._array is None:
+            self._array = self._values.numpy()
+        return self._array[row]
 
     def __getstate__(self) -> dict[str, object]:
-        return {'_values': self._values, '_lines': None}
+        return {'_values': self._values, '_array': None}

@@ -1,8 +1,8 @@
-"""Python's garbage collector waits while an evaluation makes its objects.
+"""Pause Python's garbage collector while many objects are created.
 
-A detection is a dict. Half a million new ones have the collector walk through all that
-are there again and again, which takes a fifth of the time, and it finds nothing: they
-form no circles, and go when nobody refers to them any longer.
+An evaluation creates a dict per detection. While half a million are created, the
+collector traverses all of them again and again, which takes a fifth of the time and
+finds nothing: they form no reference cycles, so reference counting frees them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def gc_paused() -> Iterator[None]:
-    """Lets the collector wait; also a decorator."""
+    """Pause the collector in a block, or in a function as a decorator."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Words that the error messages of this room share."""
+"""Format parts of error messages."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterable
 
 
 def did_you_mean(name: object, names: Iterable[str]) -> str:
-    """``' (did you mean X?)'`` for a name that is nearly one of ``names``, or ``''``."""
+    """Return ``' (did you mean X?)'`` for the closest of ``names``, ``''`` if none is."""
     matches = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.6)
     return f' (did you mean {matches[0]}?)' if matches else ''
 
 
 def first_line(error: BaseException) -> str:
-    """What went wrong in one line, without the quotes that ``KeyError`` adds."""
+    """Return an error's first line, without the quotes that ``KeyError`` adds."""
     text = str(error.args[0]) if error.args else ''
     lines = text.strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 def comma_joined(names: Iterable[str]) -> str:
-    """Names with commas between them, or ``'none'``."""
+    """Join names with commas; ``'none'`` if there are none."""
     return ', '.join(names) or 'none'

@@ -1,4 +1,4 @@
-"""Many short strings in one block of bytes, which processes share."""
+"""Store many short strings in one block of bytes, which processes share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .shared_memory import SharedWhenSpawned
 
 
 class PackedStrings(SharedWhenSpawned):
-    """A fixed sequence of strings in two arrays instead of one object each.
+    """An immutable sequence of strings, stored in two arrays.
 
     Args:
         values: The strings.

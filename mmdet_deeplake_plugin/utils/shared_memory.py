@@ -1,12 +1,13 @@
-"""One copy of large arrays for all processes, spawned ones included.
+"""Share large arrays between processes, including spawned ones.
 
-A forked worker shares the memory of its parent. A spawned one is sent a pickle, so it
-would hold a copy of its own: with COCO's annotations 40 MB for each worker. Objects of
-the class below put their arrays into a file in memory when they are sent the first
-time, and all processes map that, the one that made it too.
+A forked worker shares its parent's memory. A spawned worker receives a pickle, so it
+would have its own copy: 40 MB per worker for COCO's annotations. ``SharedWhenSpawned``
+objects put their arrays into an in-memory file when they are first sent to a spawned
+process, and all processes map this file, including the sender.
 
-Such a file belongs to no folder: it is gone with the last process that maps it, and is
-not bound by the size of ``/dev/shm``. Linux has it; elsewhere the arrays are sent.
+The file is not in any folder: it disappears with the last process that maps it, and is
+not limited by the size of ``/dev/shm``. Only Linux has such files; on other systems the
+arrays are sent.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ _ALIGNMENT = 64
 
 
 class SharedWhenSpawned:
-    """Base of objects that never change and hold large arrays.
+    """Base of immutable objects with large arrays.
 
-    A pickle for anything but a process that is being spawned is an ordinary one.
+    Only pickles for a process that is being spawned differ from ordinary ones.
     """
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -36,16 +37,16 @@ class SharedWhenSpawned:
         memory: _Memory | None = self.__dict__.get('_memory')
         if memory is None:
             memory = _Memory(self.__getstate__())
-            # In place of its own arrays; a dataclass may be frozen.
+            # Replace the object's own arrays; a dataclass may be frozen.
             self.__dict__.update(memory.contents(), _memory=memory)
-        return _attached, (type(self), *memory.to_child())
+        return _attach, (type(self), *memory.to_child())
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != '_memory'}
 
 
 class _Memory:
-    """Values whose arrays lie in a file in memory.
+    """Values whose arrays are in an in-memory file.
 
     Args:
         values: Name -> value.
@@ -54,7 +55,7 @@ class _Memory:
     def __init__(self, values: dict[str, Any]) -> None:
         buffers: list[pickle.PickleBuffer] = []
         process = get_spawning_popen()
-        set_spawning_popen(None)  # such objects within this one have no file of their own
+        set_spawning_popen(None)  # nested objects must not create files of their own
         try:
             self._pickle = pickle.dumps(values, 5, buffer_callback=buffers.append)
         finally:
@@ -71,29 +72,29 @@ class _Memory:
                 memory[start : start + size] = array
 
     def contents(self) -> dict[str, Any]:
-        """The values, with arrays that cannot be written to."""
+        """Return the values, with read-only arrays."""
         return _contents(self._file.fileno(), self._pickle, self._parts)
 
     def to_child(self) -> tuple[Any, bytes, list[tuple[int, int]]]:
-        """Arguments of :func:`_attached`, for a process that is being spawned."""
+        """Return the arguments of :func:`_attach` for a process that is being spawned."""
         return reduction.DupFd(self._file.fileno()), self._pickle, self._parts
 
 
-def _attached(
+def _attach(
     kind: type[SharedWhenSpawned],
     file: Any,
     pickled: bytes,
     parts: list[tuple[int, int]],
 ) -> SharedWhenSpawned:
-    """The object in the process that was spawned."""
+    """Recreate the object in the spawned process."""
     number = file.detach()
     try:
         values = _contents(number, pickled, parts)
     finally:
         os.close(number)
-    found = kind.__new__(kind)
-    vars(found).update(values)
-    return found
+    instance = kind.__new__(kind)
+    vars(instance).update(values)
+    return instance
 
 
 def _contents(

@@ -515,7 +515,7 @@ LAKES: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ValueError,
         [
             "column 'images', row 1: ",
-            'no image',
+            'not an image',
             'correct or delete the row, or leave it out with deeplake_query',
         ],
     ),
