@@ -57,8 +57,9 @@ class SampleMasks(SharedByCopies):
             (int(samples.widths[position]), int(samples.heights[position])),
             None if self.packed is None else self.packed[position],
         )
-        part = slice(samples.offsets[position], samples.offsets[position + 1])
-        for instance, index in zip(instances, samples.stored[part].tolist()):
+        for instance, index in zip(
+            instances, samples.stored[samples.part(position)].tolist()
+        ):
             if stored[index]:
                 instance['mask'] = stored[index]
 

@@ -58,9 +58,10 @@ class SampleTexts(SharedByCopies):
         num_boxes = int(samples.num_stored[position])
         regions = self._columns['phrases'].regions(text, row, num_boxes)
         number = {box: i for i, region in enumerate(regions) for box in region['boxes']}
-        part = slice(samples.offsets[position], samples.offsets[position + 1])
         phrases: dict[int, dict[str, Any]] = {}
-        for instance, box in zip(data_info['instances'], samples.stored[part].tolist()):
+        for instance, box in zip(
+            data_info['instances'], samples.stored[samples.part(position)].tolist()
+        ):
             label = number[box]
             instance['bbox_label'] = label
             region = regions[label]
