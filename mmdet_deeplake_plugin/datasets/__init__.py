@@ -1,4 +1,4 @@
-"""What MMDetection sees of a lake."""
+"""Show lakes to MMDetection as datasets."""
 
 from .dataset import DeepLakeDataset
 

@@ -1,14 +1,13 @@
-"""What happens to a sample whose image cannot be decoded: ``on_broken_image``.
+"""Handle samples whose image cannot be decoded, according to ``on_broken_image``.
 
-``'raise'`` is an error that names lake, row and cause. With ``'skip'``, in training such
-a sample gives way to the next one by index that can be decoded, so the order of an
-epoch, its length and the random numbers of the others stay as they are, on any number
-of ranks and workers. In a test its place is kept: the pipeline gets a black image of
-the same size under a path that says so, and the metric counts it as an image without
-detections.
+``'raise'`` raises an error with lake, row and cause. With ``'skip'``, training replaces
+the sample by the next one by index that can be decoded, so the order and length of the
+epoch and the random numbers of other samples do not change, with any number of ranks and
+workers. A test keeps the sample: the pipeline gets a black image of the same size, whose
+path marks it as blank, and the metric counts it as an image without detections.
 
-A read that fails (network, permissions) says nothing about an image: it is always an
-error.
+A failed read (network, permissions) does not mean that the image is broken: it is always
+an error.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _SKIPPED_BEFORE, _SKIPPED = 1, 2
 
 
 class Preparable(Protocol):
-    """What the policy needs of a dataset."""
+    """Interface of a dataset that the policy uses."""
 
     lake: Lake
     pipeline: Any
@@ -40,17 +39,17 @@ class Preparable(Protocol):
     def __len__(self) -> int: ...
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
-        """What the pipeline gets for a sample."""
+        """Return the input of the pipeline for a sample."""
 
     def run_pipeline(self, data_info: dict[str, Any]) -> Any:
         """Run the pipeline on a sample."""
 
     def position_of(self, idx: int) -> tuple[int, int]:
-        """Position of a sample in the table of samples, and its row."""
+        """Return the index of a sample among all rows that were read, and its row."""
 
 
 class SkippedSamples(SharedByCopies):
-    """Marks which samples were skipped; the workers of a process share the marks.
+    """Marks of skipped samples, shared by a process and its workers.
 
     Args:
         count: Number of samples.
@@ -60,7 +59,7 @@ class SkippedSamples(SharedByCopies):
         self._marks = torch.zeros(count, dtype=torch.uint8).share_memory_()
 
     def add(self, position: int) -> bool:
-        """Mark a sample and return whether it is the first time."""
+        """Mark a sample, and return whether it was not marked before."""
         before = int(self._marks[position])
         self._marks[position] = _SKIPPED
         return before == 0
@@ -73,15 +72,15 @@ class SkippedSamples(SharedByCopies):
 
 
 def prepare_sample(dataset: Preparable, idx: int) -> Any:
-    """Run the pipeline on a sample, or on what takes its place.
+    """Run the pipeline on a sample, or on its substitute if the image is broken.
 
     Args:
         dataset: The dataset.
         idx: Index of the sample.
 
     Raises:
-        BrokenImageError: If its image is broken and that is an error, or no image can
-            be decoded.
+        BrokenImageError: If the image is broken and ``on_broken_image='raise'``, or none
+            of the images can be decoded.
     """
     for step in range(len(dataset)):
         index = (idx + step) % len(dataset) if step else idx
@@ -110,7 +109,8 @@ def refuse_unsized(lake: Lake, samples: Samples) -> None:
         samples: All samples of the dataset.
 
     Raises:
-        BrokenImageError: If there is one, and the lake does not store sizes.
+        BrokenImageError: If the size of an image is unknown and the lake has no columns
+            of sizes.
     """
     if lake.columns.of('width') and lake.columns.of('height'):
         return
@@ -121,11 +121,11 @@ def refuse_unsized(lake: Lake, samples: Samples) -> None:
 
 
 def describe_rows(rows_of: dict[str, list[int]], shown: int = 100) -> str:
-    """Name rows by lake in the words of a message.
+    """Format rows by lake for a message.
 
     Args:
         rows_of: Name of a lake -> row numbers.
-        shown: How many rows per lake to name.
+        shown: Largest number of rows to list per lake.
     """
     texts = []
     for name, rows in rows_of.items():
@@ -137,26 +137,26 @@ def describe_rows(rows_of: dict[str, list[int]], shown: int = 100) -> str:
 def _find_fault(
     dataset: Preparable, index: int, error: Exception
 ) -> BrokenImageError | None:
-    """Return the error of a broken image if that is why a pipeline failed.
+    """Return the error of a broken image if this is why a pipeline failed.
 
-    The pipeline's ``LoadImageFromFile`` is tried alone to find out.
+    To find out, the image is loaded once more by the pipeline's ``LoadImageFromFile``.
     """
     if not -len(dataset) <= index < len(dataset):
         return None
     if isinstance(error, BrokenImageError):
         return error
-    if isinstance(error, LakeReadError):  # it was tried for long enough
+    if isinstance(error, LakeReadError):  # retries are over
         return None
     lake, (_, row) = dataset.lake, dataset.position_of(index)
     loaders = [t for t in dataset.pipeline.transforms if type(t) is LoadImageFromFile]
     loader = loaders[0] if loaders else LoadImageFromFile()
     try:
         lake.reader.read_row(row)
-    except Exception:  # a read that fails now says nothing about the image
+    except Exception:  # a failed read says nothing about the image
         return None
     try:
         loader.transform({'img_path': dataset.get_data_info(index)['img_path']})
-    except Exception as cause:  # of any type, depending on the decoder
+    except Exception as cause:  # the type depends on the decoder
         why = '' if isinstance(cause, AssertionError) else f': {cause}'
         decoder = loader.imdecode_backend
         return lake.images.broken(row, f'the decoder {decoder} cannot decode it{why}')

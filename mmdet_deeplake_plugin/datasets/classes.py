@@ -1,4 +1,4 @@
-"""Which classes a dataset shows, in which order; which of them are things and stuff."""
+"""Choose the classes of a dataset, their order, and which are things and stuff."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Classes:
     """The classes of a dataset.
 
     Args:
-        metainfo: ``classes`` in the order of the labels; of a panoptic lake also
+        metainfo: ``classes`` in the order of the labels; for a panoptic lake also
             ``thing_classes`` and ``stuff_classes``.
-        things: Whether each stored label is a thing; empty if nobody says so.
+        things: Whether each stored label is a thing; empty if unknown.
         label_map: See :func:`label_map`.
     """
 
@@ -44,8 +44,8 @@ def choose_classes(
         The lake with a name for every label, and the classes.
 
     Raises:
-        ValueError: If a class is unknown or named twice, or nobody names the classes or
-            says which are things.
+        ValueError: If a class is unknown or named twice, or if neither the lake nor the
+            config names the classes, or says which of them are things.
     """
     lake, classes = _choose_names(lake, metainfo.get('classes'))
     columns = lake.columns
@@ -63,7 +63,7 @@ def choose_classes(
 
 
 def label_map(lake: Lake, classes: Sequence[str]) -> dict[int, int] | None:
-    """Map stored labels to those that ``LoadAnnotations`` makes of them.
+    """Return how ``LoadAnnotations`` must map the stored labels of maps.
 
     Args:
         lake: A lake with maps.
@@ -71,8 +71,8 @@ def label_map(lake: Lake, classes: Sequence[str]) -> dict[int, int] | None:
 
     Returns:
         Stored label -> label, 0 for classes that were not chosen, as in
-        ``BaseSegDataset(use_label_map=True)``. ``None`` if labels stay as they are; so
-        in a lake with boxes, whose classes are those of boxes.
+        ``BaseSegDataset(use_label_map=True)``. ``None`` if labels stay as they are, e.g.
+        in a lake with boxes, where the classes are those of the boxes.
     """
     names = lake.columns.class_names
     if not lake.columns.is_semantic or list(classes) == list(names):
@@ -111,18 +111,18 @@ def _choose_names(lake: Lake, requested: Any) -> tuple[Lake, tuple[str, ...]]:
 
 
 def _requested_things(lake: Lake, metainfo: dict[str, Any]) -> tuple[bool, ...]:
-    """Whether each stored label is a thing, as the config says it."""
+    """Return whether each stored label is a thing, according to the config."""
     if 'thing_classes' not in metainfo:
         raise ValueError(
             f'{lake.name} does not say which classes are things (metadata isthing of the '
-            "column of labels); write metainfo=dict(thing_classes=('NAME', …)), all "
-            'others are stuff'
+            "column of labels); write metainfo=dict(thing_classes=('NAME', …)); all "
+            'other classes are stuff'
         )
     return tuple(name in metainfo['thing_classes'] for name in lake.columns.class_names)
 
 
 def _warn_of_left_out(lake: Lake, classes: Sequence[str]) -> None:
-    """Say what becomes of the pixels of classes that were not chosen."""
+    """Warn that the pixels of classes that were not chosen become label 0."""
     left_out = [name for name in lake.columns.class_names if name not in classes]
     if left_out:
         print_log(

@@ -1,4 +1,4 @@
-"""What the stock pipeline gets for a sample, from what was read of the lake."""
+"""Make the input of the stock pipeline for a sample."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .texts import SampleTexts
 
 
 class DataInfos:
-    """Makes the dicts that ``get_data_info`` returns.
+    """Factory of the dicts that ``get_data_info`` returns.
 
     Args:
         lake: The lake.
         samples: Annotations of all rows.
-        masks: Their masks, if any.
-        texts: Their texts, if any.
-        label_map: Stored label -> label, of maps whose labels change.
+        masks: Masks of the samples, if any.
+        texts: Texts of the samples, if any.
+        label_map: Stored label -> label, for maps whose labels change.
     """
 
     def __init__(
@@ -39,8 +39,8 @@ class DataInfos:
         """Make the dict of a sample.
 
         Args:
-            position: Position in the samples.
-            prompt: What names the classes, see :func:`~.prompts.class_prompt`.
+            position: Index into the samples.
+            prompt: Classes as text, see :func:`~.prompts.class_prompt`.
         """
         lake, samples = self._lake, self._samples
         img_id = samples.img_ids[position]

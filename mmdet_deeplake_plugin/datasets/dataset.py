@@ -1,4 +1,4 @@
-"""Present a lake to MMDetection as a ``BaseDetDataset`` whose files are rows."""
+"""Define ``DeepLakeDataset``, which shows a lake to MMDetection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ..lake import ImageReader, lost_in_conversion, open_columns
-from ..utils.ragged import indices_of_ranges, offsets_of
 from .broken_images import SkippedSamples, prepare_sample, refuse_unsized
 from .checks import (
     check_caption,
@@ -38,72 +37,72 @@ from .timing import timed_pipeline
 
 @DATASETS.register_module()
 class DeepLakeDataset(BaseDetDataset):
-    """A detection dataset whose images and annotations are stored in a Deep Lake dataset.
+    """Detection dataset that reads images and annotations from a Deep Lake dataset.
 
-    A sample equals, tensor for tensor, that of ``CocoDataset`` (or ``XMLDataset``, see
-    ``annotation_style``) for the same data, after any stock pipeline. Branch, version and
-    rows are fixed when the dataset is built, and are the same in every rank and worker
-    while others write to the lake.
+    After any stock pipeline, a sample equals that of ``CocoDataset`` (or ``XMLDataset``,
+    see ``annotation_style``) for the same data, tensor for tensor. Branch, version and
+    rows are fixed at construction, and are the same in every rank and worker while
+    others write to the lake.
 
     Args:
-        deeplake_path: Local folder, ``s3://…``, ``al://org/name``, ``hub://…``,
-            ``mem://…``; ``@branch`` or ``@tag`` may follow.
-        dataset: In Python, an open Deep Lake dataset or view instead of a path.
-        deeplake_credentials: ``dict(token=…, creds=…)``; write references,
-            ``'env:NAME'`` or ``'file:PATH'``, rather than secrets.
-        deeplake_commit_id: Version id on the branch. Empty: the newest.
+        deeplake_path: Local folder, ``s3://…``, ``al://org/name``, ``hub://…`` or
+            ``mem://…``, optionally followed by ``@branch`` or ``@tag``.
+        dataset: An open Deep Lake dataset or view instead of a path, in Python only.
+        deeplake_credentials: ``dict(token=…, creds=…)``. Write references,
+            ``'env:NAME'`` or ``'file:PATH'``, instead of secrets.
+        deeplake_commit_id: Version id on the branch. Empty: the newest version.
         deeplake_view_id: Name of a saved view (a tag).
-        deeplake_query: TQL that selects rows, on top of commit or view; with a
-            FROM clause it names the lake itself.
+        deeplake_query: TQL that selects rows of the version or view. With a FROM clause
+            it names the lake itself.
         deeplake_tensors: Role -> column, for the roles ``img``, ``gt_bboxes``,
             ``gt_labels``, ``gt_masks``, ``gt_seg_map``, ``segment_ids``,
             ``gt_ignore_flags``, ``area``, ``ignore``, ``img_id``, ``file_name``,
             ``width``, ``height``, ``proposals``, ``proposal_scores``, ``caption``,
-            ``text``, ``phrases``. Missing roles are inferred from types and common
-            names, except for the last two; ``None`` leaves a role without a column.
-        box_format: ``xyxy``, ``xywh``, ``cxcywh`` in pixels, with the suffix ``n``
-            as fractions of the image. Defaults to what the lake declares.
-        annotation_style: ``'coco'``: leaves out degenerate boxes, as
-            ``CocoDataset`` does; ``'voc'``: keeps all, as ``XMLDataset`` does;
-            ``'panoptic'``: things and stuff, as ``CocoPanopticDataset`` does.
-            Defaults to the metadata ``annotation_style`` of the box column, else
-            ``'panoptic'`` if columns play ``gt_seg_map`` and ``segment_ids``, else
-            ``'coco'``.
+            ``text``, ``phrases``. Columns of roles that are not listed are inferred by
+            type or usual name, except for the last two. ``None`` disables a role.
+        box_format: ``xyxy``, ``xywh`` or ``cxcywh`` in pixels; with the suffix ``n``, in
+            fractions of the image. Defaults to what the lake declares.
+        annotation_style: ``'coco'`` leaves out degenerate boxes, as ``CocoDataset``
+            does; ``'voc'`` keeps all boxes, as ``XMLDataset`` does; ``'panoptic'`` reads
+            things and stuff, as ``CocoPanopticDataset`` does. Defaults to the metadata
+            ``annotation_style`` of the box column, else ``'panoptic'`` if there are
+            columns for ``gt_seg_map`` and ``segment_ids``, else ``'coco'``.
         label_order: ``'classes'``: label ``i`` is ``metainfo['classes'][i]``.
-            ``'lake'``: labels follow the order of the lake's classes whatever the
-            order in ``metainfo``, as ``CocoDataset`` numbers them by its file;
-            ``metainfo['classes']`` is then put into that order.
-        metainfo: ``dict(classes=…)`` selects and re-orders classes by name.
-            Defaults to all classes of the lake. ``palette`` and others pass. In a lake
-            of maps alone, pixels of other classes become label 0, as in
+            ``'lake'``: labels follow the order of the lake's classes, as those of
+            ``CocoDataset`` follow its file, and ``metainfo['classes']`` is sorted
+            accordingly.
+        metainfo: ``dict(classes=…)`` selects and re-orders classes by name; defaults to
+            all classes of the lake. ``palette`` and other keys are kept. In a lake with
+            maps only, pixels of other classes become label 0, as in
             ``BaseSegDataset(use_label_map=True)``.
-        filter_cfg: ``filter_empty_gt``, ``min_size`` and, with ``'voc'``,
-            ``bbox_min_size``; heeded unless ``test_mode``.
-        indices: The first (last, if negative) so many samples, or a list.
-        serialize_data: Without effect: annotations are flat arrays, which
-            workers share as they are.
+        filter_cfg: ``filter_empty_gt``, ``min_size`` and, for ``'voc'``,
+            ``bbox_min_size``. Not applied in test mode.
+        indices: Number of samples to keep, from the end if negative, or a list of
+            indices.
+        serialize_data: No effect: workers share the flat arrays of annotations as they
+            are.
         pipeline: Transforms of mmdet, unchanged.
-        test_mode: Whether every row is kept and an empty sample is an error.
-        lazy_init: Whether to leave reading annotations to ``full_init``.
-        max_refetch: How often a sample that the pipeline drops is replaced.
-        read_timeout: Seconds that one attempt of a read from object storage may take.
-        retry_timeout: Seconds that all attempts of a read may take together, each with
-            the lake opened anew, before it is an error.
-        on_broken_image: What to do about an image that is missing, cut short or
-            cannot be decoded. ``'raise'``: an error that names lake, row and cause.
-            ``'skip'``: in training the next sample by index that can be decoded
-            takes its place; in test mode a black image does, and
-            ``DeepLakeMetric`` counts no detections for it. Both are logged.
-        return_classes: Whether samples carry the classes as ``text``: ``True`` as a
-            tuple, as ``CocoDataset``; ``'label_map'`` as a dict by number, as
-            ``ODVGDataset``. The role ``text`` takes precedence.
-        caption_prompt: Prompt for ``return_classes``.
-        backend_args: Accepted, as stock configs pass it; without effect.
+        test_mode: Whether to keep every row and raise an error if a sample is empty.
+        lazy_init: Whether to read annotations in ``full_init`` only.
+        max_refetch: How many times to replace a sample that the pipeline drops.
+        read_timeout: Limit of one attempt to read from object storage, in seconds.
+        retry_timeout: Limit of all attempts of a read together, in seconds, after which
+            it is an error. Each attempt opens the lake anew.
+        on_broken_image: What to do if an image is missing, cut short or cannot be
+            decoded. ``'raise'``: raise an error with lake, row and cause. ``'skip'``: in
+            training, take the next sample by index that can be decoded; in test mode,
+            take a black image, for which ``DeepLakeMetric`` counts no detections. Both
+            are logged.
+        return_classes: Whether to add the classes to samples as ``text``: ``True`` as a
+            tuple, as in ``CocoDataset``; ``'label_map'`` as a dict from label to name, as
+            in ``ODVGDataset``. The role ``text`` takes precedence.
+        caption_prompt: Prompts for ``return_classes=True``, by class name.
+        backend_args: No effect; accepted because stock configs pass it.
 
     Raises:
         ValueError, TypeError, FileNotFoundError, PermissionError,
-        ConnectionError: If a key is wrong or the lake does not fit; the message
-            names the key, what was found and what to write.
+        ConnectionError: If a key is wrong or does not fit the lake. The message says
+            which key, what was found and what to write.
 
     Examples:
         >>> dataset = DeepLakeDataset(deeplake_path='data/bccd_train')
@@ -229,22 +228,21 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
-        """Return what the pipeline gets for a sample, as ``CocoDataset`` does.
+        """Return the input of the pipeline for a sample, as ``CocoDataset`` does.
 
         Args:
-            idx: Index of the sample; negative ones count from the end.
+            idx: Index of the sample; negative indices count from the end.
 
         Returns:
             ``img_path`` (a ``deeplake://`` path), ``img_id``, ``height``, ``width``
-            (pixels), ``instances`` (boxes as xyxy in pixels, masks; these are read
-            when somebody looks at an instance), ``seg_map_path`` (a ``deeplake://``
-            path, ``None`` without maps), ``sample_idx``; of a panoptic lake
-            ``segments_info``, of one with maps alone ``label_map``; with
-            ``return_classes``, the text; and what the lake has of ``proposals`` (read
-            when somebody looks at them), ``gt_caption``, ``text`` and ``phrases``.
+            (pixels), ``instances`` (boxes as xyxy in pixels, and masks, which are read at
+            first use), ``seg_map_path`` (a ``deeplake://`` path, ``None`` without maps)
+            and ``sample_idx``; for a panoptic lake ``segments_info``, for one with maps
+            only ``label_map``; the text of ``return_classes``; and, if the lake has them,
+            ``proposals`` (read at first use), ``gt_caption``, ``text`` and ``phrases``.
 
         Raises:
-            IndexError: If the index is out of range.
+            IndexError: If ``idx`` is out of range.
         """
         prompt = class_prompt(
             self.lake, self._metainfo, self.return_classes, self.caption_prompt
@@ -254,39 +252,38 @@ class DeepLakeDataset(BaseDetDataset):
         return data_info
 
     def prepare_data(self, idx: int) -> Any:
-        """Run the pipeline on a sample.
+        """Run the pipeline on a sample, or on its substitute if the image is broken.
 
-        Masks are read only if a transform may look at them, so training on boxes
-        costs nothing more in a lake with masks. For an image that cannot be decoded
-        see ``on_broken_image``.
+        Masks are read only if a transform may use them, so training on boxes is not
+        slower in a lake with masks.
 
         Args:
             idx: Index of the sample.
 
         Raises:
-            BrokenImageError: If its image is broken and that is an error, or no
-                image can be decoded.
+            BrokenImageError: If the image is broken and ``on_broken_image='raise'``, or
+                none of the images can be decoded.
         """
         return prepare_sample(self, idx)
 
     def run_pipeline(self, data_info: dict) -> Any:
-        """Run the pipeline on a sample, whose image comes by this dataset's reader.
+        """Run the pipeline on a sample, reading its image through ``self.reader``.
 
         Args:
-            data_info: What :meth:`get_data_info` returns.
+            data_info: Result of :meth:`get_data_info`.
         """
         self.lake.read_through(self.reader)
         instances = data_info.get('instances')
         if isinstance(instances, LazyList):
             data_info['instances'] = instances.plain(filled=self._needs.masks)
         if 'proposals' in data_info and not takes_proposals(self.pipeline):
-            del data_info['proposals']  # PackDetInputs would take them for loaded ones
+            del data_info['proposals']  # PackDetInputs would treat them as loaded
         if self.reader.counters.is_shared:
             return timed_pipeline(self.pipeline, data_info, self.reader.counters)
         return self.pipeline(data_info)
 
     def position_of(self, idx: int) -> tuple[int, int]:
-        """Position of a sample among all rows that were read, and its row.
+        """Return the index of a sample among all rows that were read, and its row.
 
         Args:
             idx: Index of the sample.
@@ -300,13 +297,13 @@ class DeepLakeDataset(BaseDetDataset):
 
     @property
     def _needs(self) -> Needs:
-        # Hooks may replace the pipeline in the middle of a training.
+        # Hooks may replace the pipeline during training.
         if self._known_needs is None or self._known_needs[0] is not self.pipeline:
             self._known_needs = (self.pipeline, Needs.of(self.pipeline))
         return self._known_needs[1]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """Return the samples of a batch, after reading at once what can be.
+        """Return the samples of a batch, after reading what can be read together.
 
         Args:
             indices: Indices of the samples.
@@ -320,32 +317,29 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def rows_of(self, indices: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
-        """Return the rows of the lake that samples show.
+        """Return the rows of the lake for samples.
 
         Args:
-            indices: Indices of samples, shape ``(K,)``; ``None`` for all.
+            indices: Indices of samples, shape ``(K,)``; ``None`` for all samples.
         """
         positions = self._positions if indices is None else self._positions[indices]
         return self._samples.rows[positions]
 
     @force_full_init
     def labels_of_samples(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Return the labels of all samples as flat arrays.
+        """Return the labels of all samples as a ragged array.
 
         Returns:
             Offsets, shape ``(N + 1,)``, and labels: sample ``i`` has the labels
             ``labels[offsets[i]:offsets[i + 1]]``.
         """
-        samples, positions = self._samples, self._positions
-        sizes = np.diff(samples.offsets)[positions]
-        chosen = indices_of_ranges(samples.offsets[positions], sizes)
-        return offsets_of(sizes), samples.labels[chosen]
+        return self._samples.labels_of(self._positions)
 
     @force_full_init
     def sizes_of_samples(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Widths and heights of all samples in pixels, each of shape ``(N,)``."""
-        positions = self._positions
-        return self._samples.widths[positions], self._samples.heights[positions]
+        """Return widths and heights of all samples in pixels, each of shape ``(N,)``."""
+        samples, positions = self._samples, self._positions
+        return samples.widths[positions], samples.heights[positions]
 
     @force_full_init
     def get_cat_ids(self, idx: int) -> list[int]:
@@ -354,17 +348,16 @@ class DeepLakeDataset(BaseDetDataset):
         Args:
             idx: Index of the sample.
         """
-        position = int(self._positions[idx])
-        start, stop = self._samples.offsets[position : position + 2]
-        return self._samples.labels[start:stop].tolist()
+        part = self._samples.part(int(self._positions[idx]))
+        return self._samples.labels[part].tolist()
 
     @force_full_init
     def get_subset_(self, indices: int | Sequence[int]) -> None:
         """Keep only some samples, in place.
 
         Args:
-            indices: The number of samples to keep from the start (from the end, if
-                negative), or a list of indices.
+            indices: Number of samples to keep, from the end if negative, or a list of
+                indices.
         """
         if isinstance(indices, (int, np.integer)):
             chosen = slice(indices) if indices >= 0 else slice(indices, None)
@@ -374,14 +367,14 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def get_subset(self, indices: int | Sequence[int]) -> DeepLakeDataset:
-        """Return a dataset of some samples; annotations are shared, not copied.
+        """Return a dataset of some of the samples; annotations are shared, not copied.
 
         Args:
-            indices: The number of samples to keep from the start (from the end, if
-                negative), or a list of indices.
+            indices: Number of samples to keep, from the end if negative, or a list of
+                indices.
         """
-        # Not MMEngine's default memo: all calls share it, so it keeps every subset, and
-        # gives one in place of an object that lies where a dataset was that is gone.
+        # MMEngine's default memo is shared by all calls: it keeps every subset alive, and
+        # returns an old one if a new dataset reuses the address of a deleted dataset.
         subset = self._copy_without_annotation({})
         subset.get_subset_(indices)
         return subset

@@ -1,7 +1,7 @@
-"""Lists and dicts that are filled when somebody first looks into them.
+"""Fill lists and dicts at first use.
 
-Samplers ask every sample for its size or its labels alone, in the main process; masks
-and proposals that nobody looks at would be read and encoded there for nothing.
+Samplers ask every sample for its size or labels only, in the main process. Masks and
+proposals that are not used need not be read and encoded there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ C = TypeVar('C', bound=type)
 
 
 def _fills_first(base: type, *names: str) -> Callable[[C], C]:
-    """Make methods of a base class fill the container, and others given to them."""
+    """Override methods to fill the container, and lazy arguments, before the call."""
 
     def method_of(name: str) -> Callable[..., Any]:
         method = getattr(base, name)
@@ -36,7 +36,7 @@ def _fills_first(base: type, *names: str) -> Callable[[C], C]:
     return decorate
 
 
-# All methods that show or change an item; the length does neither.
+# All methods that show or change an item. The length is known without filling.
 @_fills_first(
     list,
     *('__iter__', '__reversed__', '__getitem__', '__contains__', '__repr__'),
@@ -49,8 +49,8 @@ class LazyList(list):
     """A list whose items are completed at first use.
 
     Args:
-        items: The items.
-        complete: Completes them in place; called once.
+        items: Items, which may be incomplete.
+        complete: Function that completes them in place; called once.
     """
 
     def __init__(
@@ -60,16 +60,16 @@ class LazyList(list):
         self._complete: Callable[[list[Any]], None] | None = complete
 
     def fill(self) -> None:
-        """Complete the items, unless that was done before."""
+        """Complete the items, unless they are complete."""
         if self._complete is not None:
             self._complete(self.plain(filled=False))
             self._complete = None
 
     def plain(self, filled: bool) -> list[Any]:
-        """Return the items as a list like any other.
+        """Return the items as an ordinary list.
 
         Args:
-            filled: Whether to complete them first.
+            filled: Whether to complete the items first.
         """
         if filled:
             self.fill()
@@ -92,7 +92,7 @@ class LazyDict(dict):
     """A dict whose items are read at first use.
 
     Args:
-        read: Returns the items; called once.
+        read: Function that returns the items; called once.
     """
 
     def __init__(self, read: Callable[[], dict[str, Any]]) -> None:
@@ -100,7 +100,7 @@ class LazyDict(dict):
         self._read: Callable[[], dict[str, Any]] | None = read
 
     def fill(self) -> None:
-        """Read the items, unless that was done before."""
+        """Read the items, unless they have been read."""
         if self._read is not None:
             dict.update(self, self._read())
             self._read = None

@@ -1,4 +1,4 @@
-"""Masks of samples, in step with the instances that training sees."""
+"""Read the masks of samples, aligned with the instances that training sees."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .samples import Samples
 
 
 class SampleMasks(SharedByCopies):
-    """Reads the masks of one sample at a time.
+    """Masks of samples, read one sample at a time.
 
     Args:
-        lake: The lake that holds them.
-        samples: The samples that they belong to.
-        packed: The texts of the rows if they were read as a whole, else ``None``.
+        lake: The lake with the masks.
+        samples: The samples.
+        packed: Encoded masks of all rows if they were read in advance, else ``None``.
     """
 
     def __init__(
@@ -29,21 +29,21 @@ class SampleMasks(SharedByCopies):
         self.packed = packed
 
     def with_masks(self, instances: list[dict[str, Any]], position: int) -> LazyList:
-        """Return instances whose masks are read when somebody looks at one.
+        """Return instances whose masks are read at first use.
 
         Args:
-            instances: What :meth:`Samples.instances` gives.
-            position: Position in the samples.
+            instances: Result of :meth:`Samples.instances`.
+            position: Index into the samples.
         """
         return LazyList(instances, partial(self.add_to, position=position))
 
     def add_to(self, instances: list[dict[str, Any]], position: int) -> None:
-        """Put the masks of a sample into its instances, as ``CocoDataset`` has them.
+        """Add the masks of a sample to its instances, as ``CocoDataset`` does.
 
         Args:
-            instances: What :meth:`Samples.instances` gives; an instance without a
-                mask gets no key ``mask``.
-            position: Position in the samples.
+            instances: Result of :meth:`Samples.instances`, changed in place. An
+                instance without a mask gets no key ``mask``.
+            position: Index into the samples.
 
         Raises:
             ValueError: If the masks of the row do not fit its boxes or its image.
@@ -57,8 +57,9 @@ class SampleMasks(SharedByCopies):
             (int(samples.widths[position]), int(samples.heights[position])),
             None if self.packed is None else self.packed[position],
         )
-        part = slice(samples.offsets[position], samples.offsets[position + 1])
-        for instance, index in zip(instances, samples.stored[part].tolist()):
+        for instance, index in zip(
+            instances, samples.stored[samples.part(position)].tolist()
+        ):
             if stored[index]:
                 instance['mask'] = stored[index]
 
@@ -69,8 +70,8 @@ def sample_masks(lake: Lake, samples: Samples, at_once: bool) -> SampleMasks | N
     Args:
         lake: The lake of the samples.
         samples: The samples.
-        at_once: Whether to read them all now, if they are stored compactly:
-            forked workers then share them. Else they are read row by row.
+        at_once: Whether to read all masks now if they are stored compactly, so that
+            forked workers share them. Otherwise they are read row by row.
     """
     if lake.masks is None:
         return None

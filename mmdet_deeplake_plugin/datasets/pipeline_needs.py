@@ -1,4 +1,4 @@
-"""What a pipeline asks of a sample: does it read its image, masks, maps, proposals?"""
+"""Find out whether a pipeline reads images, masks, maps or proposals."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mmdet.datasets.transforms import LoadProposals
 from mmengine.dataset import Compose
 
 _STOCK = ('mmcv', 'mmdet', 'mmengine')
-# Looks at the masks of instances without an argument that says so.
+# Read the masks of instances without an argument that shows it.
 _ALWAYS = ('InstaBoost',)
 _LOAD_IMAGES = ('LoadMultiChannelImageFromFiles', 'InferencerLoader')
 _LOAD_MAPS = ('LoadPanopticAnnotations',)
 
 
 class Needs(NamedTuple):
-    """What a pipeline may look at.
+    """Fields of a sample that a pipeline may read.
 
     Args:
         masks: See :func:`reads_masks`.
@@ -29,7 +29,7 @@ class Needs(NamedTuple):
 
     @classmethod
     def of(cls, pipeline: Any) -> Needs:
-        """Those of a pipeline.
+        """Return the needs of a pipeline.
 
         Args:
             pipeline: MMEngine's ``Compose``.
@@ -38,29 +38,29 @@ class Needs(NamedTuple):
 
 
 def reads_masks(pipeline: Any) -> bool:
-    """Whether a pipeline may look at the masks of instances.
+    """Return whether a pipeline may read the masks of instances.
 
     Args:
         pipeline: MMEngine's ``Compose``.
 
     Returns:
-        False only if every transform, also within others, comes from MMDetection
-        or MMCV, none loads masks, and none hands the instances on. An empty pipeline
-        hands them on.
+        False only if all transforms, including nested ones, come from MMDetection or
+        MMCV, and none loads masks or passes the instances on. An empty pipeline passes
+        them on.
     """
     steps = list(_steps(getattr(pipeline, 'transforms', pipeline)))
     return not steps or any(_may_read(step) for step in steps)
 
 
 def reads_images(pipeline: Any) -> bool:
-    """Whether a pipeline may look at the image of a sample.
+    """Return whether a pipeline may read the image of a sample.
 
     Args:
         pipeline: MMEngine's ``Compose``.
 
     Returns:
-        False only if every transform, also within others, comes from MMDetection
-        or MMCV, and none loads images. An empty pipeline hands the sample on.
+        False only if all transforms, including nested ones, come from MMDetection or
+        MMCV, and none loads images. An empty pipeline passes the sample on.
     """
     steps = list(_steps(getattr(pipeline, 'transforms', pipeline)))
     return not steps or any(
@@ -72,7 +72,7 @@ def reads_images(pipeline: Any) -> bool:
 
 
 def takes_proposals(pipeline: Any) -> bool:
-    """Whether a pipeline loads proposals, or hands the sample on as it is.
+    """Return whether a pipeline loads proposals, or is empty and passes them on.
 
     Args:
         pipeline: MMEngine's ``Compose``.
@@ -82,7 +82,7 @@ def takes_proposals(pipeline: Any) -> bool:
 
 
 def loads_maps(pipeline: Any) -> bool:
-    """Whether a transform of a pipeline, also within others, loads segmentation maps.
+    """Return whether any transform, including nested ones, loads segmentation maps.
 
     Args:
         pipeline: MMEngine's ``Compose``.

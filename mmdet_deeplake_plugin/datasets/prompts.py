@@ -1,4 +1,4 @@
-"""The classes of a dataset as the text that grounding detectors read."""
+"""Turn the classes of a dataset into the text that grounding detectors read."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def class_prompt(
     return_classes: bool | str,
     caption_prompt: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Make the part of a sample that names the classes.
+    """Return the keys of a sample that hold the classes as text.
 
     Args:
         lake: The lake of the sample; its role ``text`` takes precedence.
         metainfo: ``metainfo`` of the dataset.
-        return_classes: ``True`` as ``CocoDataset`` has it, ``'label_map'`` as
-            ``ODVGDataset`` has it, ``False`` for nothing.
-        caption_prompt: Prompt of each class, by name.
+        return_classes: ``True`` for the form of ``CocoDataset``, ``'label_map'`` for that
+            of ``ODVGDataset``, ``False`` for nothing.
+        caption_prompt: Prompts by class name.
     """
     if not return_classes:
         return {}

@@ -1,17 +1,17 @@
-"""Which annotations training sees, by the rules of mmdet's own datasets.
+"""Select the annotations that training sees, by the rules of mmdet's own datasets.
 
-``coco``: what ``CocoDataset`` keeps. Boxes narrower or lower than a pixel,
-without area, outside the image, or marked ``ignore`` are left out; crowds
-become ``ignore_flag=1``.
+``coco``: as in ``CocoDataset``. Boxes that are less than a pixel wide or high, have no
+area, lie outside the image or are marked ``ignore`` are left out; crowds get
+``ignore_flag=1``.
 
-``voc``: what ``XMLDataset`` keeps, which is every box; difficult ones, and with
-``bbox_min_size`` small ones, become ``ignore_flag=1``.
+``voc``: as in ``XMLDataset``. Every box is kept; difficult ones, and with
+``bbox_min_size`` small ones, get ``ignore_flag=1``.
 
-``panoptic``: what ``CocoPanopticDataset`` keeps, which is the things that are no
-crowd, with an area and at least a pixel wide and high.
+``panoptic``: as in ``CocoPanopticDataset``. Things are kept if they are not crowds, have
+an area, and are at least a pixel wide and high.
 
-The ground truth of an evaluation does not pass through here; the metric reads
-it from the lake as it is stored.
+These rules do not apply to the ground truth of an evaluation, which the metric reads from
+the lake as stored.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..lake import AnnotationTable
 from ..structures.boxes import to_xywh, to_xyxy
 from ..utils.blocks import blocks
 from ..utils.packed_strings import PackedStrings
-from ..utils.ragged import offsets_of
+from ..utils.ragged import indices_of_ranges, offsets_of
 from ..utils.shared_by_copies import SharedByCopies
 from ..utils.shared_memory import SharedWhenSpawned
 from .segments import SampleSegments, is_segment, make_segments
@@ -35,26 +35,26 @@ from .segments import SampleSegments, is_segment, make_segments
 
 @dataclass(frozen=True)
 class Samples(SharedWhenSpawned, SharedByCopies):
-    """Annotations as the pipeline gets them, of ``R`` rows with ``N`` instances.
+    """Annotations for the pipeline: ``R`` rows with ``N`` instances in all.
 
-    Never changed once made, so copies of a dataset and all workers share it.
+    They never change, so copies of a dataset and all workers share them.
 
     Args:
         rows: Row number in the lake, shape ``(R,)``.
-        offsets: Where a row's instances begin, shape ``(R + 1,)``.
+        offsets: Index of each row's first instance, shape ``(R + 1,)``.
         boxes: Corners in pixels (xyxy), shape ``(N, 4)``.
-        labels: Position in the classes of the dataset, shape ``(N,)``.
-        ignore_flags: Shape ``(N,)``.
+        labels: Index into the classes of the dataset, shape ``(N,)``.
+        ignore_flags: Whether losses ignore an instance, shape ``(N,)``.
         widths: Image width in pixels, shape ``(R,)``.
         heights: Image height in pixels, shape ``(R,)``.
         img_ids: Image id, shape ``(R,)``.
         names: File name of the image, without folders, unique in the dataset.
-        labelled: Whether a row has any annotation of the classes, also one that
-            is left out, shape ``(R,)``.
-        stored: Which of the row's stored annotations an instance is, from 0,
-            shape ``(N,)``.
-        num_stored: Number of a row's stored annotations, shape ``(R,)``.
-        segments: Things and stuff of the style ``panoptic``.
+        labelled: Whether a row has an annotation of the classes, counting those that
+            ``coco`` leaves out, shape ``(R,)``.
+        stored: Index of each instance among the stored annotations of its row, shape
+            ``(N,)``.
+        num_stored: Number of stored annotations of each row, shape ``(R,)``.
+        segments: Things and stuff, for the style ``panoptic`` only.
     """
 
     rows: NDArray[np.int64]
@@ -81,16 +81,16 @@ class Samples(SharedWhenSpawned, SharedByCopies):
         return sum(getattr(value, 'nbytes', 0) for value in values)
 
     def instances(self, position: int) -> list[dict[str, Any]]:
-        """The instances of a row in the form that ``LoadAnnotations`` reads.
+        """Return the instances of a row in the form that ``LoadAnnotations`` reads.
 
         Args:
-            position: Position in the table, not the row number.
+            position: Index into the samples, not a row number of the lake.
 
         Returns:
-            Dicts of ``bbox`` (four floats, xyxy in pixels), ``bbox_label`` and
+            Dicts with ``bbox`` (four floats, xyxy in pixels), ``bbox_label`` and
             ``ignore_flag``.
         """
-        part = slice(self.offsets[position], self.offsets[position + 1])
+        part = self.part(position)
         return [
             {'ignore_flag': int(flag), 'bbox': box, 'bbox_label': label}
             for flag, box, label in zip(
@@ -99,6 +99,30 @@ class Samples(SharedWhenSpawned, SharedByCopies):
                 self.labels[part].tolist(),
             )
         ]
+
+    def part(self, position: int) -> slice:
+        """Return where the instances of a row lie in the arrays of shape ``(N,)``.
+
+        Args:
+            position: Index into the samples, not a row number of the lake.
+        """
+        return slice(self.offsets[position], self.offsets[position + 1])
+
+    def labels_of(
+        self, positions: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return the labels of some rows as a ragged array.
+
+        Args:
+            positions: Indices into the samples, shape ``(K,)``.
+
+        Returns:
+            Offsets, shape ``(K + 1,)``, and labels: row ``positions[i]`` has the labels
+            ``labels[offsets[i]:offsets[i + 1]]``.
+        """
+        counts = np.diff(self.offsets)[positions]
+        source = indices_of_ranges(self.offsets[positions], counts)
+        return offsets_of(counts), self.labels[source]
 
 
 def make_samples(
@@ -109,25 +133,25 @@ def make_samples(
     bbox_min_size: float | None = None,
     things: Sequence[bool] = (),
 ) -> Samples:
-    """Applies the rules of a style to annotations as stored.
+    """Apply the rules of a style to annotations as stored.
 
     Args:
         table: Annotations as stored.
         class_names: Name of each stored label.
         classes: Classes of the dataset, in the order of its labels.
         style: ``'coco'``, ``'voc'`` or ``'panoptic'``.
-        bbox_min_size: With ``'voc'``: boxes narrower or lower than this many
-            pixels get ``ignore_flag=1``.
-        things: With ``'panoptic'``: whether each stored label is a thing.
+        bbox_min_size: For ``'voc'``: boxes that are less than this many pixels wide or
+            high get ``ignore_flag=1``.
+        things: For ``'panoptic'``: whether each stored label is a thing.
 
     Returns:
-        The samples, a row each of ``table``.
+        The samples, one per row of ``table``.
     """
     new_label = np.full(max(len(class_names), 1), -1, dtype=np.int32)
     for label, name in enumerate(class_names):
         if name in classes:
             new_label[label] = classes.index(name)
-    names = _image_names(table)  # first, as it needs the most memory for a moment
+    names = _image_names(table)  # first, as its peak of memory is the highest
     labels = new_label[table.labels]
     keep = labels >= 0
     row = table.row_of_instance
@@ -153,10 +177,9 @@ def make_samples(
     ignore_flags = table.ignore_flags[kept]
     if style == 'voc' and bbox_min_size is not None:
         ignore_flags |= ((boxes[:, 2:] - boxes[:, :2]) < bbox_min_size).any(axis=1)
-    offsets = offsets_of(np.bincount(row, minlength=len(table)))
     return Samples(
         rows=table.rows,
-        offsets=offsets,
+        offsets=offsets_of(np.bincount(row, minlength=len(table))),
         boxes=boxes,
         labels=labels,
         ignore_flags=ignore_flags,
@@ -179,7 +202,7 @@ def filter_samples(
     Args:
         samples: The samples.
         filter_cfg: ``filter_empty_gt`` and ``min_size`` (pixels); ``None`` keeps all.
-        is_semantic: Whether there are maps alone, so that no sample counts as empty.
+        is_semantic: Whether the lake has maps only; then every sample counts as labelled.
     """
     keep = np.ones(len(samples), dtype=bool)
     if filter_cfg is not None:
@@ -191,7 +214,7 @@ def filter_samples(
 
 
 def has_extent(table: AnnotationTable) -> NDArray[np.bool_]:
-    """Which boxes ``CocoDataset`` takes for real ones.
+    """Return which boxes ``CocoDataset`` accepts as valid.
 
     Args:
         table: Annotations as stored.
@@ -201,7 +224,7 @@ def has_extent(table: AnnotationTable) -> NDArray[np.bool_]:
         partly inside its image, shape ``(N,)``.
     """
     row = table.row_of_instance
-    found = np.empty(len(row), dtype=bool)
+    is_valid = np.empty(len(row), dtype=bool)
     for part in blocks(len(row)):
         widths, heights = table.widths[row[part]], table.heights[row[part]]
         boxes = to_xywh(table.boxes[part], table.box_format, widths, heights)
@@ -209,12 +232,12 @@ def has_extent(table: AnnotationTable) -> NDArray[np.bool_]:
         inside_w = np.maximum(0, np.minimum(x + w, widths) - np.maximum(x, 0))
         inside_h = np.maximum(0, np.minimum(y + h, heights) - np.maximum(y, 0))
         is_inside = inside_w * inside_h != 0
-        found[part] = is_inside & (table.areas[part] > 0) & (w >= 1) & (h >= 1)
-    return found
+        is_valid[part] = is_inside & (table.areas[part] > 0) & (w >= 1) & (h >= 1)
+    return is_valid
 
 
 def _image_names(table: AnnotationTable) -> PackedStrings:
-    # Tools write one picture a name, so two rows must never share one.
+    # Tools write one picture per name, so two rows must never share a name.
     stored = names = list(table.file_names)
     together = ''.join(names)
     if '/' in together or '\\' in together:

@@ -1,8 +1,8 @@
-"""Segments of panoptic samples, by the rules of mmdet's ``CocoPanopticDataset``.
+"""Select the segments of panoptic samples, by the rules of ``CocoPanopticDataset``.
 
-Every segment, thing or stuff, is an instance of the lake's tables; here it becomes an
-entry of ``segments_info``. Those that training also sees as instances are the things
-that are not a crowd, see :func:`~mmdet_deeplake_plugin.datasets.samples.make_samples`.
+The lake stores every segment, thing or stuff, as an annotation. Here it becomes an entry
+of ``segments_info``. Training sees things that are not crowds as instances too, see
+:func:`~mmdet_deeplake_plugin.datasets.samples.make_samples`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class SampleSegments(SharedByCopies):
     """Segments of ``R`` rows, ``S`` in all.
 
     Args:
-        offsets: Where a row's segments begin, shape ``(R + 1,)``.
-        ids: Id in the row's map, shape ``(S,)``.
-        labels: Position in the classes of the dataset, shape ``(S,)``.
-        things: Whether it is a thing and not a crowd, shape ``(S,)``.
+        offsets: Index of each row's first segment, shape ``(R + 1,)``.
+        ids: Id in the map of the row, shape ``(S,)``.
+        labels: Index into the classes of the dataset, shape ``(S,)``.
+        things: Whether a segment is a thing and not a crowd, shape ``(S,)``.
     """
 
     offsets: NDArray[np.int64]
@@ -37,13 +37,13 @@ class SampleSegments(SharedByCopies):
     things: NDArray[np.bool_]
 
     def info(self, position: int) -> list[dict[str, Any]]:
-        """The segments of a row in the form that ``LoadPanopticAnnotations`` reads.
+        """Return the segments of a row as ``LoadPanopticAnnotations`` reads them.
 
         Args:
-            position: Position in the table, not the row number.
+            position: Index into the table, not a row number of the lake.
 
         Returns:
-            Dicts of ``id``, ``category`` and ``is_thing``.
+            Dicts with ``id``, ``category`` and ``is_thing``.
         """
         part = slice(self.offsets[position], self.offsets[position + 1])
         return [
@@ -59,20 +59,19 @@ class SampleSegments(SharedByCopies):
 def make_segments(
     table: AnnotationTable, new_label: NDArray[np.int32], things: Sequence[bool]
 ) -> SampleSegments:
-    """Applies the rules to annotations as stored.
+    """Apply the rules to annotations as stored.
 
     Args:
         table: Annotations as stored.
-        new_label: Position in the classes of the dataset of each stored label, -1 for
-            none.
+        new_label: Index into the classes of the dataset for each stored label, -1 for
+            labels of other classes.
         things: Whether each stored label is a thing.
     """
     keep = (new_label[table.labels] >= 0) & is_segment(table)
     counts = np.bincount(table.row_of_instance[keep], minlength=len(table))
-    offsets = offsets_of(counts)
     labels = table.labels[keep]
     return SampleSegments(
-        offsets=offsets,
+        offsets=offsets_of(counts),
         ids=table.segment_ids[keep].astype(np.int32),
         labels=new_label[labels],
         things=np.asarray(things, dtype=bool)[labels] & ~table.ignore_flags[keep],
@@ -80,10 +79,14 @@ def make_segments(
 
 
 def is_segment(table: AnnotationTable) -> NDArray[np.bool_]:
-    """Which segments ``CocoPanopticDataset`` takes for real ones, shape ``(N,)``.
+    """Return which segments ``CocoPanopticDataset`` accepts as valid.
 
     Args:
         table: Annotations as stored.
+
+    Returns:
+        Whether a segment has an area and its box is at least a pixel wide and high,
+        shape ``(N,)``.
     """
     row = table.row_of_instance
     sizes = table.widths[row], table.heights[row]

@@ -1,4 +1,4 @@
-"""Texts of samples: captions, and the phrases of a text with their boxes."""
+"""Add texts to samples: captions, and the phrases of a text with their boxes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from .samples import Samples
 
 
 class SampleTexts(SharedByCopies):
-    """Puts texts into samples as MMDetection's own datasets have them.
+    """Texts of samples, in the form of MMDetection's own datasets.
 
-    ``caption`` becomes ``gt_caption`` (``CocoCaptionDataset``); ``text`` becomes
-    ``text`` and, with ``phrases``, labels count the phrases of the image
-    (``ODVGDataset``).
+    ``caption`` becomes ``gt_caption`` (``CocoCaptionDataset``). ``text`` stays ``text``;
+    with ``phrases``, labels are indices of the phrases of the image (``ODVGDataset``).
 
     Args:
-        lake: The lake that holds them.
-        samples: The samples that they belong to.
+        lake: The lake with the texts.
+        samples: The samples.
     """
 
     def __init__(self, lake: Lake, samples: Samples) -> None:
@@ -33,15 +32,15 @@ class SampleTexts(SharedByCopies):
         }
 
     def add_to(self, data_info: dict[str, Any], position: int) -> None:
-        """Puts the texts of a sample into it.
+        """Add its texts to a sample.
 
         Args:
-            data_info: The sample, with ``instances`` as :meth:`Samples.instances`
-                gives them.
-            position: Position in the samples.
+            data_info: The sample, changed in place; its ``instances`` must be the result
+                of :meth:`Samples.instances`.
+            position: Index into the samples.
 
         Raises:
-            ValueError: If a text is not what its role takes; names the row.
+            ValueError: If a text does not have the format of its role.
         """
         row = int(self._samples.rows[position])
         texts = {role: text[position] for role, text in self._texts.items()}
@@ -57,11 +56,12 @@ class SampleTexts(SharedByCopies):
         samples, row = self._samples, int(self._samples.rows[position])
         num_boxes = int(samples.num_stored[position])
         regions = self._columns['phrases'].regions(text, row, num_boxes)
-        number = {box: i for i, region in enumerate(regions) for box in region['boxes']}
-        part = slice(samples.offsets[position], samples.offsets[position + 1])
+        label_of = {box: i for i, region in enumerate(regions) for box in region['boxes']}
         phrases: dict[int, dict[str, Any]] = {}
-        for instance, box in zip(data_info['instances'], samples.stored[part].tolist()):
-            label = number[box]
+        for instance, box in zip(
+            data_info['instances'], samples.stored[samples.part(position)].tolist()
+        ):
+            label = label_of[box]
             instance['bbox_label'] = label
             region = regions[label]
             phrases[label] = {
@@ -73,7 +73,7 @@ class SampleTexts(SharedByCopies):
 
 
 def sample_texts(lake: Lake, samples: Samples) -> SampleTexts | None:
-    """The texts of samples, ``None`` if their lake has none.
+    """Return the texts of samples, ``None`` if their lake has none.
 
     Args:
         lake: The lake of the samples.

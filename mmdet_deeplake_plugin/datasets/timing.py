@@ -1,4 +1,4 @@
-"""Measures where the time of preparing samples goes, without changing what is done."""
+"""Measure the time of loaders, transforms and collation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..utils.counters import ReadCounters
 
 
 def timed_pipeline(pipeline: Compose, data_info: dict, counters: ReadCounters) -> Any:
-    """Runs a pipeline on a sample and notes the time of its loaders and transforms.
+    """Run a pipeline on a sample and count the time of its loaders and transforms.
 
     Args:
         pipeline: Transforms.
-        data_info: The sample; it is changed.
-        counters: Takes the seconds.
+        data_info: The sample, changed in place.
+        counters: Counters to add the seconds to.
 
     Returns:
-        What the pipeline returns; ``None`` if a transform drops the sample.
+        Result of the pipeline; ``None`` if a transform drops the sample.
     """
     waited = counters.value('storage')
     data: Any = data_info
@@ -44,11 +44,11 @@ def timed_pipeline(pipeline: Compose, data_info: dict, counters: ReadCounters) -
 
 
 class TimedCollate:
-    """A collate function whose time is noted.
+    """Collate function whose time is counted.
 
     Args:
-        collate: Makes a batch of samples.
-        counters: Takes the seconds.
+        collate: Function that makes a batch of samples.
+        counters: Counters to add the seconds to.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class TimedCollate:
         self.counters = counters
 
     def __call__(self, samples: list[Any]) -> Any:
-        """The batch that the collate function makes of samples."""
+        """Collate samples into a batch."""
         began = perf_counter()
         batch = self.collate(samples)
         self.counters.add(collate=perf_counter() - began)

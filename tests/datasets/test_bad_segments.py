@@ -171,7 +171,8 @@ BUILDS: dict[str, tuple[list[dict], dict, dict, list[str]]] = {
         {},
         [
             'does not say which classes are things (metadata isthing of the column of '
-            "labels); write metainfo=dict(thing_classes=('NAME', …)), all others are stuff"
+            "labels); write metainfo=dict(thing_classes=('NAME', …)); all other classes are "
+            'stuff'
         ],
     ),
     'more-ids-than-boxes': (

@@ -157,8 +157,8 @@ def test_a_refusal_is_tried_for_a_minute_and_says_which_credentials(clock):
     """They may be renewed meanwhile; at the beginning of a run they are wrong."""
     error = RuntimeError('refused status=403')
     text = (
-        r"^lake l, row 3: access denied with Credentials\(token='', .*'\*\*\*'.*, looked "
-        r'up anew at each attempt: refused status=403 \(\d+ attempts in [67]\d\.\d s\)$'
+        r"^lake l, row 3: access denied with Credentials\(token='', .*'\*\*\*'.*, resolved "
+        r'again at each attempt: refused status=403 \(\d+ attempts in [67]\d\.\d s\)$'
     )
     with pytest.raises(LakeReadError, match=text):
         lasting(Failing(error))
