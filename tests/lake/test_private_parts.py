@@ -1,103 +1,177 @@
-"""Private parts of Deep Lake: each test fails when a new version changes one of them.
+"""The private parts of Deep Lake that the package uses, one test for each.
 
-The layout of chunk files is tested in ``images/test_chunk_files.py``.
+A test that fails after an upgrade names the part that changed.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-import deeplake
 import pytest
-from deeplake import types
-from helpers.chunked import write_chunked
+from deeplake.types import TypeKind
+from helpers.chunked import image, write_chunked
+from helpers.lakes import IMAGE_TYPES, TYPES, box_type, change, open_lake
 
-from mmdet_deeplake_plugin.lake.columns.mapping import Columns
 from mmdet_deeplake_plugin.lake.columns.roles import kind_of
 from mmdet_deeplake_plugin.lake.connection import fork_safety
 from mmdet_deeplake_plugin.lake.connection.opening import _FIRST_FILE
 from mmdet_deeplake_plugin.lake.connection.resolve_object import _describe
-from mmdet_deeplake_plugin.lake.connection.source import LakeSource
-from mmdet_deeplake_plugin.lake.connection.spec import LakeSpec, Pin
+from mmdet_deeplake_plugin.lake.images.chunk_files import read_layout
 from mmdet_deeplake_plugin.lake.images.chunk_map import ROWS_OF_A_BLOCK, map_chunks
-from mmdet_deeplake_plugin.lake.images.datafiles import list_datafiles
-from mmdet_deeplake_plugin.lake.lake import _key
+from mmdet_deeplake_plugin.lake.images.datafiles import DataFiles, list_datafiles
 
-CHUNKS = [70, 20, 40]
+SIZES = [4, 4, 5]
+NULLABLE = {
+    'bitmaps or null': (TYPES['bitmaps or null'], TypeKind.BinaryMask),
+    'polygons or null': (TYPES['polygons or null'], TypeKind.Polygon),
+    'text or null': (TYPES['text or null'], TypeKind.Text),
+    'map or null': (TYPES['map or null'], TypeKind.SegmentMask),
+    'image or null': (IMAGE_TYPES['nullable-jpeg'], TypeKind.Image),
+    'boxes or null': (box_type('ltwh', 'pixel', nullable=True), TypeKind.BoundingBox),
+    'int or null': (TYPES['int or null'], TypeKind.Generic),
+}
 
 
 @pytest.fixture(scope='module')
-def path(tmp_path_factory) -> str:
-    """A lake of three chunks."""
-    return str(write_chunked(tmp_path_factory.mktemp('lake') / 'lake', CHUNKS))
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Path of a lake with three stored chunks; no test changes it."""
+    return write_chunked(tmp_path_factory.mktemp('private') / 'lake', SIZES)
 
 
-def test_the_pickle_of_a_handle_has_address_and_queries(path):
-    """``__reduce_ex__``: what ``dataset=`` needs to open the lake again."""
-    dataset = deeplake.open_read_only(path)
-    (own,) = _describe(dataset)
-    assert own['reader']['url'].rstrip('/') == path and own['branch_id']
-    query = 'SELECT * WHERE image_id < 3'
-    first, *links = _describe(dataset.query(query))
-    assert first['reader']['url'].rstrip('/') == path
-    assert [link['query_string'] for link in links if 'query_string' in link] == [query]
+class Pickled:
+    """An object with a given state in its pickle."""
+
+    def __init__(self, reduced: Any) -> None:
+        self._reduced = reduced
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._reduced
 
 
-def test_an_unknown_pickle_tells_nothing():
-    """Without it the address is unknown, which leads to an error with the remedy."""
-    assert _describe(object()) == [{}]
+@pytest.mark.parametrize('writable', [True, False])
+def test_the_pickle_of_a_dataset_has_its_address_and_branch(path, writable):
+    """``__reduce_ex__``: ``url`` and the ``branch_id`` that the branches have."""
+    handle = open_lake(path, writable)
+    (state,) = _describe(handle)
+    assert Path(state['reader']['url']) == Path(path)
+    assert state['branch_id'] == handle.branches['main'].id
 
 
-def test_the_report_names_the_files_of_chunks(path):
-    """``_datafiles_report``: which rows lie in which file."""
-    files = list_datafiles(deeplake.open_read_only(path), 'images')
-    assert files.written == CHUNKS
-    assert files.starts == [0, 70, 90]
-    assert all(Path(path, name).is_file() for name in files.names)
-    assert all(files.as_written)
-
-
-def test_rows_come_in_blocks_without_the_report():
-    """The public way: any object with rows."""
-    assert not list_datafiles(range(130), 'images').names
-    chunks = map_chunks(range(130), 'images')
-    assert not chunks.stored
-    assert chunks.bounds.tolist() == [0, ROWS_OF_A_BLOCK, 2 * ROWS_OF_A_BLOCK, 130]
-
-
-def test_a_lake_has_the_file_that_is_read_to_probe_access(path):
-    """The path of the log."""
-    assert Path(path, _FIRST_FILE).is_file()
+def test_the_pickle_of_a_view_has_its_queries(path):
+    """``__reduce_ex__``: the dataset first, then one query per link of the chain."""
+    handle = open_lake(path, writable=False)
+    view = handle.query('SELECT * WHERE image_id > 1').query('SELECT * LIMIT 2')
+    dataset, *links = _describe(view)
+    assert Path(dataset['reader']['url']) == Path(path)
+    assert dataset['branch_id'] == handle.branches['main'].id
+    assert [link['query_string'] for link in links] == [
+        'SELECT * WHERE image_id > 1',
+        'SELECT * LIMIT 2',
+    ]
 
 
 @pytest.mark.parametrize(
-    ('inner', 'kind'),
+    'reduced',
     [
-        (types.Image(sample_compression='png'), types.TypeKind.Image),
-        (types.ClassLabel('int32'), types.TypeKind.ClassLabel),
-        (types.BoundingBox(), types.TypeKind.BoundingBox),
-        (types.BinaryMask(), types.TypeKind.BinaryMask),
-        (types.Text(), types.TypeKind.Text),
+        (object, ()),
+        (object, (), ()),
+        (object, (), None),
+        (object, (), ('not JSON',)),
+        (object, (), {'url': 'x'}),
     ],
-    ids=['image', 'label', 'box', 'mask', 'text'],
 )
-def test_the_text_of_a_nullable_type_names_what_it_holds(tmp_path, inner, kind):
-    """``str(dtype)``: the only place that says so."""
-    dataset = deeplake.create(str(tmp_path / 'lake'))
-    dataset.add_column('column', types.Nullable(inner))
-    assert kind_of(dataset.schema['column'].dtype) == kind
+def test_an_unknown_pickle_describes_nothing(reduced):
+    """The error for users then says what to write instead."""
+    assert _describe(Pickled(reduced)) == [{}]
+    known = json.dumps({'reader': {'url': 'x'}})
+    assert _describe(Pickled((object, (), (known,)))) == [{'reader': {'url': 'x'}}]
 
 
-def test_forks_pass_through_deep_lake_and_wait_first():
-    """``os.fork``: Deep Lake's own, behind a wait for calls that are still running."""
-    assert os.fork.__globals__ is vars(fork_safety) or os.fork.__wrapped__
-    assert 'deeplake' in os.fork.__wrapped__.__module__
+def test_the_first_file_of_the_log_exists(path):
+    """The access check reads it from object storage."""
+    assert Path(path, _FIRST_FILE).is_file()
 
 
-def test_the_key_of_a_lake_stays_as_it_is():
-    """Stored predictions name their lake by it, whatever version wrote them."""
-    source = LakeSource(LakeSpec(path='/data/lake'), Pin('main', 'v1', '', False, 3))
-    roles = (('img', 'images'), ('gt_bboxes', 'boxes'), ('gt_labels', 'categories'))
-    columns = Columns(roles, 'xywh', ('cat', 'dog'), (3, 7), 'coco', (True, False))
-    assert _key(source, columns) == '3ba5fbc9c4b93771'
+def test_the_report_of_data_files_lists_files_and_rows(path):
+    """``_datafiles_report``: paths below the folder, first rows and numbers of rows."""
+    files = list_datafiles(open_lake(path, writable=False), 'images')
+    assert len(set(files.names)) == len(SIZES)
+    assert all(Path(path, name).is_file() for name in files.names)
+    assert not any(os.path.isabs(name) for name in files.names)
+    assert files.starts == [0, 4, 8]
+    assert files.written == SIZES
+    assert files.as_written == [True] * len(SIZES)
+
+
+def test_the_report_of_data_files_shows_deleted_and_updated_rows(tmp_path):
+    """Deleted rows change the starts of later files; updates are listed."""
+    path = write_chunked(tmp_path / 'lake', SIZES)
+    change(path, delete=[5])
+    files = list_datafiles(open_lake(path, writable=False), 'images')
+    assert files.starts == [0, 4, 7]
+    assert files.as_written == [True, False, True]
+    change(path, update=[(0, image(99))])
+    files = list_datafiles(open_lake(path, writable=False), 'images')
+    assert files.as_written == [False] * len(SIZES)
+
+
+@pytest.mark.parametrize(
+    'handle_type',
+    [
+        type('NoReport', (), {'__len__': lambda self: 100}),
+        type('NoColumn', (), {'__len__': lambda self: 100, '_datafiles_report': {}}),
+        type(
+            'OtherReport',
+            (),
+            {
+                '__len__': lambda self: 100,
+                '_datafiles_report': {'images': SimpleNamespace(files=[])},
+            },
+        ),
+    ],
+)
+def test_without_the_report_rows_are_grouped_in_blocks(handle_type):
+    """No files are known, and the chunks are blocks of rows."""
+    handle = handle_type()
+    assert list_datafiles(handle, 'images') == DataFiles([], [], [], [])
+    chunks = map_chunks(handle, 'images')
+    assert not chunks.stored
+    assert chunks.bounds.tolist() == [0, ROWS_OF_A_BLOCK, 100]
+
+
+def test_a_view_has_no_report(path):
+    """Rows of a view are read by Deep Lake."""
+    view = open_lake(path, writable=False).query('SELECT * WHERE image_id > 1')
+    assert list_datafiles(view, 'images') == DataFiles([], [], [], [])
+
+
+def test_a_chunk_file_has_the_known_layout(path):
+    """Its images fill it exactly and are those that Deep Lake reads."""
+    handle = open_lake(path, writable=False)
+    files = list_datafiles(handle, 'images')
+    for name, start, count in zip(files.names, files.starts, SIZES):
+        layout = read_layout(str(Path(path, name)))
+        assert layout.is_exact and layout.whole == layout.total == count
+        content = Path(path, name).read_bytes()
+        for number in range(count):
+            size, begin = layout.place(number)
+            stored = bytes(handle['images'].get_bytes(start + number))
+            assert content[begin : begin + size] == stored == image(start + number)
+
+
+@pytest.mark.parametrize('name', NULLABLE)
+def test_the_text_of_a_nullable_type_names_what_it_holds(name):
+    """``str(dtype)``: its ``kind`` is only ``Nullable``."""
+    dtype, kind = NULLABLE[name]
+    assert dtype.kind == TypeKind.Nullable
+    assert kind_of(dtype) == kind
+
+
+def test_forks_go_through_deep_lake_and_wait_for_its_calls():
+    """Deep Lake replaces ``os.fork``; the package's own waits and then calls it."""
+    assert os.fork.__code__.co_filename == fork_safety.__file__
+    assert os.fork.__wrapped__.__module__.split('.')[0] == 'deeplake'

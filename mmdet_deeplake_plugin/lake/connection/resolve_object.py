@@ -91,7 +91,9 @@ def _describe(dataset: Any) -> list[dict[str, Any]]:
         state = json.loads(dataset.__reduce_ex__(4)[2][0])
     except (IndexError, KeyError, TypeError, ValueError):
         return [{}]
-    return state if isinstance(state, list) else [state]
+    links = state if isinstance(state, list) else [state]
+    is_known = bool(links) and all(isinstance(link, dict) for link in links)
+    return links if is_known else [{}]
 
 
 def _same_rows(view: Any, head: Any, rows: NDArray[np.int64] | None) -> bool:
