@@ -242,15 +242,18 @@ def test_all_png_is_a_png_column(tmp_path: Path, coco: Coco, write_image: Any) -
     assert [bytes(lake['images'].get_bytes(row)) for row in range(3)] == data
 
 
+@pytest.mark.parametrize(
+    ('name', 'kind'), [('b.bmp', 'BMP'), ('b.jp2', 'JPEG 2000')], ids=['bmp', 'jp2']
+)
 def test_other_image_kinds_are_kept_with_a_warning(
-    tmp_path: Path, coco: Coco, write_image: Any, logged: list[str]
+    tmp_path: Path, coco: Coco, write_image: Any, logged: list[str], name: str, kind: str
 ) -> None:
-    """A BMP file is stored verbatim, and the log says what does not read it."""
-    data = write_image(tmp_path / 'images' / 'b.bmp')
-    coco['images'][0]['file_name'] = 'b.bmp'
+    """All kinds that are read are stored verbatim; the log says what does not read them."""
+    data = write_image(tmp_path / 'images' / name)
+    coco['images'][0]['file_name'] = name
     lake = convert(tmp_path, coco)
     assert bytes(lake['images'].get_bytes(0)) == data
-    assert '1 BMP files are stored as they are' in logged[0]
+    assert f'1 {kind} files are stored as they are' in logged[0]
 
 
 def test_image_list_of_a_test_set(tmp_path: Path, coco: Coco, logged: list[str]) -> None:

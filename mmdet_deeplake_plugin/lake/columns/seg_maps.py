@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...structures.image_check import BrokenImageError, is_whole
+from ...structures.image_format import image_format
 from ...structures.image_header import UNKNOWN, header_size
 from ...structures.seg_maps import encode_map
 from ..connection.source import LakeSource
@@ -17,7 +18,6 @@ from ..images.column import ImageColumn
 from ..images.encoded import ENCODED, LINKED
 
 _REMEDY = 'store a map in the row, or leave the row out with deeplake_query'
-_LOSSY = b'\xff\xd8\xff'  # a JPEG
 
 
 class SegMapColumn:
@@ -88,7 +88,7 @@ class SegMapColumn:
         return encode_map(value, self.panoptic)
 
     def _check(self, content: bytes, size: tuple[int, int] | None) -> None:
-        if content.startswith(_LOSSY):
+        if image_format(content) == 'JPEG':
             raise ValueError(
                 'the map must have lossless compression, but is a JPEG, which changes '
                 'labels; store a PNG'

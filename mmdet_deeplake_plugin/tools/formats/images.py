@@ -7,32 +7,13 @@ every image.
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.logging import print_log
 
-_SIGNATURES = {
-    'JPEG': rb'\xff\xd8\xff',
-    'PNG': rb'\x89PNG\r\n\x1a\n',
-    'BMP': rb'BM',
-    'TIFF': rb'II\*\x00|MM\x00\*',
-    'WebP': rb'RIFF....WEBP',
-    'GIF': rb'GIF8',
-}
-_HEADER_BYTES = 12
-
-
-def image_kind(path: Path) -> str | None:
-    """Return the format of an image file, such as ``'JPEG'``, or None if unknown."""
-    with path.open('rb') as file:
-        header = file.read(_HEADER_BYTES)
-    for kind, pattern in _SIGNATURES.items():
-        if re.match(pattern, header, re.DOTALL):
-            return kind
-    return None
+from ...structures.image_format import HEADER_BYTES, IMAGE_FORMATS, image_format
 
 
 def image_compression(folder: Path, names: Sequence[str]) -> str:
@@ -58,11 +39,11 @@ def image_compression(folder: Path, names: Sequence[str]) -> str:
             f'{len(missing)} of {len(names)} images are missing in {folder}; '
             f'the first is {missing[0]!r}'
         )
-    kinds = [image_kind(folder / name) for name in names]
+    kinds = [_format_of(folder / name) for name in names]
     unknown = [name for name, kind in zip(names, kinds) if kind is None]
     if unknown:
         raise ValueError(
-            f'images must be {", ".join(_SIGNATURES)}, but {len(unknown)} of '
+            f'images must be {", ".join(IMAGE_FORMATS)}, but {len(unknown)} of '
             f'{len(names)} files in {folder} are not; the first is {unknown[0]!r}: '
             'replace or remove it'
         )
@@ -76,3 +57,8 @@ def image_compression(folder: Path, names: Sequence[str]) -> str:
             level=logging.WARNING,
         )
     return 'png' if set(kinds) == {'PNG'} else 'jpeg'
+
+
+def _format_of(path: Path) -> str | None:
+    with path.open('rb') as file:
+        return image_format(file.read(HEADER_BYTES))

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...structures.image_format import image_format
 from ...structures.image_header import UNKNOWN, header_size
 from ...structures.seg_maps import decode_ids, segments_problem
 from .._cli import with_progress
 from .coco import CocoAnnotations, file_name
 from .coco_panoptic import map_name
-
-_PNG = b'\x89PNG\r\n\x1a\n'
 
 
 def find_maps(
@@ -96,7 +95,7 @@ def _check_map(file: Path, image: dict[str, Any], segment_ids: list[int] | None)
             f'the map {file} of image {file_name(image)!r} does not exist'
         )
     content = file.read_bytes()
-    if not content.startswith(_PNG):
+    if image_format(content) != 'PNG':
         raise ValueError(f'{file} must be a PNG; other formats may lose labels')
     size, expected = header_size(content), (int(image['width']), int(image['height']))
     if size not in (expected, UNKNOWN):
