@@ -15,8 +15,8 @@ from typing import Any
 from mmengine.fileio import BaseStorageBackend, register_backend
 
 from .images.encoded import blank_image
-from .lake import find_lake
-from .paths import PREFIX, LakePath
+from .lake import find_lake, find_path
+from .paths import PREFIX
 
 
 class DeepLakeBackend(BaseStorageBackend):
@@ -36,12 +36,12 @@ class DeepLakeBackend(BaseStorageBackend):
             KeyError: If the lake is not open in this process.
             ValueError: If the path or the image is invalid.
         """
-        (lake, row), path = find_lake(filepath), LakePath.parse(filepath)
+        lake, path = find_path(filepath)
         if path.kind == 'seg-map' and lake.seg_maps is not None:
-            return lake.seg_maps.of_row(row, path.size)
+            return lake.seg_maps.of_row(path.row, path.size)
         if path.kind == 'blank' and path.size is not None:
             return blank_image(*path.size)
-        return lake.reader.read_row(row)
+        return lake.reader.read_row(path.row)
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
         """Read a path as text."""

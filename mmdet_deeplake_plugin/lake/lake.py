@@ -199,16 +199,26 @@ def find_lake(path: str) -> tuple[Lake, int]:
     Returns:
         The lake and the row number.
     """
-    parsed = LakePath.parse(path)
-    lake = _open_lakes.get(parsed.key)
+    lake, parts = find_path(path)
+    return lake, parts.row
+
+
+def find_path(path: str) -> tuple[Lake, LakePath]:
+    """Find the open lake that a path names, and return the parts of the path too.
+
+    Args:
+        path: As in :func:`find_lake`, which also lists the errors.
+    """
+    parts = LakePath.parse(path)
+    lake = _open_lakes.get(parts.key)
     if lake is None:
         opened = ', '.join(lake.name for lake in _open_lakes.values()) or 'none'
         raise KeyError(
-            f'{path}: the lake with the key {parsed.key} is not open in this process '
+            f'{path}: the lake with the key {parts.key} is not open in this process '
             f'(open lakes: {opened}). Build its DeepLakeDataset first; for stored '
             'predictions, set deeplake_commit_id to the version that they were made on'
         )
-    return lake, parsed.row
+    return lake, parts
 
 
 def _find_or_open(spec: LakeSpec, pin: Pin, columns: Columns) -> Lake:
