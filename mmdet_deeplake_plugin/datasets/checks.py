@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -14,8 +14,6 @@ _FILE_KEYS = (
     'proposal_file',
 )
 _FILTER_KEYS = ('filter_empty_gt', 'min_size', 'bbox_min_size')
-_LABEL_ORDERS = ('classes', 'lake')
-_BROKEN_POLICIES = ('raise', 'skip')
 
 
 def refuse_unknown(unknown: Mapping[str, Any], init: Callable[..., None]) -> None:
@@ -62,29 +60,21 @@ def check_filter(filter_cfg: Mapping[str, Any] | None, test_mode: bool) -> None:
         )
 
 
-def check_label_order(label_order: str) -> None:
-    """Refuse an unknown ``label_order``.
+def check_choice(key: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse a value that is not one of a few words.
+
+    Args:
+        key: The key.
+        value: Its value.
+        choices: The words that it may be.
 
     Raises:
-        ValueError: If it is neither ``'classes'`` nor ``'lake'``.
+        ValueError: If it is none of them; the message suggests the nearest.
     """
-    if label_order not in _LABEL_ORDERS:
+    if value not in choices:
         raise ValueError(
-            f'label_order={label_order!r} is unknown'
-            f"{did_you_mean(label_order, _LABEL_ORDERS)}; write 'classes' or 'lake'"
-        )
-
-
-def check_on_broken(on_broken_image: str) -> None:
-    """Refuse an unknown ``on_broken_image``.
-
-    Raises:
-        ValueError: If it is neither ``'raise'`` nor ``'skip'``.
-    """
-    if on_broken_image not in _BROKEN_POLICIES:
-        raise ValueError(
-            f'on_broken_image={on_broken_image!r} is unknown'
-            f"{did_you_mean(on_broken_image, _BROKEN_POLICIES)}; write 'raise' or 'skip'"
+            f'{key}={value!r} is unknown{did_you_mean(value, choices)}; write '
+            + ' or '.join(map(repr, choices))
         )
 
 

@@ -17,9 +17,8 @@ from ..lake import ImageReader, lost_in_conversion, open_columns
 from .broken_images import SkippedSamples, prepare_sample, refuse_unsized
 from .checks import (
     check_caption,
+    check_choice,
     check_filter,
-    check_label_order,
-    check_on_broken,
     read_timeouts,
     refuse_unknown,
 )
@@ -143,9 +142,9 @@ class DeepLakeDataset(BaseDetDataset):
     ) -> None:
         refuse_unknown(unknown, DeepLakeDataset.__init__)
         check_filter(filter_cfg, test_mode)
-        check_label_order(label_order)
+        check_choice('label_order', label_order, ('classes', 'lake'))
         check_caption(caption_prompt, return_classes)
-        check_on_broken(on_broken_image)
+        check_choice('on_broken_image', on_broken_image, ('raise', 'skip'))
         self.on_broken_image = on_broken_image
         source, self._rows = open_requested(
             dataset,

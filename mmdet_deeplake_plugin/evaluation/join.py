@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from ..utils.ragged import offsets_of
 from .federation import Federation
 from .ground_truth import ARRAYS, GroundTruth
 
@@ -49,7 +50,7 @@ def join_ground_truth(parts: Sequence[GroundTruth]) -> GroundTruth:
     return GroundTruth(
         img_ids=_join_image_ids(parts),
         file_names=[name for part in parts for name in part.file_names],
-        offsets=np.cumsum([0, *counts]),
+        offsets=offsets_of(counts),
         labels=np.concatenate(labels),
         category_names=names,
         category_ids=tuple(ids.values()),

@@ -18,6 +18,7 @@ from ..evaluation.federation import FREQUENCIES
 from ..lake import AnnotationTable, CocoColumns, Lake, names
 from ..structures.masks import Segmentation, segmentations_of_bitmaps
 from ..structures.seg_maps import decode_ids
+from ..utils.ragged import offsets_of
 
 _LVIS_REMEDY = (
     'make the lake by tools.from_coco from an LVIS file, which keeps these, or write '
@@ -84,7 +85,7 @@ class GroundTruthReader:
             widths=table.widths,
             heights=table.heights,
             file_names=list(table.file_names),
-            offsets=np.cumsum([0, *counts]),
+            offsets=offsets_of(counts),
             boxes_xywh=table.boxes_xywh[keep],
             boxes_xyxy=table.boxes_xyxy[keep],
             labels=table.labels[keep],
