@@ -41,7 +41,7 @@ def choose_classes(
             the lake.
 
     Returns:
-        The lake with a name for every label, and the classes.
+        The lake, with a class name for every label, and the chosen classes.
 
     Raises:
         ValueError: If a class is unknown or named twice, or if neither the lake nor the
