@@ -79,7 +79,7 @@ lint: setup
 	mypy
 
 test: lint $(VENV_V3)/.ready
-	python -m pytest --numprocesses 2 --dist loadfile --durations 15
+	python -m pytest --numprocesses 2 --dist loadfile --max-worker-restart 0 --durations 15
 
 docs: $(VENV_DOCS)/.ready
 	cd .ci && NO_MKDOCS_2_WARNING=1 ../$(VENV_DOCS)/bin/mkdocs build --quiet --strict --config-file mkdocs.yml

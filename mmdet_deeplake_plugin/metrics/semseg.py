@@ -93,7 +93,7 @@ class SemSegFormat(MapFormat):
         if lake.seg_maps is None or lake.columns.is_panoptic:
             raise ValueError(
                 f'metrics_format={self.name!r} compares maps of labels, but {lake.name} '
-                'has no such column for gt_seg_map; name one in deeplake_tensors'
+                'has no column of labels for gt_seg_map; name one in deeplake_tensors'
             )
         content = lake.seg_maps.of_row(row)
         with naming_row(lake, row):

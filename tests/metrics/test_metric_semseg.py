@@ -169,6 +169,6 @@ def test_a_lake_without_maps_is_told_so(tmp_path):
     metric = DeepLakeMetric('SemSeg')
     metric.dataset_meta = dataset.metainfo
     with pytest.raises(
-        ValueError, match='has no such column for gt_seg_map; name one'
+        ValueError, match='has no column of labels for gt_seg_map; name one'
     ):
         metric.process({}, [sample])
