@@ -144,6 +144,8 @@ class DeepLakeResumeHook(Hook):
 
     def _compare(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         old, new = _flat(before), _flat(now)
+        # Old checkpoints do not contain the ids of lakes.
+        old = {**{key: new[key] for key in new if key.endswith('.id')}, **old}
         changes = [
             f'{key}: {old.get(key, "none")} in the checkpoint, {new.get(key, "none")} now'
             for key in {**old, **new}
@@ -170,8 +172,8 @@ def describe(dataloader: DataLoader) -> dict[str, Any]:
         dataloader: A dataloader with a ``DeepLakeLoader``.
 
     Returns:
-        ``lakes`` (path, branch, version, saved view, number of samples and a digest of
-        their rows), ``order`` and ``batches``.
+        ``lakes`` (path, id, branch, version, saved view, number of samples and a digest
+        of their rows), ``order`` and ``batches``.
     """
     sampler, batches = find_sampler(dataloader), dataloader.batch_sampler
     form: dict[str, Any] = {
@@ -188,6 +190,7 @@ def describe(dataloader: DataLoader) -> dict[str, Any]:
         source, rows = dataset.lake.source, dataset.rows_of()
         lakes[str(number)] = {
             'path': source.spec.path,
+            'id': source.pin.lake_id,
             'branch': source.pin.branch,
             'version': source.pin.version,
             'view': source.pin.tag,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -45,12 +45,17 @@ class Lake(SharedByCopies):
         masks: The mask column, ``None`` if the lake has none.
         proposals: The proposal columns, ``None`` if the lake has none.
         seg_maps: The segmentation map column, ``None`` if the lake has none.
+        key: Identifies the lake, its state and its columns in the paths of images.
+        former_key: The key without the id of the lake, as predictions contain it that
+            were stored before the id was part of it.
     """
 
     def __init__(self, source: LakeSource, columns: Columns) -> None:
         self.source = source
         self.columns = columns
-        self.key = _key(source, columns)
+        self.former_key = _key(source, columns)
+        self.key = _key(source, columns, source.pin.lake_id)
+        self._checked_names = 0
         self.images = ImageColumn(source, columns.img)
         masks = columns.of('gt_masks')
         self.masks = None if masks is None else MaskColumn(source, masks)
@@ -152,6 +157,30 @@ class Lake(SharedByCopies):
         path = LakePath(self.key, row, 'seg-map', (width, height))
         return path.with_name(f'{stem}.png')
 
+    def check_names(self, names: Mapping[int, str]) -> None:
+        """Check that rows contain the images that predictions were made for.
+
+        Args:
+            names: Row number -> file name in the path of the image.
+
+        Raises:
+            ValueError: If a row contains another image.
+        """
+        column, digest = self.columns.of('file_name'), hash(frozenset(names.items()))
+        if column is None or digest == self._checked_names:
+            return
+        stored = self.source.values(column, np.fromiter(names, np.int64))
+        for (row, name), path in zip(names.items(), stored):
+            stem = str(path or '').replace('\\', '/').rpartition('/')[2]
+            plain = name.removeprefix(f'{row}_')  # added where names repeat
+            if stem and not {name, plain} & {stem, f'{stem}.jpg'}:
+                raise ValueError(
+                    f'{self.name}: row {row} contains the image {path!r}, but the '
+                    f'prediction was made for {name!r}: the lake was written anew since; '
+                    'predict again, or score on the lake that was predicted on'
+                )
+        self._checked_names = digest
+
     @property
     def reader(self) -> ImageReader:
         """The reader of images: that of a dataset, or the lake's own."""
@@ -212,11 +241,16 @@ def find_path(path: str) -> tuple[Lake, LakePath]:
     parts = LakePath.parse(path)
     lake = _open_lakes.get(parts.key)
     if lake is None:
+        former = [lake for lake in _open_lakes.values() if lake.former_key == parts.key]
+        lake = former[0] if len(former) == 1 else None
+    if lake is None:
         opened = ', '.join(lake.name for lake in _open_lakes.values()) or 'none'
         raise KeyError(
             f'{path}: the lake with the key {parts.key} is not open in this process '
-            f'(open lakes: {opened}). Build its DeepLakeDataset first; for stored '
-            'predictions, set deeplake_commit_id to the version that they were made on'
+            f'(open lakes: {opened}). Build its DeepLakeDataset first. For stored '
+            'predictions, open the lake, the version (deeplake_commit_id) and the '
+            'columns that they were made on; if the lake was written anew since, predict '
+            'again'
         )
     return lake, parts
 
@@ -228,9 +262,9 @@ def _find_or_open(spec: LakeSpec, pin: Pin, columns: Columns) -> Lake:
     return _open_lakes.setdefault(lake.key, lake)
 
 
-def _key(source: LakeSource, columns: Columns) -> str:
+def _key(source: LakeSource, columns: Columns, lake_id: str = '') -> str:
     # Without credentials and query: both may differ between processes that use the same
     # rows, and rows are numbered in the lake, not in the result of the query. Stored
     # predictions contain the key, so the repr of these parts must not change.
     parts = (source.spec.path, source.pin, columns)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256(f'{parts!r}{lake_id}'.encode()).hexdigest()[:16]

@@ -170,14 +170,19 @@ class DeepLakeMetric(BaseMetric):
 
         Raises:
             ValueError: If the model predicts a label without a class.
+            ValueError: If a row contains another image than when it was predicted.
             KeyError: If the lake of a prediction is not open in this process.
         """
         _log_broken([path for path, _ in results])
         # Ranks that were padded with repeated images deliver these twice.
         by_lake: dict[Lake, dict[int, Any]] = {}
+        names: dict[Lake, dict[int, str]] = {}
         for path, collected in results:
             lake, row = find_lake(path)
             by_lake.setdefault(lake, {})[row] = collected
+            names.setdefault(lake, {})[row] = path.rpartition('/')[2]
+        for lake, name_of in names.items():
+            lake.check_names(name_of)
         return self.format.evaluate(
             {lake: list(rows) for lake, rows in by_lake.items()},
             [collected for rows in by_lake.values() for collected in rows.values()],

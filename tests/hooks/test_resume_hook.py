@@ -568,6 +568,7 @@ def test_a_checkpoint_holds_plain_values_and_no_secret(training, monkeypatch):
         'lakes': {
             '0': {
                 'path': training.lake,
+                'id': open_lake(training.lake, writable=False).id,
                 'branch': 'main',
                 'version': version(training.lake),
                 'view': '',

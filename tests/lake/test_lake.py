@@ -13,3 +13,4 @@ def test_the_key_of_a_lake_never_changes():
     source = LakeSource(LakeSpec(path='/data/lake'), Pin('main', 'v1', '', False, 3))
     columns = Columns((('img', 'images'),), 'xyxy', ('a',), (0,), 'coco')
     assert _key(source, columns) == '7dc97866b156981d'
+    assert _key(source, columns, 'c0ffee') == '8bb7a51a48f902f3'

@@ -50,6 +50,12 @@ def _open_at(spec: LakeSpec, pin: Pin) -> Any:
         handle = open_v3(spec, pin.version)
     else:
         handle = open_branch(spec, pin.branch)
+        if handle.id != pin.lake_id:
+            raise ValueError(
+                f'{spec.url} must be the lake with the id {pin.lake_id}, as when the run '
+                f'began, but now it has the id {handle.id}: the lake was written anew; '
+                'restart the run'
+            )
         if pin.tag:
             tags = handle.tags
             handle = open_tag(handle, spec, pin.tag)

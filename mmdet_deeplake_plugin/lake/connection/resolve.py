@@ -98,9 +98,9 @@ def _resolve(spec: LakeSpec) -> Resolved:
     branch = head.current_branch.name
     if tag:
         saved = head.tags[tag]
-        pin = Pin(branch, saved.version, tag, False, len(handle), saved.id)
+        pin = Pin(branch, saved.version, tag, False, len(handle), saved.id, head.id)
     else:
-        pin = Pin(branch, handle.version, '', False, len(handle))
+        pin = Pin(branch, handle.version, '', False, len(handle), '', head.id)
     return pin, select_rows(handle, queries, spec), handle
 
 

@@ -65,11 +65,11 @@ def resolve_object(dataset: Any) -> tuple[LakeSpec, Resolved]:
                 'dataset= must not have uncommitted changes, as other processes cannot '
                 'read them; call commit() first'
             )
-        pin = Pin(branch, dataset.version, '', False, len(dataset))
+        pin = Pin(branch, dataset.version, '', False, len(dataset), '', dataset.id)
         is_head = head.current_branch.name == branch and head.version == pin.version
         return spec, (pin, None, head if is_head else None)
     head = open_branch(spec, branch)
-    pin = Pin(branch, head.version, '', False, len(head))
+    pin = Pin(branch, head.version, '', False, len(head), '', head.id)
     rows = select_rows(head, queries, spec)
     if not _same_rows(dataset, head, rows):
         raise ValueError(

@@ -38,6 +38,9 @@ class Pin:
         num_rows: Number of rows in this state.
         tag_id: Id of the saved view, which differs from that of a later view with the
             same name.
+        lake_id: Id of the lake, which differs from that of a lake that is written anew
+            at the same path; ``''`` for v3. It is not part of the ``repr``, see
+            :attr:`.Lake.former_key`.
     """
 
     branch: str
@@ -46,6 +49,7 @@ class Pin:
     is_v3: bool
     num_rows: int
     tag_id: str = ''
+    lake_id: str = field(default='', repr=False)
 
 
 @dataclass(frozen=True)

@@ -412,11 +412,14 @@ def test_an_open_lake_in_memory_is_taken():
 def test_a_lake_that_was_replaced_is_told(tmp_path):
     """Another lake at the same place has not the pinned rows: the run stops."""
     path = write_lake(tmp_path / 'lake')
+    shutil.copytree(path, tmp_path / 'copy')  # with the same id
+    append(path, [6])
+    append(str(tmp_path / 'copy'), [6, 7])
     state = pickle.dumps(DeepLakeDataset(path, pipeline=LOAD))
     shutil.rmtree(path)
-    write_lake(path, [row(0)])
+    shutil.move(tmp_path / 'copy', path)
     dataset = pickle.loads(state)
-    with pytest.raises(ValueError, match='found 1: the lake was replaced or the tag moved'):
+    with pytest.raises(ValueError, match='7 rows as when the run began, found 8: the lake was replaced or the tag moved'):
         dataset.lake.source.handle  # noqa: B018
 
 
