@@ -13,7 +13,7 @@ from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from ..lake import ImageReader, lost_in_conversion, open_columns
+from ..lake import ImageReader, Lake
 from .broken_images import SkippedSamples, prepare_sample, refuse_unsized
 from .checks import (
     check_caption,
@@ -26,10 +26,10 @@ from .classes import choose_classes
 from .data_info import DataInfos
 from .lazy import LazyList
 from .masks import sample_masks
-from .opening import open_requested
+from .opening import RequestedLake
 from .pipeline_needs import Needs, loads_maps, takes_proposals
 from .prompts import class_prompt
-from .samples import Samples, filter_samples, make_samples
+from .samples import Samples, filter_samples, make_samples, refuse_empty
 from .texts import sample_texts
 from .timing import timed_pipeline
 
@@ -82,7 +82,8 @@ class DeepLakeDataset(BaseDetDataset):
             are.
         pipeline: Transforms of mmdet, unchanged.
         test_mode: Whether to keep every row and raise an error if a sample is empty.
-        lazy_init: Whether to read annotations in ``full_init`` only.
+        lazy_init: Whether to open the lake in ``full_init`` only, e.g. at the first
+            sample. Until then, ``metainfo`` is that of the config.
         max_refetch: How many times to replace a sample that the pipeline drops.
         read_timeout: Limit of one attempt to read from object storage, in seconds.
         retry_timeout: Limit of all attempts of a read together, in seconds, after which
@@ -146,19 +147,19 @@ class DeepLakeDataset(BaseDetDataset):
         check_caption(caption_prompt, return_classes)
         check_choice('on_broken_image', on_broken_image, ('raise', 'skip'))
         self.on_broken_image = on_broken_image
-        source, self._rows = open_requested(
+        self._label_order = label_order
+        self._request = RequestedLake(
             dataset,
+            read_timeouts(read_timeout, retry_timeout),
+            dict(tensors=deeplake_tensors, box_format=box_format, style=annotation_style),
             deeplake_path=deeplake_path,
             deeplake_credentials=deeplake_credentials,
             deeplake_commit_id=deeplake_commit_id,
             deeplake_view_id=deeplake_view_id,
             deeplake_query=deeplake_query,
-            timeouts=read_timeouts(read_timeout, retry_timeout),
         )
-        lake = open_columns(source, deeplake_tensors, box_format, annotation_style)
-        lost = lost_in_conversion(source.handle)
-        if lost:
-            print_log(f'{lake.name}: {lost}', logger='current', level=logging.WARNING)
+        self.lake: Lake
+        self.reader: ImageReader
         self.skipped: SkippedSamples
         self._samples: Samples
         self._infos: DataInfos
@@ -177,24 +178,26 @@ class DeepLakeDataset(BaseDetDataset):
         # MMDetection 3.0 has no such arguments.
         self.return_classes = return_classes
         self.caption_prompt = caption_prompt
-        self.lake, self._classes = choose_classes(lake, self._metainfo, label_order)
-        self._metainfo.update(self._classes.metainfo)
-        self.reader = ImageReader(self.lake.images)
         if not lazy_init:
             self.full_init()
 
     def full_init(self) -> None:
-        """Read the annotations, filter rows and apply ``indices``, once."""
+        """Open the lake, read annotations, filter rows and apply ``indices``, once."""
         if self._fully_initialized:
             return
-        lake, columns = self.lake, self.lake.columns
+        lake, rows = self._request.open()
+        lake, classes = choose_classes(lake, self._metainfo, self._label_order)
+        self.lake, columns = lake, lake.columns
+        self._metainfo.update(classes.metainfo)
+        self.reader = ImageReader(lake.images)
+        filter_cfg = None if self.test_mode else self.filter_cfg
         self._samples = samples = make_samples(
-            lake.annotations(self._rows),
+            lake.annotations(rows),
             columns.class_names,
-            self._metainfo['classes'],
+            classes.metainfo['classes'],
             columns.style,
             (self.filter_cfg or {}).get('bbox_min_size'),
-            self._classes.things,
+            classes.things,
         )
         if self.on_broken_image == 'raise':
             refuse_unsized(lake, samples)
@@ -205,10 +208,10 @@ class DeepLakeDataset(BaseDetDataset):
             samples,
             sample_masks(lake, samples, self._needs.masks),
             sample_texts(lake, samples),
-            self._classes.label_map,
+            classes.label_map,
         )
-        filter_cfg = None if self.test_mode else self.filter_cfg
         self._positions = filter_samples(samples, filter_cfg, columns.is_semantic)
+        refuse_empty(lake, samples, self._positions, filter_cfg, self._indices)
         lake.verify_chunk_files()
         self._fully_initialized = True
         if self._indices is not None:

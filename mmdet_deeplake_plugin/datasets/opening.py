@@ -2,36 +2,75 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from ..lake import LakeSource, LakeSpec, ReadTimeouts, open_object, open_source
+from ..lake import (
+    Lake,
+    LakeSource,
+    LakeSpec,
+    ReadTimeouts,
+    lost_in_conversion,
+    open_columns,
+    open_object,
+    open_source,
+)
+
+Rows = NDArray[np.int64] | None
 
 
-def open_requested(
-    dataset: Any, timeouts: ReadTimeouts, **keys: Any
-) -> tuple[LakeSource, NDArray[np.int64] | None]:
-    """Open the lake that a config names, by a path or by an open dataset.
+class RequestedLake:
+    """The lake that a config names, by a path or by an open dataset.
+
+    Keys are checked at once; a path is opened when the lake is needed.
 
     Args:
         dataset: An open Deep Lake dataset or view, or ``None``.
         timeouts: Time limits of reads.
+        columns: ``tensors``, ``box_format`` and ``style`` for :func:`~.open_columns`.
         keys: The keys ``deeplake_*`` that name a lake.
-
-    Returns:
-        The source of the lake, and the selected rows, ``None`` for all.
 
     Raises:
         ValueError: If both a dataset and keys are passed, or the keys are wrong.
     """
-    if dataset is None:
-        names = {key.removeprefix('deeplake_'): value for key, value in keys.items()}
-        return open_source(LakeSpec.from_config(**names, timeouts=timeouts))
-    if any(keys.values()):
-        raise ValueError(
-            'dataset= is an open lake, so deeplake_path, deeplake_credentials, '
-            'deeplake_commit_id, deeplake_view_id and deeplake_query must be left out'
-        )
-    return open_object(dataset)
+
+    def __init__(
+        self,
+        dataset: Any,
+        timeouts: ReadTimeouts,
+        columns: dict[str, Any],
+        **keys: Any,
+    ) -> None:
+        self._columns = columns
+        self._opened: tuple[LakeSource, Rows] | None = None
+        if dataset is None:
+            names = {key.removeprefix('deeplake_'): value for key, value in keys.items()}
+            self._spec = LakeSpec.from_config(**names, timeouts=timeouts)
+        elif any(keys.values()):
+            raise ValueError(
+                'dataset= is an open lake, so deeplake_path, deeplake_credentials, '
+                'deeplake_commit_id, deeplake_view_id and deeplake_query must be left out'
+            )
+        else:
+            self._opened = open_object(dataset)
+
+    def open(self) -> tuple[Lake, Rows]:
+        """Open the lake and map its columns.
+
+        Returns:
+            The lake, and the selected rows, ``None`` for all.
+
+        Raises:
+            FileNotFoundError, PermissionError, ValueError, LakeReadError: As
+                :func:`~.open_lake` raises them.
+        """
+        source, rows = self._opened or open_source(self._spec)
+        lake = open_columns(source, **self._columns)
+        lost = lost_in_conversion(source.handle)
+        if lost:
+            print_log(f'{lake.name}: {lost}', logger='current', level=logging.WARNING)
+        return lake, rows

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lake import AnnotationTable
+from ..lake import AnnotationTable, Lake
 from ..structures.boxes import to_xywh, to_xyxy
 from ..utils.blocks import blocks
 from ..utils.packed_strings import PackedStrings
@@ -250,3 +250,47 @@ def _image_names(table: AnnotationTable) -> PackedStrings:
     if len(set(names)) < len(np.unique(table.rows)):
         names = [f'{row}_{name}' for name, row in zip(names, table.rows.tolist())]
     return table.file_names if names is stored else PackedStrings(names)
+
+
+def refuse_empty(
+    lake: Lake,
+    samples: Samples,
+    positions: NDArray[np.int64],
+    filter_cfg: dict[str, Any] | None,
+    indices: int | Sequence[int] | None,
+) -> None:
+    """Refuse a dataset without samples, on which a run would do nothing and succeed.
+
+    Args:
+        lake: The lake.
+        samples: All rows that were read.
+        positions: Samples that ``filter_cfg`` keeps.
+        filter_cfg: See :func:`filter_samples`.
+        indices: The key ``indices``.
+
+    Raises:
+        ValueError: If no sample is left. The message says which key leaves them out.
+    """
+    count = len(positions)
+    if not len(samples):
+        raise ValueError(
+            f'{lake.name} must have rows, found 0; append rows and commit() them, or '
+            'choose another branch or version (deeplake_path, deeplake_commit_id)'
+        )
+    if not count:
+        unlabelled = int((~samples.labelled).sum())
+        shorter = np.minimum(samples.widths, samples.heights)
+        raise ValueError(
+            f'filter_cfg={filter_cfg!r} must keep samples, but leaves out all '
+            f'{len(samples)} rows of {lake.name}: {unlabelled} have no annotation of the '
+            f'chosen classes, and the shorter sides are {shorter.min()} to '
+            f'{shorter.max()} pixels; change filter_cfg or metainfo.classes'
+        )
+    if indices is None:
+        return
+    kept = min(abs(indices), count) if isinstance(indices, int) else len(indices)
+    if not kept:
+        raise ValueError(
+            f'indices={indices!r} must keep samples, but keeps none of {count}; write '
+            'the number of samples, or a list of their indices'
+        )

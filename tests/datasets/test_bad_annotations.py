@@ -63,7 +63,10 @@ SAMPLES: dict[str, tuple[dict, dict, dict, list[str]]] = {
         {'captions': 'text'},
         dict(captions='a cat on a mat'),
         {},
-        ["row 0: captions must be a JSON list, got 'a cat on a mat': ", '; correct the row'],
+        [
+            "row 0: captions must be a JSON list, got 'a cat on a mat': ",
+            '; correct the row',
+        ],
     ),
     'captions-without-position': (
         {'captions': 'text'},
@@ -75,7 +78,10 @@ SAMPLES: dict[str, tuple[dict, dict, dict, list[str]]] = {
         {'sentence': 'text', 'regions': 'text'},
         dict(sentence='a cat', regions='{"phrase": "a cat"}'),
         PHRASES,
-        ["column 'regions', row 0: phrases must be a JSON list, got '{", '; correct the row'],
+        [
+            "column 'regions', row 0: phrases must be a JSON list, got '{",
+            '; correct the row',
+        ],
     ),
     'phrase-without-its-place': (
         {'sentence': 'text', 'regions': 'text'},

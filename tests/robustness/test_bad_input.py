@@ -565,13 +565,18 @@ def test_an_index_beyond_the_end_is_an_index_error(good):
 
 
 def test_lazy_init_finds_defects_of_the_config_at_once_and_of_the_data_later(tmp_path):
-    """lazy_init puts off reading the annotations only."""
+    """lazy_init puts off opening the lake."""
     path = write_lake(tmp_path / 'lake', _changed(**_with_value('categories', (0,), 9)))
     dataset = DeepLakeDataset(path, lazy_init=True)
     with _fails(ValueError, 'row 1: labels must be 0 to 2 (', 'got 9'):
         dataset.full_init()
+    dataset = DeepLakeDataset(path, lazy_init=True, deeplake_tensors=dict(img='x'))
     with _fails(ValueError, 'has no such column'):
-        DeepLakeDataset(path, lazy_init=True, deeplake_tensors=dict(img='x'))
+        len(dataset)
+    with _fails(ValueError, 'the config must name a lake, got no path'):
+        DeepLakeDataset(lazy_init=True)
+    with _fails(ValueError, "label_order='lakes' is unknown"):
+        DeepLakeDataset(path, lazy_init=True, label_order='lakes')
 
 
 # -------------------------------------------------------------------------- the metric
@@ -659,7 +664,7 @@ def test_a_lake_that_is_not_open_is_told(good):
         KeyError,
         'the lake with the key 0123456789abcdef is not open in this process (open lakes: ',
         'Build its DeepLakeDataset first',
-        'set deeplake_commit_id to the version that they were made on',
+        'open the lake, the version (deeplake_commit_id) and the columns that they were ',
     ):
         _scores(dataset, [_predicted(path)])()
 

@@ -93,6 +93,12 @@ def map_columns(
             several, the box convention is not declared, or class names repeat.
     """
     types = {column.name: column.dtype for column in handle.schema.columns}
+    if not types:
+        raise ValueError(
+            'the lake must have columns of images and annotations, but has no columns; '
+            'add them with add_column, append rows and commit(), or make the lake with '
+            'python -m mmdet_deeplake_plugin.tools.from_coco'
+        )
     requested = _check_tensors(tensors, types)
     if _has_only_maps(requested, types):
         requested = {'gt_bboxes': None, 'gt_labels': None, **requested}

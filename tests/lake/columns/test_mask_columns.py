@@ -222,11 +222,11 @@ def test_deeplakes_own_converter_is_told_what_it_lost(foreign, lake):
         def emit(self, record: logging.LogRecord) -> None:
             messages.append(record.getMessage())
 
-    logger, handler = MMLogger.get_current_instance(), Collector()
+    logger, handler = MMLogger.get_current_instance(), Collector(logging.WARNING)
     logger.addHandler(handler)
-    DeepLakeDataset(lake('coco_cc'), lazy_init=True)
+    DeepLakeDataset(lake('coco_cc'))
     assert messages == []
-    DeepLakeDataset(foreign, deeplake_tensors=LABELS, lazy_init=True)
+    DeepLakeDataset(foreign, deeplake_tensors=LABELS)
     logger.removeHandler(handler)
     (message,) = messages
     assert 'keeps neither the ids' in message and 'areas to integers' in message
