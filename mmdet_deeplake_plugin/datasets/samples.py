@@ -272,11 +272,6 @@ def refuse_empty(
         ValueError: If no sample is left. The message says which key leaves them out.
     """
     count = len(positions)
-    if not len(samples):
-        raise ValueError(
-            f'{lake.name} must have rows, found 0; append rows and commit() them, or '
-            'choose another branch or version (deeplake_path, deeplake_commit_id)'
-        )
     if not count:
         unlabelled = int((~samples.labelled).sum())
         shorter = np.minimum(samples.widths, samples.heights)

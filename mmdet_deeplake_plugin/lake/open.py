@@ -81,9 +81,15 @@ def open_columns(
         style: ``annotation_style`` of a config.
 
     Raises:
-        ValueError: If the columns cannot be mapped.
+        ValueError: If the columns cannot be mapped, or the lake has no rows.
     """
-    return share_lake(source, map_columns(source.handle, tensors, box_format, style))
+    columns = map_columns(source.handle, tensors, box_format, style)
+    if not source.num_rows:
+        raise ValueError(
+            f'{source.name} must have rows, found 0; append rows and commit() them, or '
+            'choose another branch or version (deeplake_path, deeplake_commit_id)'
+        )
+    return share_lake(source, columns)
 
 
 def open_lake(

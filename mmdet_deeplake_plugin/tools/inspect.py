@@ -101,7 +101,7 @@ def _columns(opened: _Opened) -> list[str]:
     if opened.lake is not None:
         roles = {column: role for role, column in opened.lake.columns.roles}
     columns = list(opened.source.handle.schema.columns)
-    width = max(len(column.name) for column in columns)
+    width = max((len(column.name) for column in columns), default=0)
     return ['columns:   (role, name, type)'] + [
         f'  {roles.get(column.name, "-"):16}{column.name:{width}}  {column.dtype}'
         for column in columns

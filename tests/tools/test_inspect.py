@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 
 import deeplake
+import pytest
+from helpers.lakes import row, write_lake
 
 from mmdet_deeplake_plugin import DeepLakeDataset
 from mmdet_deeplake_plugin.tools.inspect import inspect, main
+from mmdet_deeplake_plugin.tools.to_coco import to_coco
 
 
 def test_shows_roles_boxes_and_classes(lake):
@@ -61,3 +65,20 @@ def test_no_lake_is_an_error_without_traceback(tmp_path, capsys):
     """The command line says what is missing and ends with 2."""
     assert main([str(tmp_path / 'nothing')]) == 2
     assert 'no Deep Lake dataset was found there' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('columns', 'problem'),
+    [
+        ({}, 'must have rows, found 0; append rows and commit() them'),
+        (dict.fromkeys(row(0)), 'has no columns; add them with add_column'),
+    ],
+    ids=['no rows', 'no columns'],
+)
+def test_an_empty_lake_is_shown_with_what_it_misses(columns, problem, tmp_path):
+    """The state is shown, and the other tools refuse the lake with the same words."""
+    path = write_lake(tmp_path / 'lake', [], columns)
+    text = inspect(path)
+    assert 'rows:     0' in text and 'problem: ' in text and problem in text
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        to_coco(path, tmp_path / 'out.json')
