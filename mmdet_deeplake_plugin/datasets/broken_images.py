@@ -16,6 +16,7 @@ import logging
 from typing import Any, Protocol
 
 import torch
+from mmcv import imfrombytes
 from mmcv.transforms import LoadImageFromFile
 from mmengine.logging import print_log
 
@@ -25,6 +26,7 @@ from ..utils.shared_by_copies import SharedByCopies
 from .samples import Samples
 
 _SKIPPED_BEFORE, _SKIPPED = 1, 2
+_GENERAL = ('cv2', 'pillow')
 
 
 class Preparable(Protocol):
@@ -139,7 +141,9 @@ def _find_fault(
 ) -> BrokenImageError | None:
     """Return the error of a broken image if this is why a pipeline failed.
 
-    To find out, the image is loaded once more by the pipeline's ``LoadImageFromFile``.
+    To find out, the stored bytes are decoded once more, as the pipeline's
+    ``LoadImageFromFile`` does. What else failed (its file backend, a missing package, a
+    transform) is not the image's fault.
     """
     if not -len(dataset) <= index < len(dataset):
         return None
@@ -151,16 +155,25 @@ def _find_fault(
     loaders = [t for t in dataset.pipeline.transforms if type(t) is LoadImageFromFile]
     loader = loaders[0] if loaders else LoadImageFromFile()
     try:
-        lake.reader.read_row(row)
+        content = lake.reader.read_row(row)
     except Exception:  # a failed read says nothing about the image
         return None
+    decoder, flag = loader.imdecode_backend, loader.color_type
+    fault = _decoding_fault(content, flag, decoder)
+    # Other decoders may lack a package, or read one format only.
+    if fault and decoder not in _GENERAL and not _decoding_fault(content, flag, 'cv2'):
+        return None
+    return lake.images.broken(row, fault) if fault else None
+
+
+def _decoding_fault(content: bytes, flag: str, decoder: str) -> str:
+    why = ''
     try:
-        loader.transform({'img_path': dataset.get_data_info(index)['img_path']})
-    except Exception as cause:  # the type depends on the decoder
-        why = '' if isinstance(cause, AssertionError) else f': {cause}'
-        decoder = loader.imdecode_backend
-        return lake.images.broken(row, f'the decoder {decoder} cannot decode it{why}')
-    return None
+        if imfrombytes(content, flag=flag, backend=decoder) is not None:
+            return ''
+    except Exception as error:  # the type depends on the decoder
+        why = f': {error}'
+    return f'the decoder {decoder} cannot decode it{why}'
 
 
 def _note_skipped(dataset: Preparable, index: int, fault: BrokenImageError) -> None:

@@ -27,7 +27,12 @@ from .data_info import DataInfos
 from .lazy import LazyList
 from .masks import sample_masks
 from .opening import RequestedLake
-from .pipeline_needs import Needs, loads_maps, takes_proposals
+from .pipeline_needs import (
+    Needs,
+    loads_maps,
+    refuse_other_backends,
+    takes_proposals,
+)
 from .prompts import class_prompt
 from .samples import Samples, filter_samples, make_samples, refuse_empty
 from .texts import sample_texts
@@ -175,6 +180,7 @@ class DeepLakeDataset(BaseDetDataset):
             lazy_init=True,
             max_refetch=max_refetch,
         )
+        refuse_other_backends(self.pipeline)
         # MMDetection 3.0 has no such arguments.
         self.return_classes = return_classes
         self.caption_prompt = caption_prompt

@@ -1,19 +1,22 @@
-"""Find out whether a pipeline reads images, masks, maps or proposals."""
+"""Find out what a pipeline reads: images, masks, maps or proposals, and from where."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmcv.transforms import BaseTransform, LoadAnnotations, LoadImageFromFile
 from mmdet.datasets.transforms import LoadProposals
 from mmengine.dataset import Compose
+
+from ..lake import PREFIX
 
 _STOCK = ('mmcv', 'mmdet', 'mmengine')
 # Read the masks of instances without an argument that shows it.
 _ALWAYS = ('InstaBoost',)
 _LOAD_IMAGES = ('LoadMultiChannelImageFromFiles', 'InferencerLoader')
 _LOAD_MAPS = ('LoadPanopticAnnotations',)
+_LOADERS = (LoadImageFromFile, LoadAnnotations)
 
 
 class Needs(NamedTuple):
@@ -69,6 +72,28 @@ def reads_images(pipeline: Any) -> bool:
         or type(step).__name__ in _LOAD_IMAGES
         for step in steps
     )
+
+
+def refuse_other_backends(pipeline: Any) -> None:
+    """Refuse a pipeline whose images are to be read from files or another storage.
+
+    Args:
+        pipeline: MMEngine's ``Compose``.
+
+    Raises:
+        ValueError: If ``backend_args`` of a stock transform for images or annotations
+            names a backend.
+    """
+    for step in _steps(getattr(pipeline, 'transforms', pipeline)):
+        for key in ('backend_args', 'file_client_args'):
+            arguments = getattr(step, key, None) or {}
+            backend = arguments.get('backend', PREFIX)
+            if isinstance(step, _LOADERS) and backend != PREFIX:
+                raise ValueError(
+                    f'{key}={arguments!r} of {type(step).__name__} must not name a '
+                    f'backend, but names {backend!r}: images and maps are in the lake, '
+                    f'and their paths begin with {PREFIX}://; leave {key} out'
+                )
 
 
 def takes_proposals(pipeline: Any) -> bool:

@@ -15,10 +15,11 @@ from .images.read_plan import ReadPlan
 from .images.reader import ImageReader
 from .lake import Lake, find_lake
 from .open import open_columns, open_lake, open_object, open_source
-from .paths import blank_size
+from .paths import PREFIX, blank_size
 from .writer import LakeLayout, check_dest, write_lake
 
 __all__ = [
+    'PREFIX',
     'AnnotationTable',
     'ChunkCache',
     'CocoColumns',
