@@ -2,7 +2,7 @@
 
 Named in a config's ``custom_imports``, it registers ``DeepLakeDataset``,
 ``DeepLakeLoader`` and ``DeepLakeMetric``, the file backend that serves their
-images to the stock pipelines, a batch sampler and three opt-in hooks.
+images to the stock pipelines, a batch sampler and four opt-in hooks.
 """
 
 from .requirements import check_requirements
@@ -12,6 +12,7 @@ check_requirements()
 
 from .datasets import DeepLakeDataset  # noqa: E402
 from .hooks import (  # noqa: E402
+    DeepLakeClassCheckHook,
     DeepLakeReportHook,
     DeepLakeResumeHook,
     DeepLakeSkippedImagesHook,
@@ -27,6 +28,7 @@ register()
 
 __all__ = [
     'DeepLakeAspectRatioBatchSampler',
+    'DeepLakeClassCheckHook',
     'DeepLakeDataset',
     'DeepLakeLoader',
     'DeepLakeMetric',

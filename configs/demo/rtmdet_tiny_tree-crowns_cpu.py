@@ -75,5 +75,5 @@ param_scheduler = [
 default_hooks = dict(
     logger=dict(interval=5),
     checkpoint=dict(interval=max_epochs, save_best='auto', max_keep_ckpts=1))
-custom_hooks = [dict(type='NumClassCheckHook')]
+custom_hooks = [dict(type='NumClassCheckHook'), dict(type='DeepLakeClassCheckHook')]
 randomness = dict(seed=0)

@@ -22,7 +22,7 @@ from .checks import (
     read_timeouts,
     refuse_unknown,
 )
-from .classes import choose_classes
+from .classes import check_classes_in_worker, choose_classes, warn_of_other_classes
 from .data_info import DataInfos
 from .lazy import LazyList
 from .masks import sample_masks
@@ -222,10 +222,10 @@ class DeepLakeDataset(BaseDetDataset):
         self._fully_initialized = True
         if self._indices is not None:
             self.get_subset_(self._indices)
+        warn_of_other_classes(self)
         print_log(
-            f'DeepLakeDataset: {len(self)} of {len(self._samples)} rows of '
-            f'{self.lake.name}, {len(self._samples.boxes)} boxes, '
-            f'{len(self._metainfo["classes"])} classes',
+            f'DeepLakeDataset: {len(self)} of {len(samples)} rows of {lake.name}, '
+            f'{len(samples.boxes)} boxes, {len(self._metainfo["classes"])} classes',
             logger='current',
             level=logging.INFO,
         )
@@ -272,6 +272,7 @@ class DeepLakeDataset(BaseDetDataset):
             BrokenImageError: If the image is broken and ``on_broken_image='raise'``, or
                 none of the images can be decoded.
         """
+        check_classes_in_worker()
         return prepare_sample(self, idx)
 
     def run_pipeline(self, data_info: dict) -> Any:
@@ -298,6 +299,11 @@ class DeepLakeDataset(BaseDetDataset):
         """
         position = int(self._positions[idx])
         return position, int(self._samples.rows[position])
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether any row has an annotation."""
+        return bool(self._samples.num_stored.any()) or self.lake.columns.is_semantic
 
     def take_skipped_rows(self) -> list[int]:
         """Return the rows whose image any worker skipped since the last call."""

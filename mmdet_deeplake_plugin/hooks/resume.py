@@ -144,8 +144,9 @@ class DeepLakeResumeHook(Hook):
 
     def _compare(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         old, new = _flat(before), _flat(now)
-        # Old checkpoints do not contain the ids of lakes.
-        old = {**{key: new[key] for key in new if key.endswith('.id')}, **old}
+        # Old checkpoints do not contain the ids and classes of lakes.
+        later = {key: new[key] for key in new if key.endswith(('.id', '.classes'))}
+        old = {**later, **old}
         changes = [
             f'{key}: {old.get(key, "none")} in the checkpoint, {new.get(key, "none")} now'
             for key in {**old, **new}
@@ -172,8 +173,8 @@ def describe(dataloader: DataLoader) -> dict[str, Any]:
         dataloader: A dataloader with a ``DeepLakeLoader``.
 
     Returns:
-        ``lakes`` (path, id, branch, version, saved view, number of samples and a digest
-        of their rows), ``order`` and ``batches``.
+        ``lakes`` (path, id, branch, version, saved view, number of samples, classes
+        and a digest of their rows), ``order`` and ``batches``.
     """
     sampler, batches = find_sampler(dataloader), dataloader.batch_sampler
     form: dict[str, Any] = {
@@ -195,6 +196,7 @@ def describe(dataloader: DataLoader) -> dict[str, Any]:
             'version': source.pin.version,
             'view': source.pin.tag,
             'samples': len(rows),
+            'classes': list(dataset.metainfo['classes']),
             'rows': hashlib.sha256(rows.tobytes()).hexdigest()[:16],
         }
     return {

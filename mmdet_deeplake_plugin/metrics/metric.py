@@ -10,6 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from ..datasets.broken_images import describe_rows
+from ..datasets.classes import refuse_joined_classes
 from ..lake import Lake, blank_size, find_lake
 from ..utils.gc_paused import gc_paused
 from ..utils.messages import comma_joined, did_you_mean
@@ -148,6 +149,8 @@ class DeepLakeMetric(BaseMetric):
             KeyError: If a sample has no ``img_path``, or lacks the map to compare.
             ValueError: If a map differs in size from the stored one.
         """
+        if isinstance(self.dataset_meta, Sequence):
+            refuse_joined_classes(self.dataset_meta)
         for sample in data_samples:
             if 'img_path' not in sample:
                 raise KeyError(

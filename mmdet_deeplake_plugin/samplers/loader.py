@@ -12,6 +12,7 @@ from mmengine.dist import all_gather_object, get_dist_info, sync_random_seed
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
+from ..datasets.classes import refuse_other_classes
 from ..shuffle.batches import spread
 from ..shuffle.epoch import epoch_order, rank_length, rank_slice
 from ..shuffle.lanes import Lanes
@@ -98,6 +99,7 @@ class DeepLakeLoader(Sampler):
         self.window = window
         self.epoch = 0
         self._check_ranks()
+        refuse_other_classes(dataset)
         self._sample_map = sample_map = map_samples(dataset)
         self.shuffle = choose_shuffle(shuffle, sample_map)
         self.lanes = lanes or default_lanes(self.world_size, batch_size, num_workers)

@@ -573,6 +573,7 @@ def test_a_checkpoint_holds_plain_values_and_no_secret(training, monkeypatch):
                 'version': version(training.lake),
                 'view': '',
                 'samples': ROWS,
+                'classes': ['cat', 'dog', 'owl'],
             }
         },
         'order': {

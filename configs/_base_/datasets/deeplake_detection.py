@@ -59,6 +59,8 @@ test_evaluator = val_evaluator
 custom_hooks = [
     # Fails early, with both numbers, if num_classes of a head differs from the lake.
     dict(type='NumClassCheckHook'),
+    # Fails or warns if names or order of the classes differ, also from a checkpoint.
+    dict(type='DeepLakeClassCheckHook'),
     # Lists the images that on_broken_image='skip' skipped, at the end of each epoch.
     dict(type='DeepLakeSkippedImagesHook'),
     # With default_hooks=dict(checkpoint=dict(by_epoch=False, interval=1000)), --resume

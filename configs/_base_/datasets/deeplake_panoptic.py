@@ -30,6 +30,7 @@ test_evaluator = val_evaluator
 
 # No NumClassCheckHook: some heads only have things.
 custom_hooks = [
+    dict(type='DeepLakeClassCheckHook'),
     dict(type='DeepLakeSkippedImagesHook'),
     dict(type='DeepLakeResumeHook'),
 ]
