@@ -27,6 +27,7 @@ from mmengine.logging import print_log
 from ..utils.atomic_folder import atomic_folder
 from ..version import __version__
 from .columns import names
+from .connection.spec import address_of
 
 MAX_BATCH_ROWS = 64
 MAX_BATCH_BYTES = 64 * 2**20
@@ -129,7 +130,7 @@ def write_lake(
     url, folder = _locate(dest)
     if folder is not None:
         with atomic_folder(folder, replace=overwrite) as partial:
-            with closing(_NewLake(str(partial), layout)) as lake:
+            with closing(_NewLake(address_of(str(partial)), layout)) as lake:
                 lake.fill(rows, message)
         return
     if _contains_lake(url):
@@ -151,12 +152,12 @@ def _locate(dest: str) -> tuple[str, Path | None]:
     else:
         folder = Path(path).expanduser().resolve()
         url = str(folder)
-    if not path or '@' in url:
+    if not path or '@' in (url if folder is None else folder.name):
         raise ValueError(
             "DEST must be a path, without '@', which Deep Lake reads as the start of a "
             f'branch or tag, got {dest!r}'
         )
-    return url, folder
+    return address_of(url), folder
 
 
 class _NewLake:

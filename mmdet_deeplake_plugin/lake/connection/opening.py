@@ -76,7 +76,7 @@ def _open_at(spec: LakeSpec, pin: Pin) -> Any:
 
 def open_branch(spec: LakeSpec, branch: str) -> Any:
     """Open the newest version of a branch, ``''`` for the main branch."""
-    url = f'{spec.path}@{branch}' if branch not in ('', 'main') else spec.path
+    url = f'{spec.address}@{branch}' if branch not in ('', 'main') else spec.address
 
     def open_it() -> Any:
         arguments = spec.credentials.resolve()
@@ -114,7 +114,7 @@ def open_version(head: Any, spec: LakeSpec, version: str) -> Any:
 def open_v3(spec: LakeSpec, version: str) -> Any:
     """Open a lake in the format of Deep Lake 3 as a view."""
     # `open` rejects the format of Deep Lake 3, but a query reads it.
-    url = f'{spec.path}@{version}' if version else spec.path
+    url = f'{spec.address}@{version}' if version else spec.address
     failure: Exception | None = None
     try:
         view = deeplake.query(f'SELECT * FROM "{url}"', **spec.credentials.resolve())

@@ -146,8 +146,13 @@ class LakeSpec:
         return bool(mark) and scheme not in _LOCAL
 
     @property
+    def address(self) -> str:
+        """Path by which Deep Lake opens the lake, see :func:`address_of`."""
+        return address_of(self.path)
+
+    @property
     def url(self) -> str:
-        """Path with its suffix, as Deep Lake expects it."""
+        """Path with its suffix, for messages."""
         return f'{self.path}@{self.suffix}' if self.suffix else self.path
 
 
@@ -164,20 +169,44 @@ def split_suffix(path: str) -> tuple[str, str]:
     """Split ``path@branch`` or ``path@tag`` at the ``@``.
 
     Raises:
-        ValueError: If a folder of the path has an ``@`` in its name, where Deep Lake
-            would split the path.
+        ValueError: If the path has several ``@`` after its last folder, or an ``@`` in a
+            folder of a URL, where Deep Lake would split it.
 
     Returns:
         The path and the suffix (``''`` without ``@``).
     """
-    head, _, tail = path.partition('@')
+    folder, slash, name = path.rpartition('/') if '://' not in path else ('', '', path)
+    head, _, tail = name.partition('@')
     if '@' in tail or '/' in tail:
         raise ValueError(
-            f'deeplake_path={path!r}: folder names must not contain @, as Deep Lake '
-            'takes what follows the first @ for a branch or tag; rename the folder, or '
-            'use a symbolic link'
+            f'deeplake_path={path!r}: Deep Lake takes what follows the first @ for a '
+            'branch or tag; rename what has an @ in its name'
         )
-    return head, tail
+    return folder + slash + head, tail
+
+
+def address_of(path: str) -> str:
+    """Return a path by which Deep Lake finds a lake.
+
+    It takes what follows the first ``@`` for a branch or tag, so below a folder with an
+    ``@`` it finds a lake only by a relative path.
+
+    Args:
+        path: A URL, or an absolute path, without suffix.
+
+    Raises:
+        ValueError: If the path from the working folder has an ``@`` too.
+    """
+    if '@' not in path or '://' in path:
+        return path
+    relative = os.path.relpath(path)
+    if '@' in relative:
+        raise ValueError(
+            f'{path!r} has a folder with an @ in its name, after which Deep Lake expects '
+            'a branch or tag; start the program in or below that folder, rename the '
+            'folder, or use a symbolic link'
+        )
+    return relative
 
 
 def split_from(query: str) -> tuple[str, str]:
