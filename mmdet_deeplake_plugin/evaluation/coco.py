@@ -24,13 +24,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ..utils.messages import comma_joined
-from .backends.coco import (
-    backend_classes,
-    image_numbers,
-    load_annotations,
-    load_detections,
-    run,
-)
+from .backends.coco import backend_classes, load_annotations, load_detections, run
 from .backends.mmdet import print_recall_summary
 from .classwise import classwise_precision, mean_precision
 from .detections import prepare_detections
@@ -143,7 +137,8 @@ def evaluate_coco(
     if format_only:
         return {}
     if backend != 'pycocotools':  # only this one accepts text and very large ids
-        numbers = image_numbers(gt.img_ids)
+        # In the order of the ids, which decides ties.
+        numbers = {img_id: i for i, img_id in enumerate(sorted(gt.img_ids), start=1)}
         gt = replace(gt, img_ids=[numbers[img_id] for img_id in gt.img_ids])
         for content in detections.values():
             for detection in content:

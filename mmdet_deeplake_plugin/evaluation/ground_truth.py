@@ -117,7 +117,7 @@ class GroundTruth:
 
     def _convert(self) -> None:
         converted: dict[str, Any] = {
-            'img_ids': [_plain_id(i) for i in self.img_ids],
+            'img_ids': [str(i) if isinstance(i, str) else int(i) for i in self.img_ids],
             'file_names': [str(name) for name in self.file_names],
             'category_names': tuple(str(name) for name in self.category_names),
             'category_ids': tuple(int(i) for i in self.category_ids),
@@ -285,10 +285,7 @@ class GroundTruth:
         images = [
             {'id': img_id, 'width': width, 'height': height, 'file_name': name}
             for img_id, width, height, name in zip(
-                self.img_ids,
-                self.widths.tolist(),
-                self.heights.tolist(),
-                self.file_names,
+                self.img_ids, self.widths.tolist(), self.heights.tolist(), self.file_names
             )
         ]
         categories = [
@@ -308,10 +305,6 @@ class GroundTruth:
             'annotations': annotations,
             'categories': categories,
         }
-
-
-def _plain_id(img_id: Any) -> int | str:
-    return str(img_id) if isinstance(img_id, str) else int(img_id)
 
 
 def _shortened(names: Sequence[Any], limit: int = 10) -> str:

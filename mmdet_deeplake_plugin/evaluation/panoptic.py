@@ -11,7 +11,7 @@ the rest only needs the list of segments.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,23 +44,6 @@ class PanopticPrediction:
     labels: NDArray[np.int64]
     areas: NDArray[np.int64]
     pairs: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Quality:
-    """Panoptic quality, averaged over some classes.
-
-    Attributes:
-        pq: Panoptic quality, 0 to 1.
-        sq: Segmentation quality.
-        rq: Recognition quality.
-        classes: Number of classes that occur.
-    """
-
-    pq: float
-    sq: float
-    rq: float
-    classes: int = 1
 
 
 def predicted_ids(
@@ -163,12 +146,16 @@ def evaluate_panoptic(
     averages = {name: _mean(qualities) for name, qualities in chosen.items()}
     print_log(f'Panoptic Evaluation Results:\n{_table(averages)}', logger)
     if classwise:
-        by_class = {name: single[i] for name, i in zip(classes, category_of)}
+        absent = np.zeros(3), 0
+        by_class = {
+            name: absent if single[i] is None else (single[i], 1)
+            for name, i in zip(classes, category_of)
+        }
         print_log(f'Classwise Panoptic Evaluation Results:\n{_table(by_class)}', logger)
     return {
-        f'{key}{suffix}': 100 * getattr(averages[name], key.lower())
+        f'{key}{suffix}': value
         for name, suffix in (('All', ''), ('Things', '_th'), ('Stuff', '_st'))
-        for key in ('PQ', 'SQ', 'RQ')
+        for key, value in zip(('PQ', 'SQ', 'RQ'), (100 * averages[name][0]).tolist())
     }
 
 
@@ -234,33 +221,31 @@ def _match(
     return counts, shared
 
 
-def _quality(counts: NDArray[np.int64], overlap: float) -> Quality | None:
-    """Return the quality of one class; ``None`` if it does not occur."""
+def _quality(counts: NDArray[np.int64], overlap: float) -> NDArray[np.float64] | None:
+    """Return panoptic, segmentation and recognition quality of one class, 0 to 1.
+
+    ``None`` if the class does not occur.
+    """
     tp, fp, fn = counts.tolist()
     if tp + fp + fn == 0:
         return None
     weight = tp + 0.5 * fp + 0.5 * fn
-    sq = float(overlap) / tp if tp else 0.0
-    return Quality(pq=float(overlap) / weight, sq=sq, rq=tp / weight)
+    return np.array([overlap / weight, overlap / tp if tp else 0.0, tp / weight])
 
 
-def _mean(qualities: Sequence[Quality | None]) -> Quality:
+def _mean(
+    qualities: Sequence[NDArray[np.float64] | None],
+) -> tuple[NDArray[np.float64], int]:
+    """Return the mean of the classes that occur, and their number."""
     present = [quality for quality in qualities if quality is not None]
     if not present:
-        return Quality(float('nan'), float('nan'), float('nan'), 0)
-    n = len(present)
-    return Quality(
-        sum(quality.pq for quality in present) / n,
-        sum(quality.sq for quality in present) / n,
-        sum(quality.rq for quality in present) / n,
-        n,
-    )
+        return np.full(3, np.nan), 0
+    return sum(present, np.zeros(3)) / len(present), len(present)
 
 
-def _table(rows: dict[str, Any]) -> str:
-    zero = Quality(0.0, 0.0, 0.0, 0)
+def _table(rows: Mapping[str, tuple[NDArray[np.float64], int]]) -> str:
     lines = [
-        [name, *(f'{100 * value:.3f}' for value in (q.pq, q.sq, q.rq)), q.classes]
-        for name, q in ((name, quality or zero) for name, quality in rows.items())
+        [name, *(f'{100 * value:.3f}' for value in quality), count]
+        for name, (quality, count) in rows.items()
     ]
     return str(AsciiTable([_HEADER, *lines]).table)

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mmdet.evaluation import bbox_overlaps, eval_recalls
+from mmdet.evaluation import eval_recalls
 
-from mmdet_deeplake_plugin.evaluation.recall import (
-    greedy_match,
-    pairwise_iou,
-    proposal_recall,
-)
+from mmdet_deeplake_plugin.evaluation.recall import proposal_recall
 
 
 def _boxes(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -67,31 +63,11 @@ def test_stock_needs_images_of_equal_shape() -> None:
         eval_recalls(gt_boxes, proposals, [10], [0.5], 'silent')
 
 
-@pytest.mark.parametrize('legacy', [False, True], ids=['corners', 'legacy'])
-@pytest.mark.parametrize(('count', 'others'), [(7, 3), (3, 7), (5, 5), (0, 4), (4, 0)])
-def test_overlap_equals_stock(count: int, others: int, legacy: bool) -> None:
-    """Overlaps are stock's float32, whichever side has more boxes."""
-    rng = np.random.default_rng(3)
-    a, b = _boxes(rng, count), _boxes(rng, others)
-    ours = pairwise_iou(a, b, legacy)
-    assert ours.dtype == np.float32
-    expected = bbox_overlaps(a, b, use_legacy_coordinate=legacy)
-    assert ours.tolist() == expected.tolist()
-
-
-def test_overlap_of_boxes_without_extent() -> None:
-    """Boxes without extent overlap with nothing, and divide nothing by zero."""
+def test_boxes_without_extent() -> None:
+    """They overlap with nothing, unless the second corner counts as a pixel."""
     point = np.array([[5.0, 5.0, 5.0, 5.0]])
-    assert pairwise_iou(point, point).tolist() == [[0.0]]
-    assert pairwise_iou(point, point, use_legacy_coordinate=True).tolist() == [[1.0]]
-
-
-def test_best_pair_is_matched_first() -> None:
-    """The best pair of all leaves first; who finds none left counts as -1."""
-    iou = np.array([[0.6, 0.5], [0.9, 0.4], [0.3, 0.8]], dtype=np.float32)
-    expected = np.array([0.9, 0.8, -1], dtype=np.float32)
-    assert greedy_match(iou).tolist() == expected.tolist()
-    assert greedy_match(iou[:, :0]).tolist() == [0, 0, 0]
+    assert proposal_recall([point], [point], [1], [0.5]).tolist() == [[0.0]]
+    assert proposal_recall([point], [point], [1], [0.5], True).tolist() == [[1.0]]
 
 
 def test_nothing_to_find_is_nan() -> None:

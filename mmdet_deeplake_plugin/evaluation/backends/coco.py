@@ -9,31 +9,18 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine.logging import print_log
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
-from ...utils.messages import comma_joined
 from .faster_coco import faster_classes
-
-
-def _pycocotools() -> tuple[type, type]:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    return COCO, COCOeval
-
 
 # pycocotools 2.0.11 accepts at most 255.
 _MASKS_AT_ONCE = 250
-
-# Imported when needed: the other implementation may not be installed.
-_BACKENDS: dict[str, Callable[[], tuple[type, type]]] = {
-    'pycocotools': _pycocotools,
-    'faster_coco_eval': faster_classes,
-}
 
 
 def backend_classes(name: str) -> tuple[type, type]:
@@ -46,21 +33,14 @@ def backend_classes(name: str) -> tuple[type, type]:
         KeyError: If the backend is unknown.
         ImportError: If its package is not installed.
     """
-    if name not in _BACKENDS:
-        known = comma_joined(map(repr, _BACKENDS))
-        raise KeyError(
-            f'unknown backend {name!r} of the COCO evaluation: write one of {known}'
-        )
-    return _BACKENDS[name]()
-
-
-def image_numbers(img_ids: Sequence[Any]) -> dict[Any, int]:
-    """Number images in the order of their ids, which decides ties.
-
-    Args:
-        img_ids: Unique image ids, all int or all str.
-    """
-    return {img_id: number for number, img_id in enumerate(sorted(img_ids), start=1)}
+    if name == 'pycocotools':
+        return COCO, COCOeval
+    if name == 'faster_coco_eval':
+        return faster_classes()
+    raise KeyError(
+        f'unknown backend {name!r} of the COCO evaluation: write one of '
+        "'pycocotools', 'faster_coco_eval'"
+    )
 
 
 def load_annotations(coco_class: type, annotations: dict[str, Any]) -> Any:

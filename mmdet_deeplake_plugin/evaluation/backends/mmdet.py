@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.pool import Pool
 from typing import Any
 
-from mmdet.evaluation import eval_map, print_recall_summary
-from mmdet.evaluation.functional import mean_ap
+import numpy as np
+from mmdet.evaluation import bbox_overlaps, eval_map, print_recall_summary
+from mmdet.evaluation.functional import mean_ap, recall
+from numpy.typing import NDArray
 
-__all__ = ['mean_average_precision', 'print_recall_summary']
+__all__ = [
+    'bbox_overlaps',
+    'mean_average_precision',
+    'print_recall_summary',
+    'recalls_of_overlaps',
+]
+
+
+def recalls_of_overlaps(
+    overlaps: NDArray[np.object_],
+    proposal_nums: Sequence[int],
+    iou_thrs: Sequence[float] | NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Match boxes and proposals greedily, and return the recalls.
+
+    Args:
+        overlaps: Per image, the IoU of its boxes with its proposals, best first.
+        proposal_nums: Maximum numbers of proposals per image.
+        iou_thrs: IoU thresholds.
+
+    Returns:
+        Array of shape ``(len(proposal_nums), len(iou_thrs))``.
+    """
+    recalls: NDArray[np.float64] = recall._recalls(
+        overlaps, np.asarray(proposal_nums), np.asarray(iou_thrs, dtype=np.float64)
+    )
+    return recalls
 
 
 def mean_average_precision(*args: Any, **kwargs: Any) -> Any:
