@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from time import perf_counter
 from typing import Any
 
@@ -17,7 +16,7 @@ from ..datasets.timing import TimedCollate
 from ..samplers.loader import DeepLakeLoader
 from ..samplers.wrappers import map_samples
 from ..shuffle.quality import measure_quality
-from ..utils.counters import ReadCounters
+from ..utils.counters import FIELDS, ReadCounters
 
 _STAGES = ('storage', 'decode', 'transforms', 'collate')
 
@@ -47,18 +46,11 @@ class DeepLakeReportHook(Hook):
         ReadCounters.shared_from_now_on()
 
     def before_train(self, runner: Any) -> None:
-        """Start measuring.
-
-        Args:
-            runner: The runner.
-        """
+        """Start measuring."""
         dataloader = runner.train_loop.dataloader
         sample_map = map_samples(dataloader.dataset)
-        self._counters = (
-            [dataset.reader.counters for dataset in sample_map.datasets]
-            if sample_map
-            else []
-        )
+        datasets = sample_map.datasets if sample_map else []
+        self._counters = [dataset.reader.counters for dataset in datasets]
         # The iteration-based loop is reading already: shared counters count from 0.
         self._before = _sums(
             [counters.totals() for counters in self._counters if not counters.is_shared]
@@ -69,36 +61,19 @@ class DeepLakeReportHook(Hook):
             dataloader.collate_fn = TimedCollate(dataloader.collate_fn, self._counters[0])
 
     def before_train_epoch(self, runner: Any) -> None:
-        """Start the measurement of an epoch.
-
-        Args:
-            runner: The runner.
-        """
+        """Start the measurement of an epoch."""
         self._begin()
 
     def before_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None
     ) -> None:
-        """Add the time that training waited for this batch.
-
-        Args:
-            runner: The runner.
-            batch_idx: Index of the batch.
-            data_batch: The batch.
-        """
+        """Add the time that training waited for this batch."""
         self._waited += perf_counter() - self._idle_since
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Report when an epoch of the iteration-based loop ends.
-
-        Args:
-            runner: The runner.
-            batch_idx: Index of the batch.
-            data_batch: The batch.
-            outputs: The losses.
-        """
+        """Report when an epoch of the iteration-based loop ends."""
         self._idle_since = perf_counter()
         loop = runner.train_loop
         if isinstance(loop, IterBasedTrainLoop):
@@ -108,12 +83,7 @@ class DeepLakeReportHook(Hook):
                 self._begin()
 
     def after_train_epoch(self, runner: Any, metrics: Any = None) -> None:
-        """Report an epoch of the epoch-based loop.
-
-        Args:
-            runner: The runner.
-            metrics: Not used.
-        """
+        """Report an epoch of the epoch-based loop."""
         if not isinstance(runner.train_loop, IterBasedTrainLoop):
             self._report(runner.train_loop.dataloader, runner.epoch)
 
@@ -126,9 +96,7 @@ class DeepLakeReportHook(Hook):
             return
         seconds = perf_counter() - self._began
         now = _sums([counters.totals() for counters in self._counters])
-        own = {
-            field: value - self._before.get(field, 0.0) for field, value in now.items()
-        }
+        own = {field: now[field] - self._before[field] for field in now}
         self._before = now
         total = _sums(all_gather_object(own))
         waited = sum(all_gather_object(self._waited)) / get_world_size()
@@ -136,7 +104,6 @@ class DeepLakeReportHook(Hook):
             print_log(
                 f'DeepLakeLoader, epoch {epoch + 1}: {summary(total, seconds, waited)}',
                 logger='current',
-                level=logging.INFO,
             )
             if self.details:
                 self._print_details(dataloader, total)
@@ -173,6 +140,4 @@ def summary(total: dict[str, float], seconds: float, waited: float) -> str:
 
 
 def _sums(parts: list[dict[str, float]]) -> dict[str, float]:
-    return (
-        {field: sum(part[field] for part in parts) for field in parts[0]} if parts else {}
-    )
+    return {field: sum(part[field] for part in parts) for field in FIELDS}

@@ -58,20 +58,11 @@ class DeepLakeResumeHook(Hook):
         unpause(self)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Keep the checkpoint's record of lakes, order and position.
-
-        Args:
-            runner: The runner.
-            checkpoint: The checkpoint.
-        """
+        """Keep the checkpoint's record of lakes, order and position."""
         self._saved = checkpoint.get(KEY)
 
     def before_train(self, runner: Any) -> None:
-        """On resume, compare the run with the checkpoint and adopt its order.
-
-        Args:
-            runner: The runner.
-        """
+        """On resume, compare the run with the checkpoint and adopt its order."""
         loop = runner.train_loop
         sampler = find_sampler(loop.dataloader)
         if loop.iter > 0:
@@ -84,11 +75,7 @@ class DeepLakeResumeHook(Hook):
             loop.dataloader_iterator = BatchStream(loop.dataloader, epoch, done, advance)
 
     def before_train_epoch(self, runner: Any) -> None:
-        """Skip the batches of a resumed epoch that are trained already.
-
-        Args:
-            runner: The runner.
-        """
+        """Skip the batches of a resumed epoch that are trained already."""
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             return
         resumed, self._resumed = self._resumed, None
@@ -98,12 +85,7 @@ class DeepLakeResumeHook(Hook):
         self._began = (runner.epoch, runner.iter - done)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Add lakes, order and position to a checkpoint.
-
-        Args:
-            runner: The runner.
-            checkpoint: The checkpoint; gets the key ``'deeplake'``.
-        """
+        """Add lakes, order and position to a checkpoint, as ``'deeplake'``."""
         loop, meta = runner.train_loop, checkpoint['meta']
         if isinstance(loop, IterBasedTrainLoop):
             epoch, done = loop.dataloader_iterator.epoch, loop.dataloader_iterator.batches
@@ -131,13 +113,13 @@ class DeepLakeResumeHook(Hook):
                 return divmod(loop.iter, length)
             return loop.epoch, min(max(loop.iter - loop.epoch * length, 0), length)
         config = (runner.cfg.get('train_dataloader') or {}).get('sampler') or {}
-        configured = {
-            key for key in ('seed', 'lanes', 'window') if config.get(key) is not None
-        }
         own = sampler.order_state()
-        order = {**own, **self._saved['order']}
-        order.update({key: own[key] for key in configured & own.keys()})
-        sampler.load_order_state(order)
+        configured: dict[str, Any] = {
+            key: own[key]
+            for key in ('seed', 'lanes', 'window')
+            if key in own and config.get(key) is not None
+        }
+        sampler.load_order_state({**own, **self._saved['order'], **configured})
         self._compare(self._saved, describe(dataloader))
         position = self._saved['position']
         return position['epoch'], position['batches']
@@ -199,11 +181,7 @@ def describe(dataloader: DataLoader) -> dict[str, Any]:
             'classes': list(dataset.metainfo['classes']),
             'rows': hashlib.sha256(rows.tobytes()).hexdigest()[:16],
         }
-    return {
-        'lakes': lakes,
-        'order': sampler.order_state(),
-        'batches': form,
-    }
+    return {'lakes': lakes, 'order': sampler.order_state(), 'batches': form}
 
 
 def _flat(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:

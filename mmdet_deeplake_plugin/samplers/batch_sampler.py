@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from mmdet.registry import DATA_SAMPLERS
-from mmengine.dist import all_gather_object
 from torch.utils.data import BatchSampler
 
 from ..shuffle.batches import global_batches, num_batches
+from .checks import check_equal_on_ranks
 from .loader import DeepLakeLoader
 from .pause import is_paused
 
@@ -61,7 +60,7 @@ class DeepLakeAspectRatioBatchSampler(BatchSampler):
         # Upright first, the order in which the stock sampler appends its leftovers.
         self._groups = np.where(sampler.is_upright(), 0, 1).astype(np.int8)
         self._skip = 0
-        self._check_ranks()
+        check_equal_on_ranks(len(self), 'batches', 'rows, batch_size and drop_last')
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the batches of this rank, each a list of indices."""
@@ -95,13 +94,3 @@ class DeepLakeAspectRatioBatchSampler(BatchSampler):
                 f'cannot skip {num_batches} of the {len(self)} batches of an epoch'
             )
         self._skip = num_batches
-
-    def _check_ranks(self) -> None:
-        counts: list[Any] = all_gather_object(len(self))
-        if len(set(counts)) > 1:
-            per_rank = ', '.join(f'rank {i}: {count}' for i, count in enumerate(counts))
-            raise ValueError(
-                'all ranks must have the same number of batches, or they wait for each '
-                f'other forever; got {per_rank}. Use the same rows, batch_size and '
-                'drop_last on all ranks'
-            )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mmengine.dist import all_gather_object
+
 from ..utils.messages import did_you_mean
 from .dataloader_shape import DataloaderShape
 from .wrappers import SampleMap
@@ -40,6 +42,26 @@ def check_loader_keys(loader_type: str, **counts: int | None) -> None:
             )
 
 
+def check_equal_on_ranks(count: int, what: str, same: str) -> None:
+    """Raise an error unless all ranks have the same number of something.
+
+    Args:
+        count: This rank's number.
+        what: What is counted, for the message.
+        same: What the user should make the same on all ranks.
+
+    Raises:
+        ValueError: If the ranks have different numbers.
+    """
+    counts = all_gather_object(count)
+    if len(set(counts)) > 1:
+        per_rank = ', '.join(f'rank {i}: {count}' for i, count in enumerate(counts))
+        raise ValueError(
+            f'all ranks must have the same number of {what}, or they wait for each other '
+            f'forever; got {per_rank}. Use the same {same} on all ranks'
+        )
+
+
 def choose_shuffle(shuffle: bool | str, sample_map: SampleMap | None) -> str:
     """Resolve the key ``shuffle``.
 
@@ -68,10 +90,8 @@ def choose_shuffle(shuffle: bool | str, sample_map: SampleMap | None) -> str:
             "shuffle='full'"
         )
     if shuffle == 'auto':
-        readers = (
-            [dataset.reader for dataset in sample_map.datasets] if sample_map else []
-        )
-        suits_lanes = any(reader.is_remote and reader.has_chunks for reader in readers)
+        datasets = sample_map.datasets if sample_map else []
+        suits_lanes = any(d.reader.is_remote and d.reader.has_chunks for d in datasets)
         return 'lanes' if suits_lanes else 'full'
     return shuffle
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from mmdet.registry import DATA_SAMPLERS
-from mmengine.dist import all_gather_object, get_dist_info, sync_random_seed
+from mmengine.dist import get_dist_info, sync_random_seed
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
@@ -18,7 +18,12 @@ from ..shuffle.epoch import epoch_order, rank_length, rank_slice
 from ..shuffle.lanes import Lanes
 from ..shuffle.repeats import sample_counts
 from ..utils.blocks import blocks
-from .checks import check_loader_keys, choose_shuffle, default_lanes
+from .checks import (
+    check_equal_on_ranks,
+    check_loader_keys,
+    choose_shuffle,
+    default_lanes,
+)
 from .dataloader_shape import DataloaderCheck
 from .pause import is_paused
 from .read_strategy import choose_reads
@@ -98,7 +103,7 @@ class DeepLakeLoader(Sampler):
         self.round_up = round_up
         self.window = window
         self.epoch = 0
-        self._check_ranks()
+        check_equal_on_ranks(len(dataset), 'samples', 'rows')
         refuse_other_classes(dataset)
         self._sample_map = sample_map = map_samples(dataset)
         self.shuffle = choose_shuffle(shuffle, sample_map)
@@ -127,14 +132,13 @@ class DeepLakeLoader(Sampler):
         if is_paused():
             return
         (skip, keep), self._skip, self._keep = (self._skip, self._keep), 0, []
-        if self.shuffle == 'lanes':
-            lanes = self._lanes(self._counts())
-            rows = lanes.rank_slice(self.rank, self.world_size, len(self))
-            self.begin_reading([lanes], skip * self.world_size)
+        lanes = [self._lanes(self._counts())] if self.shuffle == 'lanes' else []
+        if lanes:
+            rows = lanes[0].rank_slice(self.rank, self.world_size, len(self))
         else:
             order = self._permuted(self._counts())
             rows = rank_slice(order, self.rank, self.world_size, self.round_up)
-            self.begin_reading([], skip * self.world_size)
+        self.begin_reading(lanes, skip * self.world_size)
         yield from keep
         rows = rows[skip:]
         for block in blocks(len(rows)):
@@ -289,12 +293,3 @@ class DeepLakeLoader(Sampler):
         if counts is not None:
             index = index.repeated(counts)
         return Lanes(index, self.lanes, self.window, self.seed, self.epoch, group)
-
-    def _check_ranks(self) -> None:
-        lengths = all_gather_object(len(self.dataset))
-        if len(set(lengths)) > 1:
-            per_rank = ', '.join(f'rank {i}: {count}' for i, count in enumerate(lengths))
-            raise ValueError(
-                'all ranks must have the same number of samples, or they wait for each '
-                f'other forever; got {per_rank}. Use the same rows on all ranks'
-            )

@@ -8,7 +8,6 @@ paused them starts a new iteration afterwards.
 
 from __future__ import annotations
 
-import logging
 import weakref
 
 from mmengine.logging import print_log
@@ -37,6 +36,5 @@ def is_paused() -> bool:
             'DeepLakeLoader: paused until the run begins, when DeepLakeResumeHook knows '
             'where to continue',
             logger='current',
-            level=logging.INFO,
         )
     return bool(_owners)

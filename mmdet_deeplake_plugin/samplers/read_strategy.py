@@ -54,8 +54,7 @@ class ChunkReads(RowReads):
             return
         if self._order is not None:
             rest = self._order[skip:]
-            changes = np.flatnonzero(np.diff(rest, prepend=-1))
-            path = rest[changes]
+            path = rest[np.flatnonzero(np.diff(rest, prepend=-1))]
             self.plan.announce(path[:1], [path])
             return
         total = sum(len(each) for each in lanes)

@@ -16,7 +16,7 @@ from mmdet.registry import DATA_SAMPLERS
 from mmdet.utils import register_all_modules
 from mmengine.dataset import ConcatDataset, DefaultSampler, RepeatDataset
 
-import mmdet_deeplake_plugin.samplers.batch_sampler as batch_module
+import mmdet_deeplake_plugin.samplers.checks as checks_module
 import mmdet_deeplake_plugin.samplers.loader as loader_module
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
 from mmdet_deeplake_plugin.samplers.batch_sampler import DeepLakeAspectRatioBatchSampler
@@ -263,7 +263,7 @@ def test_ranks_that_disagree_are_named(mixed, monkeypatch):
         'and drop_last on all ranks'
     )
     sampler = DeepLakeLoader(mixed, seed=0)
-    monkeypatch.setattr(batch_module, 'all_gather_object', lambda n: [n, 15, 14])
+    monkeypatch.setattr(checks_module, 'all_gather_object', lambda n: [n, 15, 14])
     with pytest.raises(ValueError, match=re.escape(text)):
         DeepLakeAspectRatioBatchSampler(sampler, 8)
 
@@ -274,6 +274,6 @@ def test_datasets_that_differ_between_ranks_are_named(mixed, monkeypatch):
         'all ranks must have the same number of samples, or they wait for each other '
         'forever; got rank 0: 240, rank 1: 7. Use the same rows on all ranks'
     )
-    monkeypatch.setattr(loader_module, 'all_gather_object', lambda n: [n, 7])
+    monkeypatch.setattr(checks_module, 'all_gather_object', lambda n: [n, 7])
     with pytest.raises(ValueError, match=re.escape(text)):
         DeepLakeLoader(ConcatDataset([mixed, mixed]), seed=0)
