@@ -55,17 +55,10 @@ def to_xywh(
     Boxes stored as ``xywh`` are returned unchanged: a detour through corners would
     change the last bit of widths, and with it evaluation results.
 
-    Args:
-        boxes: Boxes of shape ``(N, 4)`` in the order of ``box_format``.
-        box_format: One of :data:`BOX_FORMATS`.
-        widths: Width in pixels of each box's image, shape ``(N,)`` or scalar.
-        heights: Height in pixels of each box's image, shape ``(N,)`` or scalar.
+    The arguments and errors are those of :func:`to_xyxy`.
 
     Returns:
         Boxes of shape ``(N, 4)``: left, top, width, height in pixels.
-
-    Raises:
-        ValueError: If ``box_format`` is not one of the six.
     """
     order, pixels = _to_pixels(boxes, box_format, widths, heights)
     if order == 'xywh':

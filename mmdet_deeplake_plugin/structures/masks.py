@@ -63,9 +63,7 @@ def unpack_segmentations(text: str) -> list[Segmentation]:
     return segmentations
 
 
-def segmentations_of_polygons(
-    polygons: Sequence[NDArray[Any]],
-) -> list[Segmentation]:
+def segmentations_of_polygons(polygons: Sequence[NDArray[Any]]) -> list[Segmentation]:
     """Convert polygons as Deep Lake's type ``Polygon`` stores them.
 
     Args:

@@ -161,8 +161,8 @@ def encode_png(pixels: NDArray[Any], level: int = 0) -> bytes:
     """Encode an array as a PNG.
 
     Args:
-        pixels: Grey, shape ``(H, W)``, or BGR, shape ``(H, W, 3)``; ``uint8`` or
-            ``uint16``.
+        pixels: Grey, shape ``(H, W)``, BGR, shape ``(H, W, 3)``, or BGRA, shape
+            ``(H, W, 4)``; ``uint8`` or ``uint16``.
         level: Compression level, 0 to 9. Defaults to the fastest, for PNGs that are
             decoded right away.
 
@@ -173,7 +173,7 @@ def encode_png(pixels: NDArray[Any], level: int = 0) -> bytes:
         '.png', np.ascontiguousarray(pixels), [cv2.IMWRITE_PNG_COMPRESSION, level]
     )
     if not done:
-        raise ValueError(f'OpenCV cannot encode a map of shape {pixels.shape}')
+        raise ValueError(f'OpenCV cannot encode an array of shape {pixels.shape}')
     return encoded.tobytes()
 
 

@@ -16,10 +16,7 @@ import mmap
 import os
 import pickle
 from multiprocessing import reduction
-from multiprocessing.context import (
-    get_spawning_popen,
-    set_spawning_popen,
-)
+from multiprocessing.context import get_spawning_popen, set_spawning_popen
 from typing import Any
 
 _ALIGNMENT = 64
@@ -81,10 +78,7 @@ class _Memory:
 
 
 def _attach(
-    kind: type[SharedWhenSpawned],
-    file: Any,
-    pickled: bytes,
-    parts: list[tuple[int, int]],
+    kind: type[SharedWhenSpawned], file: Any, pickled: bytes, parts: list[tuple[int, int]]
 ) -> SharedWhenSpawned:
     """Recreate the object in the spawned process."""
     number = file.detach()
