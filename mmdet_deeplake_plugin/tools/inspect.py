@@ -7,7 +7,6 @@ views and versions, and a snippet to paste into a config.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,26 +14,11 @@ from numpy.typing import NDArray
 
 from ..datasets.samples import has_extent
 from ..lake import Lake, LakeSource, LakeSpec, open_columns, open_source
-from ._cli import (
-    add_lake_options,
-    lake_keys,
-    make_parser,
-    run_tool,
-)
+from ._cli import add_lake_options, lake_keys, make_parser, run_tool
 
 _SHOWN_CLASSES = 20
 _SHOWN_VERSIONS = 5
 _MAIN_ROLES = ('img', 'gt_bboxes', 'gt_labels', 'gt_masks', 'gt_seg_map', 'segment_ids')
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """A lake, its selected rows, and its columns or the problem with them."""
-
-    source: LakeSource
-    rows: NDArray[np.int64] | None
-    lake: Lake | None
-    problem: str
 
 
 def inspect(
@@ -64,21 +48,22 @@ def inspect(
     source, rows = open_source(
         LakeSpec.from_config(path, credentials, commit_id, view_id, query)
     )
+    roles = {}
     try:
-        lake, problem = open_columns(source), ''
+        lake = open_columns(source)
+        roles = {column: role for role, column in lake.columns.roles}
+        data = _data(lake, rows)
     except ValueError as error:
-        lake, problem = None, str(error)
-    opened = _Opened(source, rows, lake, problem)
-    return '\n'.join([*_state(opened), '', *_columns(opened), '', *_data(opened)])
+        data = [f'problem: {error}']
+    return '\n'.join([*_state(source, rows), '', *_columns(source, roles), '', *data])
 
 
-def _state(opened: _Opened) -> list[str]:
-    pin, handle = opened.source.pin, opened.source.handle
+def _state(source: LakeSource, rows: NDArray[np.int64] | None) -> list[str]:
+    pin, handle = source.pin, source.handle
     lines = [
-        f'lake:     {opened.source.spec.path}',
+        f'lake:     {source.spec.path}',
         f'format:   Deep Lake {"3 (read through a query)" if pin.is_v3 else "4"}',
-        f'rows:     {pin.num_rows}'
-        + ('' if opened.rows is None else f', {len(opened.rows)} selected'),
+        f'rows:     {pin.num_rows}' + ('' if rows is None else f', {len(rows)} selected'),
     ]
     if pin.is_v3:
         return lines
@@ -96,11 +81,8 @@ def _state(opened: _Opened) -> list[str]:
     return lines
 
 
-def _columns(opened: _Opened) -> list[str]:
-    roles = {}
-    if opened.lake is not None:
-        roles = {column: role for role, column in opened.lake.columns.roles}
-    columns = list(opened.source.handle.schema.columns)
+def _columns(source: LakeSource, roles: dict[str, str]) -> list[str]:
+    columns = list(source.handle.schema.columns)
     width = max((len(column.name) for column in columns), default=0)
     return ['columns:   (role, name, type)'] + [
         f'  {roles.get(column.name, "-"):16}{column.name:{width}}  {column.dtype}'
@@ -108,15 +90,8 @@ def _columns(opened: _Opened) -> list[str]:
     ]
 
 
-def _data(opened: _Opened) -> list[str]:
-    lake = opened.lake
-    if lake is None:
-        return [f'problem: {opened.problem}']
-    columns = lake.columns
-    try:
-        table = lake.annotations(opened.rows)
-    except ValueError as error:
-        return [f'problem: {error}']
+def _data(lake: Lake, rows: NDArray[np.int64] | None) -> list[str]:
+    columns, table = lake.columns, lake.annotations(rows)
     counts = np.diff(table.offsets)
     sizes = np.unique(np.stack([table.widths, table.heights], axis=1), axis=0)
     names = columns.class_names
@@ -128,8 +103,7 @@ def _data(opened: _Opened) -> list[str]:
         f'{columns.box_format}, style {columns.style}',
         f'          {np.count_nonzero(table.ignore_flags)} crowd or difficult, '
         f'{np.count_nonzero(~has_extent(table))} without extent',
-        *_masks(lake),
-        *_maps(lake),
+        *_masks_and_maps(lake),
         f'sizes:    {_sizes(sizes)}',
         f'classes:  {len(names)}' if names else 'classes:  without names',
     ]
@@ -139,20 +113,17 @@ def _data(opened: _Opened) -> list[str]:
         lines.append(f'  {per_class[label]:8}  {name}')
     if num_classes > _SHOWN_CLASSES:
         lines.append(f'  … and {num_classes - _SHOWN_CLASSES} more')
-    return [*lines, '', 'for a config:', *_snippet(opened, lake, num_classes)]
+    return [*lines, '', 'for a config:', *_snippet(lake, num_classes)]
 
 
-def _masks(lake: Lake) -> list[str]:
-    if lake.masks is None or lake.masks.kind is None:
-        return []
-    return [f'masks:    {lake.masks.kind.value}, column {lake.masks.column}']
-
-
-def _maps(lake: Lake) -> list[str]:
-    if lake.seg_maps is None:
-        return []
-    kind = 'segment ids' if lake.seg_maps.panoptic else 'labels'
-    return [f'maps:     {kind}, column {lake.seg_maps.column}']
+def _masks_and_maps(lake: Lake) -> list[str]:
+    lines = []
+    if lake.masks is not None and lake.masks.kind is not None:
+        lines.append(f'masks:    {lake.masks.kind.value}, column {lake.masks.column}')
+    if lake.seg_maps is not None:
+        kind = 'segment ids' if lake.seg_maps.panoptic else 'labels'
+        lines.append(f'maps:     {kind}, column {lake.seg_maps.column}')
+    return lines
 
 
 def _sizes(sizes: np.ndarray) -> str:
@@ -165,21 +136,20 @@ def _sizes(sizes: np.ndarray) -> str:
     )
 
 
-def _snippet(opened: _Opened, lake: Lake, num_classes: int) -> list[str]:
-    columns = lake.columns
-    pin = opened.source.pin
+def _snippet(lake: Lake, num_classes: int) -> list[str]:
+    columns, pin, spec = lake.columns, lake.source.pin, lake.source.spec
     roles = {role: name for role, name in columns.roles if role in _MAIN_ROLES}
     lines = [
         'dict(',
         "    type='DeepLakeDataset',",
-        f'    deeplake_path={opened.source.spec.url!r},',
+        f'    deeplake_path={spec.url!r},',
     ]
     if pin.version and not pin.tag:
         lines.append(f'    deeplake_commit_id={pin.version!r},  # empty: the latest')
-    if pin.tag and not opened.source.spec.suffix:
+    if pin.tag and not spec.suffix:
         lines.append(f'    deeplake_view_id={pin.tag!r},')
-    if opened.source.spec.query:
-        lines.append(f'    deeplake_query={opened.source.spec.query!r},')
+    if spec.query:
+        lines.append(f'    deeplake_query={spec.query!r},')
     lines.append(f'    deeplake_tensors={roles!r},')
     if not columns.class_names:
         lines.append(f'    metainfo=dict(classes=(…)),  # {num_classes} names')

@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ..lake import LakeSpec, open_lake
 from ..samplers.checks import LOADER_TYPES, SHUFFLES
 from ..samplers.dataloader_shape import DataloaderShape
-from ._cli import (
-    add_lake_options,
-    lake_keys,
-    make_parser,
-    run_tool,
-)
+from ._cli import add_lake_options, lake_keys, make_parser, run_tool
 from .planning.plan import LoaderKeys, make_plan
 from .planning.plot import draw_order
 from .planning.text import describe
@@ -130,12 +126,7 @@ def _run(args: argparse.Namespace) -> str:
         **lake_keys(args),
         dataloader=DataloaderShape(args.gpus, args.num_workers, args.batch_size),
         keys=LoaderKeys(
-            args.shuffle,
-            args.lanes,
-            args.window,
-            args.seed,
-            args.loader_type,
-            args.cache_bytes,
+            **{key.name: getattr(args, key.name) for key in fields(LoaderKeys)}
         ),
         image_column=args.image_column,
         latency=args.latency / 1e3,

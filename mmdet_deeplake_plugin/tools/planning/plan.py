@@ -49,12 +49,8 @@ class Plan:
     """How the loader would read a lake.
 
     Attributes:
-        name: Name of the lake for messages.
-        is_remote: Whether reads go over a network.
-        total_rows: Number of rows of the lake.
+        lake: The lake.
         rows: Row of each sample, shape ``(N,)``.
-        chunk_sizes: Number of rows of each chunk, shape ``(C,)``.
-        chunks_stored: Whether chunks are those of the storage; otherwise blocks of rows.
         row_bytes: Mean size of an image in bytes, estimated from some images.
         keys: The loader's keys, with ``shuffle`` and ``lanes`` resolved.
         requested: The keys as passed.
@@ -67,12 +63,8 @@ class Plan:
         order: Sample at each position of the epoch, shape ``(N,)``.
     """
 
-    name: str
-    is_remote: bool
-    total_rows: int
+    lake: Lake
     rows: NDArray[np.int64]
-    chunk_sizes: NDArray[np.int64]
-    chunks_stored: bool
     row_bytes: int
     keys: LoaderKeys
     requested: LoaderKeys
@@ -84,18 +76,9 @@ class Plan:
     order: NDArray[np.integer]
 
     @property
-    def per_draw(self) -> int:
-        """Number of samples if each worker of each rank draws a batch.
-
-        The number of lanes should be a multiple of it.
-        """
-        loader = self.dataloader
-        return loader.world_size * loader.readers * loader.batch_size
-
-    @property
     def lanes_divide(self) -> bool:
         """Whether each worker has its own lanes."""
-        return (self.keys.lanes or 0) % self.per_draw == 0
+        return (self.keys.lanes or 0) % self.dataloader.round_size == 0
 
 
 class _Rows:
@@ -149,20 +132,31 @@ def make_plan(
         world, dataloader.batch_size, dataloader.num_workers
     )
     shuffle = choose_shuffle(keys.shuffle, sample_map)
-    resolved = replace(keys, shuffle=shuffle, lanes=lanes)
-    strategy = _choose_reads(sample_map, resolved, world)
-    epoch = _epoch(strategy, resolved, len(rows))
+
+    def strategy_with(cache_bytes: int) -> RowReads:
+        return choose_reads(
+            sample_map,
+            shuffle,
+            keys.loader_type,
+            world_size=world,
+            is_weighted=False,
+            cache_bytes=cache_bytes,
+        )
+
+    strategy = strategy_with(keys.cache_bytes)
+    in_lanes = None
+    if shuffle == 'lanes':
+        in_lanes = Lanes(strategy.index, lanes, keys.window, keys.seed, 0)
+    epoch = Epoch(len(rows), keys.seed, shuffle != 'none', in_lanes)
     row_bytes = _mean_size(reader, rows)
 
     def reads_with(cache_bytes: int) -> Reads:
-        bounded = _choose_reads(
-            sample_map, replace(resolved, cache_bytes=cache_bytes), world
-        )
+        bounded = strategy_with(cache_bytes)
         workers = Simulation(epoch, dataloader, bounded, reader, rows, row_bytes)
         results = with_progress(workers, len(workers), 'simulating workers', progress)
         return list(results)[-1]
 
-    reads, room = reads_with(resolved.cache_bytes), 0
+    reads, room = reads_with(keys.cache_bytes), 0
     if strategy.plan is not None and reads.listed + reads.rows:
         most = reads_with(_NO_BOUND)
         if most.chunk_rows > reads.chunk_rows:
@@ -170,42 +164,20 @@ def make_plan(
             while reads_with(room).chunk_rows < most.chunk_rows:
                 room *= 2
     order = epoch.of_rank(0, 1)
-    chunks = reader.chunks
+    chunks = reader.chunks.of(rows)
     return Plan(
-        name=lake.name,
-        is_remote=reader.is_remote,
-        total_rows=lake.source.num_rows,
+        lake=lake,
         rows=rows,
-        chunk_sizes=np.diff(chunks.bounds),
-        chunks_stored=chunks.stored,
         row_bytes=row_bytes,
-        keys=resolved,
+        keys=replace(keys, shuffle=shuffle, lanes=lanes),
         requested=keys,
         dataloader=dataloader,
         along_chunks=strategy.plan is not None,
         reads=reads,
         room=room,
-        quality=measure_quality(order, chunks.of(rows), world * dataloader.batch_size),
+        quality=measure_quality(order, chunks, world * dataloader.batch_size),
         order=order,
     )
-
-
-def _choose_reads(sample_map: SampleMap, keys: LoaderKeys, world_size: int) -> RowReads:
-    return choose_reads(
-        sample_map,
-        keys.shuffle,
-        keys.loader_type,
-        world_size=world_size,
-        is_weighted=False,
-        cache_bytes=keys.cache_bytes,
-    )
-
-
-def _epoch(strategy: RowReads, keys: LoaderKeys, num_samples: int) -> Epoch:
-    lanes = None
-    if keys.shuffle == 'lanes' and keys.lanes:
-        lanes = Lanes(strategy.index, keys.lanes, keys.window, keys.seed, 0)
-    return Epoch(num_samples, keys.seed, keys.shuffle != 'none', lanes)
 
 
 def _mean_size(reader: ImageReader, rows: NDArray[np.int64]) -> int:

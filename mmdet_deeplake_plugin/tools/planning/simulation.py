@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lake import ChunkCache, ImageColumn, ImageReader, ReadPlan
+from ...lake import ChunkCache, ImageColumn, ImageReader
 from ...samplers.dataloader_shape import DataloaderShape
 from ...samplers.read_strategy import RowReads
 from ...shuffle.epoch import epoch_order, rank_length, rank_slice
@@ -150,60 +150,34 @@ class Simulation:
             # PyTorch deals batch j to worker j mod workers.
             starts = range(number % readers * size, self._length, readers * size)
             enough = starts[: -(-_ENOUGH // size)]
-            worker = _Worker(
-                self._reader.column,
-                self._reader.in_lists,
-                self._plan,
-                self._dataloader.num_workers > 0,
-                self._row_bytes,
-            )
-            found = worker.read(
+            found = self._read(
                 self._rows[samples[start : start + size]] for start in enough
             )
             total = _merged(total, found, len(starts) / max(len(enough), 1))
             yield _scaled(total, self._length * world)
 
-
-class _Worker:
-    """A worker's ``ImageReader``, over a column that counts reads.
-
-    Args:
-        column: The image column of the lake, for its chunks.
-        in_lists: Whether the reader reads the rows of a batch as a list.
-        plan: What the reader follows, if chunks are read whole.
-        ahead: Whether it reads ahead, as inside a worker process.
-        row_bytes: Size of an image.
-    """
-
-    def __init__(
-        self,
-        column: ImageColumn,
-        in_lists: bool,
-        plan: ReadPlan | None,
-        ahead: bool,
-        row_bytes: int,
-    ) -> None:
-        self._column = _CountingColumn(column, row_bytes)
-        self._reader = ImageReader(self._column)
-        self._reader.in_lists = in_lists
-        if plan is not None:
-            kind = _CacheOfWorker if ahead else ChunkCache
-            self._reader.read_chunks_from(kind(plan, [self._reader], [0]), 0)
-
-    def read(self, batches: Iterable[NDArray[np.int64]]) -> Reads:
-        """Read batches, and return what was read for them."""
-        counted = self._column.reads
+    def _read(self, batches: Iterable[NDArray[np.int64]]) -> Reads:
+        """Read batches with a worker's ``ImageReader``, over a column that counts."""
+        column = _CountingColumn(self._reader.column, self._row_bytes)
+        reader = ImageReader(column)
+        reader.in_lists = self._reader.in_lists
+        cache: ChunkCache | None = None
+        if self._plan is not None:
+            kind = _CacheOfWorker if self._dataloader.num_workers else ChunkCache
+            cache = kind(self._plan, [reader], [0])
+            reader.read_chunks_from(cache, 0)
+        reads = column.reads
         for batch in batches:
             rows = batch.tolist()
-            counted.samples += len(rows)
-            self._reader.prepare(rows)
+            reads.samples += len(rows)
+            reader.prepare(rows)
             for row in rows:
-                self._reader.read_row(row)
-            if self._reader.cache is not None:
-                held = _held_bytes(self._reader.cache, self._column.image)
-                counted.peak = max(counted.peak, held)
-        counted.divided = len(self._column.divided)
-        return counted
+                reader.read_row(row)
+            if cache is not None:
+                ahead = cache.coming_rows() if isinstance(cache, _CacheOfWorker) else 0
+                reads.peak = max(reads.peak, cache.held_bytes + ahead * len(column.image))
+        reads.divided = len(column.divided)
+        return reads
 
 
 class _CountingColumn(ImageColumn):
@@ -271,11 +245,6 @@ class _CacheOfWorker(ChunkCache):
     def coming_rows(self) -> int:
         """Number of rows that were read ahead."""
         return sum(len(coming.result()) for coming in self._coming.values())
-
-
-def _held_bytes(cache: ChunkCache, image: bytes) -> int:
-    ahead = cache.coming_rows() if isinstance(cache, _CacheOfWorker) else 0
-    return cache.held_bytes + ahead * len(image)
 
 
 def _merged(total: Reads, found: Reads, factor: float) -> Reads:

@@ -42,7 +42,8 @@ def network_cost(plan: Plan) -> tuple[float, float]:
     Returns:
         Number of requests and of bytes, of all ranks together.
     """
-    reads, size, sizes = plan.reads, plan.row_bytes, plan.chunk_sizes
+    reads, size = plan.reads, plan.row_bytes
+    sizes = np.diff(plan.lake.images.chunks.bounds)
     cached = min(1.0, _CACHED_BYTES / (sizes.sum() * size))
     single = reads.listed + reads.rows - cached * reads.rows_again
     blocks = np.maximum(np.round(sizes / max(_BLOCK_BYTES // size, 1)), 1)
@@ -64,11 +65,12 @@ def network_cost(plan: Plan) -> tuple[float, float]:
 
 
 def _lake(plan: Plan) -> list[str]:
-    sizes = plan.chunk_sizes
-    kind = 'stored' if plan.chunks_stored else 'blocks (stored chunks are unknown)'
+    chunks = plan.lake.images.chunks
+    sizes = np.diff(chunks.bounds)
+    kind = 'stored' if chunks.stored else 'blocks (stored chunks are unknown)'
     return [
-        f'lake:     {plan.name}',
-        f'samples:  {len(plan.rows)} of {plan.total_rows} rows, about '
+        f'lake:     {plan.lake.name}',
+        f'samples:  {len(plan.rows)} of {plan.lake.source.num_rows} rows, about '
         f'{_size(plan.row_bytes)} each (estimated from some images)',
         f'chunks:   {len(sizes)} {kind}, of {sizes.min()} to {sizes.max()} rows, median '
         f'{np.median(sizes):.0f}',
@@ -76,26 +78,23 @@ def _lake(plan: Plan) -> list[str]:
 
 
 def _order(plan: Plan) -> list[str]:
-    keys, loader = plan.keys, plan.dataloader
-    where = 'on object storage' if plan.is_remote else 'local'
+    keys, loader, is_remote = plan.keys, plan.dataloader, plan.lake.images.is_remote
     if plan.requested.shuffle != 'auto':
         why = 'as requested'
-    elif plan.is_remote and keys.shuffle == 'full':
+    elif is_remote and keys.shuffle == 'full':
         why = 'auto: the rows of a saved view are scattered'
     else:
-        why = f'auto: the lake is {where}'
+        why = f'auto: the lake is {"on object storage" if is_remote else "local"}'
     lines = [f'shuffle:  {keys.shuffle} ({why})']
     if keys.shuffle == 'lanes' and keys.lanes:
-        who = (
+        times = f'{keys.lanes // loader.round_size} x'
+        if not plan.lanes_divide:
+            times = 'not a multiple of'
+        lines.append(
+            f'lanes:    {keys.lanes}, {times} '
             f'{_count(loader.world_size, "rank")} x {_count(loader.readers, "worker")} x '
             f'batch size {loader.batch_size}'
         )
-        times = (
-            f'{keys.lanes // plan.per_draw} x'
-            if plan.lanes_divide
-            else 'not a multiple of'
-        )
-        lines.append(f'lanes:    {keys.lanes}, {times} {who}')
     return lines
 
 
@@ -108,7 +107,7 @@ def _epoch(plan: Plan) -> list[str]:
         f'epoch:    {reads.samples:.0f} images, from {reads.chunks:.0f} whole chunks and '
         f'{single:.0f} rows read {how}'
     ]
-    if plan.is_remote:
+    if plan.lake.images.is_remote:
         requests, read = network_cost(plan)
         lines.append(
             f'          about {requests:.0f} requests, '
@@ -147,28 +146,26 @@ def _notes(plan: Plan) -> list[str]:
     if plan.keys.shuffle == 'lanes' and not plan.lanes_divide:
         notes.append(
             f'workers share lanes and read chunks more than once; remove lanes='
-            f'{plan.keys.lanes}, or write a multiple of {plan.per_draw}'
+            f'{plan.keys.lanes}, or write a multiple of {plan.dataloader.round_size}'
         )
     if plan.room:
         notes.append(
             f'some chunks do not fit into cache_bytes={plan.keys.cache_bytes}, and their '
             'rows are read one by one'
         )
-    if plan.is_remote and plan.requested.shuffle == 'full':
+    if plan.lake.images.is_remote and plan.requested.shuffle == 'full':
         notes.append("rows are read one by one; shuffle='lanes' would read whole chunks")
     return notes
 
 
 def _sampler(plan: Plan) -> str:
-    requested, loader = plan.requested, plan.dataloader
+    requested, defaults = plan.requested, LoaderKeys()
+    bools: dict[str, object] = {'auto': True, 'none': False}
     keys: dict[str, object] = {
-        'shuffle': {'auto': True, 'none': False}.get(
-            requested.shuffle, requested.shuffle
-        ),
-        'batch_size': loader.batch_size,
-        'num_workers': loader.num_workers,
+        'shuffle': bools.get(requested.shuffle, requested.shuffle),
+        'batch_size': plan.dataloader.batch_size,
+        'num_workers': plan.dataloader.num_workers,
     }
-    defaults = LoaderKeys()
     if requested.lanes is not None and plan.lanes_divide:
         keys['lanes'] = requested.lanes
     for key in ('window', 'loader_type', 'cache_bytes'):
