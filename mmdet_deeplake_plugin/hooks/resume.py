@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from typing import Any
 
 from mmdet.datasets.samplers import AspectRatioBatchSampler
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop
 from torch.utils.data import DataLoader
@@ -17,6 +15,7 @@ from torch.utils.data import DataLoader
 from ..samplers.loader import DeepLakeLoader
 from ..samplers.pause import pause, unpause
 from ..samplers.wrappers import map_samples
+from ..utils.messages import warn
 from .mid_epoch import BatchStream, find_sampler, skip_batches
 
 KEY = 'deeplake'
@@ -102,11 +101,9 @@ class DeepLakeResumeHook(Hook):
         """Adopt the checkpoint's order; return the epoch and its batches to skip."""
         dataloader, loop = runner.train_loop.dataloader, runner.train_loop
         if self._saved is None:
-            print_log(
+            warn(
                 'DeepLakeResumeHook: the checkpoint was written without this hook, so '
-                'its lakes and order cannot be compared with those of this run',
-                logger='current',
-                level=logging.WARNING,
+                'its lakes and order cannot be compared with those of this run'
             )
             length = max(len(dataloader), 1)
             if isinstance(loop, IterBasedTrainLoop):
@@ -145,7 +142,7 @@ class DeepLakeResumeHook(Hook):
                 f'{text}. Restore what differs, or accept it with custom_hooks='
                 "[dict(type='DeepLakeResumeHook', accept_changes=True)]"
             )
-        print_log(text, logger='current', level=logging.WARNING)
+        warn(text)
 
 
 def describe(dataloader: DataLoader) -> dict[str, Any]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 
 from ..datasets.broken_images import describe_rows
+from ..utils.messages import warn
 
 
 @HOOKS.register_module()
@@ -37,11 +36,9 @@ class DeepLakeSkippedImagesHook(Hook):
         skipped = {name: sorted(rows) for name, rows in rows_of.items() if rows}
         count = sum(map(len, skipped.values()))
         if count:
-            print_log(
+            warn(
                 f'{count} images could not be decoded in epoch {runner.epoch + 1} and '
-                f'were replaced by the next ones: {describe_rows(skipped)}',
-                logger='current',
-                level=logging.WARNING,
+                f'were replaced by the next ones: {describe_rows(skipped)}'
             )
 
 

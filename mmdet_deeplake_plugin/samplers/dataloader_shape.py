@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
-from mmengine.logging import print_log
 from torch.utils.data import get_worker_info
+
+from ..utils.messages import warn
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class DataloaderCheck:
         if worker is None or worker.id == 0:
             text = self.warning(batch_size, num_workers)
             if text:
-                print_log(text, logger='current', level=logging.WARNING)
+                warn(text)
 
     def warning(self, batch_size: int, num_workers: int) -> str:
         """Return the text of the warning, ``''`` if the lanes suit the dataloader.

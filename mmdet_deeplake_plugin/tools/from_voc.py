@@ -13,7 +13,6 @@ storage see ``lake/writer.py``.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,9 +21,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmengine.logging import print_log
 
 from ..lake import LakeLayout, check_dest, names, write_lake
+from ..utils.messages import warn
 from ._cli import comma_list, make_parser, run_tool, with_progress
 from .formats.images import image_compression
 from .formats.voc import VocAnnotation, check_annotations, read_split, read_voc
@@ -108,11 +107,9 @@ def _class_names(
         raise ValueError(f'--classes must be distinct, got {", ".join(class_names)}')
     dropped = {name: n for name, n in sorted(counts.items()) if name not in class_names}
     if dropped:
-        print_log(
+        warn(
             f'Dropping {sum(dropped.values())} objects that are not of --classes: '
             + ', '.join(f'{n} {name}' for name, n in dropped.items()),
-            logger='current',
-            level=logging.WARNING,
         )
     return class_names
 
@@ -176,18 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('--ann-subdir', default='Annotations', help='XML folder (default: %(default)s)')
     add('--overwrite', action='store_true', help='replace the lake at DEST')
     args = parser.parse_args(argv)
-    return run_tool(
-        lambda: from_voc(
-            args.voc_root,
-            args.split,
-            args.dest,
-            classes=args.classes,
-            img_subdir=args.img_subdir,
-            ann_subdir=args.ann_subdir,
-            overwrite=args.overwrite,
-            progress=True,
-        )
-    )
+    return run_tool(lambda: from_voc(**vars(args), progress=True))
 
 
 if __name__ == '__main__':

@@ -1,9 +1,12 @@
-"""Format parts of error messages."""
+"""Format parts of error messages, and log warnings."""
 
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable
+
+from mmengine.logging import print_log
 
 
 def did_you_mean(name: object, names: Iterable[str]) -> str:
@@ -22,3 +25,8 @@ def first_line(error: BaseException) -> str:
 def comma_joined(names: Iterable[str]) -> str:
     """Join names with commas; ``'none'`` if there are none."""
     return ', '.join(names) or 'none'
+
+
+def warn(text: str) -> None:
+    """Log a warning with MMEngine's current logger."""
+    print_log(text, logger='current', level=logging.WARNING)

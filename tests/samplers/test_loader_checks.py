@@ -195,7 +195,7 @@ def test_without_workers_the_main_process_counts_as_one():
 def test_a_dataloader_warns_once(dataset, monkeypatch):
     """The first batch tells, and the next epochs no more."""
     said = []
-    monkeypatch.setattr(shape_module, 'print_log', lambda text, **_: said.append(text))
+    monkeypatch.setattr(shape_module, 'warn', said.append)
     for told, count in ((4, 0), (5, 1)):
         sampler = DeepLakeLoader(dataset, seed=0, batch_size=told)
         loader = DataLoader(dataset, 4, sampler=sampler, collate_fn=list)

@@ -18,18 +18,17 @@ lake with very few such images should store width and height.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ...structures.image_check import BrokenImageError
 from ...structures.image_header import UNKNOWN, header_size, image_size, lies_on_its_side
-from ...utils.messages import first_line
+from ...utils.messages import first_line, warn
 from .column import ImageColumn
 from .encoded import ENCODED, LINKED, PIXELS, fetch
 
@@ -59,10 +58,10 @@ def read_sizes(
         ValueError: If the type of the column cannot be read.
         LakeReadError: If reading fails.
     """
-    dtype, storage = column.source.type_of(column.name), column.storage
+    dtype = column.source.type_of(column.name)
     sizes = np.zeros((len(rows), 2), dtype=np.int64)
     unknown = np.ones(len(rows), dtype=bool)
-    if storage != LINKED and not dtype.is_nullable and dtype.id != 'bytes':
+    if column.storage != LINKED and not dtype.is_nullable and dtype.id != 'bytes':
         for index, shape in enumerate(column.shapes(rows)):
             if len(shape) >= 2 and 0 not in shape[:2]:
                 sizes[index] = shape[1], shape[0]
@@ -72,42 +71,40 @@ def read_sizes(
                 unknown |= sizes[:, 0] != sizes[:, 1]
     indices = np.flatnonzero(unknown)
     if len(indices):
-        sizes[indices] = _READERS[storage](column, rows[indices].tolist())
+        sizes[indices] = _measure(column, rows[indices].tolist())
     return sizes[:, 0].copy(), sizes[:, 1].copy()
 
 
-def _of_encoded(column: ImageColumn, rows: list[int]) -> list[tuple[int, int]]:
-    return [image_size(content) for content in _stored_bytes(column, rows)]
-
-
-def _of_linked(column: ImageColumn, rows: list[int]) -> list[tuple[int, int]]:
-    credentials = column.source.spec.credentials
-
-    def size_of(stored: bytes) -> tuple[int, int]:
-        link = stored.decode()
-        try:
-            size = header_size(fetch(link, credentials, _HEADER_BYTES))
-            return size if size != UNKNOWN else image_size(fetch(link, credentials))
-        except BrokenImageError:
-            return UNKNOWN
-        except Exception as error:
-            raise ValueError(
-                f'{column.source.where(column.name)}: cannot read a linked image: '
-                f'{first_line(error)}'
-            ) from error
-
+def _measure(column: ImageColumn, rows: list[int]) -> list[tuple[int, int]]:
+    """Return width and height of images by their headers."""
+    if column.storage == PIXELS:
+        return [_size_of_pixels(column, row) for row in rows]
+    stored = _stored_bytes(column, rows)
+    if column.storage == ENCODED:
+        return list(map(image_size, stored))
     with ThreadPoolExecutor(_LINKS_AT_ONCE) as pool:
-        return list(pool.map(size_of, _stored_bytes(column, rows)))
+        return list(pool.map(partial(_size_of_linked, column), stored))
 
 
-def _of_pixels(column: ImageColumn, rows: list[int]) -> list[tuple[int, int]]:
-    sizes = []
-    for row in rows:
-        try:
-            sizes.append(image_size(column.read_row(row)))
-        except BrokenImageError:
-            sizes.append(UNKNOWN)
-    return sizes
+def _size_of_linked(column: ImageColumn, stored: bytes) -> tuple[int, int]:
+    link, credentials = stored.decode(), column.source.spec.credentials
+    try:
+        size = header_size(fetch(link, credentials, _HEADER_BYTES))
+        return size if size != UNKNOWN else image_size(fetch(link, credentials))
+    except BrokenImageError:
+        return UNKNOWN
+    except Exception as error:
+        raise ValueError(
+            f'{column.source.where(column.name)}: cannot read a linked image: '
+            f'{first_line(error)}'
+        ) from error
+
+
+def _size_of_pixels(column: ImageColumn, row: int) -> tuple[int, int]:
+    try:
+        return image_size(column.read_row(row))
+    except BrokenImageError:
+        return UNKNOWN
 
 
 def _stored_bytes(column: ImageColumn, rows: list[int]) -> Iterator[bytes]:
@@ -128,18 +125,9 @@ def _some_turned(column: ImageColumn) -> bool:
         contents = _stored_bytes(column, rows.tolist())
         _turned[column] = any(map(lies_on_its_side, contents))
         if _turned[column]:
-            print_log(
+            warn(
                 f'{column.source.name}: some images are rotated by their EXIF '
                 'orientation, so the headers of all images are read to get their sizes; '
-                'store width and height as columns to avoid this',
-                logger='current',
-                level=logging.WARNING,
+                'store width and height as columns to avoid this'
             )
     return _turned[column]
-
-
-_READERS: dict[str, Callable[[ImageColumn, list[int]], list[tuple[int, int]]]] = {
-    ENCODED: _of_encoded,
-    LINKED: _of_linked,
-    PIXELS: _of_pixels,
-}

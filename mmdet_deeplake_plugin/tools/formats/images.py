@@ -6,14 +6,12 @@ every image.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.logging import print_log
-
 from ...structures.image_format import HEADER_BYTES, IMAGE_FORMATS, image_format
+from ...utils.messages import warn
 
 
 def image_compression(folder: Path, names: Sequence[str]) -> str:
@@ -50,11 +48,9 @@ def image_compression(folder: Path, names: Sequence[str]) -> str:
     others = Counter(kind for kind in kinds if kind not in ('JPEG', 'PNG'))
     if others:
         counts = ', '.join(f'{count} {kind}' for kind, count in others.items())
-        print_log(
+        warn(
             f'{counts} files are stored as they are: MMDetection decodes them, '
             "Deep Lake's own viewer and array access do not",
-            logger='current',
-            level=logging.WARNING,
         )
     return 'png' if set(kinds) == {'PNG'} else 'jpeg'
 
