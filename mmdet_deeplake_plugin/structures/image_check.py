@@ -102,20 +102,8 @@ def _first_scan(content: bytes) -> int:
     return -1
 
 
-def _png_fault(content: bytes) -> str:
-    return '' if content.rfind(_PNG_END) >= 0 else 'without the last chunk IEND'
-
-
 def _gif_fault(content: bytes) -> str:
     return '' if content.rstrip(b'\0')[-1:] == b';' else 'without the last byte 3B'
-
-
-def _bmp_fault(content: bytes) -> str:
-    return _shorter(content, _number(content, '<I', 2))
-
-
-def _webp_fault(content: bytes) -> str:
-    return _shorter(content, 8 + _number(content, '<I', 4))
 
 
 def _tiff_fault(content: bytes) -> str:
@@ -125,8 +113,8 @@ def _tiff_fault(content: bytes) -> str:
     return ''
 
 
-def _jpeg2000_fault(content: bytes) -> str:
-    return '' if _JPEG_END in content else 'without the end mark FF D9'
+def _unmarked(content: bytes, end: bytes, name: str) -> str:
+    return '' if content.rfind(end) >= 0 else f'without the {name}'
 
 
 def _shorter(content: bytes, stated: int) -> str:
@@ -142,10 +130,10 @@ def _number(content: bytes, layout: str, at: int) -> int:
 
 _FAULTS: dict[str, Callable[[bytes], str]] = {
     'JPEG': _jpeg_fault,
-    'PNG': _png_fault,
-    'BMP': _bmp_fault,
+    'PNG': lambda content: _unmarked(content, _PNG_END, 'last chunk IEND'),
+    'BMP': lambda content: _shorter(content, _number(content, '<I', 2)),
     'GIF': _gif_fault,
-    'WebP': _webp_fault,
+    'WebP': lambda content: _shorter(content, 8 + _number(content, '<I', 4)),
     'TIFF': _tiff_fault,
-    'JPEG 2000': _jpeg2000_fault,
+    'JPEG 2000': lambda content: _unmarked(content, _JPEG_END, 'end mark FF D9'),
 }

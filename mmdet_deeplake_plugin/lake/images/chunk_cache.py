@@ -193,11 +193,7 @@ class ChunkCache(SharedByCopies):
                 self._due.add(chunk)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            'plan': self.plan,
-            'readers': self._readers,
-            'offsets': self._offsets,
-        }
+        return {'plan': self.plan, 'readers': self._readers, 'offsets': self._offsets}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]

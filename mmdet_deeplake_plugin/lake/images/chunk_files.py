@@ -23,13 +23,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...structures.image_check import BrokenImageError
-from .datafiles import list_datafiles
+from .datafiles import DataFiles
 
 FILES_COMPARED = 8
 _VERSION = re.compile(rb'\d+\.\d+')
@@ -76,13 +76,12 @@ class ChunkFiles:
     They keep 12 bytes per row.
 
     Args:
-        handle: An open dataset; views have no chunk files.
         folder: Folder of the lake.
-        column: Name of a column that holds the bytes of images.
+        files: Files of a column that holds the bytes of images; without any, all rows are
+            read by Deep Lake.
     """
 
-    def __init__(self, handle: Any, folder: Path, column: str) -> None:
-        files = list_datafiles(handle, column)
+    def __init__(self, folder: Path, files: DataFiles) -> None:
         self._paths = [os.path.join(folder, name) for name in files.names]
         self._starts, self._counts = files.starts, files.written
         self._is_as_written = files.as_written

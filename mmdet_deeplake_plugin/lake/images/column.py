@@ -19,6 +19,7 @@ from ..connection.source import LakeSource
 from ..connection.values import read_values
 from .chunk_files import ChunkFiles
 from .chunk_map import ChunkMap, map_chunks
+from .datafiles import DataFiles, list_datafiles
 from .encoded import ENCODED, read_image, storage_of
 
 _IMAGE_REMEDY = (
@@ -46,7 +47,6 @@ class ImageColumn(SharedByCopies):
         self.name = name
         self._remedy = remedy
         self._files: ChunkFiles | None = None
-        self._looked_for_files = False
 
     @cached_property
     def storage(self) -> str:
@@ -133,10 +133,10 @@ class ImageColumn(SharedByCopies):
                 return [bytes(image) for image in handle[self.name].get_bytes(rows)]
 
             files = self._chunk_files(handle)
-            if files and files.find_truncated(numbers):
+            if files.find_truncated(numbers):
                 return [b''] * len(numbers)
             try:
-                return files.read(numbers, by_deep_lake) if files else by_deep_lake()
+                return files.read(numbers, by_deep_lake)
             except KeyError:
                 self.source.reopen()  # the next read with this handle might crash
                 return [b''] * len(numbers)
@@ -167,13 +167,10 @@ class ImageColumn(SharedByCopies):
         """
 
         def verify(handle: Any) -> None:
-            files = self._chunk_files(handle)
-            if files:
-                files.compare_some(
-                    lambda row: read_image(
-                        handle, self.name, row, self.source.spec.credentials
-                    )
-                )
+            credentials = self.source.spec.credentials
+            self._chunk_files(handle).compare_some(
+                lambda row: read_image(handle, self.name, row, credentials)
+            )
 
         if not self.is_remote:
             # The error is raised again when the row is read.
@@ -196,11 +193,11 @@ class ImageColumn(SharedByCopies):
             return [read_image(handle, self.name, row, self.source.spec.credentials)]
 
         files = self._chunk_files(handle)
-        truncated = files.find_truncated([row]) if files else ''
+        truncated = files.find_truncated([row])
         if truncated:
             raise BrokenImageError(f'its chunk file {truncated}')
         try:
-            (content,) = files.read([row], by_deep_lake) if files else by_deep_lake()
+            (content,) = files.read([row], by_deep_lake)
         except KeyError as error:
             raise BrokenImageError(
                 f'its stored chunk is missing ({first_line(error)})'
@@ -208,17 +205,17 @@ class ImageColumn(SharedByCopies):
         check_image(content)
         return content
 
-    def _chunk_files(self, handle: Any) -> ChunkFiles | None:
-        """Return the chunk files if the column is local and holds encoded images."""
-        if not self._looked_for_files:
-            self._looked_for_files = True
+    def _chunk_files(self, handle: Any) -> ChunkFiles:
+        """Return the chunk files: none unless the column is local and stores files."""
+        if self._files is None:
             path = self.source.spec.path
             is_local = '://' not in path or path.startswith('file://')
             has_bytes = storage_of(handle.schema[self.name].dtype) == ENCODED
+            files = DataFiles([], [], [], [])
             # The rows of a saved view can lie in any file.
             if is_local and has_bytes and not self.source.pin.tag:
-                folder = Path(path.removeprefix('file://'))
-                self._files = ChunkFiles(handle, folder, self.name)
+                files = list_datafiles(handle, self.name)
+            self._files = ChunkFiles(Path(path.removeprefix('file://')), files)
         return self._files
 
     def __reduce__(self) -> tuple[Any, ...]:

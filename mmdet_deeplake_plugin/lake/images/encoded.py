@@ -19,11 +19,11 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
-import cv2
 import deeplake
 import numpy as np
 
 from ...structures.image_check import BrokenImageError
+from ...structures.seg_maps import encode_png
 
 ENCODED, LINKED, PIXELS = 'encoded', 'linked', 'pixels'
 
@@ -119,13 +119,8 @@ def encode_pixels(value: Any) -> bytes:
             f'uint16; found shape {pixels.shape} and type {pixels.dtype}'
         )
     if channels >= 3:  # Deep Lake stores RGB, OpenCV writes BGR
-        order = [2, 1, 0, 3][:channels]
-        pixels = np.ascontiguousarray(pixels[:, :, order])
-    # The image is decoded again soon, so speed matters and size does not.
-    done, encoded = cv2.imencode('.png', pixels, [cv2.IMWRITE_PNG_COMPRESSION, 0])
-    if not done:
-        raise ValueError(f'OpenCV cannot encode an array of shape {pixels.shape}')
-    return encoded.tobytes()
+        pixels = pixels[:, :, [2, 1, 0, 3][:channels]]
+    return encode_png(pixels)
 
 
 def fetch(link: str, credentials: Any, limit: int | None = None) -> bytes:
@@ -158,12 +153,8 @@ def fetch(link: str, credentials: Any, limit: int | None = None) -> bytes:
         part = () if limit is None else (0, limit)
         # get() would block all other threads while it waits.
         return bytes(reader.get_async(name, *part).result())
-    except (FileNotFoundError, IsADirectoryError, KeyError) as error:
-        raise BrokenImageError(
-            f'its link {_redacted(link)} points to a file that does not exist'
-        ) from error
-    except HTTPError as error:
-        if error.code not in _GONE:
+    except (FileNotFoundError, IsADirectoryError, KeyError, HTTPError) as error:
+        if isinstance(error, HTTPError) and error.code not in _GONE:
             raise
         raise BrokenImageError(
             f'its link {_redacted(link)} points to a file that does not exist'
@@ -181,7 +172,7 @@ def blank_image(width: int, height: int) -> bytes:
         Bytes of a PNG with three channels.
     """
     pixels = np.zeros((max(height, 1), max(width, 1), 3), np.uint8)
-    return cv2.imencode('.png', pixels)[1].tobytes()
+    return encode_png(pixels, level=1)
 
 
 def _redacted(link: str) -> str:
