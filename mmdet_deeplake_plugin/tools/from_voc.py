@@ -25,8 +25,8 @@ import numpy as np
 from ..lake import LakeLayout, check_dest, names, write_lake
 from ..utils.messages import warn
 from ._cli import comma_list, make_parser, run_tool, with_progress
-from .formats.images import image_compression
-from .formats.voc import VocAnnotation, check_annotations, read_split, read_voc
+from .formats.images import check_files, image_compression
+from .formats.voc import VocAnnotation, read_split, read_voc
 
 
 def from_voc(
@@ -69,7 +69,7 @@ def from_voc(
     split_file, image_ids = read_split(root, os.fspath(split))
     files = {image_id: f'{img_subdir}/{image_id}.jpg' for image_id in image_ids}
     compression = image_compression(root, list(files.values()))
-    check_annotations(root / ann_subdir, image_ids)
+    check_files(root / ann_subdir, [f'{i}.xml' for i in image_ids], 'XML files')
     ids = with_progress(image_ids, len(image_ids), 'reading XML files', progress)
     annotations = {i: read_voc(root / ann_subdir / f'{i}.xml') for i in ids}
     class_names = _class_names(annotations, classes)

@@ -70,14 +70,11 @@ def read_captions(path: Path, images: Sequence[dict[str, Any]]) -> CocoCaptions:
             f'--captions: {path} is not a COCO captions file; it must have a list '
             "'annotations'"
         )
-    by_image: dict[Any, list[tuple[int, dict[str, Any]]]] = {
-        image['id']: [] for image in images
-    }
+    by_image: dict[Any, Any] = {image['id']: [] for image in images}
     for position, annotation in enumerate(annotations):
         where = f'--captions: {path}: annotations[{position}]'
-        if not isinstance(annotation, dict) or not isinstance(
-            annotation.get('caption'), str
-        ):
+        caption = annotation.get('caption') if isinstance(annotation, dict) else None
+        if not isinstance(caption, str):
             raise ValueError(
                 f"{where} must have a string 'caption', got {annotation!r:.80}"
             )
@@ -95,11 +92,7 @@ def read_captions(path: Path, images: Sequence[dict[str, Any]]) -> CocoCaptions:
             f"--captions: {path}: each of 'annotations' must have a distinct 'id', got "
             f'{repeated[0]!r}'
         )
-    others = {
-        key: value
-        for key, value in content.items()
-        if key not in ('images', 'annotations')
-    }
+    others = {k: v for k, v in content.items() if k not in ('images', 'annotations')}
     return CocoCaptions(by_image, others)
 
 
@@ -118,11 +111,14 @@ def captions_content(
         rows: Row numbers, shape ``(R,)``.
         images: ``images`` of the COCO file, one per row.
     """
-    texts = TextColumn(source, column)
-    packed = texts.packed(rows)
+    column_of_texts = TextColumn(source, column)
+    texts = column_of_texts.packed(rows)
     placed = []
-    for index, (row, image) in enumerate(zip(rows.tolist(), images)):
-        for position, annotation in _captions(texts, packed[index], row, index):
+    for index, (row, image, text) in enumerate(zip(rows.tolist(), images, texts)):
+        pairs = [(index, {'id': index + 1, 'caption': text})] if text else []
+        if column_of_texts.has_several:
+            pairs = column_of_texts.captions(text, row)
+        for position, annotation in pairs:
             placed.append((position, {'image_id': image['id'], **annotation}))
     placed.sort(key=lambda pair: pair[0])
     others = metadata_of(source.handle[column], names.COCO_FILE)
@@ -131,11 +127,3 @@ def captions_content(
         'images': list(images),
         'annotations': [annotation for _, annotation in placed],
     }
-
-
-def _captions(
-    texts: TextColumn, text: str, row: int, index: int
-) -> list[tuple[int, dict[str, Any]]]:
-    if texts.has_several:
-        return texts.captions(text, row)
-    return [(index, {'id': index + 1, 'caption': text})] if text else []

@@ -31,12 +31,7 @@ def image_compression(folder: Path, names: Sequence[str]) -> str:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f'image folder {folder} does not exist')
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f'{len(missing)} of {len(names)} images are missing in {folder}; '
-            f'the first is {missing[0]!r}'
-        )
+    check_files(folder, names, 'images')
     kinds = [_format_of(folder / name) for name in names]
     unknown = [name for name, kind in zip(names, kinds) if kind is None]
     if unknown:
@@ -53,6 +48,25 @@ def image_compression(folder: Path, names: Sequence[str]) -> str:
             "Deep Lake's own viewer and array access do not",
         )
     return 'png' if set(kinds) == {'PNG'} else 'jpeg'
+
+
+def check_files(folder: Path, names: Sequence[str], what: str) -> None:
+    """Check that all files exist.
+
+    Args:
+        folder: Their folder.
+        names: File names relative to ``folder``.
+        what: What the files are, for the message.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+    """
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f'{len(missing)} of {len(names)} {what} are missing in {folder}; '
+            f'the first is {missing[0]!r}'
+        )
 
 
 def _format_of(path: Path) -> str | None:

@@ -60,7 +60,13 @@ def find_maps(
             '--seg-classes names the labels of maps, but --seg-dir is missing; write both'
         )
     if coco.entries is not None:
-        folder = _panoptic_folder(ann_path, panoptic_dir)
+        folder = ann_path.with_suffix('') if panoptic_dir is None else Path(panoptic_dir)
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f'{ann_path} is a panoptic file, which needs the PNG maps with its '
+                f'segments, but their folder {folder} does not exist; name it with '
+                '--panoptic-dir'
+            )
     elif seg_dir is not None:
         folder = Path(seg_dir)
     else:
@@ -75,17 +81,6 @@ def find_maps(
         ids = [ann['id'] for ann in coco.by_image[image['id']]]
         _check_map(file, image, None if coco.entries is None else ids)
     return files
-
-
-def _panoptic_folder(ann_path: Path, panoptic_dir: str | os.PathLike[str] | None) -> Path:
-    """Return the folder with the PNG maps of a panoptic file."""
-    folder = ann_path.with_suffix('') if panoptic_dir is None else Path(panoptic_dir)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f'{ann_path} is a panoptic file, which needs the PNG maps with its segments, '
-            f'but their folder {folder} does not exist; name it with --panoptic-dir'
-        )
-    return folder
 
 
 def _check_map(file: Path, image: dict[str, Any], segment_ids: list[int] | None) -> None:

@@ -74,24 +74,6 @@ def read_split(root: Path, split: str) -> tuple[Path, list[str]]:
     return path, image_ids
 
 
-def check_annotations(folder: Path, image_ids: list[str]) -> None:
-    """Check that each image has an annotation file.
-
-    Args:
-        folder: Folder of the XML files.
-        image_ids: Stems of the files.
-
-    Raises:
-        FileNotFoundError: If a file does not exist.
-    """
-    missing = [name for name in image_ids if not (folder / f'{name}.xml').is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f'{len(missing)} of {len(image_ids)} XML files are missing in {folder}; '
-            f'the first is {missing[0] + ".xml"!r}'
-        )
-
-
 def read_voc(xml_file: Path) -> VocAnnotation:
     """Read an annotation file.
 
