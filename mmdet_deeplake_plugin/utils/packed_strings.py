@@ -13,11 +13,11 @@ class PackedStrings(SharedWhenSpawned):
     """An immutable sequence of strings, stored in two arrays.
 
     Args:
-        values: The strings.
+        values: The strings; ``None`` becomes an empty one.
     """
 
-    def __init__(self, values: Iterable[str]) -> None:
-        texts = list(map(str, values))
+    def __init__(self, values: Iterable[str | None]) -> None:
+        texts = ['' if value is None else str(value) for value in values]
         joined = ''.join(texts).encode()
         lengths: Iterable[int] = map(len, texts)
         if not joined.isascii():  # a character may be several bytes

@@ -50,8 +50,7 @@ class MaskColumn:
         """
         if self.kind is not MaskKind.TEXT:
             return None
-        values = self.source.values(self.column, rows)
-        return PackedStrings(['' if value is None else value for value in values])
+        return PackedStrings(self.source.values(self.column, rows))
 
     def of_row(
         self, row: int, count: int, size: tuple[int, int], text: str | None = None

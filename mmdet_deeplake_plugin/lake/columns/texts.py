@@ -45,9 +45,8 @@ class TextColumn:
         Args:
             rows: Row numbers, shape ``(R,)``.
         """
-        values = self.source.values(self.column, rows)
         # Deep Lake returns None for an empty text.
-        return PackedStrings(['' if value is None else value for value in values])
+        return PackedStrings(self.source.values(self.column, rows))
 
     def caption(self, text: str, row: int) -> str | list[str]:
         """Return the caption of an image, or the list of its captions.

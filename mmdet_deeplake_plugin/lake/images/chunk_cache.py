@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -149,9 +150,7 @@ class ChunkCache(SharedByCopies):
         return reader.read_chunk(local)
 
     def _locate(self, chunk: int) -> tuple[ChunkReader, int]:
-        place = 0
-        while place + 1 < len(self._offsets) and self._offsets[place + 1] <= chunk:
-            place += 1
+        place = bisect_right(self._offsets, chunk) - 1
         return self._readers[place], chunk - self._offsets[place]
 
     def _wanted_whole(self, chunk: int) -> bool:

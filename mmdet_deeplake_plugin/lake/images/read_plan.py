@@ -8,6 +8,7 @@ worker that misreads it reads more than necessary, never anything wrong.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from ...utils.shared_by_copies import SharedByCopies
 
 
+@dataclass(eq=False)
 class ReadPlan(SharedByCopies):
     """The order in which an epoch reads the chunks of all lakes of a dataset.
 
@@ -34,25 +36,19 @@ class ReadPlan(SharedByCopies):
         cache_bytes: Largest size of the chunks that a worker holds, in bytes.
     """
 
-    def __init__(
-        self,
-        expected: NDArray[np.int64],
-        slots: int,
-        share: float,
-        per_worker: bool,
-        once: bool,
-        alone: bool,
-        cache_bytes: int,
-    ) -> None:
-        self.expected = expected
-        self.share = share
-        self.per_worker = per_worker
-        self.once = once
-        self.alone = alone
-        self.cache_bytes = cache_bytes
-        self._starts = torch.zeros(len(expected), dtype=torch.bool).share_memory_()
-        self._follows = torch.full((len(expected), slots), -1).share_memory_()
-        self._soon = torch.full((len(expected),), -1).share_memory_()
+    expected: NDArray[np.int64]
+    slots: int
+    share: float
+    per_worker: bool
+    once: bool
+    alone: bool
+    cache_bytes: int
+
+    def __post_init__(self) -> None:
+        count = len(self.expected)
+        self._starts = torch.zeros(count, dtype=torch.bool).share_memory_()
+        self._follows = torch.full((count, self.slots), -1).share_memory_()
+        self._soon = torch.full((count,), -1).share_memory_()
         self._epochs = torch.zeros(1, dtype=torch.int64).share_memory_()
 
     @property
