@@ -33,24 +33,10 @@ from .recall import proposal_recall
 
 METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
 
-# Index of each item in COCOeval.stats. As in MMDetection, the names of the recalls do
-# not depend on proposal_nums.
-_STATS = {
-    'mAP': 0,
-    'mAP_50': 1,
-    'mAP_75': 2,
-    'mAP_s': 3,
-    'mAP_m': 4,
-    'mAP_l': 5,
-    'AR@100': 6,
-    'AR@300': 7,
-    'AR@1000': 8,
-    'AR_s@1000': 9,
-    'AR_m@1000': 10,
-    'AR_l@1000': 11,
-}
-_PRECISION_ITEMS = tuple(_STATS)[:6]
-_PROPOSAL_ITEMS = tuple(_STATS)[6:]
+# As in MMDetection, the names of the recalls do not depend on proposal_nums.
+_PRECISION_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
+_PROPOSAL_ITEMS = ('AR@100', 'AR@300', 'AR@1000', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000')
+_ITEMS = (*_PRECISION_ITEMS, *_PROPOSAL_ITEMS)  # in the order of COCOeval.stats
 
 
 def evaluate_coco(
@@ -174,13 +160,14 @@ def evaluate_coco(
         evaluation.params.useCats = int(metric != 'proposal')
         run(evaluation, log)
         if is_single:
-            evaluation.stats[_STATS['mAP']] = mean_precision(evaluation)
+            evaluation.stats[_ITEMS.index('mAP')] = mean_precision(evaluation)
+        stats = dict(zip(_ITEMS, evaluation.stats))
         if metric == 'proposal':
             for item in _PROPOSAL_ITEMS if metric_items is None else metric_items:
-                results[item] = float(f'{evaluation.stats[_STATS[item]]:.3f}')
+                results[item] = float(f'{stats[item]:.3f}')
             continue
         for item in _PRECISION_ITEMS if metric_items is None else metric_items:
-            results[f'{metric}_{item}'] = float(round(evaluation.stats[_STATS[item]], 3))
+            results[f'{metric}_{item}'] = float(round(stats[item], 3))
         if classwise:
             precisions, table = classwise_precision(evaluation, names)
             results.update(precisions)
@@ -242,7 +229,7 @@ def _check_options(
     format_only: bool,
     outfile_prefix: str | None,
 ) -> None:
-    check_names(metrics, metric_items, _STATS)
+    check_names(metrics, metric_items, _ITEMS)
     needs_three = set(metrics) - {'proposal_fast'}
     items = set(metric_items or ())
     one_will_do = 'proposal' not in metrics and items <= set(_PRECISION_ITEMS)

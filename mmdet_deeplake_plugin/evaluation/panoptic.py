@@ -183,8 +183,7 @@ def _match(
     )
     pred_area = dict(zip(prediction.ids.tolist(), prediction.areas.tolist()))
     pixels = {(true, pred): count for true, pred, count in prediction.pairs.tolist()}
-    matched = set()
-    matched_preds = set()
+    matched: dict[int, int] = {}
     for (true, pred), count in pixels.items():
         if true not in category:
             if true != VOID:
@@ -193,26 +192,22 @@ def _match(
                     'which segment_ids of the row do not list; correct one of them'
                 )
             continue
-        if pred not in pred_category or crowd[true]:
-            continue
-        if category[true] != pred_category[pred]:
+        if crowd[true] or category[true] != pred_category.get(pred):
             continue
         union = pred_area[pred] + area[true] - count - pixels.get((VOID, pred), 0)
         iou = count / union
         if iou > 0.5:
             counts[category[true], _TP] += 1
             shared[category[true]] += iou
-            matched.add(true)
-            matched_preds.add(pred)
+            matched[true] = pred
     crowd_of = {}
     for true in true_ids:
         if crowd[true]:
             crowd_of[category[true]] = true
         elif true not in matched:
             counts[category[true], _FN] += 1
-    for pred, label in pred_category.items():
-        if pred in matched_preds:
-            continue
+    for pred in pred_category.keys() - matched.values():
+        label = pred_category[pred]
         excused = pixels.get((VOID, pred), 0)
         if label in crowd_of:
             excused += pixels.get((crowd_of[label], pred), 0)

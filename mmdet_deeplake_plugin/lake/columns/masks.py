@@ -8,6 +8,7 @@ both are read row by row and not kept.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -25,6 +26,7 @@ from ..connection.source import LakeSource
 from .roles import MaskKind, mask_kind
 
 
+@dataclass(eq=False)
 class MaskColumn:
     """The column that plays the role ``gt_masks``.
 
@@ -33,9 +35,8 @@ class MaskColumn:
         column: Name of the column.
     """
 
-    def __init__(self, source: LakeSource, column: str) -> None:
-        self.source = source
-        self.column = column
+    source: LakeSource
+    column: str
 
     @cached_property
     def kind(self) -> MaskKind | None:

@@ -6,6 +6,7 @@ so they are read row by row and not kept.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..connection.source import LakeSource
 from .mapping import declared_box_format
 
 
+@dataclass(eq=False)
 class ProposalColumns:
     """The columns that play the roles ``proposals`` and ``proposal_scores``.
 
@@ -25,10 +27,9 @@ class ProposalColumns:
         scores: Name of the column of scores, ``None`` without one.
     """
 
-    def __init__(self, source: LakeSource, boxes: str, scores: str | None) -> None:
-        self.source = source
-        self.boxes = boxes
-        self.scores = scores
+    source: LakeSource
+    boxes: str
+    scores: str | None
 
     @cached_property
     def _box_format(self) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import cast
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datasets.dataset import DeepLakeDataset
 from ...lake import ImageReader, Lake
 from ...samplers.checks import check_loader_keys, choose_shuffle, default_lanes
 from ...samplers.dataloader_shape import DataloaderShape
@@ -81,17 +81,6 @@ class Plan:
         return (self.keys.lanes or 0) % self.dataloader.round_size == 0
 
 
-class _Rows:
-    """The part of a dataset that planning needs: rows, without annotations."""
-
-    def __init__(self, reader: ImageReader, rows: NDArray[np.int64]) -> None:
-        self.reader = reader
-        self._rows = rows
-
-    def rows_of(self) -> NDArray[np.int64]:
-        return self._rows
-
-
 def make_plan(
     lake: Lake,
     rows: NDArray[np.int64] | None,
@@ -122,11 +111,9 @@ def make_plan(
     reader = ImageReader(lake.images)
     if rows is None:
         rows = np.arange(lake.source.num_rows)
-    sample_map = SampleMap(
-        [cast(DeepLakeDataset, _Rows(reader, rows))],
-        np.zeros(len(rows), np.int32),
-        np.arange(len(rows)),
-    )
+    # The part of a dataset that planning needs: rows, without annotations.
+    dataset: Any = SimpleNamespace(reader=reader, rows_of=lambda: rows)
+    sample_map = SampleMap([dataset], np.zeros(len(rows), np.int32), np.arange(len(rows)))
     world = dataloader.world_size
     lanes = keys.lanes or default_lanes(
         world, dataloader.batch_size, dataloader.num_workers
