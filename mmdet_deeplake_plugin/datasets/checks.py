@@ -2,57 +2,169 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from inspect import signature
 from typing import Any
 
-from ..lake import ReadTimeouts
-from ..utils.messages import did_you_mean
+from mmengine.logging import print_log
 
-_FILE_KEYS = (
-    *('ann_file', 'data_root', 'data_prefix', 'img_subdir', 'ann_subdir'),
-    'proposal_file',
+from ..lake import ReadTimeouts, check_roles, check_style
+from ..structures.boxes import check_box_format
+from ..utils.messages import comma_joined, did_you_mean
+from ..utils.values import (
+    check_bool,
+    check_choice,
+    check_int,
+    check_keys_of,
+    check_text,
+    is_bool,
+    is_int,
+    is_list,
+    is_number,
+    shown,
+    wrong,
 )
+
+_OF_FILES = (
+    ', which reads images and annotations from the lake. If the key comes from the base '
+    'config, begin the dict with _delete_=True'
+)
+_IN_METAINFO = '; write metainfo=dict({}=…)'
+ELSEWHERE = {
+    **dict.fromkeys(
+        (
+            *('ann_file', 'data_root', 'data_prefix', 'img_subdir', 'ann_subdir'),
+            *('proposal_file', 'label_file', 'sub_data_root', 'img_prefix', 'seg_prefix'),
+            *('img_suffix', 'seg_map_suffix', 'file_client_args', 'use_label_map'),
+            *('label_map_file', 'split_file', 'hierarchy_file', 'meta_file'),
+        ),
+        _OF_FILES,
+    ),
+    **dict.fromkeys(
+        ('classes', 'CLASSES', 'class_names'), _IN_METAINFO.format('classes')
+    ),
+    **dict.fromkeys(('palette', 'PALETTE'), _IN_METAINFO.format('palette')),
+    'thing_classes': _IN_METAINFO.format('thing_classes'),
+}
 _FILTER_KEYS = ('filter_empty_gt', 'min_size', 'bbox_min_size')
+_PROMPT_KEYS = ('name', 'prefix', 'suffix')
 
 
-def refuse_unknown(unknown: Mapping[str, Any], init: Callable[..., None]) -> None:
-    """Refuse keys that the dataset does not have.
+def check_keys(values: Mapping[str, Any]) -> None:
+    """Refuse values of wrong type or range, and ones without effect.
 
     Args:
-        unknown: Unknown keys and their values.
-        init: The constructor, whose arguments are the known keys.
+        values: The keys of ``DeepLakeDataset`` and their values.
 
     Raises:
-        ValueError: If there are unknown keys. The message suggests the nearest key, or
-            explains that the key belongs to a dataset of files in the base config.
+        TypeError, ValueError: If one is wrong. The message names the key, what was found
+            and what to write.
     """
-    known = [key for key in signature(init).parameters if key not in ('self', 'unknown')]
-    for key, value in unknown.items():
-        if key in _FILE_KEYS:
-            raise ValueError(
-                f'{key}={value!r} has no meaning for DeepLakeDataset, which reads images '
-                'and annotations from the lake. If the key comes from the base config, '
-                'begin the dict with _delete_=True'
-            )
+    for key, check in _CHECKS.items():
+        check(key, values[key])
+    _check_filter(values['filter_cfg'], values['test_mode'])
+    if values['caption_prompt'] is not None and (
+        values['return_classes'] == 'label_map' or not values['return_classes']
+    ):
         raise ValueError(
-            f'{key!r} is not a key of DeepLakeDataset{did_you_mean(key, known)}; '
-            f'its keys are {", ".join(known)}'
+            'caption_prompt needs return_classes=True, as it changes the text that this '
+            'adds to samples; set return_classes=True or leave caption_prompt out'
         )
 
 
-def check_filter(filter_cfg: Mapping[str, Any] | None, test_mode: bool) -> None:
-    """Refuse a ``filter_cfg`` that would have no effect, or would change a test.
+def check_indices_exist(indices: Any, count: int) -> None:
+    """Refuse a list of indices that names samples beyond the last.
+
+    Args:
+        indices: The key, checked; ``None``, or a number of samples, names none.
+        count: Number of samples.
 
     Raises:
-        ValueError: If a key is unknown, or ``bbox_min_size`` is set in test mode.
+        ValueError: If there are fewer samples.
     """
-    for key in filter_cfg or {}:
-        if key not in _FILTER_KEYS:
-            raise ValueError(
-                f'filter_cfg.{key} is unknown{did_you_mean(key, _FILTER_KEYS)}; '
-                f'the keys are {", ".join(_FILTER_KEYS)}'
-            )
+    if is_list(indices):
+        for index in indices:
+            if not -count <= index < count:
+                raise ValueError(
+                    f'indices must name some of the {count} samples that are left after '
+                    f'filtering, got {index}; write numbers from 0 to {count - 1}'
+                )
+
+
+def warn_of_no_effect(
+    caption_prompt: Any, classes: Sequence[str], filter_cfg: Any, style: str
+) -> None:
+    """Warn of what has no effect on a lake, but occurs in stock configs.
+
+    Args:
+        caption_prompt: Prompts by class name, or ``None``.
+        classes: Classes of the dataset.
+        filter_cfg: The key, checked.
+        style: Annotation style of the lake.
+    """
+    texts = [
+        f'caption_prompt[{name!r}] has no effect{did_you_mean(name, classes)}: the '
+        f'classes are {comma_joined(classes)}'
+        for name in caption_prompt or ()
+        if name not in classes
+    ]
+    if style != 'voc' and (filter_cfg or {}).get('bbox_min_size') is not None:
+        texts.append(
+            f'filter_cfg.bbox_min_size has no effect with annotation_style={style!r}; '
+            "write annotation_style='voc', or leave it out"
+        )
+    for text in texts:
+        print_log(text, logger='current', level=logging.WARNING)
+
+
+def read_timeouts(read_timeout: float, retry_timeout: float) -> ReadTimeouts:
+    """Return the checked time limits of reads.
+
+    Args:
+        read_timeout: Limit of one attempt, in seconds.
+        retry_timeout: Limit of all attempts of a read together, in seconds.
+    """
+    return ReadTimeouts(float(read_timeout), float(retry_timeout))
+
+
+def _check_seconds(key: str, value: Any) -> None:
+    if not is_number(value) or value <= 0:
+        raise ValueError(
+            f'{key} of DeepLakeDataset must be a positive number of seconds, got '
+            f'{value!r}; write for example {key}=60'
+        )
+
+
+def _check_box_format(key: str, value: Any) -> None:
+    if value is not None:
+        check_box_format(value, key)
+
+
+def _check_style(key: str, value: Any) -> None:
+    if value is not None:
+        check_style(value)
+
+
+def _check_roles(key: str, value: Any) -> None:
+    check_roles(value)
+
+
+def _check_filter_keys(key: str, value: Any) -> None:
+    if value is None:
+        return
+    check_keys_of(key, value, _FILTER_KEYS, f'{key}=dict(filter_empty_gt=True)')
+    if 'filter_empty_gt' in value:
+        check_bool(f'{key}.filter_empty_gt', value['filter_empty_gt'])
+    for name in ('min_size', 'bbox_min_size'):
+        size = value.get(name, 0)
+        if size is None and name == 'bbox_min_size':
+            continue
+        if not is_number(size) or size < 0:
+            wanted = 'a number of pixels, 0 or more'
+            raise wrong(f'{key}.{name}', wanted, size, f'{key}=dict({name}=32)')
+
+
+def _check_filter(filter_cfg: Mapping[str, Any] | None, test_mode: bool) -> None:
     if test_mode and (filter_cfg or {}).get('bbox_min_size') is not None:
         raise ValueError(
             'filter_cfg.bbox_min_size must not be set with test_mode=True: it marks '
@@ -60,59 +172,81 @@ def check_filter(filter_cfg: Mapping[str, Any] | None, test_mode: bool) -> None:
         )
 
 
-def check_choice(key: str, value: object, choices: Sequence[str]) -> None:
-    """Refuse a value that is not one of a few words.
+def _check_indices(key: str, value: Any) -> None:
+    if value is None or (is_int(value) and value != 0):
+        return
+    if not is_list(value) or not len(value) or not all(map(is_int, value)):
+        wanted = 'a number of samples or a list of indices, as integers, and keep samples'
+        raise wrong(key, wanted, value, f'{key}=100 or {key}=[0, 1, 2]')
 
-    Args:
-        key: The key.
-        value: Its value.
-        choices: The words that it may be.
 
-    Raises:
-        ValueError: If it is none of them; the message suggests the nearest.
-    """
-    if value not in choices:
+def _check_pipeline(key: str, value: Any) -> None:
+    remedy = f"{key}=[dict(type='LoadImageFromFile'), …]"
+    if not is_list(value):
+        raise wrong(key, 'a list of transforms', value, remedy)
+    for transform in value:
+        has_type = isinstance(transform, Mapping) and 'type' in transform
+        if not has_type and not callable(transform):
+            wanted = 'a list of transforms, dicts with a type,'
+            raise wrong(key, wanted, transform, remedy)
+
+
+def _check_return_classes(key: str, value: Any) -> None:
+    if not is_bool(value) and not (isinstance(value, str) and value == 'label_map'):
         raise ValueError(
-            f'{key}={value!r} is unknown{did_you_mean(value, choices)}; write '
-            + ' or '.join(map(repr, choices))
-        )
-
-
-def check_caption(caption_prompt: Any, return_classes: Any) -> None:
-    """Refuse a ``caption_prompt`` without effect, and an unknown ``return_classes``.
-
-    Raises:
-        ValueError: If ``caption_prompt`` is set without ``return_classes=True``, or
-            ``return_classes`` is neither a bool nor ``'label_map'``.
-    """
-    if not isinstance(return_classes, bool) and return_classes != 'label_map':
-        raise ValueError(
-            f'return_classes={return_classes!r} is unknown; write True (a tuple, as in '
+            f'{key}={shown(value)} is unknown; write True (a tuple, as in '
             "CocoDataset), 'label_map' (a dict from label to name, as in ODVGDataset) or "
             'False'
         )
-    if caption_prompt is not None and return_classes is not True:
-        raise ValueError(
-            'caption_prompt needs return_classes=True, as it changes the text that this '
-            'adds to samples; set return_classes=True or leave caption_prompt out'
-        )
 
 
-def read_timeouts(read_timeout: Any, retry_timeout: Any) -> ReadTimeouts:
-    """Check and return the time limits of reads.
+def _check_prompts(key: str, value: Any) -> None:
+    if value is None:
+        return
+    example = f"{key}={{'person': {{'suffix': ' walking'}}}}"
+    if not isinstance(value, Mapping):
+        raise wrong(key, 'a dict of prompts by class name', value, example)
+    for name, prompt in value.items():
+        if not isinstance(name, str):
+            raise wrong(key, 'a dict of prompts by class name', value, example)
+        check_keys_of(f'{key}[{name!r}]', prompt, _PROMPT_KEYS, example)
+        for part, text in prompt.items():
+            if not isinstance(text, str):
+                raise wrong(f'{key}[{name!r}].{part}', 'a string', text, example)
 
-    Args:
-        read_timeout: Limit of one attempt, in seconds.
-        retry_timeout: Limit of all attempts of a read together, in seconds.
 
-    Raises:
-        ValueError: If one of them is not a positive number.
-    """
-    for key, value in (('read_timeout', read_timeout), ('retry_timeout', retry_timeout)):
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not (is_number and value > 0):
-            raise ValueError(
-                f'{key} of DeepLakeDataset must be a positive number of seconds, got '
-                f'{value!r}'
-            )
-    return ReadTimeouts(float(read_timeout), float(retry_timeout))
+def _check_backend_args(key: str, value: Any) -> None:
+    if value is not None and not isinstance(value, Mapping):
+        raise wrong(key, 'a dict or None', value, 'None, as it has no effect')
+
+
+def _check_nothing(key: str, value: Any) -> None:
+    """For keys that are checked where they are read, before a lake is opened too."""
+
+
+_CHECKS: Mapping[str, Callable[[str, Any], None]] = {
+    'deeplake_path': check_text,
+    'dataset': _check_nothing,  # by open_object, which knows the types of Deep Lake
+    'deeplake_credentials': _check_nothing,  # by LakeSpec, which hides secrets
+    'deeplake_commit_id': check_text,
+    'deeplake_view_id': check_text,
+    'deeplake_query': check_text,
+    'deeplake_tensors': _check_roles,
+    'box_format': _check_box_format,
+    'annotation_style': _check_style,
+    'label_order': lambda key, value: check_choice(key, value, ('classes', 'lake')),
+    'metainfo': _check_nothing,  # by checked_metainfo of classes.py
+    'filter_cfg': _check_filter_keys,
+    'indices': _check_indices,
+    'serialize_data': check_bool,
+    'pipeline': _check_pipeline,
+    'test_mode': check_bool,
+    'lazy_init': check_bool,
+    'max_refetch': lambda key, value: check_int(key, value, 0, f'{key}=1000'),
+    'read_timeout': _check_seconds,
+    'retry_timeout': _check_seconds,
+    'on_broken_image': lambda key, value: check_choice(key, value, ('raise', 'skip')),
+    'return_classes': _check_return_classes,
+    'caption_prompt': _check_prompts,
+    'backend_args': _check_backend_args,
+}

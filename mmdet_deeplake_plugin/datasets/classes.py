@@ -1,25 +1,33 @@
-"""Choose the classes of a dataset and their order, and compare those of several."""
+"""Choose the classes of a dataset, their order, and which are things and stuff."""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
-from weakref import WeakValueDictionary
 
+from mmengine.config import Config
+from mmengine.fileio import list_from_file
 from mmengine.logging import print_log
-from torch.utils.data import get_worker_info
 
 from ..lake import Lake
 from ..utils.messages import did_you_mean
+from ..utils.values import is_list, is_number, shown, wrong
 
-_SHOWN = 20
-# The dataset for tests (True) and the one for training (False) that was read last.
-_latest: WeakValueDictionary[bool, Any] = WeakValueDictionary()
-# Workers that have compared them.
-_checked_in: set[int] = set()
+_NAME_LISTS = ('classes', 'thing_classes', 'stuff_classes')
+_META_KEYS = (*_NAME_LISTS, 'palette')
+# Misspellings of 'classes' that are not close to it.
+_NOT_CLASSES = (
+    *('class', 'class_name', 'class_names', 'class_list'),
+    *('classname', 'classnames', 'classes_names'),
+)
+# What MMDetection's get_palette takes instead of a list of colours.
+_PALETTES = (
+    *('coco', 'citys', 'voc', 'random'),
+    *('red', 'green', 'blue', 'cyan', 'yellow', 'magenta', 'white', 'black'),
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,57 @@ class Classes:
     label_map: dict[int, int] | None
 
 
+def checked_metainfo(metainfo: Any) -> dict[str, Any]:
+    """Check ``metainfo``, and return it with lists of names as tuples of strings.
+
+    Args:
+        metainfo: ``metainfo`` of the config; a list of names may be a file with one name
+            per line.
+
+    Raises:
+        ValueError: If a key is misspelt, names are not text or repeat, or the palette has
+            too few colours.
+    """
+    if metainfo is None:
+        return {}
+    if not isinstance(metainfo, (Mapping, Config)):
+        raise wrong('metainfo', 'a dict', metainfo, "metainfo=dict(classes=('NAME', …))")
+    meta = dict(metainfo.items())
+    for key in meta:
+        meant = _meant(key)
+        if meant and meant not in meta:
+            raise ValueError(
+                f'metainfo.{key} has no meaning (did you mean {meant!r}?); write '
+                f'metainfo=dict({meant}=…)'
+            )
+    for key in _NAME_LISTS:
+        if meta.get(key) is not None:
+            meta[key] = _names(f'metainfo.{key}', meta[key])
+    if meta.get('palette') is not None:
+        meta['palette'] = _palette(meta['palette'])
+        if 'classes' in meta:
+            _check_palette_length(meta)
+    return meta
+
+
+def _check_palette_length(metainfo: Mapping[str, Any]) -> None:
+    """Refuse a palette with fewer colours than there are classes.
+
+    Args:
+        metainfo: Checked, with ``classes``.
+
+    Raises:
+        ValueError: If there are too few colours.
+    """
+    palette, classes = metainfo.get('palette'), metainfo['classes']
+    if isinstance(palette, list) and classes and len(palette) < len(classes):
+        raise ValueError(
+            f'metainfo.palette must have a colour for each of the {len(classes)} '
+            f'classes, got {len(palette)} in {shown(palette)}; write {len(classes)} '
+            'colours, such as [(220, 20, 60), …], or leave it out'
+        )
+
+
 def choose_classes(
     lake: Lake, metainfo: dict[str, Any], label_order: str
 ) -> tuple[Lake, Classes]:
@@ -53,8 +112,8 @@ def choose_classes(
         The lake, with a class name for every label, and the chosen classes.
 
     Raises:
-        ValueError: If a class is unknown or named twice, or if neither the lake nor the
-            config names the classes, or says which of them are things.
+        ValueError: If a class is unknown, or if neither the lake nor the config names
+            the classes, or says which of them are things.
     """
     lake, classes = _choose_names(lake, metainfo.get('classes'))
     columns = lake.columns
@@ -64,10 +123,12 @@ def choose_classes(
     if columns.is_panoptic:
         things = things or _requested_things(lake, metainfo)
         is_thing = dict(zip(columns.class_names, things))
+        _check_things(lake, metainfo.get('thing_classes'), classes, is_thing)
         chosen['thing_classes'] = tuple(name for name in classes if is_thing[name])
         chosen['stuff_classes'] = tuple(name for name in classes if not is_thing[name])
     if columns.is_semantic:
         _warn_of_left_out(lake, classes)
+    _check_palette_length({**metainfo, **chosen})
     return lake, Classes(chosen, things, label_map(lake, classes))
 
 
@@ -94,11 +155,6 @@ def label_map(lake: Lake, classes: Sequence[str]) -> dict[int, int] | None:
 
 def _choose_names(lake: Lake, requested: Any) -> tuple[Lake, tuple[str, ...]]:
     names = lake.columns.class_names
-    if isinstance(requested, str):
-        raise ValueError(
-            f'metainfo.classes must be a tuple of names, or a file with one name per '
-            f'line, got the string {requested!r}; write classes=({requested!r},)'
-        )
     classes = tuple(requested) if requested is not None else names
     if not classes:
         column = lake.columns.of('gt_labels') or lake.columns.of('gt_seg_map')
@@ -108,26 +164,48 @@ def _choose_names(lake: Lake, requested: Any) -> tuple[Lake, tuple[str, ...]]:
         )
     if not names:
         return lake.with_class_names(classes), classes
-    for name in classes:
-        if name not in names:
-            raise ValueError(
-                f'metainfo.classes holds {name!r}, which is not a class of {lake.name}'
-                f'{did_you_mean(name, names)}; its classes are {", ".join(names)}'
-            )
-    if len(set(classes)) < len(classes):
-        raise ValueError(f'metainfo.classes must not name a class twice, got {classes!r}')
+    _check_known(lake, 'classes', classes)
     return lake, classes
+
+
+def _check_known(lake: Lake, key: str, names: Sequence[str]) -> None:
+    known = lake.columns.class_names
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f'metainfo.{key} holds {name!r}, which is not a class of {lake.name}'
+                f'{did_you_mean(name, known)}; its classes are {", ".join(known)}'
+            )
 
 
 def _requested_things(lake: Lake, metainfo: dict[str, Any]) -> tuple[bool, ...]:
     """Return whether each stored label is a thing, according to the config."""
-    if 'thing_classes' not in metainfo:
+    if metainfo.get('thing_classes') is None:
         raise ValueError(
             f'{lake.name} does not say which classes are things (metadata isthing of the '
             "column of labels); write metainfo=dict(thing_classes=('NAME', …)); all "
             'other classes are stuff'
         )
+    _check_known(lake, 'thing_classes', metainfo['thing_classes'])
     return tuple(name in metainfo['thing_classes'] for name in lake.columns.class_names)
+
+
+def _check_things(
+    lake: Lake,
+    requested: Sequence[str] | None,
+    classes: Sequence[str],
+    is_thing: dict[str, bool],
+) -> None:
+    """Refuse ``thing_classes`` that contradict what the lake says."""
+    if requested is None:
+        return
+    for name in classes:
+        if (name in requested) != is_thing[name]:
+            raise ValueError(
+                f'metainfo.thing_classes must agree with {lake.name}, where {name!r} is '
+                f'{"a thing" if is_thing[name] else "stuff"}, got {tuple(requested)!r}; '
+                'leave thing_classes out'
+            )
 
 
 def _warn_of_left_out(lake: Lake, classes: Sequence[str]) -> None:
@@ -143,139 +221,76 @@ def _warn_of_left_out(lake: Lake, classes: Sequence[str]) -> None:
         )
 
 
-def members_of(dataset: Any) -> Iterator[Any]:
-    """Yield the ``DeepLakeDataset`` objects below any wrappers.
+def _meant(key: object) -> str:
+    """Return the key of ``metainfo`` that a misspelt one must mean, ``''`` if none."""
+    if key in _META_KEYS:
+        return ''
+    text = str(key).lower().replace('-', '_')
+    if text in _META_KEYS:
+        return text
+    if text in _NOT_CLASSES:
+        return 'classes'
+    # base_classes and num_classes are keys of others.
+    *qualifier, last = text.split('_')
+    known = [each for each in _META_KEYS if not (qualifier and last == each)]
+    matches = get_close_matches(text, known, n=1, cutoff=0.83)
+    return matches[0] if matches else ''
 
-    Args:
-        dataset: A dataset, or wrappers with ``dataset`` or ``datasets`` around some.
-    """
-    inner = getattr(dataset, 'dataset', None)
-    for part in getattr(dataset, 'datasets', [] if inner is None else [inner]):
-        yield from members_of(part)
-    if isinstance(getattr(dataset, 'lake', None), Lake):
-        yield dataset
 
-
-def refuse_other_classes(dataset: Any) -> None:
-    """Refuse datasets that are trained together, but whose labels differ in meaning.
-
-    Datasets without boxes, and those whose samples contain their classes as text, may
-    differ.
-
-    Args:
-        dataset: A dataset, or wrappers around several.
-
-    Raises:
-        ValueError: If names or order of the classes differ.
-    """
-    first, *others = [
-        (member.lake.name, member.metainfo['classes'])
-        for member in members_of(dataset)
-        if member.has_labels and not member.return_classes
-    ] or [('', ())]
-    for name, classes in others:
-        if classes != first[1]:
+def _names(key: str, value: Any) -> tuple[str, ...]:
+    name = key.partition('.')[2]
+    wanted = 'a tuple of names, or a file with one name per line'
+    example = f"{name}=('NAME', …)"
+    if isinstance(value, str):
+        try:
+            value = list_from_file(value)
+        except Exception as error:  # backends of MMEngine raise errors of their own
             raise ValueError(
-                'datasets that are joined must have the same classes in the same order, '
-                f'but {compared(*first, name, classes)}'
-            )
-
-
-def refuse_joined_classes(metas: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse several ``metainfo``, which ``ConcatDataset`` passes on if they differ.
-
-    Args:
-        metas: ``metainfo`` of each member.
-
-    Raises:
-        ValueError: In any case; it shows the lists of classes that differ.
-    """
-    first, *others = [tuple(meta.get('classes', ())) for meta in metas]
-    for number, classes in enumerate(others, 1):
-        if classes != first:
+                f'{key} must be {wanted}, got the string {value!r}; write '
+                f'{name}=({value or "NAME"!r},)'
+            ) from error
+    if not is_list(value):
+        if isinstance(value, (set, frozenset, dict)):
+            wanted += ' (the order of a set or dict is not that of labels)'
+        raise wrong(key, wanted, value, example)
+    for each in value:
+        if not isinstance(each, str) or not each:
             raise ValueError(
-                'datasets that are joined must have the same classes in the same order, '
-                'but ' + compared('dataset 0', first, f'dataset {number}', classes)
+                f'{key} must hold names, each a string that is not empty, got '
+                f'{shown(each)} in {shown(value)}; write {example}'
             )
-    raise ValueError(
-        'datasets that are joined must have the same metainfo, but their keys or values '
-        f'differ: {list(metas)!r}; write the same metainfo=dict(…) in each'
-    )
-
-
-def check_classes_in_worker() -> None:
-    """Run :func:`refuse_other_classes` once in each worker, whatever the sampler.
-
-    A dataset does not know with which others it is joined, but a worker does.
-    """
-    worker = get_worker_info()
-    if worker is not None and os.getpid() not in _checked_in:
-        refuse_other_classes(worker.dataset)
-        _checked_in.add(os.getpid())
-
-
-def warn_of_other_classes(dataset: Any) -> None:
-    """Warn if a dataset for tests and one for training differ in their classes.
-
-    Args:
-        dataset: A dataset that was just read; compared with the one of the other kind
-            that this process read last, if it is still in use.
-    """
-    if dataset.return_classes:
-        return
-    _latest[dataset.test_mode] = dataset
-    tested, trained = _latest.get(True), _latest.get(False)
-    if tested is None or trained is None:
-        return
-    classes, others = trained.metainfo['classes'], tested.metainfo['classes']
-    if classes != others:
-        print_log(
-            'a model gets wrong scores if it is tested on other classes than it is '
-            'trained on: '
-            + compared(
-                f'the training set ({trained.lake.name})',
-                classes,
-                f'the test set ({tested.lake.name})',
-                others,
-            ),
-            logger='current',
-            level=logging.WARNING,
+    names = tuple(map(str, value))
+    if not names:
+        raise wrong(key, f'{wanted}, not empty', value, f'{example}, or leave it out')
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f'{key} must not name a class twice, got {shown(names)}; write each once'
         )
+    return names
 
 
-def compared(
-    name: str, classes: Sequence[str], other_name: str, others: Sequence[str]
-) -> str:
-    """Show two lists of classes that differ, and what to write.
+def _palette(value: Any) -> Any:
+    remedy = 'a colour for each class, such as [(220, 20, 60), …], or leave it out'
+    if isinstance(value, str):
+        if value not in _PALETTES:
+            hint = f'one of {", ".join(_PALETTES)}{did_you_mean(value, _PALETTES)}'
+            raise wrong(
+                'metainfo.palette', f'a list of colours, or {hint}', value, remedy
+            )
+        return value
+    if _is_colour(value):
+        return value  # one for all classes
+    if not is_list(value) or not all(
+        _is_colour(tuple(each)) if is_list(each) else False for each in value
+    ):
+        wanted = 'a list of colours, each three numbers from 0 to 255'
+        raise wrong('metainfo.palette', wanted, value, remedy)
+    return [tuple(each) for each in value]
 
-    Args:
-        name: Where the first list comes from.
-        classes: The first list.
-        other_name: Where the second one comes from.
-        others: The second list.
-    """
-    common = [each for each in classes if each in others]
-    advice = '; use lakes with the same classes'
-    if common:
-        where = 'each dataset'
-        if common == list(others):
-            where = name
-        elif len(common) == len(classes):
-            where = other_name
-        advice = f'; write metainfo=dict(classes={_listed(common)}) for {where}'
+
+def _is_colour(value: Any) -> bool:
     return (
-        f'{name} has {len(classes)} classes {_listed(classes)} and {other_name} has '
-        f'{len(others)} classes {_listed(others)}, which differ from label '
-        f'{_first_difference(classes, others)} on{advice}'
+        isinstance(value, tuple)
+        and len(value) == 3
+        and all(is_number(part) and 0 <= part <= 255 for part in value)
     )
-
-
-def _first_difference(classes: Sequence[str], others: Sequence[str]) -> int:
-    pairs = enumerate(zip(classes, others))
-    shorter = min(len(classes), len(others))
-    return next((label for label, (one, two) in pairs if one != two), shorter)
-
-
-def _listed(classes: Sequence[str]) -> str:
-    more = ', …' if len(classes) > _SHOWN else ''
-    return f'({", ".join(map(repr, classes[:_SHOWN]))}{more})'

@@ -40,7 +40,7 @@ class DataInfos:
 
         Args:
             position: Index into the samples.
-            prompt: Classes as text, see :func:`~.prompts.class_prompt`.
+            prompt: Classes as text, see :func:`~.texts.class_prompt`.
         """
         lake, samples = self._lake, self._samples
         img_id = samples.img_ids[position]

@@ -14,15 +14,16 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ..lake import ImageReader, Lake
+from ..utils.values import refuse_unknown
 from .broken_images import SkippedSamples, prepare_sample, refuse_unsized
 from .checks import (
-    check_caption,
-    check_choice,
-    check_filter,
+    ELSEWHERE,
+    check_keys,
     read_timeouts,
-    refuse_unknown,
+    warn_of_no_effect,
 )
-from .classes import check_classes_in_worker, choose_classes, warn_of_other_classes
+from .class_comparison import check_classes_in_worker, warn_of_other_classes
+from .classes import checked_metainfo, choose_classes
 from .data_info import DataInfos
 from .lazy import LazyList
 from .masks import sample_masks
@@ -33,9 +34,8 @@ from .pipeline_needs import (
     refuse_other_backends,
     takes_proposals,
 )
-from .prompts import class_prompt
 from .samples import Samples, filter_samples, make_samples, refuse_empty
-from .texts import sample_texts
+from .texts import class_prompt, sample_texts
 from .timing import timed_pipeline
 
 
@@ -146,11 +146,18 @@ class DeepLakeDataset(BaseDetDataset):
         backend_args: dict | None = None,
         **unknown: Any,
     ) -> None:
-        refuse_unknown(unknown, DeepLakeDataset.__init__)
-        check_filter(filter_cfg, test_mode)
-        check_choice('label_order', label_order, ('classes', 'lake'))
-        check_caption(caption_prompt, return_classes)
-        check_choice('on_broken_image', on_broken_image, ('raise', 'skip'))
+        refuse_unknown(unknown, DeepLakeDataset.__init__, ELSEWHERE)
+        check_keys(locals())
+        super().__init__(
+            metainfo=checked_metainfo(metainfo),
+            filter_cfg=filter_cfg,
+            indices=indices,
+            serialize_data=False,
+            pipeline=list(pipeline),
+            test_mode=test_mode,
+            lazy_init=True,
+            max_refetch=max_refetch,
+        )
         self.on_broken_image = on_broken_image
         self._label_order = label_order
         self._request = RequestedLake(
@@ -170,16 +177,6 @@ class DeepLakeDataset(BaseDetDataset):
         self._infos: DataInfos
         self._positions: NDArray[np.int64]
         self._known_needs: tuple[Any, Needs] | None = None
-        super().__init__(
-            metainfo=metainfo,
-            filter_cfg=filter_cfg,
-            indices=indices,
-            serialize_data=False,
-            pipeline=list(pipeline),
-            test_mode=test_mode,
-            lazy_init=True,
-            max_refetch=max_refetch,
-        )
         refuse_other_backends(self.pipeline)
         # MMDetection 3.0 has no such arguments.
         self.return_classes = return_classes
@@ -195,12 +192,14 @@ class DeepLakeDataset(BaseDetDataset):
         lake, classes = choose_classes(lake, self._metainfo, self._label_order)
         self.lake, columns = lake, lake.columns
         self._metainfo.update(classes.metainfo)
+        names = classes.metainfo['classes']
+        warn_of_no_effect(self.caption_prompt, names, self.filter_cfg, columns.style)
         self.reader = ImageReader(lake.images)
         filter_cfg = None if self.test_mode else self.filter_cfg
         self._samples = samples = make_samples(
             lake.annotations(rows),
             columns.class_names,
-            classes.metainfo['classes'],
+            names,
             columns.style,
             (self.filter_cfg or {}).get('bbox_min_size'),
             classes.things,
@@ -225,7 +224,7 @@ class DeepLakeDataset(BaseDetDataset):
         warn_of_other_classes(self)
         print_log(
             f'DeepLakeDataset: {len(self)} of {len(samples)} rows of {lake.name}, '
-            f'{len(samples.boxes)} boxes, {len(self._metainfo["classes"])} classes',
+            f'{len(samples.boxes)} boxes, {len(names)} classes',
             logger='current',
             level=logging.INFO,
         )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
-from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ..lake import (
@@ -19,6 +17,7 @@ from ..lake import (
     open_object,
     open_source,
 )
+from ..utils.messages import warn
 
 Rows = NDArray[np.int64] | None
 
@@ -50,7 +49,7 @@ class RequestedLake:
         if dataset is None:
             names = {key.removeprefix('deeplake_'): value for key, value in keys.items()}
             self._spec = LakeSpec.from_config(**names, timeouts=timeouts)
-        elif any(keys.values()):
+        elif any(value not in (None, '', {}) for value in keys.values()):
             raise ValueError(
                 'dataset= is an open lake, so deeplake_path, deeplake_credentials, '
                 'deeplake_commit_id, deeplake_view_id and deeplake_query must be left out'
@@ -72,5 +71,5 @@ class RequestedLake:
         lake = open_columns(source, **self._columns)
         lost = lost_in_conversion(source.handle)
         if lost:
-            print_log(f'{lake.name}: {lost}', logger='current', level=logging.WARNING)
+            warn(f'{lake.name}: {lost}')
         return lake, rows

@@ -30,6 +30,7 @@ from ..utils.packed_strings import PackedStrings
 from ..utils.ragged import indices_of_ranges, offsets_of
 from ..utils.shared_by_copies import SharedByCopies
 from ..utils.shared_memory import SharedWhenSpawned
+from .checks import check_indices_exist
 from .segments import SampleSegments, is_segment, make_segments
 
 
@@ -269,7 +270,8 @@ def refuse_empty(
         indices: The key ``indices``.
 
     Raises:
-        ValueError: If no sample is left. The message says which key leaves them out.
+        ValueError: If no sample is left, or an index is out of range. The message says
+            which key is wrong.
     """
     count = len(positions)
     if not count:
@@ -281,11 +283,4 @@ def refuse_empty(
             f'chosen classes, and the shorter sides are {shorter.min()} to '
             f'{shorter.max()} pixels; change filter_cfg or metainfo.classes'
         )
-    if indices is None:
-        return
-    kept = min(abs(indices), count) if isinstance(indices, int) else len(indices)
-    if not kept:
-        raise ValueError(
-            f'indices={indices!r} must keep samples, but keeps none of {count}; write '
-            'the number of samples, or a list of their indices'
-        )
+    check_indices_exist(indices, count)

@@ -36,7 +36,7 @@ METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
 # As in MMDetection, the names of the recalls do not depend on proposal_nums.
 _PRECISION_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 _PROPOSAL_ITEMS = ('AR@100', 'AR@300', 'AR@1000', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000')
-_ITEMS = (*_PRECISION_ITEMS, *_PROPOSAL_ITEMS)  # in the order of COCOeval.stats
+ITEMS = (*_PRECISION_ITEMS, *_PROPOSAL_ITEMS)  # in the order of COCOeval.stats
 
 
 def evaluate_coco(
@@ -160,8 +160,8 @@ def evaluate_coco(
         evaluation.params.useCats = int(metric != 'proposal')
         run(evaluation, log)
         if is_single:
-            evaluation.stats[_ITEMS.index('mAP')] = mean_precision(evaluation)
-        stats = dict(zip(_ITEMS, evaluation.stats))
+            evaluation.stats[ITEMS.index('mAP')] = mean_precision(evaluation)
+        stats = dict(zip(ITEMS, evaluation.stats))
         if metric == 'proposal':
             for item in _PROPOSAL_ITEMS if metric_items is None else metric_items:
                 results[item] = float(f'{stats[item]:.3f}')
@@ -229,7 +229,25 @@ def _check_options(
     format_only: bool,
     outfile_prefix: str | None,
 ) -> None:
-    check_names(metrics, metric_items, _ITEMS)
+    check_names(metrics, metric_items, ITEMS)
+    check_proposal_nums(metrics, metric_items, proposal_nums)
+    if format_only and outfile_prefix is None:
+        raise ValueError(
+            'format_only=True only writes the predictions, which needs outfile_prefix, '
+            "but it is not set; add outfile_prefix='path/of/results'"
+        )
+
+
+def check_proposal_nums(
+    metrics: Sequence[str],
+    metric_items: Sequence[str] | None,
+    proposal_nums: Sequence[int],
+) -> None:
+    """Refuse numbers of detections with which the metrics do not work.
+
+    Raises:
+        ValueError: If there are not three, or one for precisions.
+    """
     needs_three = set(metrics) - {'proposal_fast'}
     items = set(metric_items or ())
     one_will_do = 'proposal' not in metrics and items <= set(_PRECISION_ITEMS)
@@ -237,12 +255,7 @@ def _check_options(
         raise ValueError(
             'proposal_nums must be three numbers, such as (100, 300, 1000), for the '
             'metrics bbox, segm and proposal, or one number for the precisions of bbox '
-            f'and segm, got {proposal_nums}'
-        )
-    if format_only and outfile_prefix is None:
-        raise ValueError(
-            'format_only=True only writes the predictions, which needs outfile_prefix, '
-            "but it is not set; add outfile_prefix='path/of/results'"
+            f'and segm, got {proposal_nums!r}; write proposal_nums=(100, 300, 1000)'
         )
 
 

@@ -31,6 +31,7 @@ from .ground_truth import GroundTruth, Prediction
 PROPOSAL_NUMS = (100, 300, 1000)
 _PRECISION_ITEMS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
 _RECALL_ITEMS = ('AR@300', 'ARs@300', 'ARm@300', 'ARl@300')
+ITEMS = (*_PRECISION_ITEMS, *_RECALL_ITEMS)
 
 
 def evaluate_lvis(
@@ -138,7 +139,7 @@ def check_lvis_options(
         KeyError: If a metric or an item is unknown.
         ValueError: If an option has no effect on any of the metrics.
     """
-    check_names(metrics, metric_items, (*_PRECISION_ITEMS, *_RECALL_ITEMS))
+    check_names(metrics, metric_items, ITEMS)
     if 'proposal_fast' in metrics:
         return
     ineffective = ''

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 
-from ..datasets.classes import compared, members_of, refuse_other_classes
+from ..datasets.class_comparison import compared, members_of, refuse_other_classes
+from ..utils.messages import warn
+from ..utils.values import refuse_unknown
 
 
 @HOOKS.register_module()
@@ -30,7 +30,8 @@ class DeepLakeClassCheckHook(Hook):
         ValueError: Before the first iteration; the message shows both lists.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, **unknown: Any) -> None:
+        refuse_unknown(unknown, DeepLakeClassCheckHook.__init__)
         self._stored: Sequence[str] | None = None
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
@@ -59,7 +60,7 @@ class DeepLakeClassCheckHook(Hook):
             )
         own = [name for part in members_of(dataset) for name in part.metainfo['classes']]
         if difference and set(own) == set(self._stored or ()):
-            self._warn('the weights of the checkpoint belong to other labels', difference)
+            _warn('the weights of the checkpoint belong to other labels', difference)
         self._stored = None
 
     def before_val(self, runner: Any) -> None:
@@ -81,7 +82,7 @@ class DeepLakeClassCheckHook(Hook):
     def _warn_of(self, dataset: Any) -> None:
         difference = self._difference(dataset)
         if difference:
-            self._warn('the scores will be wrong', difference)
+            _warn('the scores will be wrong', difference)
 
     def _difference(self, dataset: Any) -> str:
         for part in members_of(dataset) if self._stored else ():
@@ -92,10 +93,6 @@ class DeepLakeClassCheckHook(Hook):
                 )
         return ''
 
-    @staticmethod
-    def _warn(consequence: str, difference: str) -> None:
-        print_log(
-            f'DeepLakeClassCheckHook: {consequence}: {difference}',
-            logger='current',
-            level=logging.WARNING,
-        )
+
+def _warn(consequence: str, difference: str) -> None:
+    warn(f'DeepLakeClassCheckHook: {consequence}: {difference}')

@@ -17,6 +17,7 @@ from ..samplers.loader import DeepLakeLoader
 from ..samplers.wrappers import map_samples
 from ..shuffle.quality import measure_quality
 from ..utils.counters import FIELDS, ReadCounters
+from ..utils.values import check_bool, refuse_unknown
 
 _STAGES = ('storage', 'decode', 'transforms', 'collate')
 
@@ -38,7 +39,9 @@ class DeepLakeReportHook(Hook):
 
     priority = 'LOW'
 
-    def __init__(self, details: bool = False) -> None:
+    def __init__(self, details: bool = False, **unknown: Any) -> None:
+        refuse_unknown(unknown, DeepLakeReportHook.__init__)
+        check_bool('details of DeepLakeReportHook', details)
         self.details = details
         self._counters: list[ReadCounters] = []
         self._before: dict[str, float] = {}

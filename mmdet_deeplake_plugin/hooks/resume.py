@@ -16,6 +16,7 @@ from ..samplers.loader import DeepLakeLoader
 from ..samplers.pause import pause, unpause
 from ..samplers.wrappers import map_samples
 from ..utils.messages import warn
+from ..utils.values import check_bool, refuse_unknown
 from .mid_epoch import BatchStream, find_sampler, skip_batches
 
 KEY = 'deeplake'
@@ -44,7 +45,9 @@ class DeepLakeResumeHook(Hook):
     # Before CheckpointHook, after the hook that sets the sampler's epoch.
     priority = 'BELOW_NORMAL'
 
-    def __init__(self, accept_changes: bool = False) -> None:
+    def __init__(self, accept_changes: bool = False, **unknown: Any) -> None:
+        refuse_unknown(unknown, DeepLakeResumeHook.__init__)
+        check_bool('accept_changes of DeepLakeResumeHook', accept_changes)
         self.accept_changes = accept_changes
         self._saved: dict[str, Any] | None = None
         self._resumed: tuple[int, int] | None = None

@@ -11,6 +11,7 @@ from mmengine.registry import HOOKS
 
 from ..datasets.broken_images import describe_rows
 from ..utils.messages import warn
+from ..utils.values import refuse_unknown
 
 
 @HOOKS.register_module()
@@ -21,6 +22,9 @@ class DeepLakeSkippedImagesHook(Hook):
     rows of all workers and ranks. Add it to ``custom_hooks`` together with
     ``on_broken_image='skip'``.
     """
+
+    def __init__(self, **unknown: Any) -> None:
+        refuse_unknown(unknown, DeepLakeSkippedImagesHook.__init__)
 
     def after_train_epoch(self, runner: Any) -> None:
         """Log the rows that were skipped since the previous epoch."""

@@ -4,7 +4,7 @@ from .backend import DeepLakeBackend, register
 from .coco_columns import CocoColumns, lost_in_conversion
 from .columns import names
 from .columns.annotations import AnnotationTable
-from .columns.mapping import metadata_of
+from .columns.mapping import check_roles, check_style, metadata_of
 from .columns.texts import TextColumn
 from .connection.retry import LakeReadError
 from .connection.source import LakeSource
@@ -36,6 +36,8 @@ __all__ = [
     'TextColumn',
     'blank_size',
     'check_dest',
+    'check_roles',
+    'check_style',
     'find_lake',
     'lost_in_conversion',
     'metadata_of',

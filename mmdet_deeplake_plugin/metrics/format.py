@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from ..lake import Lake
 from ..utils.messages import comma_joined, did_you_mean
+from ..utils.values import is_list
 
 
 class MetricFormat(ABC):
@@ -99,14 +100,14 @@ class MetricFormat(ABC):
 
     def _check_metrics(self, metric: str | Sequence[str] | None) -> list[str]:
         known = self.known_metrics
-        metrics = [known[0]] if metric is None else metric
-        metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+        given: Any = known[0] if metric is None else metric
+        metrics: list[str] = list(given) if is_list(given) else [given]
         unknown = [name for name in metrics if name not in known]
         if unknown or not metrics or (len(metrics) > 1 and not self.takes_several):
             hint = did_you_mean(unknown[0], known) if unknown else ''
             raise ValueError(
                 f'`metric` of metrics_format={self.name!r} must be one '
                 f'{"or more " if self.takes_several else ""}of {comma_joined(known)}, '
-                f'got {metric!r}{hint}'
+                f'got {metric!r}{hint}; write metric={known[0]!r}'
             )
         return metrics

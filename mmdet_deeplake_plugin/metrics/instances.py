@@ -25,6 +25,7 @@ from ..lake import Lake, blank_size
 from ..structures.masks import as_text_counts
 from .format import MetricFormat
 from .ground_truth import GroundTruthReader
+from .options import check_ascending, check_metric_items
 
 
 class InstanceFormat(MetricFormat):
@@ -50,6 +51,13 @@ class InstanceFormat(MetricFormat):
             with_masks='segm' in self.metrics and not self.options['format_only'],
             with_federation=self.with_federation,
         )
+
+    def check_options(self) -> None:
+        """Check the order of the numbers of proposals too, where it matters."""
+        super().check_options()
+        for metric in self.metrics:
+            if metric in ('proposal_fast', 'recall'):
+                check_ascending(self.options['proposal_nums'], metric)
 
     def collect(self, sample: Mapping[str, Any], meta: Mapping[str, Any]) -> Prediction:
         """Copy boxes, scores, labels and masks to the CPU, masks as run-length codes."""
@@ -84,7 +92,6 @@ class CocoFormat(InstanceFormat):
     """COCO's precision and recall, as ``CocoMetric``.
 
     Raises:
-        KeyError: If the backend is unknown.
         ImportError: If the package of the backend is not installed.
     """
 
@@ -104,8 +111,11 @@ class CocoFormat(InstanceFormat):
     score = staticmethod(evaluate_coco)
 
     def check_options(self) -> None:
-        """Import the backend too, whose package may be missing."""
+        """Check the numbers to report too, and import the backend, if installed."""
         super().check_options()
+        items, nums = self.options['metric_items'], self.options['proposal_nums']
+        check_metric_items(items, coco.ITEMS)
+        coco.check_proposal_nums(self.metrics, items, nums)
         backend_classes(self.options['backend'])
 
 
@@ -113,8 +123,8 @@ class LvisFormat(InstanceFormat):
     """LVIS's precision by frequency of the class, as ``LVISMetric``.
 
     Raises:
-        KeyError: If a metric item is unknown.
-        ValueError: If an option has no effect on any of the metrics.
+        ValueError: If a metric item is unknown, or an option has no effect on any of the
+            metrics.
         ImportError: If the package ``lvis`` is not installed.
     """
 
@@ -135,6 +145,7 @@ class LvisFormat(InstanceFormat):
     def check_options(self) -> None:
         """Import the package too, and refuse options that have no effect in LVIS."""
         super().check_options()
+        check_metric_items(self.options['metric_items'], lvis.ITEMS)
         lvis_package()
         keys = ('metric_items', 'proposal_nums', 'iou_thrs')
         lvis.check_lvis_options(self.metrics, *(self.options[key] for key in keys))

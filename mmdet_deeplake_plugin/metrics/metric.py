@@ -10,12 +10,14 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from ..datasets.broken_images import describe_rows
-from ..datasets.classes import refuse_joined_classes
+from ..datasets.class_comparison import refuse_joined_classes
 from ..lake import Lake, blank_size, find_lake
 from ..utils.gc_paused import gc_paused
 from ..utils.messages import comma_joined, did_you_mean
+from ..utils.values import is_list, refuse_unknown
 from .format import MetricFormat
 from .instances import CocoFormat, LvisFormat, VocFormat
+from .options import ELSEWHERE, check_values
 from .panoptic import PanopticFormat
 from .semseg import SemSegFormat
 
@@ -23,8 +25,6 @@ FORMATS: dict[str, type[MetricFormat]] = {
     each.name: each
     for each in (CocoFormat, LvisFormat, VocFormat, PanopticFormat, SemSegFormat)
 }
-# Formats of maps have always ignored these, so configs may hold them.
-_IGNORED_BY_OTHERS = ('proposal_nums', 'iou_thrs')
 
 
 @METRICS.register_module()
@@ -69,7 +69,7 @@ class DeepLakeMetric(BaseMetric):
             as in ``LoadAnnotations``.
         ignore_index: SemSeg: label of pixels that do not count. Defaults to the model's
             ``ignore_index``, or 255 if it has none.
-        collect_device: ``'cpu'`` or ``'gpu'``: how ranks exchange results.
+        collect_device: ``'cpu'``, ``'gpu'`` or ``'npu'``: how ranks exchange results.
         prefix: Prefix of the names. Defaults to ``coco``, ``lvis``, ``pascal_voc``,
             ``coco_panoptic`` or none, as in the stock metrics.
         collect_dir: Folder for the exchange by ``'cpu'``.
@@ -77,8 +77,7 @@ class DeepLakeMetric(BaseMetric):
     Raises:
         ValueError: If a key is wrong, or belongs to another format; when evaluating, if
             the model predicts a label without a class.
-        KeyError: If the backend is unknown; when evaluating, if the lake of a
-            prediction is not open.
+        KeyError: When evaluating, if the lake of a prediction is not open.
         ImportError: If the package of the backend is not installed.
     """
 
@@ -103,7 +102,9 @@ class DeepLakeMetric(BaseMetric):
         collect_device: str = 'cpu',
         prefix: str | None = None,
         collect_dir: str | None = None,
+        **unknown: Any,
     ) -> None:
+        refuse_unknown(unknown, DeepLakeMetric.__init__, ELSEWHERE)
         options = dict(
             classwise=classwise,
             proposal_nums=proposal_nums,
@@ -120,13 +121,23 @@ class DeepLakeMetric(BaseMetric):
             reduce_zero_label=reduce_zero_label,
             ignore_index=ignore_index,
         )
-        if metrics_format not in FORMATS:
+        if not isinstance(metrics_format, str) or metrics_format not in FORMATS:
             raise ValueError(
                 f'`metrics_format` must be one of {comma_joined(FORMATS)}, got '
-                f'{metrics_format!r}{did_you_mean(metrics_format, FORMATS)}'
+                f'{metrics_format!r}{did_you_mean(metrics_format, FORMATS)}; write one '
+                'of them'
             )
         chosen = FORMATS[metrics_format]
-        _check_options(chosen, options)
+        exchange = dict(
+            collect_device=collect_device, prefix=prefix, collect_dir=collect_dir
+        )
+        check_values({**options, **exchange})
+        if collect_dir is not None and collect_device != 'cpu':
+            raise ValueError(
+                f"collect_dir={collect_dir!r} is for collect_device='cpu', got "
+                f'{collect_device!r}; leave one of them out'
+            )
+        _refuse_of_others(chosen, options)
         self.format = chosen(metric, options)
         super().__init__(
             collect_device=collect_device,
@@ -193,16 +204,19 @@ class DeepLakeMetric(BaseMetric):
         )
 
 
-def _check_options(chosen: type[MetricFormat], options: Mapping[str, Any]) -> None:
+def _refuse_of_others(chosen: type[MetricFormat], options: Mapping[str, Any]) -> None:
     """Refuse options that were set, but belong to other formats."""
-    defaults = {k: v for each in FORMATS.values() for k, v in each.defaults.items()}
     for key, value in options.items():
-        if key in chosen.defaults or key in _IGNORED_BY_OTHERS:
+        owners = [each for each in FORMATS.values() if key in each.defaults]
+        if chosen in owners:
             continue
-        if value != defaults[key]:
+        default = owners[0].defaults[key]
+        plain = tuple(value) if is_list(value) else value
+        if plain != default:
+            names = comma_joined(each.name for each in owners)
             raise ValueError(
                 f'{key}={value!r} has no meaning for metrics_format={chosen.name!r}; '
-                'leave it out'
+                f'leave it out (it belongs to {names})'
             )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from mmdet.registry import DATA_SAMPLERS
 from torch.utils.data import BatchSampler
 
 from ..shuffle.batches import global_batches, num_batches
+from ..utils.values import check_bool, check_int, refuse_unknown
 from .checks import check_equal_on_ranks
 from .loader import DeepLakeLoader
 from .pause import is_paused
@@ -40,8 +42,13 @@ class DeepLakeAspectRatioBatchSampler(BatchSampler):
     """
 
     def __init__(
-        self, sampler: DeepLakeLoader, batch_size: int, drop_last: bool = False
+        self,
+        sampler: DeepLakeLoader,
+        batch_size: int,
+        drop_last: bool = False,
+        **unknown: Any,
     ) -> None:
+        refuse_unknown(unknown, DeepLakeAspectRatioBatchSampler.__init__)
         if not isinstance(sampler, DeepLakeLoader):
             raise TypeError(
                 'the sampler of DeepLakeAspectRatioBatchSampler must be a '
@@ -49,13 +56,11 @@ class DeepLakeAspectRatioBatchSampler(BatchSampler):
                 "sampler=dict(type='DeepLakeLoader', …), or keep "
                 "batch_sampler=dict(type='AspectRatioBatchSampler')"
             )
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(
-                'batch_size of DeepLakeAspectRatioBatchSampler must be a positive '
-                f'integer, got {batch_size!r}'
-            )
+        name = 'DeepLakeAspectRatioBatchSampler'
+        check_int(f'batch_size of {name}', batch_size, 1, 'one, such as batch_size=2')
+        check_bool(f'drop_last of {name}', drop_last)
         self.sampler = sampler
-        self.batch_size = batch_size
+        self.batch_size = int(batch_size)
         self.drop_last = drop_last
         # Upright first, the order in which the stock sampler appends its leftovers.
         self._groups = np.where(sampler.is_upright(), 0, 1).astype(np.int8)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine.dist import all_gather_object
 
 from ..utils.messages import did_you_mean
+from ..utils.values import check_bool, is_bool, is_int
 from .dataloader_shape import DataloaderShape
 from .wrappers import SampleMap
 
@@ -14,27 +17,44 @@ _OPTIONAL = ('batch_size', 'num_workers', 'lanes')
 _LANES = 64
 
 
-def check_loader_keys(loader_type: str, **counts: int | None) -> None:
+def check_loader_keys(
+    loader_type: Any, shuffle: Any, seed: Any, round_up: Any, **counts: Any
+) -> None:
     """Raise an error for an invalid value.
 
     Args:
         loader_type: One of ``LOADER_TYPES``.
+        shuffle: A bool or one of ``SHUFFLES``.
+        seed: An integer of 0 or more, or ``None``.
+        round_up: A bool.
         counts: Values of the keys that are counts; ``None`` for an optional key that
             is not set.
 
     Raises:
         ValueError: If a value is invalid; the message names the key and what to write.
     """
-    if loader_type not in LOADER_TYPES:
+    check_bool('round_up of DeepLakeLoader', round_up)
+    if seed is not None and not (is_int(seed) and seed >= 0):
+        raise ValueError(
+            f'seed of DeepLakeLoader must be an integer of 0 or more, got {seed!r}; '
+            'write such a number, or leave the key out'
+        )
+    if not is_bool(shuffle) and not _is_word(shuffle, SHUFFLES):
+        raise ValueError(
+            f'shuffle of DeepLakeLoader must be True, False or one of '
+            f'{", ".join(SHUFFLES)}, got {shuffle!r}{did_you_mean(shuffle, SHUFFLES)}; '
+            'write one of them'
+        )
+    if not _is_word(loader_type, LOADER_TYPES):
         raise ValueError(
             f'loader_type of DeepLakeLoader must be one of {", ".join(LOADER_TYPES)}, '
-            f'got {loader_type!r}{did_you_mean(loader_type, LOADER_TYPES)}'
+            f'got {loader_type!r}{did_you_mean(loader_type, LOADER_TYPES)}; write one of '
+            'them'
         )
     for key, value in counts.items():
         least = 0 if key in ('num_workers', 'cache_bytes') else 1
         is_unset = value is None and key in _OPTIONAL
-        is_count = isinstance(value, int) and not isinstance(value, bool)
-        if not is_unset and not (is_count and int(value or 0) >= least):
+        if not is_unset and not (is_int(value) and value >= least):
             sign = 'positive' if least else 'non-negative'
             raise ValueError(
                 f'{key} of DeepLakeLoader must be a {sign} integer, got {value!r}; '
@@ -62,26 +82,25 @@ def check_equal_on_ranks(count: int, what: str, same: str) -> None:
         )
 
 
+def _is_word(value: Any, words: tuple[str, ...]) -> bool:
+    return isinstance(value, str) and value in words
+
+
 def choose_shuffle(shuffle: bool | str, sample_map: SampleMap | None) -> str:
     """Resolve the key ``shuffle``.
 
     Args:
-        shuffle: A bool or one of ``SHUFFLES``.
+        shuffle: A bool or one of ``SHUFFLES``, checked.
         sample_map: Map of the samples to lakes; ``None`` for other datasets.
 
     Returns:
         ``'full'``, ``'lanes'`` or ``'none'``.
 
     Raises:
-        ValueError: If the value is invalid, or not possible for the dataset.
+        ValueError: If the value is not possible for the dataset.
     """
-    if isinstance(shuffle, bool):
+    if not isinstance(shuffle, str):
         shuffle = 'auto' if shuffle else 'none'
-    if shuffle not in SHUFFLES:
-        raise ValueError(
-            f'shuffle of DeepLakeLoader must be True, False or one of '
-            f'{", ".join(SHUFFLES)}, got {shuffle!r}{did_you_mean(shuffle, SHUFFLES)}'
-        )
     if shuffle == 'lanes' and sample_map is None:
         raise ValueError(
             "shuffle='lanes' of DeepLakeLoader follows the chunks of lakes, so the "

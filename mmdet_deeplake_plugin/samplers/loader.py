@@ -12,12 +12,13 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from ..datasets.classes import refuse_other_classes
+from ..datasets.class_comparison import refuse_other_classes
 from ..shuffle.batches import spread
 from ..shuffle.epoch import epoch_order, rank_length, rank_slice
 from ..shuffle.lanes import Lanes
 from ..shuffle.repeats import sample_counts
 from ..utils.blocks import blocks
+from ..utils.values import refuse_unknown, wrong
 from .checks import (
     check_equal_on_ranks,
     check_loader_keys,
@@ -27,7 +28,7 @@ from .checks import (
 from .dataloader_shape import DataloaderCheck
 from .pause import is_paused
 from .read_strategy import choose_reads
-from .weighting import sample_weights
+from .weighting import parse_weights, sample_weights
 from .wrappers import map_samples
 
 
@@ -83,14 +84,19 @@ class DeepLakeLoader(Sampler):
         loader_type: str = 'auto',
         weights: dict[str, Any] | None = None,
         cache_bytes: int = 1 << 30,
+        **unknown: Any,
     ) -> None:
-        if seed is not None and seed < 0:
-            raise ValueError(
-                f'seed of DeepLakeLoader must be 0 or more, got {seed}; write such a '
-                'number, or leave the key out'
-            )
+        refuse_unknown(unknown, DeepLakeLoader.__init__)
+        if not hasattr(dataset, '__len__'):
+            remedy = "dataset=dict(type='DeepLakeDataset', …)"
+            raise wrong('dataset of DeepLakeLoader', 'a dataset', dataset, remedy)
+        if weights is not None:
+            parse_weights(weights)
         check_loader_keys(
             loader_type,
+            shuffle,
+            seed,
+            round_up,
             batch_size=batch_size,
             num_workers=num_workers,
             window=window,
@@ -99,15 +105,16 @@ class DeepLakeLoader(Sampler):
         )
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset
-        self.seed = sync_random_seed() if seed is None else seed
+        self.seed = sync_random_seed() if seed is None else int(seed)
         self.round_up = round_up
-        self.window = window
+        self.window = int(window)
         self.epoch = 0
         check_equal_on_ranks(len(dataset), 'samples', 'rows')
         refuse_other_classes(dataset)
         self._sample_map = sample_map = map_samples(dataset)
         self.shuffle = choose_shuffle(shuffle, sample_map)
-        self.lanes = lanes or default_lanes(self.world_size, batch_size, num_workers)
+        default = default_lanes(self.world_size, batch_size, num_workers)
+        self.lanes = int(lanes or default)
         self._weights: NDArray[np.float64] | None = None
         self._total = len(dataset)
         if weights is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from ..shuffle.repeats import class_balanced_weights, repeat_factors
 from ..utils.messages import did_you_mean
 from ..utils.ragged import indices_of_ranges, offsets_of
+from ..utils.values import is_number
 from .wrappers import SampleMap
 
 _KEYS = {
@@ -41,7 +43,7 @@ def sample_weights(
     Raises:
         ValueError: If the key or the weights are invalid.
     """
-    kind, argument = _parse(weights)
+    kind, argument = parse_weights(weights)
     if shuffle == 'none':
         raise ValueError(
             f'weights={weights!r} of DeepLakeLoader needs a shuffled order, but shuffle '
@@ -76,8 +78,19 @@ def sample_weights(
     return values, len(values)
 
 
-def _parse(weights: Any) -> tuple[str, Any]:
-    kind = weights.get('type') if isinstance(weights, dict) else None
+def parse_weights(weights: Any) -> tuple[str, Any]:
+    """Check the key's value, without a dataset.
+
+    Args:
+        weights: The key's value.
+
+    Returns:
+        The kind of weights, and its argument, ``None`` without one.
+
+    Raises:
+        ValueError: If the value is invalid.
+    """
+    kind = weights.get('type') if isinstance(weights, Mapping) else None
     if not isinstance(kind, str) or kind not in _KEYS:
         raise ValueError(
             f'weights={weights!r} of DeepLakeLoader has an unknown type'
@@ -91,7 +104,7 @@ def _parse(weights: Any) -> tuple[str, Any]:
         )
     argument = weights[key] if key else None
     if key == 'threshold':
-        is_valid = isinstance(argument, (int, float)) and 0 < argument < np.inf
+        is_valid = is_number(argument) and float(argument or 0) > 0
     else:
         is_valid = key is None or (isinstance(argument, str) and bool(argument))
     if not is_valid:

@@ -78,7 +78,8 @@ def check_box_format(box_format: object, key: str = 'box_format') -> str:
     if not isinstance(box_format, str) or box_format not in BOX_FORMATS:
         raise ValueError(
             f'{key} must be one of {", ".join(BOX_FORMATS)} (x and y in pixels; with the '
-            f'suffix n, fractions of the image width and height), got {box_format!r}'
+            f'suffix n, fractions of the image width and height), got {box_format!r}; '
+            'write one of them'
         )
     return box_format
 

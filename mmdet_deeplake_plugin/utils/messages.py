@@ -10,9 +10,13 @@ from mmengine.logging import print_log
 
 
 def did_you_mean(name: object, names: Iterable[str]) -> str:
-    """Return ``' (did you mean X?)'`` for the closest of ``names``, ``''`` if none is."""
-    matches = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.6)
-    return f' (did you mean {matches[0]}?)' if matches else ''
+    """Return ``' (did you mean X?)'`` for the closest of ``names``, ``''`` if none is.
+
+    Upper and lower case count as equal.
+    """
+    known = {each.lower(): each for each in names}
+    matches = difflib.get_close_matches(str(name).lower(), list(known), n=1, cutoff=0.6)
+    return f' (did you mean {known[matches[0]]}?)' if matches else ''
 
 
 def first_line(error: BaseException) -> str:

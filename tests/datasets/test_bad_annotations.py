@@ -247,8 +247,11 @@ METRICS: dict[str, tuple[dict, type[Exception], list[str]]] = {
     ),
     'item-of-coco': (
         dict(metric_items=['mAP']),
-        KeyError,
-        ["unknown metric item 'mAP': write one of 'AP', 'AP50', 'AP75', 'APs'"],
+        ValueError,
+        [
+            'metric_items must be one or more of AP, AP50, AP75, APs, ',
+            "got 'mAP' in ['mAP'] (did you mean AP?); write metric_items=['AP']",
+        ],
     ),
     'option-of-coco': (
         dict(backend='faster_coco_eval'),

@@ -175,6 +175,21 @@ BUILDS: dict[str, tuple[list[dict], dict, dict, list[str]]] = {
             'stuff'
         ],
     ),
+    'things-none': (
+        [_panoptic(0)],
+        PANOPTIC,
+        dict(metainfo=dict(thing_classes=None)),
+        ['does not say which classes are things', 'write metainfo=dict(thing_classes=('],
+    ),
+    'things-misspelt': (
+        [_panoptic(0)],
+        PANOPTIC,
+        dict(metainfo=dict(thing_classes=['cat', 'dgo'])),
+        [
+            "metainfo.thing_classes holds 'dgo', which is not a class of lake ",
+            '(did you mean dog?); its classes are cat, dog, owl',
+        ],
+    ),
     'more-ids-than-boxes': (
         [_panoptic(0, [5, 9, 11])],
         PANOPTIC,

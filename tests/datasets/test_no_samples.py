@@ -26,11 +26,8 @@ LEFT_OUT = {
         "filter_cfg={'filter_empty_gt': True} must keep samples, but leaves out all 6 "
         'rows of lake … 6 have no annotation of the chosen classes',
     ),
-    'no indices': (
-        dict(indices=0),
-        'indices=0 must keep samples, but keeps none of 6; write the number of samples',
-    ),
-    'empty indices': (dict(indices=[]), 'indices=[] must keep samples'),
+    'no indices': (dict(indices=0), 'and keep samples, got 0; write indices=100 or'),
+    'empty indices': (dict(indices=[]), 'and keep samples, got []; write indices=100'),
 }
 
 

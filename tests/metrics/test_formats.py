@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from helpers.lakes import row, write_lake
 
@@ -17,7 +19,8 @@ OF_METRIC = {'metrics_format', 'metric', 'collect_device', 'prefix', 'collect_di
 
 def test_options_of_formats_are_those_of_the_metric() -> None:
     """Each key has one default, and belongs to a format."""
-    parameters = inspect.signature(DeepLakeMetric).parameters
+    parameters = dict(inspect.signature(DeepLakeMetric).parameters)
+    del parameters['unknown']
     options: set[str] = set()
     for each in FORMATS.values():
         options |= each.defaults.keys()
@@ -36,9 +39,25 @@ def test_defaults_of_a_format_are_accepted(name: str) -> None:
 
 
 @pytest.mark.parametrize('name', ['Panoptic', 'SemSeg'])
-def test_formats_of_maps_ignore_what_counts_boxes(name: str) -> None:
-    """A config may keep proposal_nums and iou_thrs when it changes the format."""
-    DeepLakeMetric(name, proposal_nums=(1, 10, 100), iou_thrs=[0.5, 0.75])
+@pytest.mark.parametrize(
+    ('key', 'value', 'owners'),
+    [
+        ('proposal_nums', (1, 10, 100), 'COCO, LVIS, PascalVOC'),
+        ('iou_thrs', np.array([0.5, 0.75]), 'COCO, LVIS, PascalVOC'),
+        ('scale_ranges', [(0, 32)], 'PascalVOC'),
+    ],
+)
+def test_formats_of_maps_refuse_what_counts_boxes(
+    name: str, key: str, value: Any, owners: str
+) -> None:
+    """The error says to which formats the option belongs."""
+    text = (
+        f'{key}={value!r} has no meaning for metrics_format={name!r}; leave it out (it '
+        f'belongs to {owners})'
+    )
+    with pytest.raises(ValueError, match=f'^{re.escape(text)}$'):
+        DeepLakeMetric(name, **{key: value})
+    DeepLakeMetric(name, proposal_nums=[100, 300, 1000])  # the default
 
 
 class _Count(MetricFormat):

@@ -88,7 +88,7 @@ def test_without_a_seed_ranks_share_the_one_that_mmengine_draws(monkeypatch):
 
 def test_a_negative_seed_is_refused():
     """The error names the key, the value and what to write."""
-    text = 'seed of DeepLakeLoader must be 0 or more, got -1; write such a number'
+    text = 'seed of DeepLakeLoader must be an integer of 0 or more, got -1; write such a number'
     with pytest.raises(ValueError, match=re.escape(text)):
         DeepLakeLoader(range(3), seed=-1)
 

@@ -42,7 +42,7 @@ def test_an_unknown_loader_type_is_refused(value, hint, dataset):
     """The error lists what there is, and the nearest."""
     text = (
         'loader_type of DeepLakeLoader must be one of auto, c++, python, got '
-        f'{value!r}{hint}'
+        f'{value!r}{hint}; write one of them'
     )
     with pytest.raises(ValueError, match=f'^{re.escape(text)}$'):
         DeepLakeLoader(dataset, seed=0, loader_type=value)
@@ -78,7 +78,7 @@ def test_an_unknown_shuffle_is_refused(value, hint, dataset):
     """The error lists what there is, and the nearest."""
     text = (
         'shuffle of DeepLakeLoader must be True, False or one of auto, full, lanes, '
-        f'none, got {value!r}{hint}'
+        f'none, got {value!r}{hint}; write one of them'
     )
     with pytest.raises(ValueError, match=f'^{re.escape(text)}$'):
         DeepLakeLoader(dataset, shuffle=value, seed=0)

@@ -17,10 +17,13 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from ...utils.messages import comma_joined
 from .faster_coco import faster_classes
 
 # pycocotools 2.0.11 accepts at most 255.
 _MASKS_AT_ONCE = 250
+
+BACKENDS = ('pycocotools', 'faster_coco_eval')
 
 
 def backend_classes(name: str) -> tuple[type, type]:
@@ -39,7 +42,7 @@ def backend_classes(name: str) -> tuple[type, type]:
         return faster_classes()
     raise KeyError(
         f'unknown backend {name!r} of the COCO evaluation: write one of '
-        "'pycocotools', 'faster_coco_eval'"
+        f'{comma_joined(map(repr, BACKENDS))}'
     )
 
 

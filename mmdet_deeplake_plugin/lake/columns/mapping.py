@@ -99,7 +99,8 @@ def map_columns(
             'add them with add_column, append rows and commit(), or make the lake with '
             'python -m mmdet_deeplake_plugin.tools.from_coco'
         )
-    requested = _check_tensors(tensors, types)
+    requested = check_roles(tensors)
+    _check_columns(requested, types)
     if _has_only_maps(requested, types):
         requested = {'gt_bboxes': None, 'gt_labels': None, **requested}
     roles = {role: name for role, name in requested.items() if name is not None}
@@ -169,8 +170,20 @@ def declared_box_format(handle: Any, column: str) -> str | None:
     return declared_order + declared_unit
 
 
-def _check_tensors(tensors: Any, types: Mapping[str, Any]) -> dict[str, str | None]:
-    if not tensors:
+def check_roles(tensors: Any) -> dict[str, str | None]:
+    """Check what can be checked of ``deeplake_tensors`` without a lake.
+
+    Args:
+        tensors: ``deeplake_tensors`` of a config.
+
+    Returns:
+        Role -> name of the column.
+
+    Raises:
+        TypeError: If it is not a dict, or a column is not named by a string.
+        ValueError: If a role is unknown, or the images have no column.
+    """
+    if tensors is None:
         return {}
     if not isinstance(tensors, Mapping):
         raise TypeError(
@@ -188,6 +201,30 @@ def _check_tensors(tensors: Any, types: Mapping[str, Any]) -> dict[str, str | No
                 'deeplake_tensors: img must name a column, got None; write the column '
                 'with the images'
             )
+        if name is not None and not isinstance(name, str):
+            raise TypeError(
+                f'deeplake_tensors[{role!r}] must be the name of a column or None, got '
+                f'{name!r}; write a string'
+            )
+    return dict(tensors)
+
+
+def check_style(style: Any) -> None:
+    """Refuse an unknown ``annotation_style``.
+
+    Raises:
+        ValueError: If it is unknown.
+    """
+    if not isinstance(style, str) or style not in STYLES:
+        raise ValueError(
+            f'annotation_style={style!r} is unknown{did_you_mean(style, STYLES)}; '
+            'write coco (drops degenerate boxes, like CocoDataset), voc (keeps all '
+            'boxes, like XMLDataset) or panoptic (like CocoPanopticDataset)'
+        )
+
+
+def _check_columns(requested: Mapping[str, str | None], types: Mapping[str, Any]) -> None:
+    for role, name in requested.items():
         if name is None:
             continue
         if name not in types:
@@ -202,7 +239,6 @@ def _check_tensors(tensors: Any, types: Mapping[str, Any]) -> dict[str, str | No
                 f'{ROLES[role].wanted}, but its type is {types[name]}; write another '
                 'column'
             )
-    return dict(tensors)
 
 
 def _infer(role: Role, types: Mapping[str, Any], taken: set[str]) -> str | None:
@@ -312,12 +348,7 @@ def _style(handle: Any, roles: Mapping[str, str], requested: str | None) -> str:
     declared = metadata_of(handle[column], names.ANNOTATION_STYLE) if column else None
     usual = 'panoptic' if {'segment_ids', 'gt_seg_map'} <= roles.keys() else 'coco'
     style = requested or declared or usual
-    if style not in STYLES:
-        raise ValueError(
-            f'annotation_style={style!r} is unknown{did_you_mean(style, STYLES)}; '
-            'write coco (drops degenerate boxes, like CocoDataset), voc (keeps all '
-            'boxes, like XMLDataset) or panoptic (like CocoPanopticDataset)'
-        )
+    check_style(style)
     if style == 'panoptic' and 'segment_ids' not in roles:
         raise ValueError(
             "annotation_style='panoptic' needs a column for segment_ids, which links "

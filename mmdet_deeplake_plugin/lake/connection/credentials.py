@@ -83,7 +83,7 @@ class Credentials:
                 string but not a reference.
             TypeError: If the config is not a mapping, or a value not a string.
         """
-        if not config:
+        if config is None:
             return cls()
         if not isinstance(config, Mapping):
             raise TypeError(
@@ -241,7 +241,10 @@ def _check_creds_key(key: str) -> None:
 
 def _string(key: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f'{key} must be a string, got a {type(value).__name__}')
+        raise TypeError(
+            f'{key} must be a string, got a {type(value).__name__}; write '
+            "'env:NAME' or 'file:PATH'"
+        )
     return value
 
 

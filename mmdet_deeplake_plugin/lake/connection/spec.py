@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...utils.values import check_text
 from .credentials import Credentials
 
 _LOCAL = ('file', 'mem')
@@ -104,11 +105,7 @@ class LakeSpec:
             ('deeplake_view_id', view_id),
             ('deeplake_query', query),
         ):
-            if value is not None and not isinstance(value, str):
-                raise TypeError(
-                    f'{key} must be a string, got {value!r} ({type(value).__name__}); '
-                    f'write {str(value)!r}'
-                )
+            check_text(key, value)
         query, named = split_from(query or '')
         path = path or ''
         if named and path and normalise_path(named) != normalise_path(path):

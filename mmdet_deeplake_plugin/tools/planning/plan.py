@@ -102,6 +102,9 @@ def make_plan(
     """
     check_loader_keys(
         keys.loader_type,
+        keys.shuffle,
+        seed=0,
+        round_up=True,
         batch_size=dataloader.batch_size,
         num_workers=dataloader.num_workers,
         window=keys.window,

@@ -24,7 +24,7 @@ from mmdet_deeplake_plugin import (
     DeepLakeLoader,
     DeepLakeMetric,
 )
-from mmdet_deeplake_plugin.datasets.classes import _latest
+from mmdet_deeplake_plugin.datasets.class_comparison import _latest
 
 register_all_modules()
 
@@ -122,7 +122,7 @@ def test_the_metric_shows_both_lists(make):
 
 def test_the_metric_shows_metainfo_that_differs_otherwise(make):
     """Such as a palette."""
-    members = [make(CLASSES, metainfo=dict(palette=[(i, 0, 0)])) for i in range(2)]
+    members = [make(CLASSES, metainfo=dict(palette=[(i, 0, 0)] * 3)) for i in range(2)]
     metric = DeepLakeMetric()
     metric.dataset_meta = ConcatDataset(members).metainfo
     with pytest.raises(ValueError, match=r'must have the same metainfo, but .*palette'):

@@ -1,0 +1,173 @@
+"""Check the options of ``DeepLakeMetric`` when it is built, not after an epoch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..evaluation import voc
+from ..evaluation.backends.coco import BACKENDS
+from ..utils.messages import did_you_mean
+from ..utils.values import (
+    check_bool,
+    check_choice,
+    is_int,
+    is_list,
+    is_number,
+    shown,
+    wrong,
+)
+
+_OF_LAKE = (
+    ', which reads the ground truth from the lake; leave it out (if it comes from the '
+    'base config, begin the dict with _delete_=True)'
+)
+_OF_STOCK = '; leave it out (if it comes from the base config, write _delete_=True)'
+# Keys of the stock metrics that DeepLakeMetric does not have.
+ELSEWHERE = {
+    **dict.fromkeys(('ann_file', 'seg_prefix'), _OF_LAKE),
+    **dict.fromkeys(('backend_args', 'file_client_args'), _OF_LAKE),
+    **dict.fromkeys(('use_mp_eval', 'nproc'), _OF_STOCK),
+    'iou_metrics': "; write metric=['mIoU'], or the others",
+}
+
+
+def check_values(values: Mapping[str, Any]) -> None:
+    """Refuse values of wrong type or range.
+
+    Args:
+        values: Options of ``DeepLakeMetric`` by name; ones without a check are left to
+            their format.
+
+    Raises:
+        ValueError: If one is wrong. The message names the key, what was found and what
+            to write.
+    """
+    for key, value in values.items():
+        if key in _CHECKS:
+            _CHECKS[key](key, value)
+
+
+def check_metric_items(items: Sequence[str] | None, known: Sequence[str]) -> None:
+    """Refuse unknown numbers to report.
+
+    Args:
+        items: The key ``metric_items``.
+        known: Names of the numbers that the format reports.
+
+    Raises:
+        ValueError: If a number is unknown, or none is named.
+    """
+    if items is None:
+        return
+    names = f'one or more of {", ".join(known)}'
+    example = f'metric_items={[known[0]]!r}, or leave it out'
+    if not is_list(items) or not len(items):
+        raise wrong('metric_items', f'a list of {names}', items, example)
+    for item in items:
+        if not isinstance(item, str) or item not in known:
+            raise ValueError(
+                f'metric_items must be {names}, got {item!r} in {shown(items)}'
+                f'{did_you_mean(item, known)}; write {example}'
+            )
+
+
+def check_ascending(nums: Sequence[int], metric: str) -> None:
+    """Refuse numbers of proposals of which the last is not the largest.
+
+    Args:
+        nums: The key ``proposal_nums``, checked by :func:`check_values`.
+        metric: The metric that needs them in order.
+
+    Raises:
+        ValueError: If they are not in ascending order.
+    """
+    if list(nums) != sorted(nums):
+        raise ValueError(
+            f'proposal_nums must be in ascending order for metric={metric!r}, where the '
+            f'last one limits the others, got {shown(nums)}; write '
+            f'proposal_nums={tuple(sorted(map(int, nums)))}'
+        )
+
+
+def _check_nums(key: str, value: Any) -> None:
+    if is_int(value):
+        wanted = 'a list of positive integers'
+        raise wrong(key, wanted, value, f'{key}=({value},) or {key}=(100, 300, 1000)')
+    if (
+        not is_list(value)
+        or not len(value)
+        or not all(is_int(each) and each > 0 for each in value)
+    ):
+        raise wrong(key, 'a list of positive integers', value, f'{key}=(100, 300, 1000)')
+
+
+def _check_thresholds(key: str, value: Any) -> None:
+    if value is None:
+        return
+    numbers = value if is_list(value) else [value]
+    if not len(numbers) or not all(
+        is_number(each) and 0 <= each <= 1 for each in numbers
+    ):
+        wanted = 'a number from 0 to 1, or a list of them'
+        raise wrong(key, wanted, value, f'{key}=0.5 or {key}=[0.5, 0.75]')
+
+
+def _check_ranges(key: str, value: Any) -> None:
+    if value is None:
+        return
+    if not is_list(value) or not len(value) or not all(map(_is_range, value)):
+        wanted = 'a list of pairs of box sizes in pixels, the lesser one first'
+        raise wrong(key, wanted, value, f'{key}=[(0, 32), (32, 96)]')
+
+
+def _is_range(value: Any) -> bool:
+    return (
+        is_list(value)
+        and len(value) == 2
+        and all(map(is_number, value))
+        and 0 <= value[0] < value[1]
+    )
+
+
+def _check_path(key: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, (str, os.PathLike)) or not str(value):
+        raise wrong(key, 'a path', value, f"{key}='out/results', or leave it out")
+
+
+def _check_prefix(key: str, value: Any) -> None:
+    if value is not None and not isinstance(value, str):
+        raise wrong(key, 'a string', value, f"{key}='val', or leave it out")
+
+
+def _check_beta(key: str, value: Any) -> None:
+    if not is_number(value) or value <= 0:
+        raise wrong(key, 'a positive number', value, f'{key}=1')
+
+
+def _check_ignore_index(key: str, value: Any) -> None:
+    if value is not None and not is_int(value):
+        raise wrong(key, 'an integer', value, f'{key}=255, or leave it out')
+
+
+_CHECKS: Mapping[str, Callable[[str, Any], None]] = {
+    'classwise': check_bool,
+    'proposal_nums': _check_nums,
+    'iou_thrs': _check_thresholds,
+    'format_only': check_bool,
+    'outfile_prefix': _check_path,
+    'sort_categories': check_bool,
+    'backend': lambda key, value: check_choice(key, value, BACKENDS),
+    'scale_ranges': _check_ranges,
+    'eval_mode': lambda key, value: check_choice(key, value, voc.EVAL_MODES),
+    'output_dir': _check_path,
+    'beta': _check_beta,
+    'reduce_zero_label': check_bool,
+    'ignore_index': _check_ignore_index,
+    'collect_device': lambda key, value: check_choice(key, value, ('cpu', 'gpu', 'npu')),
+    'prefix': _check_prefix,
+    'collect_dir': _check_path,
+}

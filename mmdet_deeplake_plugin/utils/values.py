@@ -1,0 +1,152 @@
+"""Check values of config keys: each error names the key, the value and what to write.
+
+A check takes the key as errors are to show it, such as ``'seed of DeepLakeLoader'``, and
+its value. Scalars of NumPy count as those of Python.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import Parameter, signature
+from typing import Any
+
+import numpy as np
+
+from .messages import did_you_mean
+
+_MOST_SHOWN = 200
+
+
+def wrong(key: str, wanted: str, value: object, remedy: str) -> ValueError:
+    """Return the error for a value that a key cannot have.
+
+    Args:
+        key: The key.
+        wanted: What it must be.
+        value: What it is.
+        remedy: What to write.
+    """
+    return ValueError(f'{key} must be {wanted}, got {shown(value)}; write {remedy}')
+
+
+def shown(value: object) -> str:
+    """Return the repr of a value, the beginning of it if it is long."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f'{text[:_MOST_SHOWN]}…'
+
+
+def is_bool(value: object) -> bool:
+    """Return whether a value is true or false."""
+    return isinstance(value, (bool, np.bool_))
+
+
+def is_int(value: object) -> bool:
+    """Return whether a value is an integer, which bools are not."""
+    return isinstance(value, (int, np.integer)) and not is_bool(value)
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a finite number, which bools are not."""
+    if is_int(value):
+        return True
+    return isinstance(value, (float, np.floating)) and math.isfinite(value)
+
+
+def is_list(value: object) -> bool:
+    """Return whether a value has items in an order, and is not a text."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def check_bool(key: str, value: object) -> None:
+    """Refuse what is neither ``True`` nor ``False``, such as ``'False'`` or ``0``."""
+    if not is_bool(value):
+        name = key.split(' ')[0]
+        raise wrong(key, 'True or False', value, f'{name}=True or {name}=False')
+
+
+def check_int(key: str, value: object, least: int, remedy: str) -> None:
+    """Refuse what is not an integer of at least ``least``."""
+    if not is_int(value) or value < least:  # type: ignore[operator]
+        wanted = 'a positive integer' if least == 1 else f'an integer of {least} or more'
+        raise wrong(key, wanted, value, remedy)
+
+
+def check_choice(key: str, value: object, choices: Iterable[str]) -> None:
+    """Refuse a value that is not one of a few words; the error suggests the nearest."""
+    choices = list(choices)
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(
+            f'{key}={shown(value)} is unknown{did_you_mean(value, choices)}; write '
+            + ' or '.join(map(repr, choices))
+        )
+
+
+def check_text(key: str, value: object) -> None:
+    """Refuse what is neither a string nor ``None``.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if value is not None and not isinstance(value, str):
+        plain = is_int(value) or isinstance(value, os.PathLike)
+        raise TypeError(
+            f'{key} must be a string, got {shown(value)} ({type(value).__name__}); write '
+            + (repr(str(value)) if plain else 'a string, or leave it out')
+        )
+
+
+def check_keys_of(key: str, value: object, known: Sequence[str], example: str) -> None:
+    """Refuse what is not a dict, and keys of a dict that have no meaning.
+
+    Args:
+        key: The key.
+        value: Its value.
+        known: Keys that the dict may have.
+        example: What to write.
+    """
+    if not isinstance(value, Mapping):
+        raise wrong(key, 'a dict', value, example)
+    for name in value:
+        if name not in known:
+            raise ValueError(
+                f'{key}.{name} is unknown{did_you_mean(name, known)}; the keys are '
+                f'{", ".join(known)}'
+            )
+
+
+def refuse_unknown(
+    unknown: Mapping[str, Any],
+    init: Callable[..., None],
+    elsewhere: Mapping[str, str] | None = None,
+) -> None:
+    """Refuse keys that a class does not have.
+
+    Args:
+        unknown: Unknown keys and their values.
+        init: The constructor, whose arguments are the known keys.
+        elsewhere: What to say of keys that belong elsewhere.
+
+    Raises:
+        ValueError: If there are unknown keys. The message says where the key belongs,
+            or suggests the nearest.
+    """
+    owner = init.__qualname__.rpartition('.')[0]
+    known = [
+        key
+        for key, parameter in signature(init).parameters.items()
+        if key != 'self' and parameter.kind is not Parameter.VAR_KEYWORD
+    ]
+    for key, value in unknown.items():
+        if key in (elsewhere or {}):
+            raise ValueError(
+                f'{key}={shown(value)} has no meaning for {owner}'
+                + (elsewhere or {})[key]
+            )
+        raise ValueError(
+            f'{key!r} is not a key of {owner}{did_you_mean(key, known)}; '
+            + (f'its keys are {", ".join(known)}' if known else 'it has none')
+        )
