@@ -24,7 +24,13 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ..utils.messages import comma_joined
-from .backends.coco import backend_classes, load_annotations, load_detections, run
+from .backends.coco import (
+    backend_classes,
+    load_annotations,
+    load_detections,
+    numbered,
+    run,
+)
 from .backends.mmdet import print_recall_summary
 from .classwise import classwise_precision, mean_precision
 from .detections import prepare_detections
@@ -122,13 +128,7 @@ def evaluate_coco(
     )
     if format_only:
         return {}
-    if backend != 'pycocotools':  # only this one accepts text and very large ids
-        # In the order of the ids, which decides ties.
-        numbers = {img_id: i for i, img_id in enumerate(sorted(gt.img_ids), start=1)}
-        gt = replace(gt, img_ids=[numbers[img_id] for img_id in gt.img_ids])
-        for content in detections.values():
-            for detection in content:
-                detection['image_id'] = numbers[detection['image_id']]
+    gt = _with_small_ids(gt, detections)
 
     names = gt.categories_of_classes(classes)
     if sort_categories:
@@ -220,6 +220,30 @@ def check_names(
                     f'unknown {what} {name!r}: write one of '
                     f'{comma_joined(map(repr, known))}'
                 )
+
+
+def _with_small_ids(
+    gt: GroundTruth, detections: Mapping[str, list[dict[str, Any]]]
+) -> GroundTruth:
+    """Number images and categories from 1, in the order of their ids.
+
+    Packages hold ids as doubles, or in arrays of NumPy, which do not keep every text and
+    every integer.
+
+    Args:
+        gt: The annotations.
+        detections: Detections by kind, changed in place.
+    """
+    images, categories = numbered(gt.img_ids), numbered(gt.category_ids)
+    for content in detections.values():
+        for detection in content:
+            detection['image_id'] = images[detection['image_id']]
+            detection['category_id'] = categories[detection['category_id']]
+    return replace(
+        gt,
+        img_ids=[images[img_id] for img_id in gt.img_ids],
+        category_ids=tuple(categories[cat_id] for cat_id in gt.category_ids),
+    )
 
 
 def _check_options(

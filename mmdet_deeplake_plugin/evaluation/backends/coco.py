@@ -46,6 +46,15 @@ def backend_classes(name: str) -> tuple[type, type]:
     )
 
 
+def numbered(ids: Sequence[Any]) -> dict[Any, int]:
+    """Number images or categories in the order of their ids, which decides ties.
+
+    Args:
+        ids: Unique ids, all int or all str.
+    """
+    return {each: number for number, each in enumerate(sorted(ids), start=1)}
+
+
 def load_annotations(coco_class: type, annotations: dict[str, Any]) -> Any:
     """Return annotations as a ``COCO`` object.
 

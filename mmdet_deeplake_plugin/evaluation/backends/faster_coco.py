@@ -5,8 +5,8 @@ here and in ``coco.py``:
 
 - its summary reports the precision at the largest number of detections, pycocotools' at
   100: pycocotools' own summary is used;
-- image ids must be integers that a double can hold: images are numbered, in the order in
-  which pycocotools would sort their ids;
+- ids must be integers that a double can hold: images and categories are numbered, in the
+  order in which pycocotools would sort their ids, and annotations from 1;
 - it divides by ``tp + fp``, pycocotools by ``tp + fp`` plus a rounding unit, which makes
   a difference where only the best detection of a class is correct: pycocotools then
   returns 0.9999999999999998.
