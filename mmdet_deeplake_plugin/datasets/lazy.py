@@ -50,7 +50,8 @@ class LazyList(list):
 
     Args:
         items: Items, which may be incomplete.
-        complete: Function that completes them in place; called once.
+        complete: Function that completes or replaces them in the list that it is given;
+            called once.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class LazyList(list):
     def fill(self) -> None:
         """Complete the items, unless they are complete."""
         if self._complete is not None:
-            self._complete(self.plain(filled=False))
+            items = self.plain(filled=False)
+            self._complete(items)
+            list.__setitem__(self, slice(None), items)
             self._complete = None
 
     def plain(self, filled: bool) -> list[Any]:

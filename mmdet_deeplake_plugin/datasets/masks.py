@@ -12,6 +12,32 @@ from .lazy import LazyList
 from .samples import Samples
 
 
+class WithoutMask(dict):
+    """An instance without a mask, which says so when a transform asks for it.
+
+    Args:
+        instance: Its items.
+        where: Lake, column and row, for the message.
+    """
+
+    def __init__(self, instance: dict[str, Any], where: str) -> None:
+        super().__init__(instance)
+        self.where = where
+
+    def __missing__(self, key: str) -> Any:
+        """Raise an error that names the instance."""
+        if key != 'mask':
+            raise KeyError(key)
+        raise ValueError(
+            f'{self.where}: LoadAnnotations(with_mask=True) needs a mask of every '
+            f'instance, but the one with the box {self["bbox"]} is stored without; store '
+            'its mask, leave the row out with deeplake_query, or write with_mask=False'
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WithoutMask, (dict(self), self.where)
+
+
 class SampleMasks(SharedByCopies):
     """Masks of samples, read one sample at a time.
 
@@ -42,7 +68,8 @@ class SampleMasks(SharedByCopies):
 
         Args:
             instances: Result of :meth:`Samples.instances`, changed in place. An
-                instance without a mask gets no key ``mask``.
+                instance without a mask gets no key ``mask``, and becomes a
+                :class:`WithoutMask`.
             position: Index into the samples.
 
         Raises:
@@ -57,11 +84,13 @@ class SampleMasks(SharedByCopies):
             (int(samples.widths[position]), int(samples.heights[position])),
             None if self.packed is None else self.packed[position],
         )
-        for instance, index in zip(
-            instances, samples.stored[samples.part(position)].tolist()
-        ):
+        part = samples.stored[samples.part(position)].tolist()
+        for number, (instance, index) in enumerate(zip(list(instances), part)):
             if stored[index]:
                 instance['mask'] = stored[index]
+            else:
+                where = column.source.where(column.column, int(samples.rows[position]))
+                instances[number] = WithoutMask(instance, where)
 
 
 def sample_masks(lake: Lake, samples: Samples, at_once: bool) -> SampleMasks | None:

@@ -84,7 +84,16 @@ def _check_stored_masks(gt: GroundTruth, stored_labels: NDArray[np.int64]) -> No
     for index, img_id in enumerate(gt.img_ids):
         rows = gt.instances(index)
         for number in np.flatnonzero(scored[rows]).tolist():
-            if gt.segmentations is None or not gt.segmentations[rows.start + number]:
+            mask = gt.segmentations and gt.segmentations[rows.start + number]
+            if isinstance(mask, list) and mask and len(mask[0]) <= 4:
+                # pycocotools would take it for a box and fail.
+                raise ValueError(
+                    f"metric 'segm' compares masks, but instance {number} of image "
+                    f'{img_id!r} ({gt.file_names[index]!r}) is stored with a polygon of '
+                    f'{len(mask[0])} numbers, {mask[0]}: a polygon needs at least 3 '
+                    "points, [x, y, x, y, x, y]; correct it, or write metric='bbox'"
+                )
+            if not mask:
                 raise ValueError(
                     f"metric 'segm' compares masks, but instance {number} of image "
                     f"{img_id!r} is stored without one; write metric='bbox', or store "

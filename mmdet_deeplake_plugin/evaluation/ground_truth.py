@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..utils.messages import comma_joined
 from .federation import Federation
+from .prediction_checks import check_boxes, check_finite, check_masks
 
 ARRAYS: dict[str, tuple[type, tuple[int, ...]]] = {
     'widths': (np.int64, ()),
@@ -223,27 +224,39 @@ class GroundTruth:
 
         Raises:
             ValueError: If the number of predictions is not the number of images, if
-                the arrays of a prediction differ in length, or if a label has no class.
+                the arrays of a prediction differ in length, if a box or score is not
+                finite, if a mask has not the size of its image, or if a label has no
+                class.
         """
         if len(predictions) != len(self):
             raise ValueError(
                 'there must be one prediction per image, in the order of img_ids: found '
                 f'{len(predictions)} predictions for {len(self)} images'
             )
-        for img_id, prediction in zip(self.img_ids, predictions):
+        for index, prediction in enumerate(predictions):
+            where = f'image {self.img_ids[index]!r} ({self.file_names[index]!r})'
             lengths = {k: len(v) for k, v in vars(prediction).items() if v is not None}
             if len(set(lengths.values())) > 1:
                 raise ValueError(
-                    f'image {img_id!r}: {comma_joined(lengths)} must be equally long, '
+                    f'{where}: {comma_joined(lengths)} must be equally long, '
                     f'but have the lengths {comma_joined(map(str, lengths.values()))}'
                 )
+            check_boxes(where, prediction.bboxes, prediction.labels)
+            check_finite(
+                where,
+                bboxes=prediction.bboxes,
+                scores=prediction.scores,
+                mask_scores=prediction.mask_scores,
+            )
+            size = int(self.widths[index]), int(self.heights[index])
+            check_masks(where, prediction.masks or (), *size)
             labels = np.asarray(prediction.labels)
             outside = labels[(labels < 0) | (labels >= len(classes))]
             if outside.size:
                 raise ValueError(
                     f'the model predicts label {outside.max()}, but the dataset '
                     f'has {len(classes)} classes ({_shortened(classes)}): set '
-                    f"num_classes={len(classes)} in the model's head(s)"
+                    f"num_classes={len(classes)} in the model's head(s) ({where})"
                 )
 
     def to_coco(self) -> dict[str, Any]:

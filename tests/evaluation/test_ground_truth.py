@@ -184,7 +184,7 @@ def _predictions(**changes: Any) -> list[Prediction]:
         ),
         pytest.param(
             _predictions(scores=np.zeros(2)),
-            'image 10: bboxes, scores, labels must be equally long, .* lengths 1, 2, 1',
+            r"image 10 \('.*'\): bboxes, scores, labels must be equally long, .* 1, 2, 1",
             id='lengths',
         ),
         pytest.param(
