@@ -199,6 +199,58 @@ def segmentation_problem(segmentation: Any, width: int, height: int) -> str:
     return ''
 
 
+def counts_problem(counts: Any, pixels: int) -> str:
+    """Describe what is wrong with the counts of a run-length code; ``''`` if nothing is.
+
+    Decoders read beyond the image if counts do not add up to its pixels.
+
+    Args:
+        counts: Integers, or the text that COCO compresses them to.
+        pixels: Number of pixels of the image.
+
+    Examples:
+        >>> counts_problem('06', 6), counts_problem([2, 3], 6)
+        ('', 'its counts must add up to the 6 pixels of the image, got 5')
+    """
+    runs: Sequence[Any] = counts
+    if isinstance(counts, str):
+        unpacked = _uncompressed(counts)
+        if unpacked is None:
+            return f'{_shortened(counts)} is not a compressed run-length code'
+        runs = unpacked
+    if not all(type(run) is int and run >= 0 for run in runs):
+        return 'its counts must be integers, 0 or more'
+    if sum(runs) != pixels:
+        return (
+            f'its counts must add up to the {pixels} pixels of the image, got {sum(runs)}'
+        )
+    return ''
+
+
+def _uncompressed(text: str) -> list[int] | None:
+    """Return the counts in a compressed code; ``None`` if it is not one.
+
+    Each character holds five bits and whether more follow, the last one a sign. From the
+    fourth count on, it is the difference from the last but one.
+    """
+    codes = np.frombuffer(text.encode('utf-8'), np.uint8).astype(np.int64) - ord('0')
+    if codes.size == 0:
+        return []
+    ends = np.flatnonzero(codes & 0x20 == 0)
+    if codes.min() < 0 or codes.max() > 0x3F or codes[-1] & 0x20:
+        return None
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > 12:  # more than 60 bits
+        return None
+    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
+    values = np.add.reduceat((codes & 0x1F) << shifts, starts)
+    values -= np.where(codes[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
+    for start in (1, 2):
+        values[start::2] = values[start::2].cumsum()
+    return values.tolist()
+
+
 def too_few_points(segmentation: Segmentation) -> bool:
     """Return whether ``LoadAnnotations`` ignores some polygon of a segmentation."""
     if not isinstance(segmentation, list):

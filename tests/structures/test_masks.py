@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from mmdet_deeplake_plugin.structures.masks import (
     as_text_counts,
     check_segmentations,
+    counts_problem,
     pack_segmentations,
     segmentations_of_bitmaps,
     segmentations_of_polygons,
@@ -126,3 +127,15 @@ def test_counts_become_text_without_touching_the_code():
     assert isinstance(code['counts'], bytes) and isinstance(text['counts'], str)
     assert np.array_equal(coco_mask.decode(text), np.eye(3))
     assert as_text_counts(text) is text
+
+
+def test_counts_of_real_codes_add_up() -> None:
+    """Compressed counts are read as pycocotools writes them, long runs included."""
+    rng = np.random.default_rng(0)
+    for size in [(1, 1), (7, 5), (300, 400), (2000, 1500)]:
+        for share in (0, 0.001, 0.5, 1):
+            mask = (rng.random(size) < share).astype(np.uint8)
+            (code,) = segmentations_of_bitmaps(mask[..., None])
+            pixels = size[0] * size[1]
+            assert counts_problem(code['counts'], pixels) == ''
+            assert 'add up' in counts_problem(code['counts'], pixels + 1)

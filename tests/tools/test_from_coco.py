@@ -216,8 +216,11 @@ def test_ignore_column_only_if_used(tmp_path: Path, coco: Coco) -> None:
 
 
 def test_text_ids(tmp_path: Path, coco: Coco) -> None:
-    """One id that is no number makes all image ids text."""
-    coco['images'][1]['id'] = 'x-1'
+    """Image ids that are texts stay texts."""
+    for image, img_id in zip(coco['images'], ('30', 'x-1', '28')):
+        image['id'] = img_id
+    for annotation in coco['annotations']:
+        annotation['image_id'] = str(annotation['image_id'])
     lake = convert(tmp_path, coco)
     assert list(lake['image_id'][:]) == ['30', 'x-1', '28']
     assert column(lake, 'ann_id')[0].tolist() == [5]
@@ -410,6 +413,80 @@ BAD_JSON = [
         _set('annotations', 1, 'area', 'big'),
         r"annotations\[1\] \(id 5\) must have a finite 'area'",
         id='area-text',
+    ),
+    pytest.param(
+        _set('annotations', 1, 'area', None),
+        r"must have a finite 'area', got None; write a number .*, or leave the key out",
+        id='area-null',
+    ),
+    *(
+        pytest.param(
+            _set('annotations', 1, key, value),
+            rf"annotations\[1\] \(id 5\) must have '{key}' 0 or 1, got "
+            rf'{value!r}; write 0 for false and 1 for true',
+            id=f'{key}-{value!r}',
+        )
+        for key in ('iscrowd', 'ignore')
+        for value in ('0', 'false', 2, None, -1, float('nan'))
+    ),
+    *(
+        pytest.param(
+            _set(*path, value),
+            rf"must have .*'{path[-1]}'.*, got {re.escape(repr(value))}; write",
+            id=f'{path[0]}-{path[-1]}-{value!r:.10}',
+        )
+        for path, values in (
+            (('images', 1, 'id'), (True, 1.0, 2**63, '', [])),
+            (('images', 1, 'width'), (True, '40', 40.5, 0, float('nan'))),
+            (('categories', 1, 'id'), (True, 7.0, '7', 2**63)),
+            (('categories', 1, 'isthing'), ('1', 2, None)),
+            (('annotations', 1, 'id'), (True, '5', 5.0, None, -(2**63) - 1)),
+            (('annotations', 1, 'area'), (float('inf'), 2**53 + 1, True)),
+        )
+        for value in values
+    ),
+    pytest.param(
+        _set('annotations', 1, 'image_id', True),
+        r'has image_id True, which is not in .*, of the same type',
+        id='image_id-true',
+    ),
+    pytest.param(
+        _set('annotations', 1, 'image_id', '30'),
+        r"has image_id '30', which is not in .*, of the same type",
+        id='image_id-text',
+    ),
+    pytest.param(
+        _set('images', 1, 'id', 'x'),
+        r'must have ids of one type, but images\[1\] has a text and images\[0\] an '
+        'integer; write all ids as integers, or all as texts',
+        id='mixed-ids',
+    ),
+    *(
+        pytest.param(
+            _set('annotations', 1, 'bbox', bbox), "'bbox'.*; write 4 numbers", id=name
+        )
+        for name, bbox in {
+            'bbox-no-double': [2**53 + 1, 2, 3, 4],
+            'bbox-400-digits': [10**400, 2, 3, 4],
+            'bbox-sum': [1.7e308, 2, 1.7e308, 4],
+            'bbox-product': [1, 2, 1e200, 1e200],
+        }.items()
+    ),
+    *(
+        pytest.param(
+            _set(*path, value), f'{where} has {what}', id=f'{path[0]}-{path[-1]}-{number}'
+        )
+        for number, (value, what) in enumerate(
+            {
+                float('nan'): 'a number that is NaN or infinite, .*; write null',
+                'x\ud800': r"a text that is not Unicode, '\\ud800'; write whole",
+            }.items()
+        )
+        for path, where in (
+            (('images', 1, 'licence'), r'images\[1\] \(id 29\)'),
+            (('categories', 1, 'supercategory'), r'categories\[1\] \(id 7\)'),
+            (('info',), "'info'"),
+        )
     ),
 ]
 
@@ -668,7 +745,7 @@ def with_mask(coco: Coco, segmentation: Any) -> Coco:
     [
         [[0.1, 1 / 3, 5, 6, 7, 2.0000000000000004], [1, 2, 3, 4, 5, 6, 7, 8]],
         {'size': [30, 40], 'counts': [600, 1, 599]},
-        {'size': [30, 40], 'counts': 'Tb`0:1'},
+        {'size': [30, 40], 'counts': 'hb01gb0'},
         [],
     ],
     ids=['polygons', 'counts', 'compressed', 'empty'],
@@ -729,6 +806,24 @@ def test_a_file_without_masks_makes_no_column_of_masks(
             id='nan',
         ),
         pytest.param('whole', "'whole' is not a COCO segmentation", id='string'),
+        pytest.param(
+            {'size': [30, 40], 'counts': 'hb01'},
+            'its counts must add up to the 1200 pixels of the image, got 601',
+            id='compressed-sum',
+        ),
+        pytest.param(
+            {'size': [30, 40], 'counts': 'hb01O'},
+            'its counts must be integers, 0 or more',
+            id='compressed-negative',
+        ),
+        *(
+            pytest.param(
+                {'size': [30, 40], 'counts': text},
+                f'{text!r} is not a compressed run-length code',
+                id=f'compressed-{name}',
+            )
+            for name, text in {'cut': 'Tb`', 'space': 'Tb `0', 'long': 'o' * 20 + '0'}.items()
+        ),
     ],
 )
 def test_a_wrong_mask_is_named_before_anything_is_written(

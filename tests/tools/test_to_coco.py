@@ -46,7 +46,7 @@ def mixed(tmp_path: Path, write_image: Any) -> dict[str, Any]:
     masks: list[Any] = [
         [[0.1, 1 / 3, 2, 0, 2, 2.0000000000000004], [1, 1, 3, 1, 3, 2, 1, 2]],
         {'size': [3, 4], 'counts': [2, 3, 7]},
-        {'counts': '01`010', 'size': [3, 4]},
+        {'counts': '237', 'size': [3, 4]},
         [],
     ]
     annotations = [

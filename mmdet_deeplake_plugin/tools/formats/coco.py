@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
 
-from ...structures.masks import segmentation_problem, too_few_points
+from ...structures.masks import too_few_points
+from .coco_checks import (
+    check_annotation,
+    check_categories,
+    check_distinct,
+    check_images,
+    check_storable,
+    is_int64,
+)
 from .coco_panoptic import as_annotations, is_panoptic
 
 _MAIN_KEYS = ('images', 'categories', 'annotations')
@@ -82,8 +87,8 @@ class CocoAnnotations:
 
     @property
     def text_ids(self) -> bool:
-        """Whether any image id is not a 64-bit integer."""
-        return not all(_is_int64(image['id']) for image in self.images)
+        """Whether image ids are texts rather than integers."""
+        return isinstance(self.images[0]['id'], str)
 
 
 def image_keys(image: dict[str, Any]) -> dict[str, Any]:
@@ -133,10 +138,13 @@ def read_coco(ann_file: Path) -> CocoAnnotations:
             level=logging.WARNING,
         )
         annotations = []
+    others = {key: value for key, value in content.items() if key not in _MAIN_KEYS}
     entries = None
     try:
-        _check_images(images)
-        _check_categories(categories)
+        check_images(images, [file_name(image) for image in images])
+        check_categories(categories)
+        for key, value in others.items():
+            check_storable(repr(key), value)
         if is_panoptic(annotations):
             ids = {image['id'] for image in images}
             annotations, entries = as_annotations(annotations, categories, ids)
@@ -145,7 +153,6 @@ def read_coco(ann_file: Path) -> CocoAnnotations:
         raise ValueError(f'{ann_file}: {error}') from error
     _warn_of_ignored_masks(ann_file, annotations)
     positions = {ann['id']: index for index, ann in enumerate(annotations)}
-    others = {key: value for key, value in content.items() if key not in _MAIN_KEYS}
     return CocoAnnotations(images, categories, by_image, positions, others, entries)
 
 
@@ -173,47 +180,6 @@ def _load(ann_file: Path) -> dict[str, Any]:
     return content
 
 
-def _check_images(images: list[dict[str, Any]]) -> None:
-    if not images:
-        raise ValueError("'images' must not be empty")
-    for index, image in enumerate(images):
-        where = f'images[{index}]'
-        if not isinstance(image.get('id'), (int, str)):
-            raise ValueError(
-                f"{where} must have an integer or string 'id', got {image.get('id')!r}"
-            )
-        if not isinstance(file_name(image), str):
-            raise ValueError(
-                f"{where} (id {image['id']}) must have a 'file_name', got "
-                f'{image.get("file_name")!r}'
-            )
-        for key in ('width', 'height'):
-            if not _is_size(image.get(key)):
-                raise ValueError(
-                    f'{where} (id {image["id"]}) must have a positive integer {key!r} in '
-                    f'pixels, got {image.get(key)!r}'
-                )
-    # If any id is a string, all are stored as strings: then 1 and '1' are the same.
-    _check_distinct('images', 'ids', (str(image['id']) for image in images))
-
-
-def _check_categories(categories: list[dict[str, Any]]) -> None:
-    for index, category in enumerate(categories):
-        if not _is_int64(category.get('id')):
-            raise ValueError(
-                f"categories[{index}] must have an integer 'id', got "
-                f'{category.get("id")!r}'
-            )
-        if not isinstance(category.get('name'), str):
-            raise ValueError(
-                f"categories[{index}] (id {category['id']}) must have a 'name', got "
-                f'{category.get("name")!r}'
-            )
-    for key in ('id', 'name'):
-        values = (category[key] for category in categories)
-        _check_distinct('categories', f'{key}s', values)
-
-
 def _group(
     images: list[dict[str, Any]],
     categories: list[dict[str, Any]],
@@ -224,54 +190,17 @@ def _group(
     sizes = {image['id']: (int(image['width']), int(image['height'])) for image in images}
     category_ids = {category['id'] for category in categories}
     for index, annotation in enumerate(annotations):
-        if not _is_int64(annotation.get('id')):
+        where, ann_id = f'annotations[{index}]', annotation.get('id')
+        if not is_int64(ann_id):
             raise ValueError(
-                f"annotations[{index}] must have an integer 'id', got "
-                f'{annotation.get("id")!r}'
+                f"{where} must have an integer 'id', got {ann_id!r}; write an integer of "
+                'at most 64 bits'
             )
-        where = f'annotations[{index}] (id {annotation["id"]})'
-        _check_reference(where, annotation, 'image_id', 'images', by_image)
-        _check_reference(where, annotation, 'category_id', 'categories', category_ids)
-        bbox = annotation.get('bbox')
-        if not (isinstance(bbox, list) and len(bbox) == 4 and all(map(_is_finite, bbox))):
-            raise ValueError(
-                f"{where} must have a 'bbox' of 4 finite numbers [x, y, width, height], "
-                f'got {bbox!r}'
-            )
-        area = annotation.get('area')
-        if area is not None and not _is_finite(area):
-            raise ValueError(f"{where} must have a finite 'area', got {area!r}")
-        problem = _mask_problem(
-            annotation.get('segmentation'), *sizes[annotation['image_id']]
-        )
-        if problem:
-            raise ValueError(f"{where} has an invalid 'segmentation': {problem}")
+        check_annotation(f'{where} (id {ann_id})', annotation, sizes, category_ids)
         by_image[annotation['image_id']].append(annotation)
     if is_unique:
-        _check_distinct('annotations', 'ids', (ann['id'] for ann in annotations))
+        check_distinct('annotations', 'ids', (ann['id'] for ann in annotations))
     return by_image
-
-
-def _mask_problem(segmentation: Any, width: int, height: int) -> str:
-    problem = segmentation_problem(segmentation, width, height)
-    if problem or segmentation is None:
-        return problem
-    if isinstance(segmentation, list):
-        for polygon in segmentation:
-            if not all(map(_is_finite, polygon)):
-                return f'polygons must have finite numbers, got {polygon!r:.60}'
-        return ''
-    counts = segmentation['counts']
-    if isinstance(counts, str):
-        return ''
-    if not all(_is_int(count) and count >= 0 for count in counts):
-        return 'its counts must be integers, 0 or more'
-    if sum(counts) != width * height:
-        return (
-            f'its counts must add up to the {width * height} pixels of the image, got '
-            f'{sum(counts)}'
-        )
-    return ''
 
 
 def _warn_of_ignored_masks(ann_file: Path, annotations: list[dict[str, Any]]) -> None:
@@ -286,39 +215,5 @@ def _warn_of_ignored_masks(ann_file: Path, annotations: list[dict[str, Any]]) ->
         )
 
 
-def _check_reference(
-    where: str, annotation: dict[str, Any], key: str, target: str, known: Iterable[Any]
-) -> None:
-    value = annotation.get(key)
-    if not isinstance(value, (int, str)) or value not in known:
-        raise ValueError(f'{where} has {key} {value!r}, which is not in {target!r}')
-
-
-def _check_distinct(key: str, what: str, values: Iterable[Any]) -> None:
-    repeated = [value for value, count in Counter(values).items() if count > 1]
-    if repeated:
-        raise ValueError(
-            f'{key!r} must have distinct {what}, but {len(repeated)} occur more than '
-            f'once; the first is {repeated[0]}'
-        )
-
-
 def _is_list_of_dicts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_int64(value: Any) -> bool:
-    return _is_int(value) and -(2**63) <= value < 2**63
-
-
-def _is_finite(value: Any) -> bool:
-    return (_is_int(value) or isinstance(value, float)) and math.isfinite(value)
-
-
-def _is_size(value: Any) -> bool:
-    """Return whether a value is a size in pixels; some tools write 640.0."""
-    return _is_finite(value) and value == int(value) and 0 < value < 2**31

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lake import LakeSource, TextColumn, metadata_of, names
+from .coco_checks import check_storable, is_int
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,19 @@ def read_captions(path: Path, images: Sequence[dict[str, Any]]) -> CocoCaptions:
                 f"{where} must have a string 'caption', got {annotation!r:.80}"
             )
         img_id = annotation.get('image_id')
-        if not isinstance(img_id, (int, str)) or img_id not in by_image:
+        is_id = is_int(img_id) or isinstance(img_id, str)
+        if not is_id or img_id not in by_image:
             raise ValueError(
                 f'{where} has image_id {img_id!r}, which is not an image id in ANN_JSON'
             )
+        ann_id = annotation.get('id')
+        if not is_int(ann_id) and not isinstance(ann_id, str):
+            raise ValueError(f"{where} must have an integer 'id', got {ann_id!r}")
+        check_storable(where, annotation)
         kept = {key: value for key, value in annotation.items() if key != 'image_id'}
         by_image[img_id].append((position, kept))
-    ids = Counter(annotation.get('id') for annotation in annotations)
-    repeated = [i for i, count in ids.items() if i is None or count > 1]
+    ids = Counter(annotation['id'] for annotation in annotations)
+    repeated = [i for i, count in ids.items() if count > 1]
     if repeated:
         raise ValueError(
             f"--captions: {path}: each of 'annotations' must have a distinct 'id', got "

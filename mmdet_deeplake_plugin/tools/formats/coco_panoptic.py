@@ -11,6 +11,7 @@ from typing import Any
 
 from ...lake import AnnotationTable
 from ...structures.seg_maps import MOST_IDS
+from .coco_checks import check_storable, is_int
 
 
 def is_panoptic(annotations: Sequence[dict[str, Any]]) -> bool:
@@ -48,7 +49,8 @@ def as_annotations(
     for index, entry in enumerate(entries):
         where = f'annotations[{index}]'
         image_id = entry.get('image_id')
-        if not isinstance(image_id, (int, str)) or image_id not in image_ids:
+        is_id = is_int(image_id) or isinstance(image_id, str)
+        if not is_id or image_id not in image_ids:
             raise ValueError(
                 f"{where} has image_id {image_id!r}, which is not in 'images'"
             )
@@ -56,6 +58,7 @@ def as_annotations(
             raise ValueError(f'{where} is the second entry of image {image_id!r}')
         segments += _segments(where, entry)
         kept = {k: v for k, v in entry.items() if k not in ('segments_info', 'image_id')}
+        check_storable(where, kept)
         by_image[image_id] = {**kept, 'position': index}
     return segments, by_image
 
@@ -68,7 +71,7 @@ def _segments(where: str, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for number, segment in enumerate(segments):
         segment_id = segment.get('id')
         which = f'{where}, segment {number}'
-        if not isinstance(segment_id, int) or not 0 < segment_id < MOST_IDS:
+        if not is_int(segment_id) or not 0 < segment_id < MOST_IDS:
             raise ValueError(
                 f"{which} must have an 'id' from 1 to {MOST_IDS - 1}, the colour of its "
                 f'pixels, got {segment_id!r}'

@@ -1,0 +1,227 @@
+"""Check each value of a COCO file by its type and range.
+
+Python takes ``"0"`` for true, ``True`` for the id 1, and NaN for JSON, and a double does not
+hold every integer: whatever would be stored as something else is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from ...structures.masks import counts_problem, segmentation_problem
+
+_FLAG = 'write 0 for false and 1 for true, or leave the key out'
+_PIXELS = (
+    'write 4 numbers in pixels whose sums and products a double holds, or remove the '
+    'annotation'
+)
+
+
+def check_images(images: Sequence[dict[str, Any]], names: Sequence[Any]) -> None:
+    """Check the ``images`` of a file.
+
+    Args:
+        images: The images.
+        names: Path of each image in the folder of images.
+
+    Raises:
+        ValueError: If a value is wrong; the message names image, key and value.
+    """
+    if not images:
+        raise ValueError("'images' must not be empty")
+    for index, (image, name) in enumerate(zip(images, names)):
+        where, img_id = f'images[{index}]', image.get('id')
+        if not (isinstance(img_id, str) and img_id) and not is_int64(img_id):
+            raise ValueError(
+                f"{where} must have an integer or string 'id', got {img_id!r}; write an "
+                'integer of at most 64 bits, or a text'
+            )
+        where = f'{where} (id {img_id})'
+        if not isinstance(name, str):
+            raise ValueError(
+                f"{where} must have a 'file_name', got {image.get('file_name')!r}; write "
+                'the path of the image in the folder of images'
+            )
+        for key in ('width', 'height'):
+            if not _is_size(image.get(key)):
+                raise ValueError(
+                    f'{where} must have a positive integer {key!r} in pixels, got '
+                    f'{image.get(key)!r}; write the {key} of the image'
+                )
+        check_storable(where, image)
+    check_distinct('images', 'ids', (str(image['id']) for image in images))
+    texts = [isinstance(image['id'], str) for image in images]
+    if any(texts) and not all(texts):
+        raise ValueError(
+            f"'images' must have ids of one type, but images[{texts.index(True)}] has a "
+            f'text and images[{texts.index(False)}] an integer; write all ids as '
+            'integers, or all as texts'
+        )
+
+
+def check_categories(categories: Sequence[dict[str, Any]]) -> None:
+    """Check the ``categories`` of a file.
+
+    Raises:
+        ValueError: If a value is wrong; the message names category, key and value.
+    """
+    for index, category in enumerate(categories):
+        where = f'categories[{index}]'
+        if not is_int64(category.get('id')):
+            raise ValueError(
+                f"{where} must have an integer 'id', got {category.get('id')!r}; write "
+                'an integer of at most 64 bits'
+            )
+        where = f'{where} (id {category["id"]})'
+        if not isinstance(category.get('name'), str):
+            raise ValueError(
+                f"{where} must have a 'name', got {category.get('name')!r}; write the "
+                'name of the class as text'
+            )
+        _check_flag(where, category, 'isthing')
+        check_storable(where, category)
+    for key in ('id', 'name'):
+        values = (category[key] for category in categories)
+        check_distinct('categories', f'{key}s', values)
+
+
+def check_annotation(
+    where: str,
+    annotation: dict[str, Any],
+    sizes: dict[Any, tuple[int, int]],
+    category_ids: Collection[int],
+) -> None:
+    """Check an annotation of an instance, or a segment.
+
+    Args:
+        where: The annotation, for messages.
+        annotation: The annotation.
+        sizes: Width and height by image id.
+        category_ids: Ids of the categories.
+
+    Raises:
+        ValueError: If a value is wrong; the message names annotation, key and value.
+    """
+    _check_reference(where, annotation, 'image_id', 'images', sizes)
+    _check_reference(where, annotation, 'category_id', 'categories', category_ids)
+    for key in ('iscrowd', 'ignore'):
+        _check_flag(where, annotation, key)
+    bbox = annotation.get('bbox')
+    if not (isinstance(bbox, list) and len(bbox) == 4 and all(map(is_number, bbox))):
+        raise ValueError(
+            f"{where} must have a 'bbox' of 4 finite numbers [x, y, width, height], got "
+            f'{bbox!r}; {_PIXELS}'
+        )
+    x, y, width, height = map(float, bbox)
+    if not all(map(math.isfinite, (x + width, y + height, width * height))):
+        raise ValueError(f"{where} has a 'bbox' that is too large, {bbox!r}; {_PIXELS}")
+    if 'area' in annotation and not is_number(annotation['area']):
+        raise ValueError(
+            f"{where} must have a finite 'area', got {annotation['area']!r}; write a "
+            'number in square pixels, or leave the key out: width times height'
+        )
+    size = sizes[annotation['image_id']]
+    problem = _mask_problem(annotation.get('segmentation'), *size)
+    if problem:
+        raise ValueError(f"{where} has an invalid 'segmentation': {problem}")
+
+
+def check_storable(where: str, value: Any) -> None:
+    """Refuse what neither JSON nor UTF-8 holds: NaN, infinity, halves of characters.
+
+    Args:
+        where: What the value is, for the message.
+        value: A value that was read from JSON.
+
+    Raises:
+        ValueError: If the value holds one of these.
+    """
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f'{where} has a text that is not Unicode, {error.object[error.start]!r}; '
+            'write whole characters'
+        ) from None
+    except ValueError:
+        raise ValueError(
+            f'{where} has a number that is NaN or infinite, which JSON does not allow; '
+            'write null, or leave the key out'
+        ) from None
+
+
+def check_distinct(key: str, what: str, values: Iterable[Any]) -> None:
+    """Refuse values that occur more than once.
+
+    Args:
+        key: Key of the file, for the message.
+        what: What the values are, in the plural.
+        values: The values.
+
+    Raises:
+        ValueError: If a value occurs more than once.
+    """
+    repeated = [value for value, count in Counter(values).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f'{key!r} must have distinct {what}, but {len(repeated)} occur more than '
+            f'once; the first is {repeated[0]}'
+        )
+
+
+def is_int(value: Any) -> bool:
+    """Return whether a value is an integer, which True is not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_int64(value: Any) -> bool:
+    """Return whether a value is an integer of at most 64 bits."""
+    return is_int(value) and -(2**63) <= value < 2**63
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a finite number that a double holds exactly."""
+    if is_int(value):
+        return abs(value) < 2**1023 and int(float(value)) == value
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _check_flag(where: str, values: dict[str, Any], key: str) -> None:
+    value = values.get(key, 0)
+    if not isinstance(value, (bool, int, float)) or value not in (0, 1):
+        raise ValueError(f'{where} must have {key!r} 0 or 1, got {value!r}; {_FLAG}')
+
+
+def _check_reference(
+    where: str, annotation: dict[str, Any], key: str, target: str, known: Collection[Any]
+) -> None:
+    value = annotation.get(key)
+    if not (is_int(value) or isinstance(value, str)) or value not in known:
+        raise ValueError(
+            f'{where} has {key} {value!r}, which is not in {target!r}; write the id of '
+            f'one of {target!r}, of the same type'
+        )
+
+
+def _mask_problem(segmentation: Any, width: int, height: int) -> str:
+    problem = segmentation_problem(segmentation, width, height)
+    if problem or segmentation is None:
+        return problem
+    if isinstance(segmentation, list):
+        for polygon in segmentation:
+            if not all(map(is_number, polygon)):
+                return (
+                    f'polygons must have finite numbers, got {polygon!r:.60}; write x '
+                    'and y of each point in pixels'
+                )
+        return ''
+    return counts_problem(segmentation['counts'], width * height)
+
+
+def _is_size(value: Any) -> bool:
+    """Return whether a value is a size in pixels; some tools write 640.0."""
+    return is_number(value) and value == int(value) and 0 < value < 2**31
