@@ -1,8 +1,9 @@
 """Read the size and orientation of an image from its header.
 
 Cameras store an image as the sensor sees it, and in its EXIF orientation how it must
-be rotated. Pipelines rotate it (unless ``color_type`` is ``'unchanged'``), whatever
-the file format, and the sizes here take this into account.
+be rotated. Pipelines rotate it (unless ``color_type`` is ``'unchanged'``), and the sizes
+here take this into account. OpenCV decides: it rotates JPEG, PNG, WebP and TIFF, not
+JPEG 2000, BMP and GIF, and ignores what other metadata than EXIF say.
 """
 
 from __future__ import annotations
@@ -75,15 +76,37 @@ def _header(content: bytes) -> tuple[int, int, bool] | None:
                     tags = image.tag_v2
                     width, height = tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT]
                     return width, height, tags.get(_ORIENTATION) in _ON_ITS_SIDE
-                return width, height, _orientation(image) in _ON_ITS_SIDE
+                return width, height, _orientation(image, content) in _ON_ITS_SIDE
     except (Image.DecompressionBombError, OSError, SyntaxError, ValueError, KeyError):
         return None
 
 
-def _orientation(image: Image.Image) -> int:
-    if 'exif' not in image.info:  # otherwise Pillow decodes a PNG to search for it
+def _orientation(image: Image.Image, content: bytes) -> int:
+    """Return the orientation that OpenCV finds: that of EXIF alone, whatever XMP says."""
+    exif = image.info.get('exif')
+    if exif is None and image.format == 'PNG':
+        exif = _exif_of_png(content)  # Pillow finds it before the pixels only
+    tiff = (exif or b'').removeprefix(b'Exif\0\0')
+    order = {b'II': '<', b'MM': '>'}.get(tiff[:2])
+    if order is None:
         return 1
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error):
-        return 1  # damaged metadata: decoders leave the image as it is
+        (start,) = struct.unpack_from(f'{order}I', tiff, 4)
+        (count,) = struct.unpack_from(f'{order}H', tiff, start)
+        for at in range(start + 2, start + 2 + 12 * count, 12):
+            (tag,) = struct.unpack_from(f'{order}H', tiff, at)
+            if tag == _ORIENTATION:  # OpenCV reads two bytes, whatever the type
+                return int(struct.unpack_from(f'{order}H', tiff, at + 8)[0])
+    except struct.error:
+        pass  # damaged metadata: decoders leave the image as it is
+    return 1
+
+
+def _exif_of_png(content: bytes) -> bytes | None:
+    at = 8
+    while at + 8 <= len(content):
+        length, kind = struct.unpack_from('>I4s', content, at)
+        if kind == b'eXIf':
+            return content[at + 8 : at + 8 + length]
+        at += 12 + length
+    return None

@@ -10,8 +10,8 @@ Where the sizes come from depends on how the column stores images:
 - Nullable: from the decoded images, because Deep Lake neither keeps their shapes nor
   returns their bytes. Such lakes should store width and height.
 
-The shapes ignore the EXIF orientation, which pipelines apply. Reading every JPEG to check
-would cost a pass over the data. Therefore up to 64 rows, spread evenly over the lake, are
+The shapes ignore the EXIF orientation, which pipelines apply. Reading every image to
+check would cost a pass over the data. Therefore up to 64 rows, spread evenly over the lake, are
 checked: if one of them is rotated by 90 degrees, all headers are read, otherwise none. A
 lake with very few such images should store width and height.
 """
@@ -66,9 +66,8 @@ def read_sizes(
             if len(shape) >= 2 and 0 not in shape[:2]:
                 sizes[index] = shape[1], shape[0]
         unknown = sizes[:, 0] == 0
-        if dtype.sample_compression == 'jpeg' and not unknown.all():
-            if _some_turned(column):
-                unknown |= sizes[:, 0] != sizes[:, 1]
+        if storage == ENCODED and not unknown.all() and _some_turned(column):
+            unknown |= sizes[:, 0] != sizes[:, 1]
     indices = np.flatnonzero(unknown)
     if len(indices):
         sizes[indices] = _measure(column, rows[indices].tolist())

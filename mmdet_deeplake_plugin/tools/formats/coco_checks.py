@@ -1,7 +1,7 @@
 """Check each value of a COCO file by its type and range.
 
-Python takes ``"0"`` for true, ``True`` for the id 1, and NaN for JSON, and a double does not
-hold every integer: whatever would be stored as something else is refused.
+Python takes ``"0"`` for true, ``True`` for the id 1, and NaN for JSON, and a double does
+not hold every integer: whatever would be stored as something else is refused.
 """
 
 from __future__ import annotations

@@ -272,10 +272,16 @@ def test_one_turned_image_among_the_probed_ones_has_all_headers_read(tmp_path):
             assert (info['width'], info['height']) == wanted
 
 
-def test_boxes_in_fractions_are_those_of_the_turned_image(tmp_path):
+@pytest.mark.parametrize('column', ['jpeg', 'png', 'link'])
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP', 'TIFF'])
+def test_boxes_in_fractions_are_those_of_the_turned_image(tmp_path, kind, column):
     """A fraction of the width is one of the width that the pipeline sees."""
-    values = {**row(0, [(0.5, 0.25, 1, 1)]), 'images': KINDS['jpeg-on-its-side'][0]}
-    path = write_lake(tmp_path / 'lake', [values], BARE)
+    content = _file(kind, _pixels(), ON_ITS_SIDE)
+    (tmp_path / 'image').write_bytes(content)
+    stored = str(tmp_path / 'image') if column == 'link' else content
+    values = {**row(0, [(0.5, 0.25, 1, 1)]), 'images': stored}
+    columns = {**BARE, 'images': IMAGE_TYPES[column]}
+    path = write_lake(tmp_path / 'lake', [values], columns)
     info = DeepLakeDataset(path, box_format='xyxyn').get_data_info(0)
     assert info['instances'][0]['bbox'] == [12, 9, 24, 36]
 
