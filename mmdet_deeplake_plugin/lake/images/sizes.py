@@ -11,9 +11,9 @@ Where the sizes come from depends on how the column stores images:
   returns their bytes. Such lakes should store width and height.
 
 The shapes ignore the EXIF orientation, which pipelines apply. Reading every image to
-check would cost a pass over the data. Therefore up to 64 rows, spread evenly over the lake, are
-checked: if one of them is rotated by 90 degrees, all headers are read, otherwise none. A
-lake with very few such images should store width and height.
+check would cost a pass over the data. Therefore up to 64 rows, spread evenly over the
+lake, are checked: if one of them is rotated by 90 degrees, all headers are read,
+otherwise none. A lake with very few such images should store width and height.
 """
 
 from __future__ import annotations
