@@ -15,6 +15,8 @@ from typing import Any
 from ...structures.masks import counts_problem, segmentation_problem
 
 _FLAG = 'write 0 for false and 1 for true, or leave the key out'
+# pycocotools holds each step along a polygon in memory, and its numbers in 32 bits.
+_FARTHEST = 10**6
 _PIXELS = (
     'write 4 numbers in pixels whose sums and products a double holds, or remove the '
     'annotation'
@@ -217,6 +219,11 @@ def _mask_problem(segmentation: Any, width: int, height: int) -> str:
                 return (
                     f'polygons must have finite numbers, got {polygon!r:.60}; write x '
                     'and y of each point in pixels'
+                )
+            if any(abs(value) > _FARTHEST for value in polygon):
+                return (
+                    f'polygons must stay within {_FARTHEST} pixels, got {polygon!r:.60}; '
+                    'write x and y of each point in pixels'
                 )
         return ''
     return counts_problem(segmentation['counts'], width * height)
