@@ -807,6 +807,11 @@ def test_a_file_without_masks_makes_no_column_of_masks(
         ),
         pytest.param('whole', "'whole' is not a COCO segmentation", id='string'),
         pytest.param(
+            [[1, 2, 3, 4, 5, 1e9]],
+            'polygons must stay within 1000000 pixels, got [1, 2, 3, 4, 5, 1000000000.0]',
+            id='far',
+        ),
+        pytest.param(
             {'size': [30, 40], 'counts': 'hb01'},
             'its counts must add up to the 1200 pixels of the image, got 601',
             id='compressed-sum',
