@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers.lakes import HEIGHT, WIDTH, write_lake
+from helpers.lakes import HEIGHT, TYPES, WIDTH, row, write_lake
 from mmdet.evaluation import CocoMetric
 from pycocotools import mask as coco_mask
 
@@ -240,3 +240,31 @@ def test_an_instance_without_a_mask_is_named_when_masks_are_loaded(
             copied['mask']
     with pytest.raises(KeyError, match='keypoints'):
         instance['keypoints']
+
+
+@pytest.mark.parametrize(
+    ('column', 'values', 'text'),
+    [
+        ('area', [100, np.nan], "deeplake_tensors['area'] must be finite numbers, got nan"),
+        ('area', [np.inf, 1], "deeplake_tensors['area'] must be finite numbers, got inf"),
+        ('iscrowd', [0, np.nan], 'must be finite numbers, got nan'),
+        ('categories', [0, 0.5], "['gt_labels'] must be integers, got 0.5"),
+        ('categories', [0, np.nan], "['gt_labels'] must be integers, got nan"),
+    ],
+)
+def test_stored_numbers_that_would_change_are_refused(tmp_path, column, values, text):
+    """NaN areas leave boxes out in silence, and fractions of labels become others."""
+    boxes = [(1, 2, 10, 12), (3, 4, 10, 12)]
+    rows = [{**row(i, boxes), column: np.array([0.0, 1.0])} for i in range(3)]
+    rows[1][column] = np.array(values, dtype=np.float64)
+    path = write_lake(tmp_path / 'lake', rows, {column: TYPES['floats']}, None)
+    names = {'area': 'area', 'iscrowd': 'gt_ignore_flags', 'categories': 'gt_labels'}
+    with pytest.raises(ValueError) as caught:
+        DeepLakeDataset(
+            path,
+            deeplake_tensors={names[column]: column},
+            metainfo=dict(classes=('a', 'b', 'c')),
+            test_mode=True,
+        )
+    assert f'column {column!r}, row 1' in str(caught.value)
+    assert text in str(caught.value)

@@ -219,6 +219,17 @@ class _Reader:
         flat, start = np.empty(int(counts.sum()), dtype=dtype), 0
         for part, values in self.parts(column):
             block = self._numbers_of(role, self.rows[part], values, counts[part])
+            if block.dtype.kind == 'f':
+                whole = np.issubdtype(dtype, np.integer)
+                good = np.isfinite(block) & ((block == np.round(block)) | (not whole))
+                for bad in np.flatnonzero(~good)[:1].tolist():
+                    row = int(np.searchsorted(np.cumsum(counts[part]), bad, side='right'))
+                    raise ValueError(
+                        f'{self.source.where(column, self.rows[part][row])}: the values '
+                        f'of deeplake_tensors[{role!r}] must be '
+                        f'{"integers" if whole else "finite numbers"}, got {block[bad]}; '
+                        'correct the row'
+                    )
             flat[start : start + len(block)] = block
             start += len(block)
         return flat
