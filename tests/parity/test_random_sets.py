@@ -47,7 +47,7 @@ PHASES = (Phase.explicit, Phase.generate)
 KEYS = (
     r"'(images|categories|annotations|id|ids|names|name|file_name|width|height|bbox|area|"
     r"iscrowd|ignore|segmentation|segm|info)'|has (image|category)_id|with_mask|"
-    r'must be finite numbers|images are missing in'
+    r'must be finite numbers|images are missing in|not Unicode|not allow'
 )
 seen: Counter[str] = Counter()
 
@@ -170,6 +170,7 @@ def _sets(draw: st.DrawFn) -> dict[str, Any]:
     content = {'images': images, 'categories': categories, 'annotations': annotations}
     if draw(st.integers(0, 7)) == 0:
         _wrong(draw, content)
+    names = [each['name'] for each in categories if isinstance(each['name'], str)] or names
     classes = draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
     seed = draw(st.integers(0, 2**32 - 1))
     return dict(content=content, files=files, classes=tuple(classes), seed=seed)

@@ -483,8 +483,8 @@ BAD_JSON = [
             }.items()
         )
         for path, where in (
-            (('images', 1, 'licence'), r'images\[1\] \(id 29\)'),
-            (('categories', 1, 'supercategory'), r'categories\[1\] \(id 7\)'),
+            (('images', 1, 'licence'), r"images\[1\] \(id 29\): 'licence'"),
+            (('categories', 1, 'supercategory'), r"categories\[1\] \(id 7\): 'super.*'"),
             (('info',), "'info'"),
         )
     ),

@@ -144,15 +144,17 @@ def check_storable(where: str, value: Any) -> None:
     """
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except UnicodeEncodeError as error:
+    except ValueError as error:
+        for key, part in value.items() if isinstance(value, dict) else ():
+            check_storable(f'{where}: {key!r}', part)
+        if not isinstance(error, UnicodeEncodeError):
+            raise ValueError(
+                f'{where} has a number that is NaN or infinite, which JSON does not '
+                'allow; write null, or leave the key out'
+            ) from None
         raise ValueError(
             f'{where} has a text that is not Unicode, {error.object[error.start]!r}; '
             'write whole characters'
-        ) from None
-    except ValueError:
-        raise ValueError(
-            f'{where} has a number that is NaN or infinite, which JSON does not allow; '
-            'write null, or leave the key out'
         ) from None
 
 
