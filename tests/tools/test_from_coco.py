@@ -438,7 +438,7 @@ BAD_JSON = [
         for path, values in (
             (('images', 1, 'id'), (True, 1.0, 2**63, '', [])),
             (('images', 1, 'width'), (True, '40', 40.5, 0, float('nan'))),
-            (('categories', 1, 'id'), (True, 7.0, '7', 2**63)),
+            (('categories', 1, 'id'), (True, 7.0, '7', 2**62, -(2**63))),
             (('categories', 1, 'isthing'), ('1', 2, None)),
             (('annotations', 1, 'id'), (True, '5', 5.0, None, -(2**63) - 1)),
             (('annotations', 1, 'area'), (float('inf'), 2**53 + 1, True)),

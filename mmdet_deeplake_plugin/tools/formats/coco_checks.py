@@ -73,10 +73,11 @@ def check_categories(categories: Sequence[dict[str, Any]]) -> None:
     """
     for index, category in enumerate(categories):
         where = f'categories[{index}]'
-        if not is_int64(category.get('id')):
+        # Deep Lake 4.7 gives others back if two ids of a list are 2**63 or more apart.
+        if not is_int64(category.get('id')) or abs(category['id']) >= 2**62:
             raise ValueError(
                 f"{where} must have an integer 'id', got {category.get('id')!r}; write "
-                'an integer of at most 64 bits'
+                'an integer of at most 62 bits'
             )
         where = f'{where} (id {category["id"]})'
         if not isinstance(category.get('name'), str):
