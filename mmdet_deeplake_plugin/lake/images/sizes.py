@@ -66,7 +66,7 @@ def read_sizes(
             if len(shape) >= 2 and 0 not in shape[:2]:
                 sizes[index] = shape[1], shape[0]
         unknown = sizes[:, 0] == 0
-        if storage == ENCODED and not unknown.all() and _some_turned(column):
+        if column.storage == ENCODED and not unknown.all() and _some_turned(column):
             unknown |= sizes[:, 0] != sizes[:, 1]
     indices = np.flatnonzero(unknown)
     if len(indices):
