@@ -159,6 +159,9 @@ DATASET = {
     'retry_timeout': Key(
         good=[1, 0.5, np.float64(3)], bad=[0, -1, '60', True, None, NAN, INF, [60]]
     ),
+    'open_timeout': Key(
+        good=[1, 0.5, np.float64(3)], bad=[0, -1, '60', True, None, NAN, INF, [60]]
+    ),
     'on_broken_image': Key(
         good=['raise', 'skip'], bad=['', 'Skip', 'ignore', None, True, 0, ['skip']]
     ),

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from ..lake import ReadTimeouts, check_roles, check_style
+from ..lake import check_roles, check_style
 from ..structures.boxes import check_box_format
 from ..utils.messages import comma_joined, did_you_mean
 from ..utils.values import (
@@ -115,16 +115,6 @@ def warn_of_no_effect(
         )
     for text in texts:
         print_log(text, logger='current', level=logging.WARNING)
-
-
-def read_timeouts(read_timeout: float, retry_timeout: float) -> ReadTimeouts:
-    """Return the checked time limits of reads.
-
-    Args:
-        read_timeout: Limit of one attempt, in seconds.
-        retry_timeout: Limit of all attempts of a read together, in seconds.
-    """
-    return ReadTimeouts(float(read_timeout), float(retry_timeout))
 
 
 def _check_seconds(key: str, value: Any) -> None:
@@ -245,6 +235,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     'max_refetch': lambda key, value: check_int(key, value, 0, f'{key}=1000'),
     'read_timeout': _check_seconds,
     'retry_timeout': _check_seconds,
+    'open_timeout': _check_seconds,
     'on_broken_image': lambda key, value: check_choice(key, value, ('raise', 'skip')),
     'return_classes': _check_return_classes,
     'caption_prompt': _check_prompts,

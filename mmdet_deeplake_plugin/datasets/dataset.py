@@ -13,13 +13,12 @@ from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from ..lake import ImageReader, Lake
+from ..lake import ImageReader, Lake, ReadTimeouts
 from ..utils.values import refuse_unknown
 from .broken_images import SkippedSamples, prepare_sample, refuse_unsized
 from .checks import (
     ELSEWHERE,
     check_keys,
-    read_timeouts,
     warn_of_no_effect,
 )
 from .class_comparison import check_classes_in_worker, warn_of_other_classes
@@ -93,6 +92,8 @@ class DeepLakeDataset(BaseDetDataset):
         read_timeout: Limit of one attempt to read from object storage, in seconds.
         retry_timeout: Limit of all attempts of a read together, in seconds, after which
             it is an error. Each attempt opens the lake anew.
+        open_timeout: Limit of all attempts to open the lake when the run begins, in
+            seconds.
         on_broken_image: What to do if an image is missing, cut short or cannot be
             decoded. ``'raise'``: raise an error with lake, row and cause. ``'skip'``: in
             training, take the next sample by index that can be decoded; in test mode,
@@ -140,6 +141,7 @@ class DeepLakeDataset(BaseDetDataset):
         max_refetch: int = 1000,
         read_timeout: float = 60.0,
         retry_timeout: float = 300.0,
+        open_timeout: float = 60.0,
         on_broken_image: str = 'raise',
         return_classes: bool | str = False,
         caption_prompt: dict | None = None,
@@ -162,7 +164,7 @@ class DeepLakeDataset(BaseDetDataset):
         self._label_order = label_order
         self._request = RequestedLake(
             dataset,
-            read_timeouts(read_timeout, retry_timeout),
+            ReadTimeouts(float(read_timeout), float(retry_timeout), float(open_timeout)),
             dict(tensors=deeplake_tensors, box_format=box_format, style=annotation_style),
             deeplake_path=deeplake_path,
             deeplake_credentials=deeplake_credentials,

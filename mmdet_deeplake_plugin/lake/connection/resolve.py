@@ -7,8 +7,12 @@ process reads those.
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import Any, Optional
+from urllib.parse import urlsplit
 
+import deeplake
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +29,11 @@ from .retry import retry_read
 from .spec import LakeSpec, Pin
 
 _ROW = 'mmdet_row'
+_HOSTS = {
+    's3': 's3.amazonaws.com',
+    'gcs': 'storage.googleapis.com',
+    'gs': 'storage.googleapis.com',
+}
 
 # The pin, the rows in it (``None`` for all), and an open handle of that state (``None``
 # if it is not open yet).
@@ -48,13 +57,38 @@ def resolve(spec: LakeSpec) -> Resolved:
         ValueError: If the branch, tag or version does not exist, or the query is invalid
             or selects no rows.
     """
+    # Patience is for a run that is under way: at its start, a wrong address is likelier.
+    limits = spec.timeouts
+    most = limits.open_timeout
+    shorter = replace(
+        limits,
+        read_timeout=min(limits.read_timeout, most),
+        retry_timeout=min(limits.retry_timeout, most),
+    )
     return retry_read(
-        spec,
+        replace(spec, timeouts=shorter),
         f'deeplake_path={spec.url!r}',
         lambda: _resolve(spec),
         lambda: None,
         try_denied=False,
+        hint=lambda: (
+            f'; {_host(spec)} must answer within open_timeout={most:g} seconds when a '
+            'run begins; check the network, the address, and endpoint_url and region in '
+            'deeplake_credentials, or write a longer open_timeout'
+        ),
     )
+
+
+def _host(spec: LakeSpec) -> str:
+    """Return the host of the storage, for messages."""
+    scheme, _, rest = spec.path.partition('://')
+    creds = spec.credentials.resolve().get('creds') or {}
+    endpoint = creds.get('endpoint_url') or os.environ.get('AWS_ENDPOINT_URL', '')
+    if scheme == 's3' and endpoint:
+        return urlsplit(endpoint).netloc or endpoint
+    if scheme in ('az', 'azure'):
+        return f'{rest.partition("/")[0]}.blob.core.windows.net'
+    return _HOSTS.get(scheme) or str(deeplake.client.endpoint)
 
 
 def _resolve(spec: LakeSpec) -> Resolved:

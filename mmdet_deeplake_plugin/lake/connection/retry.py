@@ -37,6 +37,7 @@ def retry_read(
     read: Callable[[], T],
     reopen: Callable[[], None],
     try_denied: bool = True,
+    hint: Callable[[], str] = str,
 ) -> T:
     """Read, and retry after a failure with a newly opened lake.
 
@@ -54,6 +55,7 @@ def retry_read(
         reopen: Makes the next call of ``read`` use a new handle.
         try_denied: Whether to retry when access is denied. At the start of a run this is
             a mistake in the config; later, credentials may have been renewed.
+        hint: Returns what to do if all attempts fail, for the message.
 
     Returns:
         The result of ``read``.
@@ -105,7 +107,7 @@ def retry_read(
     if isinstance(failure, BrokenImageError):
         raise failure
     raise LakeReadError(
-        f'{what}: {_cause(failure, spec)} ({attempts} attempts in {spent:.1f} s)'
+        f'{what}: {_cause(failure, spec)} ({attempts} attempts in {spent:.1f} s){hint()}'
     ) from None  # messages of Deep Lake may contain signed URLs
 
 

@@ -21,10 +21,12 @@ class ReadTimeouts:
     Args:
         read_timeout: Seconds per attempt.
         retry_timeout: Seconds for all attempts of one read together.
+        open_timeout: Seconds for all attempts to open a lake when a run begins.
     """
 
     read_timeout: float = 60.0
     retry_timeout: float = 300.0
+    open_timeout: float = 60.0
 
 
 @dataclass(frozen=True)
