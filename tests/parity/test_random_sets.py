@@ -382,10 +382,15 @@ def _check(drawn: dict[str, Any], folder: Path) -> None:
             pipeline=LOAD,
             test_mode=test_mode,
         )
-        ours = DeepLakeDataset(lake, label_order='lake', **keys)
         # To serialize is to collect garbage, which takes longer than all the rest.
-        keys.update(data_prefix=dict(img=str(folder)), serialize_data=False)
-        stock = CocoDataset(ann_file=str(ann_file), **keys)
+        files = dict(data_prefix=dict(img=str(folder)), serialize_data=False)
+        stock = CocoDataset(ann_file=str(ann_file), **files, **keys)
+        if not len(stock):
+            with pytest.raises(ValueError, match='must keep samples, but leaves out all'):
+                DeepLakeDataset(lake, label_order='lake', **keys)
+            seen['no samples: a clear error'] += 1
+            continue
+        ours = DeepLakeDataset(lake, label_order='lake', **keys)
         _assert_same_samples(ours, stock)
     if ours.lake.masks is not None:
         for poly2mask in (True, False):

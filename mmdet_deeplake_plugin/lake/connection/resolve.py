@@ -88,7 +88,8 @@ def _host(spec: LakeSpec) -> str:
         return urlsplit(endpoint).netloc or endpoint
     if scheme in ('az', 'azure'):
         return f'{rest.partition("/")[0]}.blob.core.windows.net'
-    return _HOSTS.get(scheme) or str(deeplake.client.endpoint)
+    api: Any = deeplake
+    return _HOSTS.get(scheme) or str(api.client.endpoint)
 
 
 def _resolve(spec: LakeSpec) -> Resolved:
