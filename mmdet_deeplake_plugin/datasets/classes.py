@@ -156,6 +156,13 @@ def label_map(lake: Lake, classes: Sequence[str]) -> dict[int, int] | None:
 def _choose_names(lake: Lake, requested: Any) -> tuple[Lake, tuple[str, ...]]:
     names = lake.columns.class_names
     classes = tuple(requested) if requested is not None else names
+    found = [] if names else lake.label_names()
+    if not classes and found:
+        raise ValueError(
+            f'{lake.name} stores the names of classes in place of labels, so '
+            'metainfo.classes must say their order; write '
+            f'metainfo=dict(classes={tuple(found)!r}), or some of them'
+        )
     if not classes:
         column = lake.columns.of('gt_labels') or lake.columns.of('gt_seg_map')
         raise ValueError(
@@ -163,7 +170,8 @@ def _choose_names(lake: Lake, requested: Any) -> tuple[Lake, tuple[str, ...]]:
             f"{column!r}); write metainfo=dict(classes=('name of label 0', …))"
         )
     if not names:
-        return lake.with_class_names(classes), classes
+        others = [name for name in found if name not in classes]
+        return lake.with_class_names((*classes, *others)), classes
     _check_known(lake, 'classes', classes)
     return lake, classes
 

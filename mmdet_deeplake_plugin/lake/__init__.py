@@ -4,8 +4,9 @@ from .backend import DeepLakeBackend, register
 from .coco_columns import CocoColumns, lost_in_conversion
 from .columns import names
 from .columns.annotations import AnnotationTable
-from .columns.mapping import check_roles, check_style, metadata_of
+from .columns.mapping import check_roles, check_style
 from .columns.texts import TextColumn
+from .connection.opening import metadata_of
 from .connection.retry import LakeReadError
 from .connection.source import LakeSource
 from .connection.spec import LakeSpec, ReadTimeouts

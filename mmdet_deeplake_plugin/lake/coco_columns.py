@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .columns import names
-from .columns.mapping import Columns, metadata_of
-from .connection.opening import column_names
+from .columns.mapping import Columns
+from .connection.opening import column_names, metadata_of
 from .connection.source import LakeSource
 
 # Columns that deeplake.from_coco writes, without the prefix of their group.

@@ -22,6 +22,7 @@ from .columns.mapping import Columns
 from .columns.masks import MaskColumn
 from .columns.proposals import ProposalColumns
 from .columns.seg_maps import SegMapColumn
+from .connection.json_values import is_json
 from .connection.source import LakeSource
 from .connection.spec import LakeSpec, Pin
 from .images.column import ImageColumn
@@ -91,6 +92,16 @@ class Lake(SharedByCopies):
         ids = tuple(range(len(names)))
         columns = replace(self.columns, class_names=names, category_ids=ids)
         return share_lake(self.source, columns)
+
+    def label_names(self) -> list[str]:
+        """Return the names of classes that are stored in place of labels, if any are."""
+        column = self.columns.of('gt_labels')
+        if column is None or not is_json(self.source.type_of(column)):
+            return []
+        rows = np.arange(self.source.num_rows)
+        values = self.source.values(column, rows, from_json=True)
+        stored = {each for value in values for each in np.ravel(value or [])}
+        return sorted(str(each) for each in stored if isinstance(each, str))
 
     def numbers(
         self, what: str, rows: NDArray[np.int64], is_expression: bool

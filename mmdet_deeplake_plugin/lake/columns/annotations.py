@@ -166,7 +166,7 @@ class _Reader:
         step = _ROWS_AT_ONCE if is_contiguous else max(len(self.rows), 1)
         for start in range(0, len(self.rows), step):
             part = slice(start, start + step)
-            yield part, self.source.values(column, self.rows[part])
+            yield part, self.source.values(column, self.rows[part], from_json=True)
 
     def boxes(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the concatenated boxes, shape ``(N, 4)``, and their offsets."""
@@ -251,13 +251,16 @@ class _Reader:
             return joined[0]
         column = self.columns.of(role)
         parts = [np.atleast_1d(_or_empty(value)).ravel() for value in values]
-        for row, part, count in zip(rows, parts, counts):
+        for index, (row, part, count) in enumerate(zip(rows, parts, counts)):
             if len(part) != count:
                 raise ValueError(
                     f'{self.source.where(column, row)}: there must be one value per box, '
                     f'found {len(part)} values for {count} boxes in column '
                     f'{self.columns.of("gt_bboxes")!r}; correct the row'
                 )
+            if role == 'gt_labels' and part.dtype.kind == 'U':
+                where = self.source.where(column, row)
+                parts[index] = part = self.columns.labels_of(part, where)
             if part.size and part.dtype.kind not in 'biuf':
                 raise ValueError(
                     f'{self.source.where(column, row)}: {part[0]!r} is not a number; '

@@ -13,17 +13,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from deeplake import types as T
+import numpy as np
+from numpy.typing import NDArray
 
-from ...structures.boxes import check_box_format
-from ...utils.messages import did_you_mean
+from ...utils.messages import comma_joined, did_you_mean
+from ..connection.json_values import is_json, split_key
+from ..connection.opening import column_names, metadata_of
 from . import names
+from .box_format import box_format_of, declared_box_format
+from .managed import category_ids, managed_roles
 from .roles import ROLES, Role, is_boxes, is_labels
 
 STYLES = ('coco', 'voc', 'panoptic')
 _PER_BOX = ('gt_masks', 'segment_ids', 'gt_ignore_flags', 'area', 'ignore')
-_ORDERS = {'ltrb': 'xyxy', 'ltwh': 'xywh', 'ccwh': 'cxcywh'}
-_UNITS = {'pixel': '', 'fractional': 'n'}
+_COUNTED = (
+    *('segment_ids', 'gt_ignore_flags', 'area', 'ignore', 'img_id', 'file_name'),
+    *('width', 'height', 'proposal_scores'),
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,25 @@ class Columns:
     category_ids: tuple[int, ...]
     style: str
     things: tuple[bool, ...] = ()
+
+    def labels_of(self, names: NDArray[Any], where: str) -> NDArray[np.int64]:
+        """Return the labels of class names, shape ``(N,)``.
+
+        Args:
+            names: Names of classes, shape ``(N,)``.
+            where: Where they are stored, for messages.
+
+        Raises:
+            ValueError: If one of them is not a class.
+        """
+        labels = {name: label for label, name in enumerate(self.class_names)}
+        for name in names.tolist():
+            if name not in labels:
+                raise ValueError(
+                    f'{where}: {name!r} is not a class{did_you_mean(name, labels)}; the '
+                    f'classes are {comma_joined(labels)}'
+                )
+        return np.array([labels[name] for name in names.tolist()], dtype=np.int64)
 
     def of(self, role: str) -> str | None:
         """Return the name of the column that plays a role, ``None`` without one."""
@@ -99,7 +124,8 @@ def map_columns(
             'add them with add_column, append rows and commit(), or make the lake with '
             'python -m mmdet_deeplake_plugin.tools.from_coco'
         )
-    requested = check_roles(tensors)
+    managed = managed_roles(types)
+    requested = {**managed, **check_roles(tensors)}
     _check_columns(requested, types)
     if _has_only_maps(requested, types):
         requested = {'gt_bboxes': None, 'gt_labels': None, **requested}
@@ -127,47 +153,22 @@ def map_columns(
             'phrases'
         )
     owner = roles.get('gt_labels') or roles.get('gt_seg_map')
-    class_names, category_ids = _classes(handle, owner)
+    owner = owner and split_key(owner, types)[0]
+    class_names, ids = _classes(handle, owner)
+    own = [roles.get(role) for role in ('gt_bboxes', 'gt_labels')]
+    if managed and own == [managed['gt_bboxes'], managed['gt_labels']]:
+        box_format = box_format or 'xywh'
+        ids = category_ids(handle, roles, len(class_names))
     if 'gt_bboxes' in roles:
-        box_format = _box_format(
-            handle, roles['gt_bboxes'], types[roles['gt_bboxes']], box_format
-        )
+        box_format = box_format_of(handle, roles['gt_bboxes'], types, box_format)
     return Columns(
         roles=tuple(roles.items()),
         box_format=box_format or 'xyxy',
         class_names=class_names,
-        category_ids=category_ids,
+        category_ids=ids,
         style=_style(handle, roles, style),
-        things=_things(handle, roles.get('gt_labels'), class_names),
+        things=_things(handle, owner if 'gt_labels' in roles else None, class_names),
     )
-
-
-def declared_box_format(handle: Any, column: str) -> str | None:
-    """Return the box convention that a column's type or v3 metadata declares.
-
-    Args:
-        handle: An open Deep Lake dataset or view.
-        column: Name of the column.
-
-    Returns:
-        One of :data:`mmdet_deeplake_plugin.structures.boxes.BOX_FORMATS`, or ``None`` if
-        none is declared.
-    """
-    dtype = handle.schema[column].dtype
-    # The type has no attributes for order and unit, so compare it with each candidate.
-    for order, name in _ORDERS.items():
-        for unit, suffix in _UNITS.items():
-            candidate = T.BoundingBox(dtype=dtype.id, format=order, bbox_type=unit)
-            if dtype in (candidate, T.Nullable(candidate)):
-                return name + suffix
-    coords = metadata_of(handle[column], 'coords')
-    if not isinstance(coords, Mapping):
-        return None
-    declared_order = _ORDERS.get(str(coords.get('mode', '')).lower())
-    declared_unit = _UNITS.get(str(coords.get('type', '')).lower())
-    if declared_order is None or declared_unit is None:
-        return None
-    return declared_order + declared_unit
 
 
 def check_roles(tensors: Any) -> dict[str, str | None]:
@@ -227,18 +228,26 @@ def _check_columns(requested: Mapping[str, str | None], types: Mapping[str, Any]
     for role, name in requested.items():
         if name is None:
             continue
-        if name not in types:
+        column, key = split_key(name, types)
+        if column not in types:
             raise ValueError(
                 f'deeplake_tensors[{role!r}]={name!r}: the lake has no such column'
                 f'{did_you_mean(name, types)}; columns: {", ".join(types)}'
             )
-        takes = ROLES[role].takes
-        if takes is not None and not takes(types[name]):
-            raise ValueError(
-                f'deeplake_tensors[{role!r}]={name!r}: the column must hold '
-                f'{ROLES[role].wanted}, but its type is {types[name]}; write another '
-                'column'
-            )
+        dtype, takes = types[column], is_json if key else ROLES[role].takes
+        if takes is not None and not takes(dtype):
+            wanted = f'JSON with a key {key!r}' if key else ROLES[role].wanted
+            raise ValueError(_wrong_type(role, name, wanted, dtype))
+
+
+def _wrong_type(role: str, name: str, wanted: str, dtype: Any) -> str:
+    why = ''
+    if 'sequence[text' in str(dtype):
+        why = ' (Deep Lake 4.7 crashes at random when it reads lists of texts)'
+    return (
+        f'deeplake_tensors[{role!r}]={name!r}: the column must hold {wanted}, but its '
+        f'type is {dtype}{why}; write another column'
+    )
 
 
 def _infer(role: Role, types: Mapping[str, Any], taken: set[str]) -> str | None:
@@ -247,12 +256,12 @@ def _infer(role: Role, types: Mapping[str, Any], taken: set[str]) -> str | None:
     if role.fits is not None:
         candidates = [name for name, dtype in free.items() if role.fits(dtype)]
     if not candidates:
-        candidates = [
-            name
-            for name, dtype in free.items()
-            if name.lower() in role.usual_names
-            and (role.takes is None or role.takes(dtype))
-        ]
+        candidates = [name for name in free if name.lower() in role.usual_names]
+        wrong = [name for name in candidates if role.takes and not role.takes(free[name])]
+        if wrong and role.name in _COUNTED:  # to leave it out would change results
+            text = _wrong_type(role.name, wrong[0], role.wanted, free[wrong[0]])
+            raise ValueError(f'{text}, or None to leave it out')
+        candidates = [name for name in candidates if name not in wrong]
     if len(candidates) > 1:
         # Leave out columns that carry the usual name of another role.
         others = {name for other in ROLES.values() for name in other.usual_names}
@@ -273,19 +282,6 @@ def _infer(role: Role, types: Mapping[str, Any], taken: set[str]) -> str | None:
         f'deeplake_tensors[{role.name!r}] is not set and no column is declared to hold '
         f'{role.wanted}; write the name of the column. Columns: {shown}'
     )
-
-
-def _box_format(handle: Any, column: str, dtype: Any, requested: str | None) -> str:
-    if requested is not None:
-        return check_box_format(requested)
-    declared = declared_box_format(handle, column)
-    if declared is None:
-        raise ValueError(
-            f'the box convention of column {column!r} ({dtype}) is not declared in the '
-            'lake; write box_format= xyxy, xywh or cxcywh for pixels, xyxyn, xywhn or '
-            'cxcywhn for fractions of the image'
-        )
-    return declared
 
 
 def _check_proposals(handle: Any, column: str | None) -> None:
@@ -345,7 +341,8 @@ def _things(
 def _style(handle: Any, roles: Mapping[str, str], requested: str | None) -> str:
     column = roles.get('gt_bboxes')
     # Stored with the column, as only column metadata is versioned; a lake's is not.
-    declared = metadata_of(handle[column], names.ANNOTATION_STYLE) if column else None
+    is_column = column in column_names(handle)  # not a key of one
+    declared = metadata_of(handle[column], names.ANNOTATION_STYLE) if is_column else None
     usual = 'panoptic' if {'segment_ids', 'gt_seg_map'} <= roles.keys() else 'coco'
     style = requested or declared or usual
     check_style(style)
@@ -356,9 +353,3 @@ def _style(handle: Any, roles: Mapping[str, str], requested: str | None) -> str:
             "{'segment_ids': 'COLUMN'} or annotation_style='coco'"
         )
     return style
-
-
-def metadata_of(owner: Any, key: str) -> Any:
-    """Return a metadata value of a column or a lake, ``None`` if it is not set."""
-    metadata = owner.metadata  # has no get()
-    return metadata[key] if key in metadata.keys() else None

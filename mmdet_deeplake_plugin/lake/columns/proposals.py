@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...structures.boxes import to_xyxy
 from ..connection.source import LakeSource
-from .mapping import declared_box_format
+from .box_format import declared_box_format
 
 
 @dataclass(eq=False)

@@ -12,6 +12,8 @@ from typing import Any
 
 from deeplake.types import TypeKind
 
+from ..connection.json_values import is_json
+
 
 @dataclass(frozen=True)
 class Role:
@@ -97,6 +99,25 @@ def may_hold_seg_maps(dtype: Any) -> bool:
     return is_seg_map(dtype) or is_image(dtype) or dtype.id == 'bytes' or is_table
 
 
+def holds_numbers(dtype: Any) -> bool:
+    """Whether a column can hold numbers: as such, or as JSON."""
+    is_picture = is_image(dtype) or is_seg_map(dtype) or mask_kind(dtype) in _DENSE
+    return is_json(dtype) or (dtype.id in _NUMBERS and not is_picture)
+
+
+def holds_ids(dtype: Any) -> bool:
+    """Whether a column can hold one number or text per row."""
+    return dtype.id in _NUMBERS or is_json(dtype)
+
+
+_DENSE = (MaskKind.POLYGONS, MaskKind.BITMAPS)
+_NUMBERS = (
+    'bool',
+    'float16',
+    'float32',
+    'float64',
+    *(f'{sign}int{bits}' for sign in ('', 'u') for bits in (8, 16, 32, 64)),
+)
 _LABEL_TYPES = ('uint8', 'uint16', 'uint32', 'int16', 'int32', 'int64')
 _MASK_KINDS = {
     TypeKind.Text: MaskKind.TEXT,
@@ -117,8 +138,15 @@ ROLES: dict[str, Role] = {
     role.name: role
     for role in (
         Role('img', True, is_image, (), 'encoded images, one per row'),
-        Role('gt_bboxes', True, is_boxes, (), 'boxes of shape (N, 4)'),
-        Role('gt_labels', True, is_labels, (), 'class labels of shape (N,)'),
+        Role('gt_bboxes', True, is_boxes, (), 'boxes of shape (N, 4)', holds_numbers),
+        Role(
+            'gt_labels',
+            True,
+            is_labels,
+            (),
+            'class labels of shape (N,), or a JSON list of their names',
+            takes=holds_numbers,
+        ),
         Role(
             'gt_masks',
             False,
@@ -143,6 +171,7 @@ ROLES: dict[str, Role] = {
             None,
             ('segment_id', 'segment_ids'),
             'ids (N,) of panoptic segments, equal to their pixel values in gt_seg_map',
+            takes=holds_numbers,
         ),
         Role(
             'gt_ignore_flags',
@@ -157,16 +186,39 @@ ROLES: dict[str, Role] = {
                 'gt_ignore_flags',
             ),
             'crowd or difficult flags (N,)',
+            takes=holds_numbers,
         ),
-        Role('area', False, None, ('area', 'areas'), 'areas (N,) in square pixels'),
-        Role('ignore', False, None, ('ignore',), "COCO's ignore flags (N,)"),
-        Role('img_id', False, None, ('image_id', 'img_id', 'image_ids'), 'image id'),
+        Role(
+            'area',
+            False,
+            None,
+            ('area', 'areas'),
+            'areas (N,) in square pixels',
+            takes=holds_numbers,
+        ),
+        Role(
+            'ignore',
+            False,
+            None,
+            ('ignore',),
+            "COCO's ignore flags (N,)",
+            takes=holds_numbers,
+        ),
+        Role(
+            'img_id',
+            False,
+            None,
+            ('image_id', 'img_id', 'image_ids'),
+            'image id, a number or text',
+            takes=holds_ids,
+        ),
         Role(
             'file_name',
             False,
             None,
             ('file_name', 'filename', 'file_names', 'filenames'),
-            'file name of the image',
+            'file name of the image, as text',
+            takes=is_json,
         ),
         Role(
             'proposals',
@@ -182,6 +234,7 @@ ROLES: dict[str, Role] = {
             None,
             ('proposal_scores', 'proposals_scores'),
             'scores (P,) of proposals',
+            takes=holds_numbers,
         ),
         Role(
             'caption',
@@ -201,7 +254,7 @@ ROLES: dict[str, Role] = {
             'text: a JSON list of dicts with phrase, tokens_positive and boxes',
             takes=is_text,
         ),
-        Role('width', False, None, ('width',), 'width in pixels'),
-        Role('height', False, None, ('height',), 'height in pixels'),
+        Role('width', False, None, ('width',), 'width in pixels', holds_numbers),
+        Role('height', False, None, ('height',), 'height in pixels', holds_numbers),
     )
 }

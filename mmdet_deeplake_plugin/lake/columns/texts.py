@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...utils.packed_strings import PackedStrings
+from ..connection.opening import metadata_of
 from ..connection.source import LakeSource
 from . import names
-from .mapping import metadata_of
 
 _REGION_KEYS = ('phrase', 'tokens_positive', 'boxes')
 

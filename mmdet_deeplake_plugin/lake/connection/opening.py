@@ -200,3 +200,9 @@ def _raise_explained(spec: LakeSpec, error: Exception) -> None:
 def column_names(handle: Any) -> list[str]:
     """Return the column names of an open dataset or view."""
     return [column.name for column in handle.schema.columns]
+
+
+def metadata_of(owner: Any, key: str) -> Any:
+    """Return a metadata value of a column or a lake, ``None`` if it is not set."""
+    metadata = owner.metadata  # has no get()
+    return metadata[key] if key in metadata.keys() else None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...utils.messages import comma_joined, first_line
 from ...utils.shared_by_copies import SharedByCopies
 from .credentials import Credentials
+from .json_values import is_json, parse_json, split_key
 from .opening import column_names, open_at
 from .retry import retry_read
 from .spec import LakeSpec, Pin, ReadTimeouts
@@ -124,22 +125,38 @@ class LakeSource(SharedByCopies):
         self.spec = replace(self.spec, credentials=credentials, timeouts=timeouts)
 
     def type_of(self, column: str) -> Any:
-        """Return the Deep Lake type of a column."""
-        return self.handle.schema[column].dtype
+        """Return the Deep Lake type of a column, also of one that is named with a key."""
+        return self.handle.schema[split_key(column, column_names(self.handle))[0]].dtype
 
-    def values(self, column: str, rows: NDArray[np.int64]) -> list[Any]:
-        """Read the values of a column.
+    def values(
+        self, column: str, rows: NDArray[np.int64], from_json: bool = False
+    ) -> list[Any]:
+        """Read the values of a column, or of a key of a column of JSON.
 
         Args:
-            column: Name of the column; not an image column.
+            column: Name of the column, possibly with a key (``annotations.bbox``); not an
+                image column.
             rows: Row numbers, shape ``(R,)``.
+            from_json: Whether text is JSON, if the column stores text.
+
+        Raises:
+            ValueError: If a value that must be JSON is not.
 
         Returns:
             One value per row, in the order of ``rows``.
         """
-        return self.read(
-            f'column {column!r}', lambda handle: read_values(handle, column, rows)
+        name, key = split_key(column, column_names(self.handle))
+        values = self.read(
+            f'column {column!r}', lambda handle: read_values(handle, name, rows)
         )
+        if key or (from_json and is_json(self.type_of(name))):
+            for index, value in enumerate(values):
+                try:
+                    values[index] = parse_json(value, key)
+                except ValueError as error:
+                    where = self.where(column, int(rows[index]))
+                    raise ValueError(f'{where}: {error}; correct the row') from error
+        return values
 
     def computed(self, expression: str, rows: NDArray[np.int64]) -> list[Any]:
         """Compute a TQL expression for rows.
