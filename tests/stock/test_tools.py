@@ -26,6 +26,7 @@ from stock_tools import (
 )
 
 from mmdet_deeplake_plugin import DeepLakeDataset
+from mmdet_deeplake_plugin.tools.from_coco import from_coco
 
 NUM_TESTED = 11
 # The plain pipeline from the first epoch on, and a validation after each.
@@ -237,3 +238,46 @@ def test_browse_dataset_paints_what_it_paints_for_files(run_tool, few, tmp_path)
     lake = pictures(tmp_path / 'on_lake')
     assert len(lake) == 5
     assert_same_pictures(lake, pictures(tmp_path / 'on_coco_files'))
+
+
+def test_a_lake_that_was_written_anew_is_another_lake(
+    run_tool, trained, few, shared_data, tmp_path
+):
+    """Neither are old predictions scored on it, nor is an old training resumed on it."""
+    images, lake = shared_data / 'bccd' / 'images', str(tmp_path / 'lake')
+    content = json.loads((shared_data / 'bccd' / 'val.json').read_text())
+    file, results = tmp_path / 'val.json', tmp_path / 'results.pkl'
+    variables = dict(BCCD_VAL_LAKE=lake, BCCD_TRAIN_LAKE=lake)
+    few_on_lake: dict = dict(options=few['on_lake'], **variables)
+    resumable = tmp_path / 'resumable.py'
+    resumable.write_text(
+        f"_base_ = '{HERE / 'on_lake.py'}'\n"
+        "custom_hooks = [dict(type='DeepLakeResumeHook')]\n"
+        'train_cfg = dict(_delete_=True, type="EpochBasedTrainLoop", max_epochs=1)\n'
+        'train_dataloader = dict(dataset=dict(indices=4))\n'
+        'val_cfg = val_dataloader = val_evaluator = None\n'
+    )
+
+    def write() -> None:
+        file.write_text(json.dumps(content))
+        from_coco(file, images, lake, overwrite=True)
+
+    write()
+    work_dir = ('--work-dir', tmp_path / 'work')
+    checkpoint = trained / 'epoch_3.pth'
+    out = ('--out', results)
+    run_tool('test.py', 'on_lake', checkpoint, *work_dir, *out, **few_on_lake)
+    run_tool('train.py', resumable, *work_dir, **variables)
+    content['images'].reverse()
+    write()
+    with pytest.raises(
+        pytest.fail.Exception,
+        match=r'(?s)KeyError.* is not open in this process.*written anew since, predict again',
+    ):
+        run_tool('analysis_tools/eval_metric.py', 'on_lake', results, **few_on_lake)
+    more = ['train_cfg.max_epochs=2']
+    with pytest.raises(
+        pytest.fail.Exception,
+        match=r'(?s)ValueError.*lakes\.0\.id: [0-9a-f]{32} in the checkpoint, [0-9a-f]{32} now',
+    ):
+        run_tool('train.py', resumable, *work_dir, '--resume', options=more, **variables)
