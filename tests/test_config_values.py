@@ -596,7 +596,7 @@ def test_what_stock_configs_hold_without_effect_is_logged(
 ) -> None:
     """Prompts for other classes, and the smallest box of another style."""
     said: list[str] = []
-    monkeypatch.setattr(checks, 'print_log', lambda text, **_: said.append(text))
+    monkeypatch.setattr(checks, 'warn', said.append)
     keys = dict(deeplake_path=str(folder / 'lake'), return_classes=True)
     plugin.DeepLakeDataset(**keys, caption_prompt=dict(cot={}, dog={}))
     assert said == [

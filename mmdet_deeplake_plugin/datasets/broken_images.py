@@ -12,16 +12,15 @@ an error.
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Protocol
 
 import torch
 from mmcv import imfrombytes
 from mmcv.transforms import LoadImageFromFile
-from mmengine.logging import print_log
 
 from ..lake import Lake, LakeReadError
 from ..structures.image_check import BrokenImageError
+from ..utils.messages import warn
 from ..utils.shared_by_copies import SharedByCopies
 from .samples import Samples
 
@@ -179,11 +178,7 @@ def _decoding_fault(content: bytes, flag: str, decoder: str) -> str:
 def _note_skipped(dataset: Preparable, index: int, fault: BrokenImageError) -> None:
     if dataset.skipped.add(dataset.position_of(index)[0]):
         instead = 'a black' if dataset.test_mode else 'the next'
-        print_log(
-            f'{instead} image takes the place of a broken one: {fault.finding}',
-            logger='current',
-            level=logging.WARNING,
-        )
+        warn(f'{instead} image takes the place of a broken one: {fault.finding}')
 
 
 def _blank_info(dataset: Preparable, index: int) -> dict[str, Any]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mmengine.logging import print_log
-
 from ..lake import check_roles, check_style
 from ..structures.boxes import check_box_format
-from ..utils.messages import comma_joined, did_you_mean
+from ..utils.messages import comma_joined, did_you_mean, warn
 from ..utils.values import (
     check_bool,
     check_choice,
@@ -114,7 +111,7 @@ def warn_of_no_effect(
             "write annotation_style='voc', or leave it out"
         )
     for text in texts:
-        print_log(text, logger='current', level=logging.WARNING)
+        warn(text)
 
 
 def _check_seconds(key: str, value: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,10 +9,9 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.fileio import list_from_file
-from mmengine.logging import print_log
 
 from ..lake import Lake
-from ..utils.messages import did_you_mean
+from ..utils.messages import did_you_mean, warn
 from ..utils.values import is_list, is_number, shown, wrong
 
 _NAME_LISTS = ('classes', 'thing_classes', 'stuff_classes')
@@ -220,12 +218,10 @@ def _warn_of_left_out(lake: Lake, classes: Sequence[str]) -> None:
     """Warn that the pixels of classes that were not chosen become label 0."""
     left_out = [name for name in lake.columns.class_names if name not in classes]
     if left_out:
-        print_log(
+        warn(
             f'{lake.name}: metainfo.classes leaves out {len(left_out)} classes '
             f'({left_out[0]}, …); their pixels become label 0 ({classes[0]}), as in '
-            'BaseSegDataset with use_label_map=True',
-            logger='current',
-            level=logging.WARNING,
+            'BaseSegDataset with use_label_map=True'
         )
 
 

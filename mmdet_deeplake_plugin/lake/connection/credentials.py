@@ -8,7 +8,6 @@ the work directory and into every checkpoint.
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,9 +15,7 @@ from multiprocessing.context import get_spawning_popen
 from pathlib import Path
 from typing import Any
 
-from mmengine.logging import print_log
-
-from ...utils.messages import did_you_mean
+from ...utils.messages import did_you_mean, warn
 
 KEYS = ('token', 'creds')
 # The keys that Deep Lake's storage providers read; it silently ignores all others.
@@ -320,10 +317,8 @@ def _warn_literal() -> None:
     if _warned:
         return
     _warned = True
-    print_log(
+    warn(
         'deeplake_credentials contains a literal secret. MMEngine writes the config, '
         'and the secret with it, to the log, to work_dir/*.py and into every checkpoint. '
-        "Write a reference instead: token='env:ACTIVELOOP_TOKEN', or 'file:PATH'.",
-        logger='current',
-        level=logging.WARNING,
+        "Write a reference instead: token='env:ACTIVELOOP_TOKEN', or 'file:PATH'."
     )

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from mmengine.logging import print_log
-
 from ...structures.image_check import BrokenImageError
-from ...utils.messages import first_line
+from ...utils.messages import first_line, warn
 from .failures import is_access_denied, is_network_failure
 from .fork_safety import call_with_deadline
 from .redaction import redact
@@ -93,11 +90,9 @@ def retry_read(
         if denied or not _again(failure, remote, attempts, spent, timeouts.retry_timeout):
             break
         cause = redact(first_line(failure), spec.credentials.secrets())
-        print_log(
+        warn(
             f'{what}: {cause}; attempt {attempts} failed after {spent:.0f} s, '
-            'trying again',
-            logger='current',
-            level=logging.WARNING,
+            'trying again'
         )
         if remote and not isinstance(failure, BrokenImageError):
             # Jitter, so that workers do not all retry at the same moment.

@@ -7,14 +7,12 @@ crowds, zero areas and boxes outside of the image are valid here.
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmengine.logging import print_log
-
 from ...structures.masks import too_few_points
+from ...utils.messages import warn
 from .coco_checks import (
     check_annotation,
     check_categories,
@@ -131,11 +129,9 @@ def read_coco(ann_file: Path) -> CocoAnnotations:
     images, categories = content['images'], content['categories']
     annotations = content.get('annotations')
     if annotations is None:
-        print_log(
+        warn(
             f"{ann_file} has no 'annotations': storing all {len(images)} images without "
-            'boxes',
-            logger='current',
-            level=logging.WARNING,
+            'boxes'
         )
         annotations = []
     others = {key: value for key, value in content.items() if key not in _MAIN_KEYS}
@@ -206,12 +202,10 @@ def _group(
 def _warn_of_ignored_masks(ann_file: Path, annotations: list[dict[str, Any]]) -> None:
     ids = [ann['id'] for ann in annotations if too_few_points(ann.get('segmentation'))]
     if ids:
-        print_log(
+        warn(
             f'{ann_file}: {len(ids)} annotations have a polygon with fewer than three '
             f'points or an odd number of coordinates, the first is id {ids[0]}; they are '
-            'stored as they are, and MMDetection ignores such polygons',
-            logger='current',
-            level=logging.WARNING,
+            'stored as they are, and MMDetection ignores such polygons'
         )
 
 
