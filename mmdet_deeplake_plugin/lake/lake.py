@@ -25,6 +25,7 @@ from .columns.seg_maps import SegMapColumn
 from .connection.json_values import is_json
 from .connection.source import LakeSource
 from .connection.spec import LakeSpec, Pin
+from .connection.text_lists import is_text_list
 from .images.column import ImageColumn
 from .images.reader import ImageReader
 from .paths import LakePath
@@ -96,7 +97,8 @@ class Lake(SharedByCopies):
     def label_names(self) -> list[str]:
         """Return the names of classes that are stored in place of labels, if any are."""
         column = self.columns.of('gt_labels')
-        if column is None or not is_json(self.source.type_of(column)):
+        dtype = None if column is None else self.source.type_of(column)
+        if column is None or not (is_json(dtype) or is_text_list(dtype)):
             return []
         rows = np.arange(self.source.num_rows)
         values = self.source.values(column, rows, from_json=True)

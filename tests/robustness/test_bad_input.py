@@ -430,8 +430,8 @@ LAKES: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ValueError,
         [
             "deeplake_tensors['gt_labels'] is not set and no column is declared to hold "
-            'class labels of shape (N,), or a JSON list of their names; write the name of '
-            'the column. Columns: '
+            'class labels of shape (N,), or a list of their names; write the name of the '
+            'column. Columns: '
         ],
     ),
     'undeclared-boxes': (

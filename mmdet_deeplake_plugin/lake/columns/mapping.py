@@ -241,12 +241,9 @@ def _check_columns(requested: Mapping[str, str | None], types: Mapping[str, Any]
 
 
 def _wrong_type(role: str, name: str, wanted: str, dtype: Any) -> str:
-    why = ''
-    if 'sequence[text' in str(dtype):
-        why = ' (Deep Lake 4.7 crashes at random when it reads lists of texts)'
     return (
         f'deeplake_tensors[{role!r}]={name!r}: the column must hold {wanted}, but its '
-        f'type is {dtype}{why}; write another column'
+        f'type is {dtype}; write another column'
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from deeplake.types import TypeKind
 
 from ..connection.json_values import is_json
+from ..connection.text_lists import is_text_list
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,11 @@ def holds_numbers(dtype: Any) -> bool:
     return is_json(dtype) or (dtype.id in _NUMBERS and not is_picture)
 
 
+def holds_labels(dtype: Any) -> bool:
+    """Whether a column can hold labels, or the names of classes in place of them."""
+    return holds_numbers(dtype) or is_text_list(dtype)
+
+
 def holds_ids(dtype: Any) -> bool:
     """Whether a column can hold one number or text per row."""
     return dtype.id in _NUMBERS or is_json(dtype)
@@ -144,8 +150,8 @@ ROLES: dict[str, Role] = {
             True,
             is_labels,
             (),
-            'class labels of shape (N,), or a JSON list of their names',
-            takes=holds_numbers,
+            'class labels of shape (N,), or a list of their names',
+            takes=holds_labels,
         ),
         Role(
             'gt_masks',

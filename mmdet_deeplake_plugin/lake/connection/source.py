@@ -18,6 +18,7 @@ from .json_values import is_json, parse_json, split_key
 from .opening import column_names, open_at
 from .retry import retry_read
 from .spec import LakeSpec, Pin, ReadTimeouts
+from .text_lists import is_text_list, read_text_lists
 from .values import read_values
 
 T = TypeVar('T')
@@ -146,6 +147,11 @@ class LakeSource(SharedByCopies):
             One value per row, in the order of ``rows``.
         """
         name, key = split_key(column, column_names(self.handle))
+        if is_text_list(self.type_of(name)):
+            return self.read(
+                f'column {column!r}',
+                lambda handle: read_text_lists(self.spec, self.pin, name, rows),
+            )
         values = self.read(
             f'column {column!r}', lambda handle: read_values(handle, name, rows)
         )

@@ -31,12 +31,18 @@ def _labels(dataset: DeepLakeDataset) -> list[list[int]]:
 # --------------------------------------------------------------------- names as labels
 
 NAMES = json.dumps(['owl', 'cat'])
+LISTS = pytest.mark.parametrize(
+    ('names', 'dtype'),
+    [(NAMES, TEXT), (['owl', 'cat'], T.Sequence(TEXT))],
+    ids=['JSON', 'lists'],
+)
 
 
-def test_names_are_labels_in_the_order_of_the_config(tmp_path):
+@LISTS
+def test_names_are_labels_in_the_order_of_the_config(names, dtype, tmp_path):
     """Classes that the config leaves out are left out of samples and of the metric."""
-    types = {'categories': TEXT}
-    path = _lake(tmp_path / 'lake', {'categories': NAMES}, types, class_names=None)
+    types = {'categories': dtype}
+    path = _lake(tmp_path / 'lake', {'categories': names}, types, class_names=None)
     roles = dict(gt_labels='categories')
     for classes, labels in (
         (('cat', 'owl'), [1, 0]),
@@ -50,9 +56,10 @@ def test_names_are_labels_in_the_order_of_the_config(tmp_path):
         assert dataset.metainfo['classes'] == classes
 
 
-def test_names_are_labels_in_the_order_of_the_lake(tmp_path):
+@LISTS
+def test_names_are_labels_in_the_order_of_the_lake(names, dtype, tmp_path):
     """If the column has class_names."""
-    path = _lake(tmp_path / 'lake', {'categories': NAMES}, {'categories': TEXT})
+    path = _lake(tmp_path / 'lake', {'categories': names}, {'categories': dtype})
     dataset = DeepLakeDataset(path, deeplake_tensors=dict(gt_labels='categories'))
     assert _labels(dataset) == [[2, 0]] * 4 and dataset.metainfo['classes'] == CLASSES
 
@@ -196,13 +203,11 @@ def test_parsed_values(value, key, parsed):
 # ----------------------------------------------------------------- types of all roles
 
 NO_ROLE = {
-    'labels as lists of texts': (
-        {'categories': T.Sequence(TEXT)},
-        {'categories': ['owl', 'cat']},
-        dict(gt_labels='categories'),
-        'class labels of shape (N,), or a JSON list of their names, but its type is '
-        'sequence[text (compression=lz4)] (Deep Lake 4.7 crashes at random when it reads '
-        'lists of texts); write another column',
+    'areas as lists of texts': (
+        {'area': T.Sequence(TEXT)},
+        {'area': ['1', '2']},
+        {},
+        'but its type is sequence[text (compression=lz4)]; write another column, or None',
     ),
     'labels as bytes': (
         {'categories': TYPES['bytes']},
