@@ -329,7 +329,8 @@ def test_a_lake_that_cannot_be_opened_is_told_in_time(store):
     began = time.monotonic()
     text = (
         r"^deeplake_path='s3://lakes/few': .*(onnection|no answer within).* "
-        r'\(\d+ attempts in \d+\.\d s\)$'
+        r'\(\d+ attempts in \d+\.\d s\); 127.0.0.1:\d+ must answer within '
+        'retry_timeout=5 seconds when a run begins; .* or write a longer retry_timeout$'
     )
     with pytest.raises(LakeReadError, match=text):
         open_lake(store, read_timeout=2, retry_timeout=5)

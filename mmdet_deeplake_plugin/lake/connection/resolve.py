@@ -59,11 +59,10 @@ def resolve(spec: LakeSpec) -> Resolved:
     """
     # Patience is for a run that is under way: at its start, a wrong address is likelier.
     limits = spec.timeouts
-    most = limits.open_timeout
+    key = min('open_timeout', 'retry_timeout', key=lambda name: getattr(limits, name))
+    most = getattr(limits, key)
     shorter = replace(
-        limits,
-        read_timeout=min(limits.read_timeout, most),
-        retry_timeout=min(limits.retry_timeout, most),
+        limits, read_timeout=min(limits.read_timeout, most), retry_timeout=most
     )
     return retry_read(
         replace(spec, timeouts=shorter),
@@ -72,9 +71,9 @@ def resolve(spec: LakeSpec) -> Resolved:
         lambda: None,
         try_denied=False,
         hint=lambda: (
-            f'; {_host(spec)} must answer within open_timeout={most:g} seconds when a '
+            f'; {_host(spec)} must answer within {key}={most:g} seconds when a '
             'run begins; check the network, the address, and endpoint_url and region in '
-            'deeplake_credentials, or write a longer open_timeout'
+            f'deeplake_credentials, or write a longer {key}'
         ),
     )
 

@@ -236,7 +236,7 @@ def test_no_network_is_told_within_the_budget(service):
             r"^deeplake_path='al://org/name': deeplake_path='al://org/name': Method "
             r"failed: GET resource: .* Can't fetch resource - http://127\.0\.0\.1:9/.* "
             r'\(\d+ attempts in \d+\.\d s\); http://127\.0\.0\.1:9 must answer within '
-            r'open_timeout=60 seconds when a run begins'
+            r'retry_timeout=2 seconds when a run begins'
         )
         with pytest.raises(LakeReadError, match=text):
             open_it(retry_timeout=2)
