@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -51,6 +52,10 @@ class FakeReader:
     def __init__(self, rows: int) -> None:
         bounds = np.append(np.arange(0, rows, CHUNK_ROWS), rows)
         self.chunks = ChunkMap(bounds, stored=True)
+        source = SimpleNamespace(spec=SimpleNamespace(is_remote=True))
+        self.column = SimpleNamespace(
+            source=source, name='images', storage='encoded', chunks=self.chunks
+        )
 
     def read_chunks_from(self, cache: Any, offset: int) -> None:
         """Reads nothing."""
