@@ -17,6 +17,7 @@ from ..utils.messages import comma_joined, did_you_mean
 from ..utils.values import is_list, refuse_unknown
 from .format import MetricFormat
 from .instances import CocoFormat, LvisFormat, VocFormat
+from .maps import MapFormat
 from .options import ELSEWHERE, check_values
 from .panoptic import PanopticFormat
 from .semseg import SemSegFormat
@@ -160,7 +161,7 @@ class DeepLakeMetric(BaseMetric):
             KeyError: If a sample has no ``img_path``, or lacks the map to compare.
             ValueError: If a map differs in size from the stored one.
         """
-        if isinstance(self.dataset_meta, Sequence):
+        if isinstance(self.dataset_meta, Sequence) and isinstance(self.format, MapFormat):
             refuse_joined_classes(self.dataset_meta)
         for sample in data_samples:
             if 'img_path' not in sample:
@@ -187,6 +188,9 @@ class DeepLakeMetric(BaseMetric):
             ValueError: If a row contains another image than when it was predicted.
             KeyError: If the lake of a prediction is not open in this process.
         """
+        # MMDetection's MultiDatasetsEvaluator scores each of joined datasets by itself.
+        if isinstance(self.dataset_meta, Sequence):
+            refuse_joined_classes(self.dataset_meta)
         _log_broken([path for path, _ in results])
         # Ranks that were padded with repeated images deliver these twice.
         by_lake: dict[Lake, dict[int, Any]] = {}

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers.lakes import CLASSES, row, write_lake
 from mmdet.datasets import ConcatDataset
+from mmdet.evaluation import MultiDatasetsEvaluator
 from mmdet.utils import register_all_modules
 from mmengine.dataset import ConcatDataset as PlainConcatDataset
 from mmengine.dataset import pseudo_collate
@@ -117,7 +119,7 @@ def test_the_metric_shows_both_lists(make):
         "metainfo=dict(classes=('cat', 'dog', 'owl')) for dataset 1"
     )
     with pytest.raises(ValueError, match=re.escape(text)):
-        metric.process({}, [])
+        metric.compute_metrics([])
 
 
 def test_the_metric_shows_metainfo_that_differs_otherwise(make):
@@ -126,7 +128,7 @@ def test_the_metric_shows_metainfo_that_differs_otherwise(make):
     metric = DeepLakeMetric()
     metric.dataset_meta = ConcatDataset(members).metainfo
     with pytest.raises(ValueError, match=r'must have the same metainfo, but .*palette'):
-        metric.process({}, [])
+        metric.compute_metrics([])
 
 
 def test_the_metainfo_of_the_error_mends_it(make):
@@ -203,3 +205,26 @@ def test_the_hook_compares_joined_datasets_whatever_the_sampler(make):
 
     with pytest.raises(ValueError, match='must have the same classes in the same order'):
         DeepLakeClassCheckHook().before_train(Runner)
+
+
+def test_each_of_joined_datasets_may_be_scored_by_itself(make):
+    """As MMDetection's ``MultiDatasetsEvaluator`` does, for the configs of ODinW."""
+    keys = dict(test_mode=True)
+    joined = ConcatDataset([make(CLASSES, **keys), make(TURNED, **keys)])
+    metric = dict(type='DeepLakeMetric')
+    evaluator = MultiDatasetsEvaluator([metric, metric], ['one', 'two'])
+    evaluator.dataset_meta = joined.metainfo
+    for index in range(6):
+        info = joined.datasets[index // 3].get_data_info(index % 3)
+        predicted = dict(
+            bboxes=torch.tensor([info['instances'][0]['bbox']]),
+            labels=torch.tensor([info['instances'][0]['bbox_label']]),
+            scores=torch.ones(1),
+        )
+        sample = dict(img_path=info['img_path'], pred_instances=predicted)
+        evaluator.process([sample])
+    numbers = evaluator.evaluate(6)
+    assert {key: numbers[key] for key in numbers if key.endswith('bbox_mAP')} == {
+        'one/coco/bbox_mAP': 1,
+        'two/coco/bbox_mAP': 1,
+    }
