@@ -36,7 +36,8 @@ def refuse_other_classes(dataset: Any) -> None:
     """Refuse datasets that are trained together, but whose labels differ in meaning.
 
     Datasets without boxes, and those whose samples contain their classes as text, may
-    differ.
+    differ; so may those for tests, which can be scored one by one, see
+    :func:`refuse_joined_classes`.
 
     Args:
         dataset: A dataset, or wrappers around several.
@@ -47,7 +48,7 @@ def refuse_other_classes(dataset: Any) -> None:
     first, *others = [
         (member.lake.name, member.metainfo['classes'])
         for member in members_of(dataset)
-        if member.has_labels and not member.return_classes
+        if member.has_labels and not (member.return_classes or member.test_mode)
     ] or [('', ())]
     for name, classes in others:
         if classes != first[1]:

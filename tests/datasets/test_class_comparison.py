@@ -213,6 +213,8 @@ def test_each_of_joined_datasets_may_be_scored_by_itself(make):
     joined = ConcatDataset([make(CLASSES, **keys), make(TURNED, **keys)])
     metric = dict(type='DeepLakeMetric')
     evaluator = MultiDatasetsEvaluator([metric, metric], ['one', 'two'])
+    DeepLakeLoader(joined, shuffle=False)
+    list(DataLoader(joined, num_workers=1, collate_fn=pseudo_collate))
     evaluator.dataset_meta = joined.metainfo
     for index in range(6):
         info = joined.datasets[index // 3].get_data_info(index % 3)
