@@ -633,3 +633,14 @@ def test_an_open_dataset_is_taken(folder: Path) -> None:
     """In Python, instead of a path."""
     opened = open_lake(str(folder / 'lake'), writable=False)
     assert len(plugin.DeepLakeDataset(dataset=opened)) == 6
+
+
+@pytest.mark.parametrize('key', ['clases', 'clsses', 'pallete', 'ann_fle'])
+def test_a_misspelt_key_that_belongs_elsewhere_is_told_where(key: str) -> None:
+    """Not the nearest key of the dataset, such as return_classes."""
+    wanted = {'pallete': 'palette', 'ann_fle': '_delete_=True'}.get(key, 'classes')
+    pattern = f"^'{key}' is not a key of DeepLakeDataset.* write metainfo=dict\\({wanted}=…"
+    if key == 'ann_fle':
+        pattern = f"^'{key}' is not a key of DeepLakeDataset, .* with {wanted}"
+    with pytest.raises(ValueError, match=pattern):
+        plugin.DeepLakeDataset(**{key: 'x'})

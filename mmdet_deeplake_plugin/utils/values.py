@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import Any
 
@@ -145,6 +146,11 @@ def refuse_unknown(
             raise ValueError(
                 f'{key}={shown(value)} has no meaning for {owner}'
                 + (elsewhere or {})[key]
+            )
+        near = get_close_matches(key.lower(), [*known, *(elsewhere or {})], n=1)
+        if near and near[0] not in known:  # a misspelt key that belongs elsewhere
+            raise ValueError(
+                f'{key!r} is not a key of {owner}{(elsewhere or {})[near[0]]}'
             )
         raise ValueError(
             f'{key!r} is not a key of {owner}{did_you_mean(key, known)}; '
