@@ -2,7 +2,8 @@
 
 Named in a config's ``custom_imports``, it registers ``DeepLakeDataset``,
 ``DeepLakeLoader`` and ``DeepLakeMetric``, the file backend that serves their
-images to the stock pipelines, a batch sampler and four opt-in hooks.
+images to the stock pipelines, a batch sampler, a collate function and four opt-in
+hooks.
 """
 
 from .requirements import check_requirements
@@ -10,6 +11,7 @@ from .version import __version__
 
 check_requirements()
 
+from .collate import deeplake_collate  # noqa: E402
 from .datasets import DeepLakeDataset  # noqa: E402
 from .hooks import (  # noqa: E402
     DeepLakeClassCheckHook,
@@ -36,4 +38,5 @@ __all__ = [
     'DeepLakeResumeHook',
     'DeepLakeSkippedImagesHook',
     '__version__',
+    'deeplake_collate',
 ]

@@ -19,7 +19,7 @@ FILES = sorted(FOLDER.rglob('*.py'))
 FLOORS = (
     ('tools',),
     ('hooks',),
-    ('samplers', 'metrics'),
+    ('samplers', 'metrics', 'collate'),
     ('datasets',),
     ('lake',),
     ('evaluation', 'shuffle'),
@@ -122,7 +122,8 @@ def test_no_file_is_too_long(file):
 
 def test_a_folder_can_be_taken_in_at_a_glance():
     """At most so many entries at the root and modules in a folder."""
-    entries = [path for path in FOLDER.iterdir() if path.name != '__pycache__']
+    marks = ('__pycache__', 'py.typed')
+    entries = [path for path in FOLDER.iterdir() if path.name not in marks]
     assert len(entries) <= MOST_ENTRIES, sorted(path.name for path in entries)
     for folder in {file.parent for file in FILES} - {FOLDER / 'tools'}:
         modules = [path for path in folder.glob('*.py') if path.name != '__init__.py']

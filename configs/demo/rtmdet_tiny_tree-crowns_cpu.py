@@ -34,6 +34,7 @@ train_dataloader = dict(
     batch_size=4,
     num_workers=1,
     pin_memory=False,
+    collate_fn=dict(type='deeplake_collate'),
     sampler=dict(_delete_=True, type='DeepLakeLoader', shuffle=True),
     dataset=dict(
         _delete_=True,
@@ -45,6 +46,7 @@ val_dataloader = dict(
     batch_size=4,
     num_workers=1,
     pin_memory=False,
+    collate_fn=dict(type='deeplake_collate'),
     sampler=dict(_delete_=True, type='DeepLakeLoader', shuffle=False, round_up=False),
     dataset=dict(
         _delete_=True,

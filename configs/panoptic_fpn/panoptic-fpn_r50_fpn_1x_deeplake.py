@@ -1,4 +1,4 @@
-"""Panoptic FPN on a lake of things and stuff: the stock config with three dicts changed."""
+"""Panoptic FPN on a lake of things and stuff: the stock config with a few dicts changed."""
 _base_ = 'mmdet::panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py'
 custom_imports = dict(imports=['mmdet_deeplake_plugin'], allow_failed_imports=False)
 

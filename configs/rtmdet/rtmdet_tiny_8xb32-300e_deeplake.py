@@ -1,8 +1,9 @@
-"""RTMDet-tiny on a lake: the stock config with three dicts changed."""
+"""RTMDet-tiny on a lake: the stock config with a few dicts changed."""
 _base_ = 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
 custom_imports = dict(imports=['mmdet_deeplake_plugin'], allow_failed_imports=False)
 
 train_dataloader = dict(
+    collate_fn=dict(type='deeplake_collate'),
     sampler=dict(_delete_=True, type='DeepLakeLoader', shuffle=True),
     dataset=dict(
         _delete_=True,  # without it, keys of the CocoDataset would remain
@@ -11,6 +12,7 @@ train_dataloader = dict(
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=_base_.train_pipeline))
 val_dataloader = dict(
+    collate_fn=dict(type='deeplake_collate'),
     sampler=dict(_delete_=True, type='DeepLakeLoader', shuffle=False, round_up=False),
     dataset=dict(
         _delete_=True,

@@ -3,6 +3,7 @@ _base_ = 'mmdet::yolo/yolov3_d53_8xb8-ms-416-273e_coco.py'
 custom_imports = dict(imports=['mmdet_deeplake_plugin'], allow_failed_imports=False)
 
 train_dataloader = dict(
+    collate_fn=dict(type='deeplake_collate'),
     sampler=dict(_delete_=True, type='DeepLakeLoader', shuffle=True),
     dataset=dict(
         _delete_=True,
@@ -18,6 +19,7 @@ train_dataloader = dict(
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=_base_.train_pipeline))
 val_dataloader = dict(
+    collate_fn=dict(type='deeplake_collate'),
     sampler=dict(_delete_=True, type='DeepLakeLoader', shuffle=False, round_up=False),
     dataset=dict(
         _delete_=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,17 @@ def seeded(make: Any, seed: int) -> Any:
     np.random.seed(seed)
     torch.manual_seed(seed)
     return make()
+
+
+def handed_over(value: Any) -> Any:
+    """A sample or batch as the main process gets it by ``deeplake_collate``."""
+    from mmdet_deeplake_plugin.collate import leases
+    from mmdet_deeplake_plugin.collate.collate import hand_over
+    from mmdet_deeplake_plugin.collate.shared_blocks import BlockPool
+
+    received = pickle.loads(pickle.dumps(hand_over(value, BlockPool())))
+    leases._pools.clear()  # as after the death of a worker
+    return received
 
 
 def assert_equal(left: Any, right: Any, where: str = '') -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.samples import assert_equal, seeded, stock_config
+from helpers.samples import assert_equal, handed_over, seeded, stock_config
 from mmdet.datasets import CocoDataset, MultiImageMixDataset
 from mmdet.utils import register_all_modules
 
@@ -41,7 +41,7 @@ def _assert_same_samples(ours: Any, stock: Any) -> None:
     for index in range(len(stock)):
         # Both pipelines keep state (cached Mosaic), so each goes through all rows.
         assert_equal(
-            seeded(lambda: ours[index], index),  # noqa: B023
+            handed_over(seeded(lambda: ours[index], index)),  # noqa: B023
             seeded(lambda: stock[index], index),  # noqa: B023
             f'row {index}',
         )

@@ -6,7 +6,7 @@ import itertools
 import json
 
 import pytest
-from helpers.samples import BCCD, assert_equal, seeded, stock_config
+from helpers.samples import BCCD, assert_equal, handed_over, seeded, stock_config
 from mmdet.datasets import CocoDataset, MultiImageMixDataset, XMLDataset
 from mmdet.registry import DATASETS
 from mmdet.utils import register_all_modules
@@ -122,7 +122,7 @@ def test_every_sample_of_a_stock_pipeline_is_that_of_coco_dataset(
     for index in range(len(stock)):
         # Both pipelines keep state (cached Mosaic), so each goes through all rows.
         assert_equal(
-            seeded(lambda: ours[index], index),  # noqa: B023
+            handed_over(seeded(lambda: ours[index], index)),  # noqa: B023
             seeded(lambda: stock[index], index),  # noqa: B023
             f'row {index}',
         )
@@ -140,7 +140,7 @@ def test_every_sample_of_mosaic_and_mixup_is_that_of_coco_dataset(name, lake, co
     )
     for index in range(len(stock)):
         assert_equal(
-            seeded(lambda: ours[index], index),  # noqa: B023
+            handed_over(seeded(lambda: ours[index], index)),  # noqa: B023
             seeded(lambda: stock[index], index),  # noqa: B023
             f'row {index}',
         )
@@ -187,7 +187,7 @@ def test_a_voc_sample_goes_through_the_stock_pipeline_as_from_files(voc_root, vo
     ours = DeepLakeDataset(voc_lake('val'), **options)
     for index in range(len(stock)):
         assert_equal(
-            seeded(lambda: ours[index], index),  # noqa: B023
+            handed_over(seeded(lambda: ours[index], index)),  # noqa: B023
             seeded(lambda: stock[index], index),  # noqa: B023
             f'row {index}',
         )

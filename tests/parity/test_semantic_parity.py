@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers.lakes import HEIGHT, TYPES, WIDTH, row, write_lake
 from helpers.panoptic_data import CLASSES
-from helpers.samples import assert_equal, seeded, stock_config
+from helpers.samples import assert_equal, handed_over, seeded, stock_config
 from mmdet.datasets import BaseSegDataset, CocoDataset, CocoSegDataset
 from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.utils import register_all_modules
@@ -32,7 +32,7 @@ def _assert_same_samples(ours: Any, stock: Any, prepare: Callable = lambda s: s)
     assert len(ours) == len(stock) > 0
     for index in range(len(stock)):
         assert_equal(
-            prepare(seeded(lambda: ours[index], index)),  # noqa: B023
+            handed_over(prepare(seeded(lambda: ours[index], index))),  # noqa: B023
             prepare(seeded(lambda: stock[index], index)),  # noqa: B023
             f'row {index}',
         )

@@ -1,7 +1,14 @@
-"""The small RTMDet on lakes, with the sampler that the COCO files are read with."""
+"""The small RTMDet on lakes, with the sampler of the files, and batches handed over."""
 
 _base_ = './on_lake.py'
 
-train_dataloader = dict(sampler=dict(_delete_=True, type='DefaultSampler', shuffle=True))
-val_dataloader = dict(sampler=dict(_delete_=True, type='DefaultSampler', shuffle=False))
+collate_fn = dict(type='deeplake_collate')
+train_dataloader = dict(
+    collate_fn=collate_fn,
+    sampler=dict(_delete_=True, type='DefaultSampler', shuffle=True),
+)
+val_dataloader = dict(
+    collate_fn=collate_fn,
+    sampler=dict(_delete_=True, type='DefaultSampler', shuffle=False),
+)
 test_dataloader = val_dataloader

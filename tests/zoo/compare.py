@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from helpers.samples import assert_equal, seeded
+from helpers.samples import assert_equal, handed_over, seeded
 from mmdet.registry import DATASETS
 from mmengine.evaluator import Evaluator
 from mmengine.registry import EVALUATOR
@@ -45,7 +45,7 @@ def compare_loaders(files: dict[str, Any], lake: dict[str, Any]) -> Outcome:
         files: Config of the stock dataloader.
         lake: Config of the dataloader on a lake.
     """
-    return _compare(lambda: _batches(files), lambda: _batches(lake))
+    return _compare(lambda: _batches(files), lambda: handed_over(_batches(lake)))
 
 
 def compare_evaluators(

@@ -30,6 +30,8 @@ train_dataloader = dict(
     batch_size=2,
     num_workers=2,
     persistent_workers=True,
+    # Hands batches from workers over in shared memory that is used again and again.
+    collate_fn=dict(type='deeplake_collate'),
     sampler=dict(type='DeepLakeLoader', shuffle=True),
     # Groups images by aspect ratio, with the same number of batches on every rank.
     batch_sampler=dict(type='DeepLakeAspectRatioBatchSampler'),
@@ -44,6 +46,7 @@ val_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     drop_last=False,
+    collate_fn=dict(type='deeplake_collate'),
     sampler=dict(type='DeepLakeLoader', shuffle=False, round_up=False),
     dataset=dict(
         type='DeepLakeDataset',

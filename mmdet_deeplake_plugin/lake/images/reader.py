@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
 from ...structures.image_check import is_whole
+from ...utils.allocator import keep_freed_memory
 from ...utils.counters import ReadCounters
 from ...utils.shared_by_copies import SharedByCopies
 from .chunk_cache import ChunkCache
@@ -97,9 +98,11 @@ class ImageReader(SharedByCopies):
         Raises:
             LakeReadError: If they cannot be read.
         """
+        worker = get_worker_info()
+        if worker is not None:
+            keep_freed_memory()
         on_first_batch, self.on_first_batch = self.on_first_batch, None
         if on_first_batch is not None:
-            worker = get_worker_info()
             on_first_batch(len(rows), worker.num_workers if worker else 0)
         began = perf_counter()
         missing, self._listed = list(rows), {}
