@@ -101,7 +101,8 @@ def _write_config(model: str, lake: str) -> str:
 _base_ = {MODELS[model][0]!r}
 custom_imports = dict(imports=['mmdet_deeplake_plugin'])
 train_dataloader = dict(
-    batch_sampler=None, sampler=dict(_delete_=True, type='DeepLakeLoader', shuffle=True),
+    collate_fn=dict(type='deeplake_collate'), batch_sampler=None,
+    sampler=dict(_delete_=True, type='DeepLakeLoader', shuffle=True),
     dataset=dict(_delete_=True, type='DeepLakeDataset', deeplake_path={lake!r},
                  filter_cfg=dict(filter_empty_gt=True, min_size=32),
                  pipeline=_base_.train_pipeline))

@@ -3,6 +3,7 @@
 Each contender gives the same images to the same stock pipeline through PyTorch's
 DataLoader, in the same random order, in batches of 8. ``CocoDataset`` on JPEGs is 1.0.
 The first batches of a run, in which workers start and caches fill, are not counted.
+With ``deeplake_collate`` the same contenders hand their batches over in reused blocks.
 With all files in memory beforehand, ``CocoDataset`` shows what is left when reading
 takes no time: the most that any way of reading can reach.
 """
@@ -27,6 +28,7 @@ from _contenders import (
     coco,
     coco_in_memory,
     collate,
+    collate_handed_over,
     plugin,
     pytorch,
 )
@@ -41,14 +43,25 @@ from mmdet_deeplake_plugin import DeepLakeLoader
 BATCH_SIZE = 8
 WORKERS = (0, 2)
 COCO, PLUGIN = 'CocoDataset, JPEG files', 'this plugin'
+HANDED_OVER = ', deeplake_collate'
+COCO_OURS, PLUGIN_OURS = COCO + HANDED_OVER, PLUGIN + HANDED_OVER
 MEMORY = 'CocoDataset, files in memory'
 ROWS, PYTORCH = 'row by row, Deep Lake decodes', 'ds.pytorch()'
-CLOSE = (COCO, MEMORY, PLUGIN)
+CLOSE = (COCO, MEMORY, PLUGIN, COCO_OURS, PLUGIN_OURS)
+# Ratios of the goals with workers: (pipeline, first, second, least).
+GOALS = (
+    ('Resize', PLUGIN_OURS, COCO, 1.8),
+    ('Mosaic', PLUGIN_OURS, COCO, 1.05),
+    ('Resize', PLUGIN_OURS, COCO_OURS, 1.0),
+    ('Mosaic', PLUGIN_OURS, COCO_OURS, 1.0),
+)
 AGAIN = 2  # times more of those that differ by little
 MAKE: dict[str, Callable[[Data, list[dict[str, Any]]], Any]] = {
     COCO: coco,
     MEMORY: coco_in_memory,
     PLUGIN: lambda data, transforms: plugin(data.lake, transforms),
+    COCO_OURS: coco,
+    PLUGIN_OURS: lambda data, transforms: plugin(data.lake, transforms),
     ROWS: lambda data, transforms: RowByRow(data.lake, transforms),
     PYTORCH: lambda data, transforms: pytorch(data.lake, transforms),
 }
@@ -81,7 +94,7 @@ def measure(
         # The same order for all: of other datasets it looks at the length alone.
         sampler=DeepLakeLoader(dataset, shuffle='full', seed=0),
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=collate_handed_over if contender.endswith(HANDED_OVER) else collate,
         worker_init_fn=partial(
             worker_init_fn, num_workers=max(workers, 1), rank=0, seed=0
         ),
@@ -132,10 +145,11 @@ def main() -> None:
             cases = {
                 name: partial(forked, measure, timeout=120, contender=name, **keys)
                 for name in MAKE
+                if workers or not name.endswith(HANDED_OVER)
             }
             where = f'{pipeline}, {workers} workers'
             found = interleaved(cases, repetitions, where)
-            close = {name: cases[name] for name in CLOSE}
+            close = {name: cases[name] for name in CLOSE if name in cases}
             for name, runs in interleaved(close, repetitions * AGAIN, where).items():
                 found[name] += runs
             _add(report, pipeline, workers, found)
@@ -176,6 +190,14 @@ def _add(
         f'{of_rows:.2f} (files in memory: {most:.2f})',
         of_rows >= 1.795,
     )
+    for kind, first, second, least in GOALS:
+        if workers and pipeline.startswith(kind):
+            each = [one / other for one, other in zip(rates[first], rates[second])]
+            report.goal(
+                f'{first} ≥ {least} of {second} {where}',
+                f'{median(each):.2f} (rounds: {min(each):.2f} to {max(each):.2f})',
+                median(each) >= least - 0.005,
+            )
     if not report.bars:
         title, unit = 'Local throughput', 'of CocoDataset on JPEG files'
         report.bars.append(Bars(title, unit, [], {}))

@@ -26,7 +26,14 @@ import cv2
 import torch
 from _children import NotRunError, forked
 from _common import OUT, ROOT, Bars, Report, interleaved, make_parser, median, shown
-from _contenders import PIPELINES, PLAIN, ToSample, collate, plugin
+from _contenders import (
+    PIPELINES,
+    PLAIN,
+    ToSample,
+    collate,
+    collate_handed_over,
+    plugin,
+)
 from _data import Data, photographs
 from _peers import (
     WRITERS,
@@ -160,7 +167,8 @@ def _loader(
         if not decoded:
             _peek_only()
         return PEERS[contender](data, transforms, cache, creds, **keys)
-    keys['collate_fn'] = collate
+    ours = contender in (LOCAL, LANES_NAME, ROWS_NAME)
+    keys['collate_fn'] = collate_handed_over if ours else collate
     if contender == PYTORCH:
         url = 's3://lakes/lake'
         dataset: Any = OpenedLater(url, creds, transforms, data.count)
