@@ -236,7 +236,7 @@ def _write_annotations(folder: Path, count: int) -> None:
         class_names=_class_names(),
         per_box={'iscrowd': 'uint8', 'area': 'float64', 'ann_id': 'int64'},
         text_ids=False,
-        category_metadata={'category_ids': list(range(1, CLASSES + 1))},
+        metadata={'categories': {'category_ids': list(range(1, CLASSES + 1))}},
     )
     write_lake(str(folder / 'lake'), layout, _rows(drawn), 'For a benchmark')
 

@@ -116,6 +116,7 @@ def choose_reads(
     cache = ChunkCache(plan, readers, offsets[:-1])
     for reader, offset in zip(readers, offsets):
         reader.read_chunks_from(cache, offset)
+        reader.column.verify_chunk_objects()
     return ChunkReads(index, plan, chunks if in_sequence else None)
 
 

@@ -154,7 +154,8 @@ def test_a_chunk_file_has_the_known_layout(path):
     handle = open_lake(path, writable=False)
     files = list_datafiles(handle, 'images')
     for name, start, count in zip(files.names, files.starts, SIZES):
-        layout = read_layout(str(Path(path, name)))
+        with Path(path, name).open('rb') as stream:
+            layout = read_layout(stream, Path(path, name).stat().st_size)
         assert layout.is_exact and layout.whole == layout.total == count
         content = Path(path, name).read_bytes()
         for number in range(count):

@@ -11,11 +11,10 @@ from ...utils.messages import comma_joined, did_you_mean, first_line
 from .credentials import UnreadableReferenceError
 from .failures import is_access_denied, is_missing, is_unreachable
 from .redaction import redact
-from .spec import LakeSpec, Pin
+from .spec import BUCKETS, LakeSpec, Pin
 
 T = TypeVar('T')
 
-_BUCKETS = ('s3', 'gcs', 'gs', 'az', 'azure')
 # A file that every lake in the format of Deep Lake 4 has.
 _FIRST_FILE = '_deeplake_log/_meta/next_base'
 
@@ -145,7 +144,7 @@ def _probe_access(path: str, arguments: dict[str, Any]) -> None:
     background for half a minute; a process that forks or exits meanwhile crashes.
     Reading a file fails for the same reasons, without background work.
     """
-    if path.partition('://')[0] not in _BUCKETS:
+    if path.partition('://')[0] not in BUCKETS:
         return
     reader = deeplake.storage.Reader(path, **arguments)
     try:

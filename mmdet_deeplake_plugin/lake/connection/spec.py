@@ -11,6 +11,7 @@ from ...utils.values import check_text
 from .credentials import Credentials
 
 _LOCAL = ('file', 'mem')
+BUCKETS = ('s3', 'gcs', 'gs', 'az', 'azure')  # object storage of one's own
 _FROM = re.compile(r'\bFROM\s+(?:"([^"]+)"|\'([^\']+)\')', re.IGNORECASE)
 
 

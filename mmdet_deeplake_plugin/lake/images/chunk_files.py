@@ -179,7 +179,8 @@ class ChunkFiles:
     def _layout_of(self, place: int) -> Layout:
         layout = self._layouts.get(place)
         if layout is None:
-            layout = read_layout(self._paths[place])
+            with open(self._paths[place], 'rb') as stream:
+                layout = read_layout(stream, os.fstat(stream.fileno()).st_size)
             if layout.total != self._counts[place] or not self._is_as_written[place]:
                 layout.is_exact = False
             self._layouts[place] = layout
@@ -221,14 +222,15 @@ class ChunkFiles:
         return content
 
 
-def read_layout(path: str) -> Layout:
-    """Read the layout of a chunk file.
+def read_layout(stream: BinaryIO, size: int) -> Layout:
+    """Read the layout of a chunk.
 
     Args:
-        path: The file.
+        stream: Its beginning, at least all of the layout.
+        size: Size of the chunk in bytes.
 
     Returns:
-        The layout: one missing image if the file ends within the layout; no images if
+        The layout: one missing image if the stream ends within the layout; no images if
         it has another layout.
 
     Raises:
@@ -236,19 +238,17 @@ def read_layout(path: str) -> Layout:
     """
     nothing: NDArray[np.uint32] = np.zeros((0, 3), np.uint32)
     cut, other = Layout(nothing, 0, 1, 0), Layout(nothing, 0, 0, 0)
-    with open(path, 'rb') as stream:
-        size = os.fstat(stream.fileno()).st_size
-        version = stream.read((stream.read(1) or b'\0')[0])
-        if version.strip(b'\0') and not _VERSION.match(version):
-            return other
-        try:
-            shapes = _numbers(stream, 2, size).astype(np.int64)
-            _numbers(stream, int(shapes.prod()), size)
-            (count,) = _numbers(stream, 1, size).tolist()
-            table = _numbers(stream, 3 * count, size).reshape(-1, 3)
-        except EOFError:
-            return cut
-        begin = stream.tell()
+    version = stream.read((stream.read(1) or b'\0')[0])
+    if version.strip(b'\0') and not _VERSION.match(version):
+        return other
+    try:
+        shapes = _numbers(stream, 2, size).astype(np.int64)
+        _numbers(stream, int(shapes.prod()), size)
+        (count,) = _numbers(stream, 1, size).tolist()
+        table = _numbers(stream, 3 * count, size).reshape(-1, 3)
+    except EOFError:
+        return cut
+    begin = stream.tell()
     if not len(table):
         return other if version else cut
     sizes, places, lasts = table.astype(np.int64).T

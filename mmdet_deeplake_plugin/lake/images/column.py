@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from ...structures.image_check import BrokenImageError, check_image, is_whole
 from ...utils.messages import comma_joined, first_line
 from ...utils.shared_by_copies import SharedByCopies
+from ..connection.objects import ObjectReader
 from ..connection.retry import LakeReadError
 from ..connection.source import LakeSource
 from ..connection.values import read_values
 from .chunk_files import ChunkFiles
 from .chunk_map import ChunkMap, map_chunks
+from .chunk_objects import ChunkObjects
 from .datafiles import DataFiles, list_datafiles
 from .encoded import ENCODED, read_image, storage_of
 
@@ -47,6 +49,7 @@ class ImageColumn(SharedByCopies):
         self.name = name
         self._remedy = remedy
         self._files: ChunkFiles | None = None
+        self._objects: ChunkObjects | None = None
 
     @cached_property
     def storage(self) -> str:
@@ -159,6 +162,47 @@ class ImageColumn(SharedByCopies):
         """
         return self._files.read_known(rows) if self._files else {}
 
+    def read_chunk(self, chunk: int) -> list[bytes]:
+        """Read the images of a chunk, without opening the lake where that is possible.
+
+        Args:
+            chunk: Number of the chunk.
+
+        Raises:
+            LakeReadError: As :meth:`read_rows` raises it.
+        """
+        first, stop = self.chunks.rows(chunk)
+        images = None
+        if self._objects is not None:
+            what = f'column {self.name!r}, rows {first} to {stop - 1}'
+            images = self._objects.read(what, first, stop)
+        return self.read_rows(slice(first, stop)) if images is None else images
+
+    def verify_chunk_objects(self) -> None:
+        """Allow reading chunks on object storage without Deep Lake, also in workers.
+
+        Workers then need one round trip to their first chunk instead of six, as they do
+        not open the lake. Does nothing where rows are not stored in whole chunks.
+        """
+        source = self.source
+        can_read = ObjectReader.can_read(source) and self.storage == ENCODED
+        if self._objects is not None or not can_read or not self.chunks.stored:
+            return
+
+        def verify(handle: Any) -> ChunkObjects | None:
+            objects = ChunkObjects(
+                ObjectReader(source), list_datafiles(handle, self.name)
+            )
+            credentials = source.spec.credentials
+            agree = objects.agree(
+                0, lambda: read_image(handle, self.name, 0, credentials)
+            )
+            return objects if agree else None
+
+        # The error is raised again when the row is read.
+        with contextlib.suppress(LakeReadError, BrokenImageError):
+            self._objects = source.read(f'column {self.name!r}, row 0', verify)
+
     def verify_chunk_files(self) -> None:
         """Allow reading a local column without Deep Lake, also in forked processes.
 
@@ -219,4 +263,7 @@ class ImageColumn(SharedByCopies):
         return self._files
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ImageColumn, (self.source, self.name, self._remedy)
+        # What a spawned worker would have to open the lake for.
+        known = ('storage', 'chunks', '_objects')
+        state = {name: self.__dict__[name] for name in known if name in self.__dict__}
+        return ImageColumn, (self.source, self.name, self._remedy), state

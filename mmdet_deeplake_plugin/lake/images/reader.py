@@ -138,8 +138,7 @@ class ImageReader(SharedByCopies):
         Raises:
             LakeReadError: If it cannot be read.
         """
-        rows = slice(*self.chunks.rows(chunk))
-        images = self.column.read_rows(rows)
+        images = self.column.read_chunk(chunk)
         self.counters.add(chunks=1, requests=1, bytes=sum(map(len, images)))
         return images
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -217,8 +217,8 @@ def test_a_file_of_another_layout_is_left_to_deep_lake(lake, asked, monkeypatch)
     """What its table says is compared before it is relied on."""
     read_layout = chunk_files.read_layout
 
-    def shifted(path: str) -> Any:
-        layout = read_layout(path)
+    def shifted(stream: BinaryIO, size: int) -> Any:
+        layout = read_layout(stream, size)
         layout.begin -= 1
         return layout
 
