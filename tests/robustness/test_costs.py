@@ -139,7 +139,7 @@ def test_opening_on_object_storage_asks_for_no_more_with_more_rows(tmp_path):
     asked = {}
     with ObjectStore.start(tmp_path) as store:
         for name, size in (('few', 10), ('many', 200)):
-            path = write_chunked(tmp_path / name, [size] * 4, image_size=2000)
+            path = write_chunked(tmp_path / name, [size] * 4, image_size=20_000)
             url = store.upload(path, name)
             store.reset_log()
             creds = dict(creds=store.creds)
@@ -147,7 +147,7 @@ def test_opening_on_object_storage_asks_for_no_more_with_more_rows(tmp_path):
             DeepLakeLoader(dataset, seed=0)
             asked[name] = store.totals(CHUNK_KEYS).requests
             total = store.totals(rf'^{name}/')
-            assert total.bytes < 4 * size * 2000  # less than its images
+            assert total.bytes < 4 * size * 20_000  # less than its images
     assert asked['many'] <= asked['few'] + 2
 
 

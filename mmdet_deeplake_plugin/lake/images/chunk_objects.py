@@ -18,7 +18,7 @@ from ..connection.objects import ObjectReader
 from .chunk_files import read_layout
 from .datafiles import DataFiles
 
-_LAYOUT_BYTES = 256 << 10  # more than the layout of 10,000 images takes
+_LAYOUT_BYTES = 64 << 10  # more than the layout of 2,000 images takes
 
 
 class ChunkObjects(SharedByCopies):
