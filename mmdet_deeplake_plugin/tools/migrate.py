@@ -1,0 +1,197 @@
+"""Carry a config of Deep Lake's integration for MMDetection 2 over to this package.
+
+The new config inherits one of MMDetection 3 and differs from it where the old config
+did. The old config is read, never run. Secrets become references, and what has no
+counterpart is a comment with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ._cli import make_parser, run_tool
+from .migration.bases import NewBase, find_base, is_stock
+from .migration.findings import Findings, secrets_in
+from .migration.parts.data import DataTranslation
+from .migration.parts.evaluation import (
+    metrics_format,
+    translate_evaluation,
+    validation_loops,
+)
+from .migration.parts.model import translate_model, translate_preprocessing
+from .migration.parts.runtime import translate_runtime
+from .migration.parts.schedule import translate_schedule
+from .migration.reading import OldConfig, read_config
+from .migration.text import assignment, comment
+
+_IMPORTS = dict(imports=['mmdet_deeplake_plugin'], allow_failed_imports=False)
+_ORDER = (
+    *('model', 'train_pipeline', 'test_pipeline', 'train_dataloader', 'val_dataloader'),
+    *('test_dataloader', 'val_evaluator', 'test_evaluator', 'train_cfg', 'val_cfg'),
+    *('test_cfg', 'optim_wrapper', 'param_scheduler', 'default_hooks', 'custom_hooks'),
+)
+
+
+def migrate(
+    old_config: Path | str,
+    new_config: Path | str,
+    base: str | None = None,
+    force: bool = False,
+) -> str:
+    """Write a config for this package from an old one.
+
+    Args:
+        old_config: Config of Deep Lake's integration, for MMDetection 2.
+        new_config: File to write.
+        base: Config to inherit, ``mmdet::FOLDER/NAME.py`` or a file. Defaults to None:
+            found by the old ``_base_``, or by the type of the model.
+        force: Whether to overwrite ``new_config``. Defaults to False.
+
+    Returns:
+        A report of several lines: what was translated, what needs attention and what was
+        left out.
+
+    Raises:
+        FileExistsError: If ``new_config`` exists and ``force`` is False.
+        OSError: If a file cannot be read or written.
+        ValueError: If the old config cannot be read, or its new base cannot be told.
+    """
+    source, target = Path(old_config), Path(new_config)
+    if target.exists() and (not force or target.samefile(source)):
+        hint = 'write another name' if force else 'add --force to overwrite it'
+        raise FileExistsError(f'{target} exists already; {hint}')
+    old = read_config(source, is_stock)
+    new_base = find_base(old, base, target.parent)
+    findings = Findings()
+    sections = _translate(old, _unscoped(new_base.config.to_dict()), findings)
+    _note_unread(old, findings)
+    hidden = secrets_in(old.values)
+    text = _hide(_text(source, new_base, sections, findings), hidden)
+    _write(target, text)
+    entries = ', '.join(new_base.entries)
+    report = f'wrote {target}, which inherits {entries} (found {new_base.how})'
+    return _hide(f'{report}\n\n{findings.report()}', hidden)
+
+
+def _translate(
+    old: OldConfig, base: dict[str, Any], findings: Findings
+) -> dict[str, Any]:
+    values = old.values
+    data = DataTranslation(values, base, findings)
+    sections = dict(data.sections)
+    sections |= validation_loops(base, data.has_val, data.has_test)
+    sections |= translate_evaluation(values, base, data.has_val, data.has_test, findings)
+    sections |= translate_schedule(values, base, data.has_val, findings)
+    kind = metrics_format(values, findings)
+    sections |= translate_runtime(values, base, kind, old.used, findings)
+    base_model = base.get('model') or {}
+    model = translate_model(values.get('model') or {}, base_model, findings)
+    if data.train_pipeline is not None:
+        inner = base_model.get('data_preprocessor') or {}
+        changed = translate_preprocessing(data.train_pipeline, inner, findings)
+        if changed and isinstance(model.get('data_preprocessor', {}), dict):
+            changed |= {} if inner else {'type': 'DetDataPreprocessor'}
+            model['data_preprocessor'] = changed
+    if model:
+        sections['model'] = model
+    if 'num_classes' not in repr(values.get('model')):
+        findings.attend(
+            'model',
+            'num_classes of the heads is not in the old config, so it is that of the '
+            'base; write the number of classes of the lake (tools.inspect shows it)',
+        )
+    if not base.get('default_scope'):
+        sections['default_scope'] = 'mmdet'
+    return sections
+
+
+def _unscoped(value: Any) -> Any:
+    """Leave out MMEngine's marks of the package that a part of a config came from."""
+    if isinstance(value, dict):
+        return {name: _unscoped(v) for name, v in value.items() if name != '_scope_'}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_unscoped, value))
+    return value
+
+
+def _note_unread(old: OldConfig, findings: Findings) -> None:
+    for base in old.missing:
+        findings.attend(
+            f'_base_ {base}', 'was not found, so what it sets is not in the new config'
+        )
+    for statement in old.skipped:
+        findings.attend(statement, 'was not run; write what it sets by hand')
+
+
+def _text(
+    source: Path, base: NewBase, sections: dict[str, Any], findings: Findings
+) -> str:
+    entries = list(base.entries)
+    parts = [
+        f'"""{source.name}, carried over to MMDetection 3 by tools.migrate."""\n\n',
+        assignment('_base_', entries[0] if len(entries) == 1 else entries),
+        assignment('custom_imports', _IMPORTS),
+    ]
+    names = [name for name in _ORDER if name in sections]
+    for name in [*names, *(name for name in sections if name not in names)]:
+        parts.append('\n' + assignment(name, sections[name]))
+    parts.insert(1, _listed('To do before the first run:', findings.attention, '', '\n'))
+    parts.append(_listed('Not carried over, with the reason:', findings.left, '\n', ''))
+    return ''.join(parts)
+
+
+def _listed(title: str, entries: list[tuple[str, str]], before: str, after: str) -> str:
+    if not entries:
+        return ''
+    lines = [comment(f'- {key}: {text}.') for key, text in entries]
+    return ''.join([before, comment(title), *lines, after])
+
+
+def _write(target: Path, text: str) -> None:
+    """Write the new config, once it was seen that it can be read."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, as _base_ may be relative.
+    trial = target.with_name(f'migrate_{os.getpid()}.py')
+    try:
+        trial.write_text(text, encoding='utf-8')
+        Config.fromfile(trial)
+        trial.replace(target)
+    finally:
+        trial.unlink(missing_ok=True)
+
+
+def _hide(text: str, secrets: list[str]) -> str:
+    for secret in sorted(set(secrets), key=len, reverse=True):
+        text = text.replace(secret, '***')
+    return text
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run :func:`migrate` from the command line and return the exit code."""
+    parser = make_parser(
+        'migrate',
+        "Carry a config of Deep Lake's integration for MMDetection 2 over.",
+        'old/yolov3_lake.py configs/yolov3_lake.py',
+    )
+    add = parser.add_argument
+    add('old_config', type=Path, metavar='OLD_CONFIG', help='config for MMDetection 2')
+    add('new_config', type=Path, metavar='NEW_CONFIG', help='file to write')
+    add(
+        '--base',
+        help='config to inherit, mmdet::FOLDER/NAME.py or a file (default: found by the '
+        'old _base_ or the type of the model)',
+    )
+    add('--force', action='store_true', help='overwrite NEW_CONFIG')
+    args = parser.parse_args(argv)
+    return run_tool(
+        lambda: migrate(args.old_config, args.new_config, args.base, args.force)
+    )
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,110 @@
+"""What became of each key of an old config, for the report and the new file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...utils.messages import comma_joined
+from .expressions import EnvironmentText, Unread, unread_in
+
+_SECRET = re.compile(r'(?i)token|secret|password|passwd|api_?key|access_key|account_key')
+# Shorter texts also stand in paths and names, which a config needs.
+_SHORTEST = 8
+
+
+@dataclass
+class Findings:
+    """What was translated, what the user has to do, and what has no counterpart.
+
+    Args:
+        done: Old key -> new key.
+        attention: Old key and what to do.
+        left: Old key and why it has no counterpart.
+    """
+
+    done: dict[str, str] = field(default_factory=dict)
+    attention: list[tuple[str, str]] = field(default_factory=list)
+    left: list[tuple[str, str]] = field(default_factory=list)
+
+    def carry(self, old: str, new: str) -> None:
+        """Note that a key was translated."""
+        self.done.setdefault(old, new)
+
+    def attend(self, key: str, text: str) -> None:
+        """Note what the user has to do before the first run."""
+        if (key, text) not in self.attention:
+            self.attention.append((key, text))
+
+    def leave(self, key: str, reason: str) -> None:
+        """Note that a key has no counterpart."""
+        if (key, reason) not in self.left:
+            self.left.append((key, reason))
+
+    def readable(self, key: str, value: Any) -> bool:
+        """Return whether a value could be read; note it if not."""
+        found = [part.source for part in unread_in(value)]
+        if found:
+            self.attend(
+                key,
+                'the value is only known when the config runs or its base is there '
+                f'({comma_joined(shorten(part) for part in found)}); write it by hand',
+            )
+        return not found
+
+    def readable_keys(self, key: str, value: Any) -> dict[str, Any]:
+        """Return the items of a dict that could be read; note the others."""
+        if not isinstance(value, dict):
+            self.readable(key, value if isinstance(value, Unread) else None)
+            return {}
+        return {
+            name: item
+            for name, item in value.items()
+            if name != '_delete_' and self.readable(f'{key}.{name}', item)
+        }
+
+    def report(self) -> str:
+        """Describe all of it, a line for each key."""
+        lines = [f'  {old} -> {new}' for old, new in self.done.items()]
+        lines = ['translated:', *(lines or ['  nothing'])]
+        for title, entries in (
+            ('needs your attention:', self.attention),
+            ('left out:', self.left),
+        ):
+            if entries:
+                lines += ['', title, *(f'  {key}: {text}' for key, text in entries)]
+        return '\n'.join(lines)
+
+
+def shorten(text: str) -> str:
+    """Cut a text to what fits into a comment."""
+    text = ' '.join(text.split())
+    return text if len(text) <= 60 else f'{text[:57]}…'
+
+
+def is_secret(key: str) -> bool:
+    """Return whether a key is named like one that holds a secret."""
+    return bool(_SECRET.search(key))
+
+
+def secrets_in(value: Any, inside: bool = False) -> list[str]:
+    """Return the literal secrets of an old config, by the names of their keys.
+
+    Args:
+        value: The values of the config.
+        inside: Whether the value is that of such a key.
+    """
+    if isinstance(value, dict):
+        found: list[str] = []
+        for key, item in value.items():
+            found += secrets_in(item, is_secret(str(key)))
+        return found
+    if isinstance(value, (list, tuple)):
+        return [part for item in value for part in secrets_in(item, inside)]
+    if isinstance(value, Unread):  # 'Bearer ' + load()
+        value = value.source
+    if isinstance(value, EnvironmentText):
+        value = value.default
+    fits = inside and isinstance(value, str) and len(value) >= _SHORTEST
+    return [value] if fits else []

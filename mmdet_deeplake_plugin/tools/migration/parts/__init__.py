@@ -1,0 +1,1 @@
+"""Translates the parts of an old config, a file for each."""

@@ -1,0 +1,171 @@
+"""Translates ``model`` into the difference from the model of the new base."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..accepted import find_class, refused_keys
+from ..findings import Findings
+from ..text import Raw
+from .pipelines import Pipeline
+
+# Parts whose arguments are not those of a class of MMDetection.
+_UNCHECKED = (
+    *('norm_cfg', 'conv_cfg', 'act_cfg', 'init_cfg', 'upsample_cfg', 'plugins'),
+    *('nms', 'roi_layer', 'dcn'),
+)
+_INPUT = ('input_size', 'random_size_range', 'random_size_interval')
+_NOT_PARTS = ('type', 'data_preprocessor', 'init_cfg', 'train_cfg', 'test_cfg')
+
+
+def translate_model(
+    old: dict[str, Any], base: dict[str, Any], findings: Findings
+) -> dict[str, Any]:
+    """Translate ``model``.
+
+    Args:
+        old: The old model: overrides of a base, or a whole one.
+        base: The model of the new base.
+        findings: Gets what MMDetection 3 does not take.
+
+    Returns:
+        What to override in the new base.
+    """
+    old = findings.readable_keys('model', old)
+    old = _without_pretrained(old)
+    for name in _INPUT:
+        if name in old:
+            findings.leave(
+                f'model.{name}',
+                'write model.data_preprocessor.batch_augments with '
+                'BatchSyncRandomResize instead',
+            )
+            del old[name]
+    whole = 'type' in old and 'backbone' in old
+    new = _accepted('model', old, base, findings)
+    if whole:  # a part that the old model does not have
+        new |= {n: None for n in base if n not in (*new, *_NOT_PARTS)}
+    parts = {
+        name: override(value, base.get(name), exact=whole and name not in _NOT_PARTS)
+        if name in base
+        else value
+        for name, value in new.items()
+    }
+    result = {name: value for name, value in parts.items() if value != {}}
+    result = {n: v for n, v in result.items() if n not in base or not same(v, base[n])}
+    if 'type' in result and base:
+        findings.attend(
+            'model.type',
+            f'is {old["type"]!r}, but that of the new base is {base.get("type")!r}; its '
+            'pipelines and schedule may not suit the model: see --base',
+        )
+        preprocessor = Raw('_base_.model.data_preprocessor')
+        result = {'_delete_': True, 'data_preprocessor': preprocessor, **new}
+    for name in old:
+        findings.carry(f'model.{name}', f'model.{name}')
+    return result
+
+
+def translate_preprocessing(
+    pipeline: Pipeline, base: dict[str, Any], findings: Findings
+) -> dict[str, Any]:
+    """Return what to override in ``data_preprocessor`` of the new base.
+
+    Args:
+        pipeline: The training pipeline, whose normalisation and padding moved there.
+        base: ``data_preprocessor`` of the new base.
+        findings: Gets what differs in silence otherwise.
+    """
+    new: dict[str, Any] = {}
+    if pipeline.normalize is not None:
+        for name, value in pipeline.normalize.items():
+            new['bgr_to_rgb' if name == 'to_rgb' else name] = value
+        findings.carry('Normalize', 'model.data_preprocessor')
+    elif base.get('mean') is not None:
+        findings.attend(
+            'data.train.pipeline',
+            'has no Normalize, but the model of the new base normalises images; set '
+            'mean=None and std=None in model.data_preprocessor to switch that off',
+        )
+    if pipeline.divisor is not None:
+        new['pad_size_divisor'] = pipeline.divisor
+        findings.carry('Pad', 'model.data_preprocessor')
+    if isinstance(pipeline.pad_value, (int, float)) and pipeline.pad_value:
+        new['pad_value'] = pipeline.pad_value
+    if pipeline.has_masks and not base.get('pad_mask'):
+        new['pad_mask'] = True
+    # With a preprocessor of their own, some bases convert the colours by default.
+    return {name: v for name, v in new.items() if not same(v, base.get(name))}
+
+
+def override(new: Any, base: Any, exact: bool) -> Any:
+    """Return what, merged over ``base``, gives ``new``.
+
+    Args:
+        new: The wanted value.
+        base: The inherited value.
+        exact: Whether keys that ``base`` has beyond ``new`` have to go.
+
+    Returns:
+        ``{}`` if nothing is to be overridden.
+    """
+    if not isinstance(new, dict):
+        return new
+    if not isinstance(base, dict) or new.get('_delete_'):
+        return new
+    others = 'type' in new and new['type'] != base.get('type')
+    if others or (exact and base.keys() - new.keys()):
+        return {'_delete_': True, **new}
+    parts = {
+        name: override(value, base.get(name), exact)
+        for name, value in new.items()
+        if not same(value, base.get(name, ...))
+    }
+    return {name: value for name, value in parts.items() if value != {}}
+
+
+def same(left: Any, right: Any) -> bool:
+    """Return whether two values of configs mean the same: lists are as good as tuples."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same(left[k], right[k]) for k in left)
+    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
+        return len(left) == len(right) and all(map(same, left, right))
+    return isinstance(left, bool) == isinstance(right, bool) and left == right
+
+
+def _without_pretrained(old: dict[str, Any]) -> dict[str, Any]:
+    """Move ``pretrained`` to the backbone's ``init_cfg``."""
+    if 'pretrained' not in old:
+        return old
+    checkpoint = old['pretrained']
+    init = dict(type='Pretrained', checkpoint=checkpoint) if checkpoint else None
+    rest = {name: value for name, value in old.items() if name != 'pretrained'}
+    return {**rest, 'backbone': {**rest.get('backbone', {}), 'init_cfg': init}}
+
+
+def _accepted(
+    key: str, old: dict[str, Any], base: Any, findings: Findings
+) -> dict[str, Any]:
+    """Leave out what the classes of MMDetection 3 do not take."""
+    base = base if isinstance(base, dict) else {}
+    kind = old.get('type', base.get('type'))
+    refused: list[str] = []
+    if isinstance(kind, str):
+        cls = find_class('model', kind)
+        if cls is None:
+            findings.attend(
+                f'{key}.type',
+                f'MMDetection 3 has no {kind!r}; name a module that registers it in '
+                'custom_imports, or choose another type',
+            )
+        else:
+            refused = refused_keys(cls, old)
+    new = {}
+    for name, value in old.items():
+        if name in refused:
+            findings.leave(f'{key}.{name}', f'{kind} of MMDetection 3 does not take it')
+        elif isinstance(value, dict) and name not in _UNCHECKED:
+            new[name] = _accepted(f'{key}.{name}', value, base.get(name), findings)
+        else:
+            new[name] = value
+    return new

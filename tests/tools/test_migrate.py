@@ -1,0 +1,168 @@
+"""tools.migrate says what of an old config it carries over, and what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers.old_configs import BOXES, GUIDE, S3, VIEW, write_old
+from helpers.samples import STOCK_CONFIGS
+from mmengine.config import Config
+
+from mmdet_deeplake_plugin.tools.migrate import main, migrate
+from mmdet_deeplake_plugin.tools.migration.bases import BY_TYPE
+
+YOLO = "_base_ = 'configs/yolo/yolov3_d53_mstrain-416_273e_coco.py'\n"
+DATA = "data = dict(train=dict(deeplake_path='lake', {}))\n"
+
+
+class Migrated:
+    """A migrated config: its text, the report and what MMEngine reads."""
+
+    def __init__(self, folder: Path, text: str, base: str | None = None) -> None:
+        new = folder / 'new.py'
+        old = write_old(folder / 'old.py', text, TRAIN='lake', VAL='val', ENDPOINT='e')
+        self.report = migrate(old, new, base, force=True)
+        self.text = new.read_text()
+        self.config = Config.fromfile(new)
+
+
+def pipeline_of(*steps: str) -> str:
+    """A config with a training pipeline of these steps."""
+    return YOLO + DATA.format(f'pipeline=[{", ".join(steps)}]')
+
+
+@pytest.mark.parametrize('kind', BY_TYPE)
+def test_bases_by_type_are_models_of_that_type(kind):
+    """Each exists in MMDetection 3 and has the type for which it stands."""
+    config = Config.fromfile(STOCK_CONFIGS / BY_TYPE[kind])
+    assert config.model.type == kind
+
+
+@pytest.mark.parametrize('text', [GUIDE, S3, VIEW], ids=['guide', 's3', 'view'])
+def test_no_secret_is_copied(text, tmp_path):
+    """Neither the file nor the report has a literal token or key."""
+    found = Migrated(tmp_path, text)
+    for secret in ('the-secret-token', 'the-secret-key'):
+        assert secret not in found.text + found.report
+
+
+def test_keys_of_s3_become_references(tmp_path):
+    """One from the environment keeps its variable; plain keys keep their values."""
+    dataset = Migrated(tmp_path, S3).config.train_dataloader.dataset
+    assert dataset.deeplake_credentials.creds == dict(
+        aws_access_key_id='env:LAKE_KEY_ID',
+        aws_secret_access_key='env:AWS_SECRET_ACCESS_KEY',
+        endpoint_url='e',
+        aws_region='us-east-1',
+    )
+
+
+def test_the_guide_keeps_what_it_states(tmp_path):
+    """Sampler, metric, schedule and tensors are those of the old config."""
+    found = Migrated(tmp_path, GUIDE)
+    config = found.config
+    train = config.train_dataloader
+    assert (train.batch_size, train.num_workers) == (4, 8)
+    assert train.sampler == dict(type='DeepLakeLoader', shuffle=True, loader_type='c++')
+    assert train.dataset.deeplake_credentials == dict(token='env:ACTIVELOOP_TOKEN')
+    assert train.dataset.deeplake_tensors.gt_labels == 'categories'
+    assert config.val_evaluator == dict(
+        type='DeepLakeMetric', metrics_format='COCO', metric='bbox'
+    )
+    assert config.train_cfg.max_epochs == 10 and config.train_cfg.val_interval == 10
+    assert [step['type'] for step in train.dataset.pipeline] == [
+        *('LoadImageFromFile', 'LoadAnnotations', 'Expand', 'RandomResize'),
+        *('RandomFlip', 'PhotoMetricDistortion', 'PackDetInputs'),
+    ]
+    stock = Config.fromfile(STOCK_CONFIGS / 'yolo/yolov3_d53_8xb8-ms-416-273e_coco.py')
+    model = {key: part for key, part in config.model.items() if key != '_scope_'}
+    assert model == stock.model  # also the normalisation
+
+
+def test_the_old_config_is_not_run(tmp_path):
+    """A statement with an effect has none, and is named."""
+    witness = tmp_path / 'witness'
+    text = f'open({str(witness)!r}, "w")\n' + YOLO + DATA.format('')
+    assert 'line 1 (expr): was not run' in Migrated(tmp_path, text).report
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        pytest.param(GUIDE, "credentials.token: was a literal secret, which is not copied; set the environment variable ACTIVELOOP_TOKEN", id='literal token'),
+        pytest.param(YOLO + DATA.format("deeplake_credentials=dict(username='me', password='pw')"), 'Deep Lake 4 has tokens only; create one on its web site', id='user name'),
+        pytest.param(YOLO + DATA.format("deeplake_credentials=load()"), 'computed in the config, which is not copied', id='computed token'),
+        pytest.param(YOLO + "data = dict(train=dict(deeplake_tensors=dict(img='images')))\n", 'passed as ds_train=…', id='no path'),
+        pytest.param(YOLO + "data = dict(train=dict(deeplake_path=find()))\n", '(find()); write it by hand', id='computed path'),
+        pytest.param(pipeline_of("dict(type='Shear', level=3)"), 'Shear is left out: its strength is set in another way by ShearX or ShearY now', id='shear'),
+        pytest.param(pipeline_of("dict(type='MyCrop')"), 'MyCrop is left out: MMDetection 3 has no transform of this name', id='own transform'),
+        pytest.param(pipeline_of("dict(type='Mosaic', skip_filter=False)"), 'boxes are filtered by FilterAnnotations', id='argument'),
+        pytest.param(pipeline_of("dict(type='RandomFlip', flip_ratio=0.5)"), 'has no Normalize, but the model of the new base normalises images', id='no Normalize'),
+        pytest.param(YOLO + "data = dict(train=dict(deeplake_path='a'), val=dict(deeplake_path='b', pipeline=[dict(type='MultiScaleFlipAug', img_scale=[(9, 9), (8, 8)], flip=True, transforms=[])]))\n", 'only its first scale is kept, without flip', id='test-time augmentation'),
+        pytest.param(YOLO + DATA.format('') + "deeplake_metrics_format = 'LVIS'\n", "must be 'COCO' or 'PascalVOC' in the old config, got 'LVIS'", id='format'),
+        pytest.param(YOLO + DATA.format('') + "evaluation = dict(metric='mAP')\n", "evaluation.metric 'mAP': COCO has bbox or segm", id='metric'),
+        pytest.param(YOLO + DATA.format('') + "lr_config = dict(policy='cyclic')\n", "policy 'cyclic' has no translation here", id='policy'),
+        pytest.param(YOLO + DATA.format('') + "resume_from = 'a.pth'\n", 'its weights are loaded, and the training begins at epoch 0', id='resume'),
+        pytest.param(YOLO + DATA.format('') + "custom_hooks = [dict(type='MyHook')]\n", 'custom_hooks[0] (MyHook): MMDetection 3 has no hook of this name', id='hook'),
+        pytest.param(YOLO + DATA.format('') + "log_config = dict(hooks=[dict(type='NeptuneLoggerHook')])\n", 'log_config.hooks (NeptuneLoggerHook): MMEngine has no such backend', id='logger'),
+        pytest.param(YOLO + DATA.format('') + "model = dict(bbox_head=dict(swiftness=3))\n", 'model.bbox_head.swiftness: YOLOV3Head of MMDetection 3 does not take it', id='model key'),
+        pytest.param(YOLO + DATA.format('') + "model = dict(backbone=dict(type='MyNet'))\n", "MMDetection 3 has no 'MyNet'", id='model type'),
+        pytest.param(YOLO + DATA.format("classes=('a', 'b')"), 'the old integration took the classes from the lake', id='classes'),
+        pytest.param(YOLO + DATA.format("deeplake_view_id='v'"), "save it once with view.tag('NAME')", id='view'),
+        pytest.param("_base_ = ['mine.py', 'configs/yolo/yolov3_d53_mstrain-416_273e_coco.py']\n" + DATA.format(''), '_base_ mine.py: was not found', id='base of the user'),
+        pytest.param(YOLO + DATA.format('') + "momentum_config = dict(policy='cyclic')\n", 'momentum_config: write a scheduler of momentum', id='momentum'),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_carried_over_is_said(text, said, tmp_path):
+    """Word for word in the comments of the new file, and in the report or above a key."""
+    found = Migrated(tmp_path, text)
+    assert said in found.report or said in found.text
+    comments = ' '.join(
+        line.strip().lstrip('#').strip() for line in found.text.splitlines() if '#' in line
+    )
+    assert said in comments
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        pytest.param(BOXES + DATA.format(''), 'model.type is not set; name it, such as --base mmdet::', id='no model'),
+        pytest.param("model = dict(type='MyDetector')\n" + DATA.format(''), "model.type is 'MyDetector'; name it", id='unknown model'),
+        pytest.param(YOLO + "data = dict(train=dict(ann_file='a.json'))\n", 'none of its keys begins with deeplake_', id='on files'),
+        pytest.param("train_dataloader = dict(deeplake_path='a')\n", 'it needs no migration', id='MMDetection 3'),
+        pytest.param("deeplake_metrics_format = 'COCO'\n" + YOLO, 'data must be in the old config or in a base that is there, but is missing', id='no data'),
+        pytest.param('data = dict(\n', 'must be Python, but line 1 is not', id='syntax'),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_migrated_is_an_error(text, said, tmp_path, capsys):
+    """One line says what is missing, and nothing is written."""
+    old, new = write_old(tmp_path / 'old.py', text), tmp_path / 'new.py'
+    assert main([str(old), str(new)]) == 2
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ['old.py']
+
+
+def test_a_base_may_be_named(tmp_path):
+    """A file, by its path from the new config, or a config of MMDetection."""
+    text = BOXES + DATA.format('pipeline=train_pipeline')
+    base = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
+    assert Migrated(tmp_path, text, base).config.model.type == 'FCOS'
+    (tmp_path / 'below').mkdir()
+    file = tmp_path / 'below' / 'base.py'
+    file.write_text(f'_base_ = {base!r}\n')
+    found = Migrated(tmp_path, text, str(file))
+    assert found.config.model.type == 'FCOS' and "_base_ = 'below/base.py'" in found.text
+
+
+def test_a_file_is_kept_without_force(tmp_path, capsys):
+    """An existing file is an error; --force overwrites it, but never the old config."""
+    old, new = write_old(tmp_path / 'old.py', GUIDE), tmp_path / 'new.py'
+    new.write_text('mine')
+    assert main([str(old), str(new)]) == 2
+    assert 'exists already; add --force' in capsys.readouterr().err
+    assert new.read_text() == 'mine'
+    assert main([str(old), str(new), '--force']) == 0
+    assert main([str(old), str(old), '--force']) == 2
+    assert old.read_text() == GUIDE
