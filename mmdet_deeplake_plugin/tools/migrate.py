@@ -8,6 +8,7 @@ counterpart is a comment with the reason.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from .migration.reading import OldConfig, read_config
 from .migration.text import assignment, comment
 
 _IMPORTS = dict(imports=['mmdet_deeplake_plugin'], allow_failed_imports=False)
+_VARIABLE = re.compile(r'\{\{\$(\w+):')
 _ORDER = (
     *('model', 'train_pipeline', 'test_pipeline', 'train_dataloader', 'val_dataloader'),
     *('test_dataloader', 'val_evaluator', 'test_evaluator', 'train_cfg', 'val_cfg'),
@@ -157,12 +159,17 @@ def _write(target: Path, text: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, as _base_ may be relative.
     trial = target.with_name(f'migrate_{os.getpid()}.py')
+    # MMEngine refuses a config whose variables are not set, as they may be here.
+    unset = set(_VARIABLE.findall(text)) - os.environ.keys()
+    os.environ.update(dict.fromkeys(unset, 'unset'))
     try:
         trial.write_text(text, encoding='utf-8')
         Config.fromfile(trial)
         trial.replace(target)
     finally:
         trial.unlink(missing_ok=True)
+        for name in unset:
+            del os.environ[name]
 
 
 def _hide(text: str, secrets: list[str]) -> str:

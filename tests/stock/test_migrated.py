@@ -27,8 +27,14 @@ SMALL = [
     'load_from=None',
     'default_hooks.logger.interval=1',
 ]
-# A backbone that trains faster than that of the base.
-R18 = ['model.backbone.depth=18', 'model.neck.in_channels=[64,128,256,512]']
+# Two stages with less to compute than the base has.
+FEW = [
+    'model.backbone.depth=18',
+    'model.neck.in_channels=[64,128,256,512]',
+    'model.train_cfg.rpn_proposal.max_per_img=50',
+    'model.train_cfg.rcnn.sampler.num=32',
+    'model.test_cfg.rpn.max_per_img=20',
+]
 TRAIN, VAL = 'train_dataloader.dataset.indices=4', 'val_dataloader.dataset.indices=2'
 
 
@@ -90,7 +96,7 @@ def test_a_query_and_a_base_of_the_user_train(train, lake, tmp_path):
 def test_pascal_voc_trains(train, voc_lake, tmp_path):
     """The score of Pascal VOC chooses the best checkpoint."""
     lakes = dict(TRAIN=voc_lake('train'), VAL=voc_lake('test'))
-    log = train(write_old(tmp_path / 'old.py', VOC, **lakes), *R18, TRAIN, VAL)
+    log = train(write_old(tmp_path / 'old.py', VOC, **lakes), *FEW, TRAIN, VAL)
     assert len(iterations(log)) == 2
     assert 'pascal_voc/AP40' in validations(log)[0]
     assert list((tmp_path / 'work').glob('best_pascal_voc_mAP_epoch_1.pth'))
@@ -99,7 +105,7 @@ def test_pascal_voc_trains(train, voc_lake, tmp_path):
 def test_masks_train(train, lake, tmp_path):
     """Masks are loaded and scored, although the old pipeline loads nothing itself."""
     lakes = dict(TRAIN=lake('coco_cc'), VAL=lake('coco_cc'))
-    log = train(write_old(tmp_path / 'old.py', INSTANCES, **lakes), *R18, TRAIN, VAL)
+    log = train(write_old(tmp_path / 'old.py', INSTANCES, **lakes), *FEW, TRAIN, VAL)
     assert all('loss_mask' in entry for entry in iterations(log))
     assert 'coco/segm_mAP' in validations(log)[0]
 

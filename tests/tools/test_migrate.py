@@ -166,3 +166,29 @@ def test_a_file_is_kept_without_force(tmp_path, capsys):
     assert main([str(old), str(new), '--force']) == 0
     assert main([str(old), str(old), '--force']) == 2
     assert old.read_text() == GUIDE
+
+
+def test_hooks_of_the_base_stay_if_not_all_can_be_carried(tmp_path):
+    """Otherwise the list would replace hooks that the old config had in another form."""
+    base = "_base_ = 'configs/yolox/yolox_s_8x8_300e_coco.py'\n"
+    hooks = (
+        "custom_hooks = [dict(type='YOLOXModeSwitchHook', num_last_epochs=9, priority=48)"
+    )
+    whole = Migrated(tmp_path, base + DATA.format('') + f'{hooks}]\n')
+    assert whole.config.custom_hooks[0].num_last_epochs == 9
+    ema = ", dict(type='ExpMomentumEMAHook')]\n"
+    found = Migrated(tmp_path, base + DATA.format('') + hooks + ema)
+    assert 'the hooks of the new base are kept' in found.report
+    assert 'EMAHook' in [hook.type for hook in found.config.custom_hooks]
+
+
+def test_variables_stay_variables(tmp_path, monkeypatch):
+    """A path from the environment is read when the new config is, not before."""
+    text = "import os\n" + YOLO
+    text += "data = dict(train=dict(deeplake_path=f\"{os.environ['LAKES']}/train\"))\n"
+    monkeypatch.setenv('LAKES', 'there')
+    found = Migrated(tmp_path, text)
+    assert "'{{$LAKES:}}/train'" in found.text
+    assert found.config.train_dataloader.dataset.deeplake_path == 'there/train'
+    monkeypatch.delenv('LAKES')
+    migrate(tmp_path / 'old.py', tmp_path / 'new.py', force=True)

@@ -42,7 +42,7 @@ def find_class(kind: str, name: str) -> type | None:
 
 def refused_keys(cls: type, config: dict[str, Any]) -> list[str]:
     """Return the keys of a config that a class does not take."""
-    taken: set[str] = {'type'}
+    taken = {'type', '_delete_'}
     for each in cls.__mro__:
         if '__init__' not in vars(each) or each is object:
             continue
@@ -50,8 +50,11 @@ def refused_keys(cls: type, config: dict[str, Any]) -> list[str]:
         taken |= {parameter.name for parameter in parameters}
         # Keyword arguments go to the next class.
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            return [key for key in config if key not in taken and key != '_delete_']
-    return []
+            break
+    else:
+        if len(taken) > 2:  # the last class takes any
+            return []
+    return [key for key in config if key not in taken]
 
 
 def _get(registry: Registry, name: str) -> type | None:

@@ -142,13 +142,18 @@ def _custom_hooks(
     if isinstance(old, Unread):
         findings.readable('custom_hooks', old)
     hooks: list[Any] = []
+    carried: list[str] = []
+    refused = False
     for number, hook in enumerate(old if isinstance(old, (list, tuple)) else ()):
         key = f'custom_hooks[{number}]'
         if not isinstance(hook, dict) or not findings.readable(key, hook):
             continue
         kind = str(hook.get('type'))
         cls = None if kind in _HOOK_NAMES else find_class('hook', kind)
-        if cls is None or refused_keys(cls, hook):
+        # The runner takes the priority from any hook.
+        given = {name: v for name, v in hook.items() if name != 'priority'}
+        if cls is None or refused_keys(cls, given):
+            refused = True
             instead = f'; see {_HOOK_NAMES[kind]}' if kind in _HOOK_NAMES else ''
             findings.leave(
                 f'{key} ({kind})',
@@ -156,10 +161,18 @@ def _custom_hooks(
             )
         else:
             hooks.append(hook)
-            findings.carry(f'{key} ({kind})', 'custom_hooks')
+            carried.append(f'{key} ({kind})')
     inherited = base.get('custom_hooks')
-    if old is None and inherited:
+    if inherited and refused:
+        findings.attend(
+            'custom_hooks',
+            'the hooks of the new base are kept, as not all of the old ones can be; '
+            'compare them',
+        )
+    if inherited and (old is None or refused):
         return {}
+    for key in carried:
+        findings.carry(key, 'custom_hooks')
     if not any(hook.get('type') == 'NumClassCheckHook' for hook in hooks):
         hooks.append(
             Noted(
