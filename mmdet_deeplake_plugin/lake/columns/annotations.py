@@ -8,7 +8,7 @@ share the arrays.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,9 +20,17 @@ from ...structures.seg_maps import MOST_IDS, VOID
 from ...utils.packed_strings import PackedStrings
 from ..images.column import ImageColumn
 from ..images.sizes import read_sizes
+from .column_reads import ColumnReads
 from .mapping import Columns
 
-_ROWS_AT_ONCE = 5_000
+_IN_PARTS = (
+    'gt_bboxes',
+    'gt_labels',
+    'gt_ignore_flags',
+    'ignore',
+    'area',
+    'segment_ids',
+)
 
 
 @dataclass(frozen=True)
@@ -150,23 +158,10 @@ class _Reader:
         self.images, self.source = images, images.source
         self.columns = columns
         self.rows = rows
-
-    def values(self, column: str) -> list[Any]:
-        """Return the values of a column, one per row."""
-        return self.source.values(column, self.rows)
-
-    def parts(self, column: str) -> Iterator[tuple[slice, list[Any]]]:
-        """Yield the values of a column, one per row, for a block of rows at a time.
-
-        Separate arrays take several times the memory of concatenated ones.
-        """
-        # Only adjacent rows are read in blocks: each read of scattered rows searches the
-        # whole column.
-        is_contiguous = len(self.rows) and bool((np.diff(self.rows) == 1).all())
-        step = _ROWS_AT_ONCE if is_contiguous else max(len(self.rows), 1)
-        for start in range(0, len(self.rows), step):
-            part = slice(start, start + step)
-            yield part, self.source.values(column, self.rows[part], from_json=True)
+        sizes = [columns.of('width'), columns.of('height')]
+        whole = [columns.of('img_id'), columns.of('file_name'), *(sizes * all(sizes))]
+        reads = ColumnReads(self.source, rows, whole, map(columns.of, _IN_PARTS))
+        self.values, self.parts = reads.values, reads.parts
 
     def boxes(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the concatenated boxes, shape ``(N, 4)``, and their offsets."""

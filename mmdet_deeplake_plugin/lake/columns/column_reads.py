@@ -1,0 +1,70 @@
+"""Read several columns of the same rows; on object storage all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..connection.fork_safety import run_in_thread
+from ..connection.source import LakeSource
+
+_ROWS_AT_ONCE = 5_000
+
+
+class ColumnReads:
+    """The values of columns, whole or in blocks of rows.
+
+    On object storage the first read of each column begins at once, as each waits for the
+    network several times.
+
+    Args:
+        source: Reads the lake.
+        rows: Row numbers, shape ``(R,)``.
+        whole: Columns that are read whole; ``None`` stands for none.
+        in_parts: Columns that are read in blocks.
+    """
+
+    def __init__(
+        self,
+        source: LakeSource,
+        rows: NDArray[np.int64],
+        whole: Iterable[str | None],
+        in_parts: Iterable[str | None],
+    ) -> None:
+        self._source, self._rows = source, rows
+        # Only adjacent rows are read in blocks: each read of scattered rows searches the
+        # whole column.
+        is_contiguous = len(rows) and bool((np.diff(rows) == 1).all())
+        self._step = _ROWS_AT_ONCE if is_contiguous else max(len(rows), 1)
+        self._coming: dict[tuple[str, bool], Future[list[Any]]] = {}
+        if source.spec.is_remote:
+            tasks = {(column, False): rows for column in whole}
+            tasks.update({(column, True): rows[: self._step] for column in in_parts})
+            for (column, is_part), some in tasks.items():
+                if column is None:
+                    continue
+                read = partial(source.values, column, some, from_json=is_part)
+                self._coming[column, is_part] = run_in_thread(read)
+
+    def values(self, column: str) -> list[Any]:
+        """Return the values of a column, one per row."""
+        coming = self._coming.pop((column, False), None)
+        return coming.result() if coming else self._source.values(column, self._rows)
+
+    def parts(self, column: str) -> Iterator[tuple[slice, list[Any]]]:
+        """Yield the values of a column, one per row, for a block of rows at a time.
+
+        Separate arrays take several times the memory of concatenated ones.
+        """
+        for start in range(0, len(self._rows), self._step):
+            part = slice(start, start + self._step)
+            coming = self._coming.pop((column, True), None) if not start else None
+            if coming:
+                yield part, coming.result()
+            else:
+                yield part, self._source.values(column, self._rows[part], from_json=True)
