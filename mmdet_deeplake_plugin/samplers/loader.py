@@ -126,6 +126,7 @@ class DeepLakeLoader(Sampler):
             world_size=self.world_size,
             is_weighted=weights is not None,
             cache_bytes=cache_bytes,
+            batch_size=batch_size,
         )
         in_lanes = self.lanes if self.shuffle == 'lanes' else 0
         for dataset in sample_map.datasets[:1] if sample_map and self.rank == 0 else ():
@@ -148,8 +149,10 @@ class DeepLakeLoader(Sampler):
         self.begin_reading(lanes, skip * self.world_size)
         yield from keep
         rows = rows[skip:]
+        end = self.world_size * len(self)
+        positions = range(self.rank, end, self.world_size)[skip:]
         for block in blocks(len(rows)):
-            yield from rows[block].tolist()
+            yield from self._reads.indices(rows[block], positions[block])
 
     def __len__(self) -> int:
         """Return the number of samples per epoch on this rank."""

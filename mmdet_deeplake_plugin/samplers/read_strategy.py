@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets.mixing.partners import IndexInEpoch, Partners
 from ..lake import ChunkCache, ReadPlan
 from ..shuffle.lanes import ChunkIndex, Lanes
 from .wrappers import SampleMap
@@ -27,6 +28,15 @@ class RowReads:
             skip: Number of samples of all ranks that are skipped at the beginning.
         """
 
+    def indices(self, samples: NDArray[np.integer], positions: range) -> list[int]:
+        """Return the indices that a sampler yields for samples.
+
+        Args:
+            samples: Samples, shape ``(N,)``.
+            positions: Position of each in the epoch.
+        """
+        return samples.tolist()
+
 
 class ChunkReads(RowReads):
     """The order follows stored chunks: each epoch is announced to all readers.
@@ -36,6 +46,7 @@ class ChunkReads(RowReads):
         plan: The plan that the readers follow; ``None`` if they read row by row
             although the order follows chunks.
         order: Chunk of each sample, if samples come in sequence.
+        partners: What samples are mixed from; ``None`` if not from held chunks.
     """
 
     def __init__(
@@ -43,9 +54,11 @@ class ChunkReads(RowReads):
         index: ChunkIndex,
         plan: ReadPlan | None,
         order: NDArray[np.int64] | None = None,
+        partners: Partners | None = None,
     ) -> None:
         self.index = index
         self.plan = plan
+        self.partners = partners
         self._order = order
 
     def begin(self, lanes: list[Lanes], skip: int) -> None:
@@ -57,6 +70,8 @@ class ChunkReads(RowReads):
             path = rest[np.flatnonzero(np.diff(rest, prepend=-1))]
             self.plan.announce(path[:1], [path])
             return
+        if self.partners is not None:
+            self.partners.announce(lanes)
         total = sum(len(each) for each in lanes)
         starts, left, paths = [], [], []
         for each in lanes:
@@ -68,6 +83,12 @@ class ChunkReads(RowReads):
                 paths.append(each.chunks(lane))
         self.plan.announce(np.array(starts, dtype=np.int64), paths, left)
 
+    def indices(self, samples: NDArray[np.integer], positions: range) -> list[int]:
+        """Return the indices that a sampler yields; see :meth:`RowReads.indices`."""
+        if self.partners is None:
+            return samples.tolist()
+        return list(map(IndexInEpoch, samples.tolist(), positions))
+
 
 def choose_reads(
     sample_map: SampleMap | None,
@@ -76,6 +97,7 @@ def choose_reads(
     world_size: int,
     is_weighted: bool,
     cache_bytes: int,
+    batch_size: int | None = None,
 ) -> RowReads:
     """Choose how the images of a dataset are read, and set up its readers.
 
@@ -86,9 +108,13 @@ def choose_reads(
         world_size: Number of ranks.
         is_weighted: Whether samples may come more than once per epoch.
         cache_bytes: Most bytes of chunks that a worker keeps in memory.
+        batch_size: Batch size per rank, if it is known.
     """
     if sample_map is None:
         return RowReads()
+    mixer = sample_map.mixer
+    if mixer is not None:
+        mixer.partners = None
     readers = [dataset.reader for dataset in sample_map.datasets]
     by_engine = loader_type == 'c++' or (
         loader_type == 'auto' and any(reader.is_remote for reader in readers)
@@ -107,7 +133,8 @@ def choose_reads(
     plan = ReadPlan(
         expected=index.sizes,
         slots=1 if in_sequence else 2 * _GROUPS,
-        share=1 / world_size if in_sequence else 1.0,
+        # Each other image of a mosaic makes a chunk worth more.
+        share=1 / world_size if in_sequence else 1.0 + (mixer.num_mixing if mixer else 0),
         per_worker=in_sequence,
         once=sample_map.only_own_image and not is_weighted and _each_once(sample_map),
         alone=world_size == 1,
@@ -116,7 +143,11 @@ def choose_reads(
     cache = ChunkCache(plan, readers, offsets[:-1])
     for reader, offset in zip(readers, offsets):
         reader.read_chunks_from(cache, offset)
-    return ChunkReads(index, plan, chunks if in_sequence else None)
+    if in_sequence:
+        return ChunkReads(index, plan, chunks)
+    if mixer is not None:
+        mixer.partners = Partners(index, cache, world_size, batch_size)
+    return ChunkReads(index, plan, partners=mixer and mixer.partners)
 
 
 def _in_runs(chunks: NDArray[np.int64], num_chunks: int) -> bool:
