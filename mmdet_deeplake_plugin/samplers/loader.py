@@ -27,7 +27,7 @@ from .checks import (
 )
 from .dataloader_shape import DataloaderCheck
 from .pause import is_paused
-from .read_strategy import choose_reads
+from .read_strategy import choose_reads, warn_of_scattered_reads
 from .weighting import parse_weights, sample_weights
 from .wrappers import map_samples
 
@@ -128,6 +128,7 @@ class DeepLakeLoader(Sampler):
             cache_bytes=cache_bytes,
             batch_size=batch_size,
         )
+        warn_of_scattered_reads(sample_map)
         in_lanes = self.lanes if self.shuffle == 'lanes' else 0
         for dataset in sample_map.datasets[:1] if sample_map and self.rank == 0 else ():
             dataset.reader.on_first_batch = DataloaderCheck(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ..datasets.mixing.partners import IndexInEpoch, Partners
 from ..lake import ChunkCache, ReadPlan
 from ..shuffle.lanes import ChunkIndex, Lanes
+from ..utils.messages import warn
 from .wrappers import SampleMap
 
 # Upright and wide images each have lanes of their own over the same chunks.
@@ -148,6 +149,24 @@ def choose_reads(
     if mixer is not None:
         mixer.partners = Partners(index, cache, world_size, batch_size)
     return ChunkReads(index, plan, partners=mixer and mixer.partners)
+
+
+def warn_of_scattered_reads(sample_map: SampleMap | None) -> None:
+    """Log a warning if mixed samples read rows all over a lake on object storage.
+
+    Args:
+        sample_map: What :func:`choose_reads` has set up; ``None`` for other datasets.
+    """
+    if sample_map is None or sample_map.only_own_image:
+        return
+    in_chunks = sample_map.mixer is not None and sample_map.mixer.partners is not None
+    if not in_chunks and any(each.reader.is_remote for each in sample_map.datasets):
+        warn(
+            'the other images of mixed samples (Mosaic, MixUp) are drawn from all rows, '
+            'and each is read from object storage by itself; write '
+            "type='DeepLakeMultiImageMixDataset' in the outermost dataset, and "
+            'shuffle=True in DeepLakeLoader, to draw them from chunks that are held'
+        )
 
 
 def _in_runs(chunks: NDArray[np.int64], num_chunks: int) -> bool:
