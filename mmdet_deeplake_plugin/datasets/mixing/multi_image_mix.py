@@ -55,9 +55,10 @@ class DeepLakeMultiImageMixDataset(MultiImageMixDataset):
         _check_keys(dataset, pipeline, skip_type_keys, max_refetch, lazy_init)
         skipped = None if skip_type_keys is None else list(skip_type_keys)
         super().__init__(dataset, list(pipeline), skipped, int(max_refetch), lazy_init)
-        self._batch = 0
         # Set by the sampler; without it, all samples are drawn from.
         self.partners: Partners | None = None
+        # Whether the batch at work is dealt as the partners expect; None: by itself.
+        self._is_dealt: bool | None = None
 
     @property
     def num_mixing(self) -> int:
@@ -66,7 +67,7 @@ class DeepLakeMultiImageMixDataset(MultiImageMixDataset):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the samples of a batch, for PyTorch."""
-        self._batch = len(indices)
+        self._is_dealt = self.partners is not None and self.partners.knows(indices)
         return [self[index] for index in indices]
 
     def __getitem__(self, idx: int) -> Any:
@@ -87,10 +88,10 @@ class DeepLakeMultiImageMixDataset(MultiImageMixDataset):
         if self.partners is None or not isinstance(idx, IndexInEpoch):
             return None
         worker = get_worker_info()
-        if worker is not None and not self._batch:
-            return None  # a wrapper hides which batch it is
-        readers = worker.num_workers if worker else 1
-        return self.partners.keep(idx.position, readers, max(self._batch, 1))
+        is_dealt = worker is None if self._is_dealt is None else self._is_dealt
+        if not is_dealt:
+            return None
+        return self.partners.keep(idx.position, worker.num_workers if worker else 1)
 
 
 class _Mixable:

@@ -7,6 +7,7 @@ the sampler yields knows its position in the epoch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class Partners(SharedByCopies):
         index: Samples by chunk.
         cache: Holds the chunks in this process.
         world_size: Number of ranks.
-        batch_size: Batch size per rank; ``None`` if the first full batch tells it.
+        batch_size: Batch size per rank; ``None`` for that of the largest batch so far.
     """
 
     def __init__(
@@ -86,13 +87,29 @@ class Partners(SharedByCopies):
             self._sizes.numpy()[:] = order.index.sizes
         self._order.numpy()[:] = int(self._order[0]) + 1, count, window
 
-    def keep(self, position: int, readers: int, batch: int) -> NDArray[np.int64] | None:
+    def knows(self, batch: Sequence[int]) -> bool:
+        """Return whether a batch is one of those that the order is dealt in.
+
+        Not so if a batch sampler forms others: their process is not known.
+
+        Args:
+            batch: Indices of its samples.
+        """
+        # The last batch of an epoch may be smaller than the others.
+        size = self._batch_size = max(self._batch_size, len(batch))
+        positions = [i.position for i in batch if isinstance(i, IndexInEpoch)]
+        if not positions or len(positions) < len(batch):
+            return False
+        first, step = positions[0], self._world_size
+        expected = list(range(first, first + step * len(batch), step))
+        return positions == expected and first // step % size == 0
+
+    def keep(self, position: int, readers: int) -> NDArray[np.int64] | None:
         """Keep the chunks that a sample is mixed from in memory.
 
         Args:
             position: Position of the sample in the epoch.
             readers: Processes per rank that read.
-            batch: Number of samples in the batch that it is part of.
 
         Returns:
             The samples in these chunks, shape ``(N,)``; ``None`` if the order of the
@@ -101,15 +118,12 @@ class Partners(SharedByCopies):
         order = self._current()
         if order is None:
             return None
-        # The last batch of an epoch may be smaller than the others.
-        size = self._batch_size = max(self._batch_size, batch)
-        turn, block = position // order.lanes, position // (self._world_size * size)
-        known = (self._epoch, turn, block % readers, position % self._world_size, size)
+        world_size, size = self._world_size, self._batch_size
+        turn, block = position // order.lanes, position // (world_size * size)
+        known = (self._epoch, turn, block % readers, position % world_size, size)
         if known != self._known:
             self._known = known
-            lanes = lanes_of_reader(
-                order.lanes, position, self._world_size, readers, size
-            )
+            lanes = lanes_of_reader(order.lanes, position, world_size, readers, size)
             chunks = open_chunks(order, lanes, position).tolist()
             starts = self._index.starts
             self._samples = np.concatenate(

@@ -201,7 +201,7 @@ class Simulation:
             if others is None:
                 reader.prepare(rows)
             for row, position in zip(rows, positions.tolist()):
-                drawn, drawn_from = others(position, len(rows)) if others else ([], 0)
+                drawn, drawn_from = others(position) if others else ([], 0)
                 reads.candidates += drawn_from
                 reader.read_row(row)
                 lent = cache.lending() if cache and self._held else nullcontext()
@@ -220,8 +220,8 @@ class Simulation:
 
     def _others(
         self, cache: ChunkCache | None
-    ) -> Callable[[int, int], tuple[list[int], int]] | None:
-        """Return what draws other rows: (position, batch) -> (rows, drawn from)."""
+    ) -> Callable[[int], tuple[list[int], int]] | None:
+        """Return what draws other rows: position -> rows, and number drawn from."""
         mixing, rng = self._mixing, np.random.default_rng(0)
         if mixing is None:
             return None
@@ -230,10 +230,10 @@ class Simulation:
         if partners is not None and cache is not None:
             partners.cache = cache
 
-        def draw(position: int, batch: int) -> tuple[list[int], int]:
+        def draw(position: int) -> tuple[list[int], int]:
             candidates = None
             if partners is not None:
-                candidates = partners.keep(position, self._dataloader.readers, batch)
+                candidates = partners.keep(position, self._dataloader.readers)
             candidates = every if candidates is None else candidates
             chosen = candidates[rng.integers(len(candidates), size=mixing.count)]
             return self._rows[chosen].tolist(), len(candidates)
