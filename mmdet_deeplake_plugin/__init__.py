@@ -2,8 +2,8 @@
 
 Named in a config's ``custom_imports``, it registers ``DeepLakeDataset``,
 ``DeepLakeLoader`` and ``DeepLakeMetric``, the file backend that serves their
-images to the stock pipelines, a batch sampler, a collate function and four opt-in
-hooks.
+images to the stock pipelines, a dataset for mosaics, a batch sampler, a collate
+function and four opt-in hooks.
 """
 
 from .requirements import check_requirements
@@ -12,7 +12,7 @@ from .version import __version__
 check_requirements()
 
 from .collate import deeplake_collate  # noqa: E402
-from .datasets import DeepLakeDataset  # noqa: E402
+from .datasets import DeepLakeDataset, DeepLakeMultiImageMixDataset  # noqa: E402
 from .hooks import (  # noqa: E402
     DeepLakeClassCheckHook,
     DeepLakeReportHook,
@@ -34,6 +34,7 @@ __all__ = [
     'DeepLakeDataset',
     'DeepLakeLoader',
     'DeepLakeMetric',
+    'DeepLakeMultiImageMixDataset',
     'DeepLakeReportHook',
     'DeepLakeResumeHook',
     'DeepLakeSkippedImagesHook',

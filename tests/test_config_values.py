@@ -295,8 +295,37 @@ METRIC = {
     'collect_dir': PATH,
 }
 
+MIX = {
+    'dataset': Key(
+        good=[dict(type='DeepLakeDataset', deeplake_path='{lake}')],
+        bad=[None, 'lake', 3, True, ['lake'], ()],
+        others=dict(pipeline=[]),
+    ),
+    'pipeline': Key(
+        good=[[], (), [dict(type='MixUp')], (ConfigDict(type='RandomFlip', prob=0.5),)],
+        bad=['Mosaic', None, dict(type='MixUp'), 3, [3], [{}], ['Mosaic'], [len]],
+        others=dict(dataset=dict(type='DeepLakeDataset', deeplake_path='{lake}')),
+    ),
+    'skip_type_keys': Key(
+        good=[None, [], ['Mosaic'], ('Mosaic', 'MixUp')],
+        bad=['Mosaic', 3, True, [3], [None], {'a': 1}, NAN],
+        others=dict(dataset=dict(type='DeepLakeDataset', deeplake_path='{lake}')),
+    ),
+    'max_refetch': Key(
+        good=[1, 15, np.int64(5)],
+        bad=[0, -1, 2.5, '3', True, None, NAN, [1]],
+        others=dict(dataset=dict(type='DeepLakeDataset', deeplake_path='{lake}')),
+    ),
+    'lazy_init': Key(
+        good=BOOL.good,
+        bad=BOOL.bad,
+        others=dict(dataset=dict(type='DeepLakeDataset', deeplake_path='{lake}')),
+    ),
+}
+
 TABLE: dict[str, dict[str, Key]] = {
     'DeepLakeDataset': DATASET,
+    'DeepLakeMultiImageMixDataset': MIX,
     'DeepLakeLoader': LOADER,
     'DeepLakeAspectRatioBatchSampler': BATCHES,
     'DeepLakeMetric': METRIC,
@@ -397,6 +426,8 @@ def test_good_values_are_taken(name: str, key: str, folder: Path) -> None:
             if keys.get('dataset', 1) is None:
                 keys['deeplake_path'] = lake
             len(cls(**keys))
+        elif name == 'DeepLakeMultiImageMixDataset':
+            len(cls(**{'pipeline': [], **keys}))
         elif name == 'DeepLakeLoader':
             built = {'dataset': plugin.DeepLakeDataset(lake), 'seed': 0, **keys}
             list(cls(**built))
@@ -421,6 +452,8 @@ def test_bad_values_are_refused_before_data_is_read(name: str, key: str) -> None
             keys = {'deeplake_path': 'no/such/lake', **keys}
             if key != 'lazy_init':
                 _refusal(key, bad, lambda keys=keys: cls(**keys, lazy_init=True))
+        elif name == 'DeepLakeMultiImageMixDataset':
+            keys = {'pipeline': [], **keys}
         elif name == 'DeepLakeLoader':
             keys = {'dataset': _Unread(), **keys}
         elif name == 'DeepLakeAspectRatioBatchSampler':
@@ -438,6 +471,7 @@ def test_a_misspelt_key_suggests_the_right_one(name: str, key: str) -> None:
         typos.add(key[:at] + key[at + 1] + key[at] + key[at + 2 :])
     required = {
         'DeepLakeLoader': dict(dataset=_Unread()),
+        'DeepLakeMultiImageMixDataset': dict(dataset=_Unread(), pipeline=[]),
         'DeepLakeAspectRatioBatchSampler': dict(sampler=None, batch_size=2),
     }
     for typo in sorted(typos - set(known)):

@@ -1,5 +1,6 @@
 """Show lakes to MMDetection as datasets."""
 
 from .dataset import DeepLakeDataset
+from .mixing.multi_image_mix import DeepLakeMultiImageMixDataset
 
-__all__ = ['DeepLakeDataset']
+__all__ = ['DeepLakeDataset', 'DeepLakeMultiImageMixDataset']

@@ -27,7 +27,7 @@ from .checks import (
 )
 from .dataloader_shape import DataloaderCheck
 from .pause import is_paused
-from .read_strategy import choose_reads
+from .read_strategy import choose_reads, warn_of_scattered_reads
 from .weighting import parse_weights, sample_weights
 from .wrappers import map_samples
 
@@ -126,7 +126,9 @@ class DeepLakeLoader(Sampler):
             world_size=self.world_size,
             is_weighted=weights is not None,
             cache_bytes=cache_bytes,
+            batch_size=batch_size,
         )
+        warn_of_scattered_reads(sample_map)
         in_lanes = self.lanes if self.shuffle == 'lanes' else 0
         for dataset in sample_map.datasets[:1] if sample_map and self.rank == 0 else ():
             dataset.reader.on_first_batch = DataloaderCheck(
@@ -148,8 +150,10 @@ class DeepLakeLoader(Sampler):
         self.begin_reading(lanes, skip * self.world_size)
         yield from keep
         rows = rows[skip:]
+        end = self.world_size * len(self)
+        positions = range(self.rank, end, self.world_size)[skip:]
         for block in blocks(len(rows)):
-            yield from rows[block].tolist()
+            yield from self._reads.indices(rows[block], positions[block])
 
     def __len__(self) -> int:
         """Return the number of samples per epoch on this rank."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets.mixing.partners import IndexInEpoch, Partners
 from ..lake import ChunkCache, ReadPlan
 from ..shuffle.lanes import ChunkIndex, Lanes
+from ..utils.messages import warn
 from .wrappers import SampleMap
 
 # Upright and wide images each have lanes of their own over the same chunks.
@@ -27,6 +29,15 @@ class RowReads:
             skip: Number of samples of all ranks that are skipped at the beginning.
         """
 
+    def indices(self, samples: NDArray[np.integer], positions: range) -> list[int]:
+        """Return the indices that a sampler yields for samples.
+
+        Args:
+            samples: Samples, shape ``(N,)``.
+            positions: Position of each in the epoch.
+        """
+        return samples.tolist()
+
 
 class ChunkReads(RowReads):
     """The order follows stored chunks: each epoch is announced to all readers.
@@ -36,6 +47,7 @@ class ChunkReads(RowReads):
         plan: The plan that the readers follow; ``None`` if they read row by row
             although the order follows chunks.
         order: Chunk of each sample, if samples come in sequence.
+        partners: What samples are mixed from; ``None`` if not from held chunks.
     """
 
     def __init__(
@@ -43,9 +55,11 @@ class ChunkReads(RowReads):
         index: ChunkIndex,
         plan: ReadPlan | None,
         order: NDArray[np.int64] | None = None,
+        partners: Partners | None = None,
     ) -> None:
         self.index = index
         self.plan = plan
+        self.partners = partners
         self._order = order
 
     def begin(self, lanes: list[Lanes], skip: int) -> None:
@@ -57,6 +71,8 @@ class ChunkReads(RowReads):
             path = rest[np.flatnonzero(np.diff(rest, prepend=-1))]
             self.plan.announce(path[:1], [path])
             return
+        if self.partners is not None:
+            self.partners.announce(lanes)
         total = sum(len(each) for each in lanes)
         starts, left, paths = [], [], []
         for each in lanes:
@@ -68,6 +84,12 @@ class ChunkReads(RowReads):
                 paths.append(each.chunks(lane))
         self.plan.announce(np.array(starts, dtype=np.int64), paths, left)
 
+    def indices(self, samples: NDArray[np.integer], positions: range) -> list[int]:
+        """Return the indices that a sampler yields; see :meth:`RowReads.indices`."""
+        if self.partners is None:
+            return samples.tolist()
+        return list(map(IndexInEpoch, samples.tolist(), positions))
+
 
 def choose_reads(
     sample_map: SampleMap | None,
@@ -76,6 +98,7 @@ def choose_reads(
     world_size: int,
     is_weighted: bool,
     cache_bytes: int,
+    batch_size: int | None = None,
 ) -> RowReads:
     """Choose how the images of a dataset are read, and set up its readers.
 
@@ -86,9 +109,13 @@ def choose_reads(
         world_size: Number of ranks.
         is_weighted: Whether samples may come more than once per epoch.
         cache_bytes: Most bytes of chunks that a worker keeps in memory.
+        batch_size: Batch size per rank, if it is known.
     """
     if sample_map is None:
         return RowReads()
+    mixer = sample_map.mixer
+    if mixer is not None:
+        mixer.partners = None
     readers = [dataset.reader for dataset in sample_map.datasets]
     by_engine = loader_type == 'c++' or (
         loader_type == 'auto' and any(reader.is_remote for reader in readers)
@@ -107,7 +134,8 @@ def choose_reads(
     plan = ReadPlan(
         expected=index.sizes,
         slots=1 if in_sequence else 2 * _GROUPS,
-        share=1 / world_size if in_sequence else 1.0,
+        # Each other image of a mosaic makes a chunk worth more.
+        share=1 / world_size if in_sequence else 1.0 + (mixer.num_mixing if mixer else 0),
         per_worker=in_sequence,
         once=sample_map.only_own_image and not is_weighted and _each_once(sample_map),
         alone=world_size == 1,
@@ -117,7 +145,29 @@ def choose_reads(
     for reader, offset in zip(readers, offsets):
         reader.read_chunks_from(cache, offset)
         reader.column.verify_chunk_objects()
-    return ChunkReads(index, plan, chunks if in_sequence else None)
+    if in_sequence:
+        return ChunkReads(index, plan, chunks)
+    if mixer is not None:
+        mixer.partners = Partners(index, cache, world_size, batch_size)
+    return ChunkReads(index, plan, partners=mixer and mixer.partners)
+
+
+def warn_of_scattered_reads(sample_map: SampleMap | None) -> None:
+    """Log a warning if mixed samples read rows all over a lake on object storage.
+
+    Args:
+        sample_map: What :func:`choose_reads` has set up; ``None`` for other datasets.
+    """
+    if sample_map is None or sample_map.only_own_image:
+        return
+    in_chunks = sample_map.mixer is not None and sample_map.mixer.partners is not None
+    if not in_chunks and any(each.reader.is_remote for each in sample_map.datasets):
+        warn(
+            'the other images of mixed samples (Mosaic, MixUp) are drawn from all rows, '
+            'and each is read from object storage by itself; write '
+            "type='DeepLakeMultiImageMixDataset' in the outermost dataset, and "
+            'shuffle=True in DeepLakeLoader, to draw them from chunks that are held'
+        )
 
 
 def _in_runs(chunks: NDArray[np.int64], num_chunks: int) -> bool:

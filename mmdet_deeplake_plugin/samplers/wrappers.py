@@ -11,6 +11,7 @@ from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
 from numpy.typing import NDArray
 
 from ..datasets.dataset import DeepLakeDataset
+from ..datasets.mixing.multi_image_mix import DeepLakeMultiImageMixDataset
 from ..utils.ragged import offsets_of
 
 
@@ -24,12 +25,14 @@ class SampleMap:
         sample_idx: Index into that dataset, shape ``(N,)``.
         only_own_image: Whether loading a sample reads its own image only; not so if
             it is mixed with random other images.
+        mixer: The outermost dataset, if it can take these from chunks that are held.
     """
 
     datasets: list[DeepLakeDataset]
     dataset_idx: NDArray[np.int32]
     sample_idx: NDArray[np.int64]
     only_own_image: bool = True
+    mixer: DeepLakeMultiImageMixDataset | None = None
 
     def per_sample(self, values: list[NDArray[Any]]) -> NDArray[Any]:
         """Return a value for each sample of the whole dataset, shape ``(N,)``.
@@ -75,7 +78,8 @@ def map_samples(dataset: Any) -> SampleMap | None:
         return _concatenate([map_samples(part) for part in dataset.datasets])
     if isinstance(dataset, MultiImageMixDataset):
         inner = map_samples(dataset.dataset)
-        return inner and replace(inner, only_own_image=False)
+        mixer = dataset if isinstance(dataset, DeepLakeMultiImageMixDataset) else None
+        return inner and replace(inner, only_own_image=False, mixer=mixer)
     if isinstance(dataset, RepeatDataset):
         inner = map_samples(dataset.dataset)
         return inner and _select(inner, np.arange(len(dataset)) % len(inner.sample_idx))
@@ -90,6 +94,7 @@ def _select(inner: SampleMap, indices: NDArray[np.integer]) -> SampleMap:
         inner,
         dataset_idx=inner.dataset_idx[indices],
         sample_idx=inner.sample_idx[indices],
+        mixer=None,
     )
 
 

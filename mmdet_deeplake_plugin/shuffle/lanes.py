@@ -133,6 +133,7 @@ class Lanes:
         epoch: Number of the epoch, from 0.
         group: Distinguishes several orders of the same epoch: they share the order of
             the chunks, but shuffle samples differently.
+        sequence: Order of the chunks, if it is known already, shape ``(C,)``.
     """
 
     def __init__(
@@ -143,11 +144,14 @@ class Lanes:
         seed: int,
         epoch: int,
         group: int = 0,
+        sequence: NDArray[np.int64] | None = None,
     ) -> None:
         self.index, self.lanes, self.window = index, lanes, window
         self._seed = (seed, epoch, 1 + group)
-        keys = _keys((seed, epoch, 0), 0, index.num_chunks)
-        self.sequence = np.argsort(keys, kind='stable')
+        if sequence is None:
+            keys = _keys((seed, epoch, 0), 0, index.num_chunks)
+            sequence = np.argsort(keys, kind='stable')
+        self.sequence = sequence
         self._ends = np.cumsum(index.sizes[self.sequence])
         piece = _pieces(lanes, int(np.count_nonzero(index.sizes)))
         size, rest = divmod(len(index), lanes)
@@ -181,6 +185,25 @@ class Lanes:
             return -1
         position = end - 1 - draws if self._backwards[lane] else begin + draws
         return int(self.sequence[np.searchsorted(self._ends, position, side='right')])
+
+    def open_chunks(self, lane: int, draws: int) -> NDArray[np.int64]:
+        """Return the chunks that a lane mixes after ``draws`` draws, none at its end.
+
+        With ``window=1`` it is the one of :meth:`chunk_at`.
+        """
+        begin, end = self.bounds(lane)
+        if draws >= end - begin:
+            return np.empty(0, dtype=np.int64)
+        first, last = self._span(begin, end)
+        position = end - 1 - draws if self._backwards[lane] else begin + draws
+        here = int(np.searchsorted(self._ends, position, side='right'))
+        if self._backwards[lane]:
+            near = last - (last - here) // self.window * self.window
+            chunks = self.sequence[max(near - self.window + 1, first) : near + 1]
+        else:
+            near = first + (here - first) // self.window * self.window
+            chunks = self.sequence[near : min(near + self.window, last + 1)]
+        return chunks[self.index.sizes[chunks] > 0]
 
     def left_of_chunk(self, lane: int, draws: int) -> int:
         """Return how many draws a lane has left of its chunk after ``draws`` draws."""

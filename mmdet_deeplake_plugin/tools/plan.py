@@ -18,7 +18,7 @@ from ..lake import LakeSpec, open_lake
 from ..samplers.checks import LOADER_TYPES, SHUFFLES
 from ..samplers.dataloader_shape import DataloaderShape
 from ._cli import add_lake_options, lake_keys, make_parser, run_tool
-from .planning.plan import LoaderKeys, make_plan
+from .planning.plan import LoaderKeys, Mix, make_plan
 from .planning.plot import draw_order
 from .planning.text import describe
 
@@ -36,6 +36,7 @@ def plan(
     bandwidth: float = 0.0,
     plot: Path | None = None,
     progress: bool = False,
+    mix: Mix | None = None,
 ) -> str:
     """Describe how the loader would read a lake.
 
@@ -52,6 +53,7 @@ def plan(
         bandwidth: Bandwidth of one worker in bytes per second; 0 if unknown.
         plot: PNG to write, with rows over positions in the epoch. Defaults to None.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
+        mix: Images that the pipeline mixes into each sample. Defaults to None: none.
 
     Returns:
         Text of several lines.
@@ -67,7 +69,7 @@ def plan(
     if image_column is not None:
         tensors['img'] = image_column
     lake, rows = open_lake(spec, tensors)
-    result = make_plan(lake, rows, dataloader, keys or LoaderKeys(), progress)
+    result = make_plan(lake, rows, dataloader, keys or LoaderKeys(), progress, mix)
     if plot is not None:
         draw_order(plot, result.order, result.rows, dataloader)
     return describe(result, latency, bandwidth)
@@ -102,6 +104,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=defaults.cache_bytes,
         help='largest size of the chunks that a worker holds (default: 1 GiB)',
     )
+    add(
+        '--mix',
+        type=int,
+        default=0,
+        metavar='COUNT',
+        help='images of others that are read for each sample, uncached: 3 for Mosaic, 2 '
+        'for MixUp (it looks at one first), 1 for CopyPaste (default: 0)',
+    )
+    add(
+        '--mix-from-all',
+        action='store_true',
+        help='draw them from all samples, as MultiImageMixDataset does (default: as '
+        'DeepLakeMultiImageMixDataset)',
+    )
     add('--image-column', help='image column, if there are several')
     add('--latency', type=float, default=0, metavar='MS', help='latency of the storage')
     add(
@@ -117,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> str:
-    for key, least in (('gpus', 1), ('seed', 0)):
+    for key, least in (('gpus', 1), ('seed', 0), ('mix', 0)):
         if getattr(args, key) < least:
             raise ValueError(
                 f'--{key} must be at least {least}, got {getattr(args, key)}'
@@ -133,6 +149,7 @@ def _run(args: argparse.Namespace) -> str:
         bandwidth=args.bandwidth * 1e6,
         plot=args.plot,
         progress=True,
+        mix=Mix(args.mix, from_held=not args.mix_from_all),
     )
 
 

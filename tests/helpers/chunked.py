@@ -99,3 +99,28 @@ class Seen3(BaseTransform):
         """All samples that went into it, its own first."""
         others = results.pop('mix_results')
         return [results, *others]
+
+
+@TRANSFORMS.register_module()
+class Draw(BaseTransform):
+    """Draws as Mosaic and MixUp do, and notes what it drew: ``mixed``.
+
+    Args:
+        count: How many others it takes.
+        noted: Whether to note the ids of all that it could have drawn: ``from``.
+    """
+
+    def __init__(self, count: int, noted: bool = False) -> None:
+        self.count, self.noted = count, noted
+
+    def get_indexes(self, dataset: Any) -> list[int]:
+        """Indices, and all that might have been."""
+        every = range(len(dataset) if self.noted else 0)
+        self.from_ids = sorted(dataset.get_data_info(i)['img_id'] for i in every)
+        return [np.random.randint(0, len(dataset)) for _ in range(self.count)]
+
+    def transform(self, results: dict) -> dict:
+        """The sample with those that it was mixed with."""
+        mixed = results.pop('mix_results')
+        found = [*results.get('mixed', []), *mixed]
+        return {**results, 'mixed': found, 'from': self.from_ids}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import mmengine.fileio
+import numpy as np
 import pytest
 import torch
 from helpers.lakes import COLUMNS, append, open_lake, picture, row, version, write_lake
@@ -62,7 +63,7 @@ class Model(BaseModel):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
-    def forward(self, img_id: list[int], mode: str) -> Any:
+    def forward(self, img_id: list[Any], mode: str) -> Any:
         if mode != 'loss':
             return [0 for _ in img_id]
         Model.seen.append(list(img_id))
@@ -76,6 +77,21 @@ class Read:
     def __call__(self, info: dict) -> dict:
         assert mmengine.fileio.get(info['img_path'])
         return {'img_id': info['img_id']}
+
+
+@TRANSFORMS.register_module(name='ResumeTestMix')
+class Mix:
+    """Draws three others and puts what they could be beside the id."""
+
+    def get_indexes(self, dataset: Any) -> list[int]:
+        every = range(len(dataset))
+        self.drawn_from = [dataset.get_data_info(i)['img_id'] for i in every]
+        return np.random.randint(0, len(dataset), 3).tolist()
+
+    def __call__(self, sample: dict) -> dict:
+        others = {other['img_id'] for other in sample['mix_results']}
+        assert others <= set(self.drawn_from)
+        return {'img_id': f'{sample["img_id"]} from {self.drawn_from}'}
 
 
 @METRICS.register_module(name='ResumeTestMetric')
@@ -367,6 +383,31 @@ def test_weighted_samples_are_resumed(loop, training):
     assert max(Counter(itertools.chain(*whole[:LENGTH])).values()) > 1
     for done in (3, 9):
         assert training.run(config, start=f'iter_{done}.pth') == whole[done:]
+
+
+@pytest.mark.parametrize('loop', ['epoch', 'iteration'])
+@pytest.mark.parametrize(('ranks', 'workers'), [(1, 0), (1, 2), (2, 1)])
+def test_samples_are_mixed_from_the_same_after_a_resume(loop, ranks, workers, training):
+    """The next batch, and for each sample what the other images are drawn from."""
+
+    def config() -> Config:
+        keys = dict(shuffle='lanes', lanes=4, loader_type='c++')
+        found = training.config(loop, ranks=ranks, workers=workers, **keys)
+        found.train_dataloader.dataset = dict(
+            type='DeepLakeMultiImageMixDataset',
+            dataset=found.train_dataloader.dataset,
+            pipeline=[dict(type='ResumeTestMix')],
+        )
+        return found
+
+    whole = training.run(config(), ranks)
+    ids = [[int(sample.partition(' ')[0]) for sample in batch] for batch in whole]
+    for epoch in (ids[:LENGTH], ids[LENGTH:]):
+        assert sorted(itertools.chain(*epoch)) == list(range(ROWS))
+    texts = [sample.partition(' ')[2] for batch in whole for sample in batch]
+    assert len(set(texts)) > 4
+    for done in (3, LENGTH, LENGTH + 3):
+        assert training.run(config(), ranks, f'iter_{done}.pth') == whole[done:]
 
 
 def test_wrapped_lakes_are_resumed(training):

@@ -23,6 +23,7 @@ STOCK = {
     'panoptic_fpn/panoptic-fpn_r50_fpn_1x_deeplake.py': 'panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py',
     'rtmdet/rtmdet_tiny_8xb32-300e_deeplake.py': 'rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
     'yolo/yolov3_d53_8xb8-ms-416-273e_deeplake.py': 'yolo/yolov3_d53_8xb8-ms-416-273e_coco.py',
+    'yolox/yolox_s_8xb8-300e_deeplake.py': 'yolox/yolox_s_8xb8-300e_coco.py',
 }
 
 PANOPTIC = 'panoptic_fpn/panoptic-fpn_r50_fpn_1x_deeplake.py'
@@ -45,10 +46,15 @@ def test_a_config_differs_from_the_stock_one_in_its_data_alone(name):
     for key in ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'test_cfg'):
         assert _plain(ours[key]) == _plain(stock[key]), key
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        pipelines = ours[key].dataset.pipeline, stock[key].dataset.pipeline
-        assert _plain(pipelines[0]) == _plain(pipelines[1])
+        left, right = ours[key].dataset, stock[key].dataset
         assert ours[key].batch_size == stock[key].batch_size
-        assert ours[key].dataset.type == 'DeepLakeDataset'
+        assert _plain(left.pipeline) == _plain(right.pipeline)
+        if right.type == 'MultiImageMixDataset':
+            assert left.type == 'DeepLakeMultiImageMixDataset'
+            left, right = left.dataset, right.dataset
+            assert _plain(left.pipeline) == _plain(right.pipeline)
+            assert left.filter_cfg == right.filter_cfg
+        assert left.type == 'DeepLakeDataset'
         assert ours[key].sampler.type == 'DeepLakeLoader'
 
 
@@ -91,8 +97,10 @@ def test_a_config_reads_a_lake(name, lake):
     config = Config.fromfile(CONFIGS / name)
     for key in ('train_dataloader', 'val_dataloader'):
         path = lake('coco_cc' if 'mask' in name else 'bccd_val')
-        dataset = DATASETS.build({**config[key].dataset, 'deeplake_path': path})
-        assert isinstance(dataset, DeepLakeDataset)
+        keys = config[key].dataset
+        (keys.dataset if 'Mix' in keys.type else keys).deeplake_path = path
+        dataset = DATASETS.build(keys)
+        assert isinstance(getattr(dataset, 'dataset', dataset), DeepLakeDataset)
         assert 'mask' in name or dataset.metainfo['classes'] == BCCD
         sample = dataset[0]
         assert sample['inputs'].shape[0] == 3

@@ -107,3 +107,13 @@ def test_a_family_trains_and_evaluates_as_on_files(family, zoo_data, tmp_path):
     assert metric in found.metrics
     # CocoMetric gives nothing at all for a model that detects nothing.
     assert {key: found.metrics[key] for key in expected.metrics} == expected.metrics
+
+
+def test_our_mosaics_train_as_on_files(zoo_data, tmp_path):
+    """YOLOX with DeepLakeMultiImageMixDataset: the losses of stock, by one word."""
+    files, lake = _pair(FAMILIES['mosaic and mixup'][0], zoo_data)
+    dataset = lake['train_dataloader']['dataset']
+    assert dataset['type'].endswith('MultiImageMixDataset')
+    dataset['type'] = 'DeepLakeMultiImageMixDataset'
+    expected, found = run(files, tmp_path / 'files'), run(lake, tmp_path / 'lake')
+    assert 'loss' in found.losses and found.losses == expected.losses

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
 import pytest
-from helpers.chunked import Seen, run, write_chunked
+from helpers.chunked import Draw, Seen, run, write_chunked
 from helpers.lakes import tag
 from helpers.object_store import CHUNK_KEYS, ObjectStore
+from mmdet.datasets import MultiImageMixDataset
 from mmdet.utils import register_all_modules
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 import mmdet_deeplake_plugin.samplers.loader as loader_module
 import mmdet_deeplake_plugin.tools.planning.simulation as simulation_module
-from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
+from mmdet_deeplake_plugin import (
+    DeepLakeDataset,
+    DeepLakeLoader,
+    DeepLakeMultiImageMixDataset,
+)
 from mmdet_deeplake_plugin.lake import LakeSpec, open_lake
 from mmdet_deeplake_plugin.samplers.dataloader_shape import DataloaderShape
 from mmdet_deeplake_plugin.tools.plan import main, plan
-from mmdet_deeplake_plugin.tools.planning.plan import LoaderKeys, Plan, make_plan
+from mmdet_deeplake_plugin.tools.planning.plan import LoaderKeys, Mix, Plan, make_plan
 from mmdet_deeplake_plugin.tools.planning.plot import reader_of
 from mmdet_deeplake_plugin.tools.planning.text import network_cost
 
@@ -61,11 +67,13 @@ def as_rank(monkeypatch) -> Callable[[int, int], None]:
     return be
 
 
-def plan_of(url: str, dataloader: DataloaderShape, keys: LoaderKeys, **creds) -> Plan:
+def plan_of(
+    url: str, dataloader: DataloaderShape, keys: LoaderKeys, mix: Mix | None = None, **creds
+) -> Plan:
     """The plan as numbers."""
     spec = LakeSpec.from_config(url, creds)
     lake, rows = open_lake(spec, {'gt_bboxes': None, 'gt_labels': None})
-    return make_plan(lake, rows, dataloader, keys)
+    return make_plan(lake, rows, dataloader, keys, mix=mix)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +136,52 @@ def test_an_epoch_reads_what_was_planned(store, remote, as_rank, world, workers,
     if reads.chunks > 20 and workers:
         # What a worker holds is seen in a batch, without what is still on its way.
         assert reads.peak / 2 < held < 1.1 * reads.peak
+
+
+MIXES = {
+    'from open chunks': (DeepLakeMultiImageMixDataset, Mix(5)),
+    'from all': (MultiImageMixDataset, Mix(5, from_held=False)),
+}
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize(('kind', 'mix'), MIXES.values(), ids=MIXES)
+def test_mosaics_read_what_was_planned(store, remote, workers, kind, mix):
+    """Uncached Mosaic and MixUp: five other images in each sample."""
+    creds = dict(creds=store.creds)
+    keys = LoaderKeys(lanes=16)
+    found = plan_of(remote, DataloaderShape(1, workers, 8), keys, mix, **creds)
+    lake = DeepLakeDataset(
+        remote, deeplake_credentials=creds, pipeline=[Seen()], test_mode=True
+    )
+    draws = [dict(type=Draw.__name__, count=count) for count in (3, 2)]
+    dataset = kind(lake, draws)
+    sampler = DeepLakeLoader(dataset, seed=keys.seed, lanes=16)
+    lake.reader.counters.share()
+    store.reset_log()
+    assert len(run(dataset, sampler, num_workers=workers)) == found.reads.samples
+    totals, counted = lake.reader.counters.totals(), store.totals(CHUNK_KEYS)
+    close = 0.02 if mix.from_held else 0.1  # chance decides what is held there
+    assert found.reads.reads == pytest.approx(totals['requests'], rel=close)
+    read = found.reads.rows_read * found.row_bytes
+    assert read == pytest.approx(totals['bytes'], rel=close)
+    asked, expected = network_cost(found)
+    close = 0.15 if mix.from_held else 0.5
+    assert asked == pytest.approx(counted.requests, rel=close)
+    assert expected == pytest.approx(counted.bytes, rel=close)
+
+
+def test_the_text_says_what_is_mixed(local, remote, store):
+    """How many samples a draw chooses from, and what draws from fewer."""
+    loader, creds = DataloaderShape(1, 2, 8), dict(creds=store.creds)
+    text = plan(remote, loader, credentials=creds, mix=Mix(4))
+    drawn = re.search('mixed:    4 other images in each, drawn from (.*) samples in open', text)
+    assert 0.3 * ROWS < int(drawn[1]) < ROWS
+    assert 'mixed' not in plan(remote, loader, credentials=creds)
+    assert 'drawn from all samples' in plan(local, loader, mix=Mix(4))
+    text = plan(remote, loader, credentials=creds, mix=Mix(4, from_held=False))
+    assert 'drawn from all samples' in text
+    assert 'DeepLakeMultiImageMixDataset draws them from chunks that are held' in text
 
 
 def test_few_workers_tell_of_all(local, monkeypatch):

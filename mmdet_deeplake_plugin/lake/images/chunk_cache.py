@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
@@ -41,6 +42,9 @@ class ChunkCache(SharedByCopies):
     reached (the other images of a mosaic), and rows that do not fit into memory, are read
     one by one. So no chunk is read over and over again, however small the bound.
 
+    A sample that is mixed with others takes those from chunks that are kept for it
+    (:meth:`keep`); what it takes of them (:meth:`lending`) uses nothing up.
+
     Further chunks are read in the background, but only inside workers: a process that
     forks while Deep Lake reads would crash.
 
@@ -68,6 +72,9 @@ class ChunkCache(SharedByCopies):
         self._largest = 0
         self._row_bytes = 0.0
         self._left: dict[int, int] = {}
+        self._kept: frozenset[int] = frozenset()
+        self._ever_kept: set[int] = set()
+        self._lends = False
 
     def take(self, chunk: int, row: int) -> bytes | None:
         """Take the image of a row; ``None`` if it has to be read on its own.
@@ -83,6 +90,8 @@ class ChunkCache(SharedByCopies):
         held = self._held.get(chunk) or self._load(chunk)
         if held is None:
             return None
+        if self._lends:
+            return held.image(row)
         self._clock += 1
         held.last = self._clock
         content = held.take(row, self.plan.once)
@@ -94,11 +103,38 @@ class ChunkCache(SharedByCopies):
             self.fetch(self.plan.soon(chunk))
         if 2 * held.wanted <= self.plan.expected[chunk]:
             self.fetch(self.plan.ahead(chunk))
-        if held.wanted <= 0:
+        if held.wanted <= 0 and chunk not in self._kept:
             del self._held[chunk]
         if self._clock % 64 == 0:
             self._forget_stale()
         return content
+
+    def keep(self, chunks: frozenset[int]) -> None:
+        """Keep chunks in memory, and read those that the plan has not reached yet.
+
+        Args:
+            chunks: Numbers among all chunks; those of the call before that are not
+                among them are kept no longer.
+        """
+        self._follow()
+        if chunks is self._kept:
+            return
+        left, self._kept = self._kept - chunks, chunks
+        for chunk in left & self._held.keys():
+            self._forget(chunk)
+        first = chunks - self._ever_kept
+        self._due |= first - self._held.keys() - self._coming.keys()
+        self._ever_kept |= first
+        self.fetch(first)
+
+    @contextmanager
+    def lending(self) -> Iterator[None]:
+        """Within this context, rows are taken beside those that the plan counts."""
+        self._lends = True
+        try:
+            yield
+        finally:
+            self._lends = False
 
     def fetch(self, chunks: Iterable[int]) -> None:
         """Start to read chunks that the plan has reached, if they fit into memory."""
@@ -179,17 +215,24 @@ class ChunkCache(SharedByCopies):
             self._held.clear()
             self._coming.clear()
             self._left.clear()
+            self._kept = frozenset()
+            self._ever_kept.clear()
             self._due = self.plan.starts()
 
     def _forget_stale(self) -> None:
         # A chunk whose turn is not over is asked for about as often as the others.
         longest = max(256, 8 * len(self._held))
         for chunk, held in list(self._held.items()):
-            if held.touched and self._clock - held.last > longest:
-                del self._held[chunk]
-                # Another lane may still come to the part of it that is left.
-                self._left[chunk] = held.wanted
-                self._due.add(chunk)
+            is_stale = held.touched and self._clock - held.last > longest
+            if is_stale and chunk not in self._kept:
+                self._forget(chunk)
+
+    def _forget(self, chunk: int) -> None:
+        held = self._held.pop(chunk)
+        if held.wanted > 0:
+            # Another lane may still come to the part of it that is left.
+            self._left[chunk] = held.wanted
+            self._due.add(chunk)
 
     def __getstate__(self) -> dict[str, Any]:
         return {'plan': self.plan, 'readers': self._readers, 'offsets': self._offsets}
@@ -209,8 +252,11 @@ class _Held:
         self.last = 0
         self.touched = False
 
+    def image(self, row: int) -> bytes | None:
+        return self._images[row - self._first]
+
     def take(self, row: int, once: bool) -> bytes | None:
-        content = self._images[row - self._first]
+        content = self.image(row)
         if content is not None:
             self.wanted -= 1
             if once:

@@ -17,7 +17,7 @@ from ...samplers.wrappers import SampleMap
 from ...shuffle.lanes import Lanes
 from ...shuffle.quality import ShuffleQuality, measure_quality
 from .._cli import with_progress
-from .simulation import Epoch, Reads, Simulation
+from .simulation import Epoch, Mixing, Reads, Simulation
 
 _SIZED = 32  # images whose sizes are averaged
 _MIB, _NO_BOUND = 1 << 20, 1 << 62
@@ -45,6 +45,21 @@ class LoaderKeys:
 
 
 @dataclass(frozen=True)
+class Mix:
+    """Images of other samples that a pipeline mixes into each sample.
+
+    Args:
+        count: How many of them are read for each sample: three for ``Mosaic``, two for
+            ``MixUp``, which looks at one first, one for ``CopyPaste``.
+        from_held: Whether ``DeepLakeMultiImageMixDataset`` draws them; otherwise
+            ``MultiImageMixDataset`` does.
+    """
+
+    count: int = 0
+    from_held: bool = True
+
+
+@dataclass(frozen=True)
 class Plan:
     """How the loader would read a lake.
 
@@ -61,6 +76,7 @@ class Plan:
             more would not help.
         quality: Quality of the shuffle.
         order: Sample at each position of the epoch, shape ``(N,)``.
+        mix: What is mixed into each sample.
     """
 
     lake: Lake
@@ -74,6 +90,7 @@ class Plan:
     room: int
     quality: ShuffleQuality
     order: NDArray[np.integer]
+    mix: Mix
 
     @property
     def lanes_divide(self) -> bool:
@@ -87,6 +104,7 @@ def make_plan(
     dataloader: DataloaderShape,
     keys: LoaderKeys,
     progress: bool = False,
+    mix: Mix | None = None,
 ) -> Plan:
     """Plan how the loader would read a lake.
 
@@ -96,6 +114,7 @@ def make_plan(
         dataloader: Ranks, workers and batch size.
         keys: Keys of the loader.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
+        mix: What is mixed into each sample. Defaults to None: nothing.
 
     Raises:
         ValueError: If a key is wrong.
@@ -111,12 +130,19 @@ def make_plan(
         lanes=keys.lanes,
         cache_bytes=keys.cache_bytes,
     )
-    reader = ImageReader(lake.images)
+    reader, mix = ImageReader(lake.images), mix or Mix()
     if rows is None:
         rows = np.arange(lake.source.num_rows)
     # The part of a dataset that planning needs: rows, without annotations.
     dataset: Any = SimpleNamespace(reader=reader, rows_of=lambda: rows)
-    sample_map = SampleMap([dataset], np.zeros(len(rows), np.int32), np.arange(len(rows)))
+    mixer: Any = SimpleNamespace(partners=None, num_mixing=min(mix.count, 2))
+    sample_map = SampleMap(
+        [dataset],
+        np.zeros(len(rows), np.int32),
+        np.arange(len(rows)),
+        only_own_image=not mix.count,
+        mixer=mixer if mix.count and mix.from_held else None,
+    )
     world = dataloader.world_size
     lanes = keys.lanes or default_lanes(
         world, dataloader.batch_size, dataloader.num_workers
@@ -131,6 +157,7 @@ def make_plan(
             world_size=world,
             is_weighted=False,
             cache_bytes=cache_bytes,
+            batch_size=dataloader.batch_size,
         )
 
     strategy = strategy_with(keys.cache_bytes)
@@ -142,7 +169,8 @@ def make_plan(
 
     def reads_with(cache_bytes: int) -> Reads:
         bounded = strategy_with(cache_bytes)
-        workers = Simulation(epoch, dataloader, bounded, reader, rows, row_bytes)
+        mixing = Mixing(mix.count, mixer.partners) if mix.count else None
+        workers = Simulation(epoch, dataloader, bounded, reader, rows, row_bytes, mixing)
         results = with_progress(workers, len(workers), 'simulating workers', progress)
         return list(results)[-1]
 
@@ -167,6 +195,7 @@ def make_plan(
         room=room,
         quality=measure_quality(order, chunks, world * dataloader.batch_size),
         order=order,
+        mix=mix,
     )
 
 

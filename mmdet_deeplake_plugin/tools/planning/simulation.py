@@ -2,19 +2,21 @@
 
 The order, the dealing of batches and the cache of chunks are those of a training;
 only the reads are counted instead of made, and all images are taken to be equally
-large. Samples are taken to read their own image only, as without a mosaic.
+large.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...datasets.mixing.partners import Partners
 from ...lake import ChunkCache, ImageColumn, ImageReader
 from ...samplers.dataloader_shape import DataloaderShape
 from ...samplers.read_strategy import RowReads
@@ -56,6 +58,19 @@ class Epoch:
         return self.lanes.rank_slice(rank, world_size, count)
 
 
+@dataclass(frozen=True)
+class Mixing:
+    """Other samples that are mixed into a sample, as by a mosaic.
+
+    Args:
+        count: How many of them are read for each sample.
+        partners: Those that may be; ``None`` if all.
+    """
+
+    count: int
+    partners: Partners | None
+
+
 @dataclass
 class Reads:
     """What workers read.
@@ -72,6 +87,7 @@ class Reads:
         divided: Chunks of which a worker read rows, and had not read the whole.
         waits: Round trips to storage of the busiest worker, one after the other.
         peak: Largest size of the images that one worker holds, in bytes.
+        candidates: Samples that another one was drawn from, summed over ``samples``.
     """
 
     samples: float = 0
@@ -85,6 +101,7 @@ class Reads:
     divided: float = 0
     waits: float = 0
     peak: float = 0
+    candidates: float = 0
 
     @property
     def reads(self) -> float:
@@ -107,6 +124,7 @@ class Simulation:
         reader: Knows the chunks of the lake.
         rows: Row of the lake that each sample shows, shape ``(N,)``.
         row_bytes: Size of an image.
+        mixing: What is mixed into each sample; ``None`` if it reads its own image only.
     """
 
     def __init__(
@@ -117,8 +135,9 @@ class Simulation:
         reader: ImageReader,
         rows: NDArray[np.int64],
         row_bytes: int,
+        mixing: Mixing | None = None,
     ) -> None:
-        self._epoch, self._dataloader = epoch, dataloader
+        self._epoch, self._dataloader, self._mixing = epoch, dataloader, mixing
         self._reader, self._rows, self._row_bytes = reader, rows, row_bytes
         reading.begin([epoch.lanes] if epoch.lanes else [], 0)
         self._plan = copy(reading.plan)
@@ -150,14 +169,22 @@ class Simulation:
             # PyTorch deals batch j to worker j mod workers.
             starts = range(number % readers * size, self._length, readers * size)
             enough = starts[: -(-_ENOUGH // size)]
+            positions = np.arange(rank, self._length * world, world)
             found = self._read(
-                self._rows[samples[start : start + size]] for start in enough
+                (samples[start : start + size], positions[start : start + size])
+                for start in enough
             )
             total = _merged(total, found, len(starts) / max(len(enough), 1))
             yield _scaled(total, self._length * world)
 
-    def _read(self, batches: Iterable[NDArray[np.int64]]) -> Reads:
-        """Read batches with a worker's ``ImageReader``, over a column that counts."""
+    def _read(
+        self, batches: Iterable[tuple[NDArray[np.integer], NDArray[np.int64]]]
+    ) -> Reads:
+        """Read batches with a worker's ``ImageReader``, over a column that counts.
+
+        Args:
+            batches: Samples, and their positions in the epoch.
+        """
         column = _CountingColumn(self._reader.column, self._row_bytes)
         reader = ImageReader(column)
         reader.in_lists = self._reader.in_lists
@@ -167,17 +194,51 @@ class Simulation:
             cache = kind(self._plan, [reader], [0])
             reader.read_chunks_from(cache, 0)
         reads = column.reads
-        for batch in batches:
-            rows = batch.tolist()
+        others = self._others(cache)
+        for samples, positions in batches:
+            rows = self._rows[samples].tolist()
             reads.samples += len(rows)
-            reader.prepare(rows)
-            for row in rows:
+            if others is None:
+                reader.prepare(rows)
+            for row, position in zip(rows, positions.tolist()):
+                drawn, drawn_from = others(position) if others else ([], 0)
+                reads.candidates += drawn_from
                 reader.read_row(row)
+                lent = cache.lending() if cache and self._held else nullcontext()
+                with lent:
+                    for other in drawn:
+                        reader.read_row(other)
             if cache is not None:
                 ahead = cache.coming_rows() if isinstance(cache, _CacheOfWorker) else 0
                 reads.peak = max(reads.peak, cache.held_bytes + ahead * len(column.image))
         reads.divided = len(column.divided)
         return reads
+
+    @property
+    def _held(self) -> bool:
+        return self._mixing is not None and self._mixing.partners is not None
+
+    def _others(
+        self, cache: ChunkCache | None
+    ) -> Callable[[int], tuple[list[int], int]] | None:
+        """Return what draws other rows: position -> rows, and number drawn from."""
+        mixing, rng = self._mixing, np.random.default_rng(0)
+        if mixing is None:
+            return None
+        partners = copy(mixing.partners)
+        every = np.arange(len(self._rows))
+        if partners is not None and cache is not None:
+            partners.cache = cache
+
+        def draw(position: int) -> tuple[list[int], int]:
+            candidates = None
+            if partners is not None:
+                candidates = partners.keep(position, self._dataloader.readers)
+            candidates = every if candidates is None else candidates
+            chosen = candidates[rng.integers(len(candidates), size=mixing.count)]
+            return self._rows[chosen].tolist(), len(candidates)
+
+        return draw
 
 
 class _CountingColumn(ImageColumn):

@@ -120,6 +120,8 @@ def _epoch(plan: Plan) -> list[str]:
             f'          {reads.reads:.0f} reads; {_size(read)}, {read / needed:.2f} x '
             'what is needed'
         )
+    if plan.mix.count:
+        lines.append(_mixed(plan))
     processes = loader.world_size * loader.readers
     lines.append(
         f'memory:   at most {_size(reads.peak)} of images per worker, '
@@ -128,6 +130,14 @@ def _epoch(plan: Plan) -> list[str]:
         else 'memory:   only the images of a batch'
     )
     return lines
+
+
+def _mixed(plan: Plan) -> str:
+    mean = plan.reads.candidates / plan.reads.samples
+    held = plan.mix.from_held and plan.along_chunks and plan.keys.shuffle == 'lanes'
+    return f'mixed:    {plan.mix.count} other images in each, drawn from ' + (
+        f'{mean:.0f} samples in open chunks' if held else 'all samples'
+    )
 
 
 def _speed(plan: Plan, latency: float, bandwidth: float) -> str:
@@ -152,6 +162,11 @@ def _notes(plan: Plan) -> list[str]:
         notes.append(
             f'some chunks do not fit into cache_bytes={plan.keys.cache_bytes}, and their '
             'rows are read one by one'
+        )
+    if plan.mix.count and not plan.mix.from_held and plan.along_chunks:
+        notes.append(
+            'each other image is read by itself; DeepLakeMultiImageMixDataset draws '
+            'them from chunks that are held'
         )
     if plan.lake.images.is_remote and plan.requested.shuffle == 'full':
         notes.append("rows are read one by one; shuffle='lanes' would read whole chunks")

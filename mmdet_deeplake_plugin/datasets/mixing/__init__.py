@@ -1,0 +1,1 @@
+"""Mix several samples into one, as mosaics do."""
