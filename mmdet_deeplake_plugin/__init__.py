@@ -2,7 +2,7 @@
 
 Named in a config's ``custom_imports``, it registers ``DeepLakeDataset``,
 ``DeepLakeLoader`` and ``DeepLakeMetric``, the file backend that serves their
-images to the stock pipelines, a batch sampler and four opt-in hooks.
+images to the stock pipelines, a batch sampler and five opt-in hooks.
 """
 
 from .requirements import check_requirements
@@ -13,6 +13,7 @@ check_requirements()
 from .datasets import DeepLakeDataset  # noqa: E402
 from .hooks import (  # noqa: E402
     DeepLakeClassCheckHook,
+    DeepLakeOrderHook,
     DeepLakeReportHook,
     DeepLakeResumeHook,
     DeepLakeSkippedImagesHook,
@@ -32,6 +33,7 @@ __all__ = [
     'DeepLakeDataset',
     'DeepLakeLoader',
     'DeepLakeMetric',
+    'DeepLakeOrderHook',
     'DeepLakeReportHook',
     'DeepLakeResumeHook',
     'DeepLakeSkippedImagesHook',
