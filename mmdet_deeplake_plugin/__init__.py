@@ -3,7 +3,7 @@
 Named in a config's ``custom_imports``, it registers ``DeepLakeDataset``,
 ``DeepLakeLoader`` and ``DeepLakeMetric``, the file backend that serves their
 images to the stock pipelines, a dataset for mosaics, a batch sampler, a collate
-function and four opt-in hooks.
+function and five opt-in hooks.
 """
 
 from .requirements import check_requirements
@@ -15,6 +15,7 @@ from .collate import deeplake_collate  # noqa: E402
 from .datasets import DeepLakeDataset, DeepLakeMultiImageMixDataset  # noqa: E402
 from .hooks import (  # noqa: E402
     DeepLakeClassCheckHook,
+    DeepLakeOrderHook,
     DeepLakeReportHook,
     DeepLakeResumeHook,
     DeepLakeSkippedImagesHook,
@@ -35,6 +36,7 @@ __all__ = [
     'DeepLakeLoader',
     'DeepLakeMetric',
     'DeepLakeMultiImageMixDataset',
+    'DeepLakeOrderHook',
     'DeepLakeReportHook',
     'DeepLakeResumeHook',
     'DeepLakeSkippedImagesHook',

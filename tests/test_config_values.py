@@ -218,6 +218,11 @@ LOADER = {
         ],
     ),
     'cache_bytes': Key(good=[0, 2**29, np.int64(5)], bad=[None, *COUNT]),
+    'order': Key(
+        good=['auto', 'dataset', 'by_worker'],
+        bad=['', 'Dataset', 'worker', None, True, 0, ['dataset'], NAN],
+        others=dict(shuffle=False, batch_size=2, num_workers=2),
+    ),
 }
 
 BATCHES = {
@@ -333,6 +338,7 @@ TABLE: dict[str, dict[str, Key]] = {
     'DeepLakeReportHook': {'details': BOOL},
     'DeepLakeSkippedImagesHook': {},
     'DeepLakeClassCheckHook': {},
+    'DeepLakeOrderHook': {},
 }
 EACH = [
     pytest.param(name, key, id=f'{name}.{key}') for name in TABLE for key in TABLE[name]

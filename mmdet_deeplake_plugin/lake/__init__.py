@@ -14,6 +14,7 @@ from .images.chunk_cache import ChunkCache
 from .images.column import ImageColumn
 from .images.read_plan import ReadPlan
 from .images.reader import ImageReader
+from .images.worker_plan import WorkerPlan
 from .lake import Lake, find_lake
 from .open import open_columns, open_lake, open_object, open_source
 from .paths import PREFIX, blank_size
@@ -35,6 +36,7 @@ __all__ = [
     'ReadPlan',
     'ReadTimeouts',
     'TextColumn',
+    'WorkerPlan',
     'blank_size',
     'check_dest',
     'check_roles',

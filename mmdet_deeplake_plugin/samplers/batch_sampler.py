@@ -38,7 +38,8 @@ class DeepLakeAspectRatioBatchSampler(BatchSampler):
     Raises:
         TypeError: If the sampler is not a ``DeepLakeLoader``.
         ValueError: If ``batch_size`` is not a positive integer, the size of an image
-            is not known, or the ranks have different numbers of batches.
+            is not known, the sampler's order is ``'by_worker'``, or the ranks have
+            different numbers of batches.
     """
 
     def __init__(
@@ -55,6 +56,11 @@ class DeepLakeAspectRatioBatchSampler(BatchSampler):
                 f'DeepLakeLoader, got {type(sampler).__name__}; write '
                 "sampler=dict(type='DeepLakeLoader', …), or keep "
                 "batch_sampler=dict(type='AspectRatioBatchSampler')"
+            )
+        if sampler.is_by_worker:
+            raise ValueError(
+                "order='by_worker' of DeepLakeLoader deals batches in sequence, which "
+                'DeepLakeAspectRatioBatchSampler would form anew; leave one of them out'
             )
         name = 'DeepLakeAspectRatioBatchSampler'
         check_int(f'batch_size of {name}', batch_size, 1, 'one, such as batch_size=2')

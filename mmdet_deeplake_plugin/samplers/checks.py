@@ -13,6 +13,7 @@ from .wrappers import SampleMap
 
 SHUFFLES = ('auto', 'full', 'lanes', 'none')
 LOADER_TYPES = ('auto', 'c++', 'python')
+ORDERS = ('auto', 'dataset', 'by_worker')
 _OPTIONAL = ('batch_size', 'num_workers', 'lanes')
 _LANES = 64
 
@@ -60,6 +61,38 @@ def check_loader_keys(
                 f'{key} of DeepLakeLoader must be a {sign} integer, got {value!r}; '
                 'write one, or leave the key out'
             )
+
+
+def check_order(
+    order: Any, shuffle: bool | str, batch_size: int | None, num_workers: int | None
+) -> None:
+    """Raise an error unless the key ``order`` suits the others.
+
+    Args:
+        order: One of ``ORDERS``.
+        shuffle: The key ``shuffle``, checked.
+        batch_size: The key ``batch_size``, checked.
+        num_workers: The key ``num_workers``, checked.
+
+    Raises:
+        ValueError: If it does not; the message says what to write.
+    """
+    if not _is_word(order, ORDERS):
+        raise ValueError(
+            f'order of DeepLakeLoader must be one of {", ".join(ORDERS)}, got {order!r}'
+            f'{did_you_mean(order, ORDERS)}; write one of them'
+        )
+    if order != 'auto' and shuffle not in (False, 'none'):
+        raise ValueError(
+            f'order={order!r} of DeepLakeLoader is for samples in sequence, but they are '
+            'shuffled; write shuffle=False, or leave order out'
+        )
+    if order == 'by_worker' and (batch_size is None or num_workers is None):
+        raise ValueError(
+            "order='by_worker' of DeepLakeLoader deals samples to workers, so it needs "
+            f'their number and that of images in a batch, got batch_size={batch_size}, '
+            f'num_workers={num_workers}; write both as in the dataloader'
+        )
 
 
 def check_equal_on_ranks(count: int, what: str, same: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.utils.data import Sampler
 
 from ..datasets.class_comparison import refuse_other_classes
 from ..shuffle.batches import spread
+from ..shuffle.by_worker import by_worker_order
 from ..shuffle.epoch import epoch_order, rank_length, rank_slice
 from ..shuffle.lanes import Lanes
 from ..shuffle.repeats import sample_counts
@@ -22,12 +24,13 @@ from ..utils.values import refuse_unknown, wrong
 from .checks import (
     check_equal_on_ranks,
     check_loader_keys,
+    check_order,
     choose_shuffle,
     default_lanes,
 )
-from .dataloader_shape import DataloaderCheck
+from .dataloader_shape import DataloaderCheck, DataloaderShape
 from .pause import is_paused
-from .read_strategy import choose_reads, warn_of_scattered_reads
+from .read_strategy import choose_reads, suits_workers, warn_of_scattered_reads
 from .weighting import parse_weights, sample_weights
 from .wrappers import map_samples
 
@@ -38,7 +41,8 @@ class DeepLakeLoader(Sampler):
 
     The global order is a pure function of seed, epoch, the lake and, with lanes, their
     number. Rank ``r`` of ``R`` takes positions ``r, r + R, r + 2R, …``, which is also
-    how MMEngine reassembles validation results.
+    how MMEngine reassembles validation results. (``order='by_worker'``, for validation,
+    depends on the dataloaders.)
 
     Args:
         dataset: Dataset, wrapped or not. If it does not consist of ``DeepLakeDataset``
@@ -47,12 +51,13 @@ class DeepLakeLoader(Sampler):
             reads each stored chunk about once, see
             :mod:`mmdet_deeplake_plugin.shuffle.lanes`. ``True`` or ``'auto'``:
             ``'lanes'`` for lakes on object storage, otherwise ``'full'``.
-            ``False`` or ``'none'``: in sequence.
+            ``False`` or ``'none'``: in sequence, see ``order``.
         seed: Seed of the order, 0 or more; with ``None``, rank 0 draws one for all.
         round_up: Whether every rank gets the same number of samples, by repeating the
             beginning of the order.
-        batch_size: Batch size of the dataloader, per rank; used to choose ``lanes``.
-        num_workers: Workers of the dataloader, per rank; used to choose ``lanes``.
+        batch_size: Batch size of the dataloader, per rank; used to choose ``lanes``, and
+            by ``order='by_worker'``.
+        num_workers: Workers of the dataloader, per rank; used in the same way.
         window: Number of chunks whose samples a lane mixes. A larger window shuffles
             better and needs more memory.
         lanes: Number of lanes. Defaults to the least multiple of ranks x
@@ -66,6 +71,12 @@ class DeepLakeLoader(Sampler):
             ``dict(type='class_balanced')``, ``dict(type='column', name='…')`` or
             ``dict(type='query', expression='…')`` (TQL). ``None``: each once.
         cache_bytes: Most bytes of chunks that a worker keeps in memory.
+        order: Without ``shuffle``: ``'dataset'``: the order of the dataset, in which
+            every worker reads a part of every chunk. ``'by_worker'``: the same batches,
+            dealt so that each worker has a run of neighbouring ones, see
+            :mod:`mmdet_deeplake_plugin.shuffle.by_worker`; needs ``batch_size`` and
+            ``num_workers``. ``'auto'``: ``'dataset'``, unless ``DeepLakeOrderHook``
+            finds that ``'by_worker'`` reads less and changes no result.
 
     Raises:
         ValueError: If a key is invalid, or the datasets of the ranks differ in length.
@@ -84,6 +95,7 @@ class DeepLakeLoader(Sampler):
         loader_type: str = 'auto',
         weights: dict[str, Any] | None = None,
         cache_bytes: int = 1 << 30,
+        order: str = 'auto',
         **unknown: Any,
     ) -> None:
         refuse_unknown(unknown, DeepLakeLoader.__init__)
@@ -103,6 +115,7 @@ class DeepLakeLoader(Sampler):
             lanes=lanes,
             cache_bytes=cache_bytes,
         )
+        check_order(order, shuffle, batch_size, num_workers)
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset
         self.seed = sync_random_seed() if seed is None else int(seed)
@@ -113,21 +126,20 @@ class DeepLakeLoader(Sampler):
         refuse_other_classes(dataset)
         self._sample_map = sample_map = map_samples(dataset)
         self.shuffle = choose_shuffle(shuffle, sample_map)
+        self.order = order
+        self._dealt: DataloaderShape | None = None
         default = default_lanes(self.world_size, batch_size, num_workers)
         self.lanes = int(lanes or default)
         self._weights: NDArray[np.float64] | None = None
         self._total = len(dataset)
         if weights is not None:
             self._weights, self._total = sample_weights(weights, self.shuffle, sample_map)
-        self._reads = choose_reads(
-            sample_map,
-            self.shuffle,
-            loader_type,
-            world_size=self.world_size,
-            is_weighted=weights is not None,
-            cache_bytes=cache_bytes,
-            batch_size=batch_size,
-        )
+        self._loader_type, self._cache_bytes = loader_type, cache_bytes
+        self._batch_size = batch_size
+        if order == 'by_worker' and batch_size is not None and num_workers is not None:
+            self.deal_by_worker(batch_size, num_workers)
+        else:
+            self._choose_reads()
         warn_of_scattered_reads(sample_map)
         in_lanes = self.lanes if self.shuffle == 'lanes' else 0
         for dataset in sample_map.datasets[:1] if sample_map and self.rank == 0 else ():
@@ -144,14 +156,16 @@ class DeepLakeLoader(Sampler):
         lanes = [self._lanes(self._counts())] if self.shuffle == 'lanes' else []
         if lanes:
             rows = lanes[0].rank_slice(self.rank, self.world_size, len(self))
+        elif self._dealt is not None:
+            rows = self._by_worker(self._dealt)[self.rank :: self.world_size]
         else:
             order = self._permuted(self._counts())
             rows = rank_slice(order, self.rank, self.world_size, self.round_up)
-        self.begin_reading(lanes, skip * self.world_size)
-        yield from keep
         rows = rows[skip:]
+        self.begin_reading(lanes, skip * self.world_size, rows)
         end = self.world_size * len(self)
         positions = range(self.rank, end, self.world_size)[skip:]
+        yield from keep
         for block in blocks(len(rows)):
             yield from self._reads.indices(rows[block], positions[block])
 
@@ -195,7 +209,32 @@ class DeepLakeLoader(Sampler):
         """Return the epoch's order over all ranks, shape ``(num_samples,)``."""
         if self.shuffle == 'lanes':
             return self._lanes(self._counts()).rank_slice(0, 1, self._total)
+        if self._dealt is not None:
+            return self._by_worker(self._dealt)[: self._total]
         return self._permuted(self._counts())
+
+    @property
+    def gains_by_worker(self) -> bool:
+        """Whether :meth:`deal_by_worker` is still to be chosen, and reads less."""
+        is_free = self.order == 'auto' and self.shuffle == 'none' and self._dealt is None
+        return is_free and suits_workers(self._sample_map, self._loader_type)
+
+    @property
+    def is_by_worker(self) -> bool:
+        """Whether each worker gets a run of neighbouring batches."""
+        return self._dealt is not None
+
+    def deal_by_worker(self, batch_size: int, num_workers: int) -> None:
+        """Give each worker a run of neighbouring batches from now on.
+
+        To be called before the dataloader starts its workers.
+
+        Args:
+            batch_size: Batch size of the dataloader, per rank.
+            num_workers: Workers of the dataloader, per rank.
+        """
+        self._dealt = DataloaderShape(self.world_size, num_workers, batch_size)
+        self._choose_reads()
 
     def grouped_order(
         self, groups: NDArray[np.integer]
@@ -233,14 +272,17 @@ class DeepLakeLoader(Sampler):
         sizes = [dataset.sizes_of_samples() for dataset in self._sample_map.datasets]
         return self._sample_map.per_sample([width < height for width, height in sizes])
 
-    def begin_reading(self, lanes: list[Lanes], skip: int) -> None:
+    def begin_reading(
+        self, lanes: list[Lanes], skip: int, samples: NDArray[np.integer] | None = None
+    ) -> None:
         """Announce to the workers in which order the epoch reads chunks.
 
         Args:
             lanes: The lanes of the order, if it has any.
             skip: Number of samples of all ranks that are skipped at the beginning.
+            samples: What this rank yields, shape ``(n,)``, if it is known.
         """
-        self._reads.begin(lanes, skip)
+        self._reads.begin(lanes, skip, samples)
 
     def order_state(self) -> dict[str, Any]:
         """Return what the order depends on besides the epoch, as plain values."""
@@ -252,6 +294,8 @@ class DeepLakeLoader(Sampler):
         }
         if self.shuffle == 'lanes':
             state.update(lanes=self.lanes, window=self.window)
+        if self._dealt is not None:
+            state.update(order='by_worker', **asdict(self._dealt))
         if self._weights is not None:
             digest = hashlib.sha256(self._weights.tobytes()).hexdigest()
             state['weights'] = digest[:16]
@@ -277,6 +321,22 @@ class DeepLakeLoader(Sampler):
                 f'{type(self.dataset).__name__} does not provide; return width and '
                 'height from its get_data_info()'
             ) from error
+
+    def _choose_reads(self) -> None:
+        self._reads = choose_reads(
+            self._sample_map,
+            self.shuffle,
+            self._loader_type,
+            world_size=self.world_size,
+            is_weighted=self._weights is not None,
+            cache_bytes=self._cache_bytes,
+            batch_size=self._batch_size,
+            dealt=self._dealt,
+        )
+
+    def _by_worker(self, dealt: DataloaderShape) -> NDArray[np.int64]:
+        shape = dealt.world_size, dealt.readers, dealt.batch_size
+        return by_worker_order(self._total, *shape, self.round_up)
 
     def _counts(self) -> NDArray[np.integer] | None:
         if self._weights is None:

@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.mixing.partners import IndexInEpoch, Partners
-from ..lake import ChunkCache, ReadPlan
+from ..lake import ChunkCache, ReadPlan, WorkerPlan
+from ..shuffle.by_worker import reader_of_positions
 from ..shuffle.lanes import ChunkIndex, Lanes
 from ..utils.messages import warn
+from .dataloader_shape import DataloaderShape
 from .wrappers import SampleMap
 
 # Upright and wide images each have lanes of their own over the same chunks.
@@ -19,14 +21,18 @@ class RowReads:
     """Images are read row by row, or a batch's rows as a list: nothing to announce."""
 
     index = ChunkIndex(np.zeros(1, dtype=np.int64))
-    plan: ReadPlan | None = None
+    plan: ReadPlan | WorkerPlan | None = None
 
-    def begin(self, lanes: list[Lanes], skip: int) -> None:
+    def begin(
+        self, lanes: list[Lanes], skip: int, samples: NDArray[np.integer] | None = None
+    ) -> None:
         """Announce an epoch.
 
         Args:
             lanes: The lanes of the epoch's order, if it has any.
             skip: Number of samples of all ranks that are skipped at the beginning.
+            samples: What this rank sees, without what is skipped, shape ``(n,)``;
+                needed where each worker has chunks of its own.
         """
 
     def indices(self, samples: NDArray[np.integer], positions: range) -> list[int]:
@@ -47,6 +53,8 @@ class ChunkReads(RowReads):
         plan: The plan that the readers follow; ``None`` if they read row by row
             although the order follows chunks.
         order: Chunk of each sample, if samples come in sequence.
+
+    Attributes:
         partners: What samples are mixed from; ``None`` if not from held chunks.
     """
 
@@ -55,21 +63,22 @@ class ChunkReads(RowReads):
         index: ChunkIndex,
         plan: ReadPlan | None,
         order: NDArray[np.int64] | None = None,
-        partners: Partners | None = None,
     ) -> None:
         self.index = index
-        self.plan = plan
-        self.partners = partners
+        self.plan = self._plan = plan
+        self.partners: Partners | None = None
         self._order = order
 
-    def begin(self, lanes: list[Lanes], skip: int) -> None:
+    def begin(
+        self, lanes: list[Lanes], skip: int, samples: NDArray[np.integer] | None = None
+    ) -> None:
         """Announce an epoch; see :meth:`RowReads.begin`."""
-        if self.plan is None:
+        if self._plan is None:
             return
         if self._order is not None:
             rest = self._order[skip:]
             path = rest[np.flatnonzero(np.diff(rest, prepend=-1))]
-            self.plan.announce(path[:1], [path])
+            self._plan.announce(path[:1], [path])
             return
         if self.partners is not None:
             self.partners.announce(lanes)
@@ -82,13 +91,41 @@ class ChunkReads(RowReads):
                 starts.append(each.chunk_at(lane, draws))
                 left.append(each.left_of_chunk(lane, draws))
                 paths.append(each.chunks(lane))
-        self.plan.announce(np.array(starts, dtype=np.int64), paths, left)
+        self._plan.announce(np.array(starts, dtype=np.int64), paths, left)
 
     def indices(self, samples: NDArray[np.integer], positions: range) -> list[int]:
         """Return the indices that a sampler yields; see :meth:`RowReads.indices`."""
         if self.partners is None:
             return samples.tolist()
         return list(map(IndexInEpoch, samples.tolist(), positions))
+
+
+class WorkerReads(RowReads):
+    """Each worker has a run of the samples: its own chunks are announced to it.
+
+    Args:
+        plan: The plan that the workers follow.
+        chunks: Chunk of each sample, shape ``(N,)``.
+        dataloader: How samples are dealt to workers.
+    """
+
+    def __init__(
+        self, plan: WorkerPlan, chunks: NDArray[np.int64], dataloader: DataloaderShape
+    ) -> None:
+        self.plan = self._plan = plan
+        self._chunks = chunks
+        self._dataloader = dataloader
+
+    def begin(
+        self, lanes: list[Lanes], skip: int, samples: NDArray[np.integer] | None = None
+    ) -> None:
+        """Announce an epoch; see :meth:`RowReads.begin`."""
+        if samples is None:
+            return
+        readers, size = self._dataloader.readers, self._dataloader.batch_size
+        chunks = self._chunks[samples]
+        reader = reader_of_positions(len(samples), readers, size)
+        self._plan.announce([chunks[reader == number] for number in range(readers)])
 
 
 def choose_reads(
@@ -99,6 +136,7 @@ def choose_reads(
     is_weighted: bool,
     cache_bytes: int,
     batch_size: int | None = None,
+    dealt: DataloaderShape | None = None,
 ) -> RowReads:
     """Choose how the images of a dataset are read, and set up its readers.
 
@@ -110,6 +148,7 @@ def choose_reads(
         is_weighted: Whether samples may come more than once per epoch.
         cache_bytes: Most bytes of chunks that a worker keeps in memory.
         batch_size: Batch size per rank, if it is known.
+        dealt: The dataloaders, if each worker has a run of the samples.
     """
     if sample_map is None:
         return RowReads()
@@ -117,9 +156,7 @@ def choose_reads(
     if mixer is not None:
         mixer.partners = None
     readers = [dataset.reader for dataset in sample_map.datasets]
-    by_engine = loader_type == 'c++' or (
-        loader_type == 'auto' and any(reader.is_remote for reader in readers)
-    )
+    by_engine = _by_engine(sample_map, loader_type)
     for reader in readers:
         reader.in_lists = by_engine
         reader.read_chunks_from(None, 0)
@@ -131,25 +168,56 @@ def choose_reads(
     in_sequence = shuffle == 'none'
     if not in_chunks or (in_sequence and not _in_runs(chunks, offsets[-1])):
         return ChunkReads(index, None)
-    plan = ReadPlan(
-        expected=index.sizes,
-        slots=1 if in_sequence else 2 * _GROUPS,
-        # Each other image of a mosaic makes a chunk worth more.
-        share=1 / world_size if in_sequence else 1.0 + (mixer.num_mixing if mixer else 0),
-        per_worker=in_sequence,
-        once=sample_map.only_own_image and not is_weighted and _each_once(sample_map),
-        alone=world_size == 1,
-        cache_bytes=cache_bytes,
-    )
-    cache = ChunkCache(plan, readers, offsets[:-1])
-    for reader, offset in zip(readers, offsets):
-        reader.read_chunks_from(cache, offset)
-        reader.column.verify_chunk_objects()
-    if in_sequence:
-        return ChunkReads(index, plan, chunks)
-    if mixer is not None:
-        mixer.partners = Partners(index, cache, world_size, batch_size)
-    return ChunkReads(index, plan, partners=mixer and mixer.partners)
+    once = sample_map.only_own_image and not is_weighted and _each_once(sample_map)
+    reads: RowReads
+    if dealt is not None:
+        own = WorkerPlan(index.num_chunks, dealt.readers, once, cache_bytes)
+        reads = WorkerReads(own, chunks, dealt)
+    else:
+        num_mixing = mixer.num_mixing if mixer else 0
+        plan = ReadPlan(
+            expected=index.sizes,
+            slots=1 if in_sequence else 2 * _GROUPS,
+            # Each other image of a mosaic makes a chunk worth more.
+            share=1 / world_size if in_sequence else 1.0 + num_mixing,
+            per_worker=in_sequence,
+            once=once,
+            alone=world_size == 1,
+            cache_bytes=cache_bytes,
+        )
+        reads = ChunkReads(index, plan, chunks if in_sequence else None)
+    if reads.plan is not None:
+        cache = ChunkCache(reads.plan, readers, offsets[:-1])
+        for reader, offset in zip(readers, offsets):
+            reader.read_chunks_from(cache, offset)
+            reader.column.verify_chunk_objects()
+        if mixer is not None and isinstance(reads, ChunkReads) and not in_sequence:
+            reads.partners = Partners(index, cache, world_size, batch_size)
+            mixer.partners = reads.partners
+    return reads
+
+
+def suits_workers(sample_map: SampleMap | None, loader_type: str) -> bool:
+    """Return whether workers read less if each has a run of the samples in sequence.
+
+    So it is for lakes on object storage, unless their rows come from all over the lake.
+
+    Args:
+        sample_map: Map of the samples to lakes; ``None`` for other datasets.
+        loader_type: ``'c++'``, ``'python'`` or ``'auto'``.
+    """
+    if sample_map is None or not _by_engine(sample_map, loader_type):
+        return False
+    if not all(dataset.reader.has_chunks for dataset in sample_map.datasets):
+        return False
+    chunks, offsets = sample_map.chunks_of_samples()
+    return _in_runs(chunks, offsets[-1])
+
+
+def _by_engine(sample_map: SampleMap, loader_type: str) -> bool:
+    """Return whether Deep Lake's engine reads: chunks, or rows as lists."""
+    is_remote = any(dataset.reader.is_remote for dataset in sample_map.datasets)
+    return loader_type == 'c++' or (loader_type == 'auto' and is_remote)
 
 
 def warn_of_scattered_reads(sample_map: SampleMap | None) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..lake import LakeSpec, open_lake
-from ..samplers.checks import LOADER_TYPES, SHUFFLES
+from ..samplers.checks import LOADER_TYPES, ORDERS, SHUFFLES
 from ..samplers.dataloader_shape import DataloaderShape
 from ._cli import add_lake_options, lake_keys, make_parser, run_tool
 from .planning.plan import LoaderKeys, Mix, make_plan
@@ -97,6 +97,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='number of chunks that a lane mixes (default: 1)',
     )
     add('--seed', type=int, default=defaults.seed, help='seed of the order (default: 0)')
+    add(
+        '--order',
+        choices=ORDERS,
+        default=defaults.order,
+        help='with --shuffle none (default: auto)',
+    )
     add('--loader-type', choices=LOADER_TYPES, default='auto', help='(default: auto)')
     add(
         '--cache-bytes',

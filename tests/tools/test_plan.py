@@ -85,8 +85,10 @@ def plan_of(
         pytest.param(1, 2, LoaderKeys(lanes=10), id='lanes that do not divide'),
         pytest.param(1, 2, LoaderKeys(window=3), id='window'),
         pytest.param(1, 2, LoaderKeys(cache_bytes=4_000_000), id='little room'),
-        pytest.param(1, 2, LoaderKeys(shuffle='none'), id='in sequence'),
-        pytest.param(2, 3, LoaderKeys(shuffle='none'), id='in sequence, two ranks'),
+        pytest.param(1, 2, LoaderKeys('none', order='dataset'), id='in sequence'),
+        pytest.param(2, 3, LoaderKeys('none', order='dataset'), id='two in sequence'),
+        pytest.param(1, 3, LoaderKeys('none', order='by_worker'), id='by worker'),
+        pytest.param(2, 4, LoaderKeys('none', order='by_worker'), id='two by worker'),
         pytest.param(1, 2, LoaderKeys(shuffle='full'), id='full'),
         pytest.param(1, 2, LoaderKeys(loader_type='python'), id='row by row'),
     ],
@@ -113,6 +115,7 @@ def test_an_epoch_reads_what_was_planned(store, remote, as_rank, world, workers,
             window=keys.window,
             loader_type=keys.loader_type,
             cache_bytes=keys.cache_bytes,
+            order=keys.order,
         )
         dataset.reader.counters.share()
         store.reset_log()
@@ -247,6 +250,29 @@ def test_auto_says_why(store, local, remote, monkeypatch):
     assert 'shuffle:  full (auto: the rows of a saved view are scattered)' in text
     text = plan(remote, loader, credentials=creds, query='SELECT * WHERE image_id < 9')
     assert f'samples:  9 of {ROWS} rows' in text
+
+
+def test_a_validation_is_planned_as_the_hook_would_run_it(store, remote, local):
+    """In sequence, each chunk is read once from object storage; the text says how."""
+    creds = dict(creds=store.creds)
+    keys = LoaderKeys(shuffle='none')
+    text = plan(remote, DataloaderShape(1, 4, 1), keys, credentials=creds)
+    assert 'order:    by_worker (auto)' in text and 'DeepLakeOrderHook' in text
+    assert snippet(text) == dict(
+        type='DeepLakeLoader', shuffle=False, batch_size=1, num_workers=4
+    )
+    for found in (
+        plan(remote, DataloaderShape(1, 1, 1), keys, credentials=creds),
+        plan(local, DataloaderShape(1, 4, 1), keys),
+    ):
+        assert 'order:    dataset (auto)' in found and 'OrderHook' not in found
+    asked = LoaderKeys(shuffle='none', order='by_worker', loader_type='c++')
+    text = plan(local, DataloaderShape(1, 4, 1), asked)
+    assert 'order:    by_worker (as requested)' in text
+    given = snippet(text)
+    assert given.pop('order') == 'by_worker' and given.pop('type') == 'DeepLakeLoader'
+    sampler = DeepLakeLoader(DeepLakeDataset(local), order='by_worker', **given)
+    assert list(sampler) == plan_of(local, DataloaderShape(1, 4, 1), asked).order.tolist()
 
 
 @pytest.mark.parametrize(('world', 'workers'), [(1, 0), (1, 3), (2, 2)])

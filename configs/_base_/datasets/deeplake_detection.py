@@ -64,6 +64,8 @@ custom_hooks = [
     dict(type='NumClassCheckHook'),
     # Fails or warns if names or order of the classes differ, also from a checkpoint.
     dict(type='DeepLakeClassCheckHook'),
+    # Validations on object storage read each chunk once, with the same results.
+    dict(type='DeepLakeOrderHook'),
     # Lists the images that on_broken_image='skip' skipped, at the end of each epoch.
     dict(type='DeepLakeSkippedImagesHook'),
     # With default_hooks=dict(checkpoint=dict(by_epoch=False, interval=1000)), --resume

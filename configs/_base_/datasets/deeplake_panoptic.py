@@ -31,6 +31,7 @@ test_evaluator = val_evaluator
 # No NumClassCheckHook: some heads only have things.
 custom_hooks = [
     dict(type='DeepLakeClassCheckHook'),
+    dict(type='DeepLakeOrderHook'),
     dict(type='DeepLakeSkippedImagesHook'),
     dict(type='DeepLakeResumeHook'),
 ]

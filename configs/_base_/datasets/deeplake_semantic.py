@@ -33,6 +33,7 @@ val_evaluator = dict(
 test_evaluator = val_evaluator
 
 custom_hooks = [
+    dict(type='DeepLakeOrderHook'),
     dict(type='DeepLakeSkippedImagesHook'),
     dict(type='DeepLakeResumeHook'),
 ]

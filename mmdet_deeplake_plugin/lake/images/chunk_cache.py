@@ -15,6 +15,7 @@ from torch.utils.data import get_worker_info
 from ...utils.shared_by_copies import SharedByCopies
 from ..connection.fork_safety import run_in_thread
 from .read_plan import ReadPlan
+from .worker_plan import WorkerPlan
 
 _USUAL_CHUNK = 8 << 20  # bytes: what Deep Lake aims at
 # The cost of a request besides its bytes, in bytes: about 20 ms at 12 MB/s.
@@ -55,7 +56,10 @@ class ChunkCache(SharedByCopies):
     """
 
     def __init__(
-        self, plan: ReadPlan, readers: Sequence[ChunkReader], offsets: Sequence[int]
+        self,
+        plan: ReadPlan | WorkerPlan,
+        readers: Sequence[ChunkReader],
+        offsets: Sequence[int],
     ) -> None:
         self.plan = plan
         self._readers = readers

@@ -10,9 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lake import ImageReader, Lake
-from ...samplers.checks import check_loader_keys, choose_shuffle, default_lanes
+from ...samplers.checks import (
+    check_loader_keys,
+    check_order,
+    choose_shuffle,
+    default_lanes,
+)
 from ...samplers.dataloader_shape import DataloaderShape
-from ...samplers.read_strategy import RowReads, choose_reads
+from ...samplers.read_strategy import RowReads, choose_reads, suits_workers
 from ...samplers.wrappers import SampleMap
 from ...shuffle.lanes import Lanes
 from ...shuffle.quality import ShuffleQuality, measure_quality
@@ -34,6 +39,7 @@ class LoaderKeys:
         seed: Seed of the order.
         loader_type: ``'auto'``, ``'c++'`` or ``'python'``.
         cache_bytes: Largest size of the chunks that a worker holds, in bytes.
+        order: ``'auto'``, ``'dataset'`` or ``'by_worker'``.
     """
 
     shuffle: str = 'auto'
@@ -42,6 +48,7 @@ class LoaderKeys:
     seed: int = 0
     loader_type: str = 'auto'
     cache_bytes: int = 1 << 30
+    order: str = 'auto'
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Plan:
         lake: The lake.
         rows: Row of each sample, shape ``(N,)``.
         row_bytes: Mean size of an image in bytes, estimated from some images.
-        keys: The loader's keys, with ``shuffle`` and ``lanes`` resolved.
+        keys: The loader's keys, with ``shuffle``, ``lanes`` and ``order`` resolved.
         requested: The keys as passed.
         dataloader: Ranks, workers and batch size.
         along_chunks: Whether chunks are read whole.
@@ -130,6 +137,7 @@ def make_plan(
         lanes=keys.lanes,
         cache_bytes=keys.cache_bytes,
     )
+    check_order(keys.order, keys.shuffle, dataloader.batch_size, dataloader.num_workers)
     reader, mix = ImageReader(lake.images), mix or Mix()
     if rows is None:
         rows = np.arange(lake.source.num_rows)
@@ -149,6 +157,15 @@ def make_plan(
     )
     shuffle = choose_shuffle(keys.shuffle, sample_map)
 
+    order_key = keys.order
+    if order_key == 'auto':
+        several = dataloader.round_size > dataloader.batch_size
+        gains = (
+            shuffle == 'none' and several and suits_workers(sample_map, keys.loader_type)
+        )
+        order_key = 'by_worker' if gains else 'dataset'
+    dealt = dataloader if order_key == 'by_worker' else None
+
     def strategy_with(cache_bytes: int) -> RowReads:
         return choose_reads(
             sample_map,
@@ -158,13 +175,14 @@ def make_plan(
             is_weighted=False,
             cache_bytes=cache_bytes,
             batch_size=dataloader.batch_size,
+            dealt=dealt,
         )
 
     strategy = strategy_with(keys.cache_bytes)
     in_lanes = None
     if shuffle == 'lanes':
         in_lanes = Lanes(strategy.index, lanes, keys.window, keys.seed, 0)
-    epoch = Epoch(len(rows), keys.seed, shuffle != 'none', in_lanes)
+    epoch = Epoch(len(rows), keys.seed, shuffle != 'none', in_lanes, dealt)
     row_bytes = _mean_size(reader, rows)
 
     def reads_with(cache_bytes: int) -> Reads:
@@ -181,13 +199,13 @@ def make_plan(
             room = -(-int(most.peak) // _MIB) * _MIB
             while reads_with(room).chunk_rows < most.chunk_rows:
                 room *= 2
-    order = epoch.of_rank(0, 1)
+    order = epoch.of_all()
     chunks = reader.chunks.of(rows)
     return Plan(
         lake=lake,
         rows=rows,
         row_bytes=row_bytes,
-        keys=replace(keys, shuffle=shuffle, lanes=lanes),
+        keys=replace(keys, shuffle=shuffle, lanes=lanes, order=order_key),
         requested=keys,
         dataloader=dataloader,
         along_chunks=strategy.plan is not None,

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...datasets.mixing.partners import Partners
-from ...lake import ChunkCache, ImageColumn, ImageReader
+from ...lake import ChunkCache, ImageColumn, ImageReader, WorkerPlan
 from ...samplers.dataloader_shape import DataloaderShape
 from ...samplers.read_strategy import RowReads
+from ...shuffle.by_worker import by_worker_order
 from ...shuffle.epoch import epoch_order, rank_length, rank_slice
 from ...shuffle.lanes import Lanes
 
@@ -42,20 +43,34 @@ class Epoch:
         seed: Seed of the run, 0 or more.
         is_shuffled: Whether samples come in another than their own sequence.
         lanes: The lanes that they come in, if they do.
+        dealt: The dataloaders, if each worker has a run of the samples.
     """
 
     num_samples: int
     seed: int
     is_shuffled: bool
     lanes: Lanes | None
+    dealt: DataloaderShape | None = None
+
+    def of_all(self) -> NDArray[np.integer]:
+        """Samples that all ranks see, in their order, shape ``(num_samples,)``."""
+        if self.dealt is None:
+            return self.of_rank(0, 1)
+        return self._by_worker(self.dealt)[: self.num_samples]
 
     def of_rank(self, rank: int, world_size: int) -> NDArray[np.integer]:
         """Samples that a rank sees, rounded up, in their order."""
+        if self.dealt is not None:
+            return self._by_worker(self.dealt)[rank::world_size]
         if self.lanes is None:
             order = epoch_order(self.num_samples, self.seed, 0, self.is_shuffled)
             return rank_slice(order, rank, world_size, round_up=True)
         count = rank_length(self.num_samples, rank, world_size, round_up=True)
         return self.lanes.rank_slice(rank, world_size, count)
+
+    def _by_worker(self, dealt: DataloaderShape) -> NDArray[np.int64]:
+        shape = dealt.world_size, dealt.readers, dealt.batch_size
+        return by_worker_order(self.num_samples, *shape, round_up=True)
 
 
 @dataclass(frozen=True)
@@ -140,6 +155,7 @@ class Simulation:
         self._epoch, self._dataloader, self._mixing = epoch, dataloader, mixing
         self._reader, self._rows, self._row_bytes = reader, rows, row_bytes
         reading.begin([epoch.lanes] if epoch.lanes else [], 0)
+        self._reading = reading
         self._plan = copy(reading.plan)
         readers = dataloader.readers
         if self._plan is not None and self._plan.per_worker:
@@ -166,6 +182,10 @@ class Simulation:
             if number // readers != rank:
                 rank = number // readers
                 samples = self._epoch.of_rank(rank, world)
+                if isinstance(self._plan, WorkerPlan):
+                    self._reading.begin([], 0, samples)
+            if isinstance(self._plan, WorkerPlan):
+                self._plan.reader = number % readers
             # PyTorch deals batch j to worker j mod workers.
             starts = range(number % readers * size, self._length, readers * size)
             enough = starts[: -(-_ENOUGH // size)]

@@ -86,6 +86,9 @@ def _order(plan: Plan) -> list[str]:
     else:
         why = f'auto: the lake is {"on object storage" if is_remote else "local"}'
     lines = [f'shuffle:  {keys.shuffle} ({why})']
+    if keys.shuffle == 'none':
+        why = 'as requested' if plan.requested.order != 'auto' else 'auto'
+        lines.append(f'order:    {keys.order} ({why})')
     if keys.shuffle == 'lanes' and keys.lanes:
         times = f'{keys.lanes // loader.round_size} x'
         if not plan.lanes_divide:
@@ -158,6 +161,11 @@ def _notes(plan: Plan) -> list[str]:
             f'workers share lanes and read chunks more than once; remove lanes='
             f'{plan.keys.lanes}, or write a multiple of {plan.dataloader.round_size}'
         )
+    if plan.keys.order == 'by_worker':
+        notes.append(
+            "results are put back by dict(type='DeepLakeOrderHook') in custom_hooks; "
+            "without it, order='auto' stays 'dataset'"
+        )
     if plan.room:
         notes.append(
             f'some chunks do not fit into cache_bytes={plan.keys.cache_bytes}, and their '
@@ -183,7 +191,7 @@ def _sampler(plan: Plan) -> str:
     }
     if requested.lanes is not None and plan.lanes_divide:
         keys['lanes'] = requested.lanes
-    for key in ('window', 'loader_type', 'cache_bytes'):
+    for key in ('window', 'loader_type', 'cache_bytes', 'order'):
         if getattr(requested, key) != getattr(defaults, key):
             keys[key] = getattr(requested, key)
     if plan.room:
