@@ -19,6 +19,7 @@ SCRIPTS = (
     'startup_memory',
     'evaluation',
     'object_storage',
+    'storage_patterns',
     'scale',
     'gpu',
 )
