@@ -83,7 +83,7 @@ DATASET = {
         good=[None, 'xywh', 'cxcywhn'], bad=['', 'xyhw', 'XYXY', 3, True, ['xyxy']]
     ),
     'annotation_style': Key(
-        good=[None, 'coco', 'voc'], bad=['', 'COCO', 'pascal', 0, False, ['coco']]
+        good=[None, 'coco', 'voc', 'crowdhuman'], bad=['', 'COCO', 'pascal', 0, False, ['coco']]
     ),
     'label_order': Key(
         good=['classes', 'lake'], bad=['', 'class', None, 3, True, np.array(['lake'])]
@@ -287,6 +287,11 @@ METRIC = {
         good=[None, 0, 255, np.int64(3), -1],
         bad=['255', 255.0, True, NAN, [255]],
         others=SEMSEG,
+    ),
+    'mr_ref': Key(
+        good=['CALTECH_-2', 'CALTECH_-4'],
+        bad=['', 'CALTECH', None, 2, True, ['CALTECH_-2']],
+        others=dict(metrics_format='CrowdHuman'),
     ),
     'collect_device': Key(
         good=['cpu', 'gpu', 'npu'], bad=['', 'cuda', 'CPU', None, True, ['cpu']]

@@ -43,6 +43,8 @@ ELSEWHERE = {
     **dict.fromkeys(('palette', 'PALETTE'), _IN_METAINFO.format('palette')),
     'thing_classes': _IN_METAINFO.format('thing_classes'),
 }
+# Styles of stock datasets that do not filter their samples.
+UNFILTERED = {'crowdhuman': 'CrowdHumanDataset'}
 _FILTER_KEYS = ('filter_empty_gt', 'min_size', 'bbox_min_size')
 _PROMPT_KEYS = ('name', 'prefix', 'suffix')
 
@@ -105,7 +107,13 @@ def warn_of_no_effect(
         for name in caption_prompt or ()
         if name not in classes
     ]
-    if style != 'voc' and (filter_cfg or {}).get('bbox_min_size') is not None:
+    if style in UNFILTERED and filter_cfg:
+        texts.append(
+            f'filter_cfg has no effect with annotation_style={style!r}, as in '
+            f"{UNFILTERED[style]}; write annotation_style='voc', which filters, or leave "
+            'it out'
+        )
+    elif style != 'voc' and (filter_cfg or {}).get('bbox_min_size') is not None:
         texts.append(
             f'filter_cfg.bbox_min_size has no effect with annotation_style={style!r}; '
             "write annotation_style='voc', or leave it out"

@@ -7,6 +7,7 @@ are imported in ``backends`` only.
 from __future__ import annotations
 
 from .coco import evaluate_coco
+from .crowdhuman import evaluate_crowdhuman
 from .federation import Federation
 from .ground_truth import GroundTruth, Prediction
 from .join import join_ground_truth
@@ -21,6 +22,7 @@ __all__ = [
     'PanopticPrediction',
     'Prediction',
     'evaluate_coco',
+    'evaluate_crowdhuman',
     'evaluate_lvis',
     'evaluate_panoptic',
     'evaluate_semseg',

@@ -1,4 +1,4 @@
-"""Score boxes and masks of instances as COCO, LVIS and Pascal VOC do."""
+"""Score boxes and masks of instances as COCO, LVIS, Pascal VOC and CrowdHuman do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from mmengine.logging import MMLogger
 from ..evaluation import (
     Prediction,
     coco,
+    crowdhuman,
     evaluate_coco,
+    evaluate_crowdhuman,
     evaluate_lvis,
     evaluate_voc,
     lvis,
@@ -23,6 +25,7 @@ from ..evaluation.backends.coco import backend_classes
 from ..evaluation.backends.lvis import lvis_package
 from ..lake import Lake, blank_size
 from ..structures.masks import as_text_counts
+from ..utils.values import is_list, wrong
 from .format import MetricFormat
 from .ground_truth import GroundTruthReader
 from .options import check_ascending, check_metric_items
@@ -166,6 +169,29 @@ class VocFormat(InstanceFormat):
     }
     score = staticmethod(evaluate_voc)
     with_degenerate = False  # VOCMetric scores what the dataset kept
+
+
+class CrowdHumanFormat(InstanceFormat):
+    """CrowdHuman's AP, miss rate and Jaccard index, as ``CrowdHumanMetric``."""
+
+    name = 'CrowdHuman'
+    prefix = 'crowd_human'
+    known_metrics = crowdhuman.METRICS
+    takes_all = True
+    defaults: ClassVar[Mapping[str, Any]] = {
+        'iou_thrs': None,
+        'mr_ref': 'CALTECH_-2',
+        'format_only': False,
+        'outfile_prefix': None,
+    }
+    score = staticmethod(evaluate_crowdhuman)
+
+    def check_options(self) -> None:
+        """Refuse several thresholds too."""
+        super().check_options()
+        given = self.options['iou_thrs']
+        if is_list(given):
+            raise wrong('iou_thrs', 'one number', given, 'iou_thrs=0.5')
 
 
 def _run_lengths(masks: Any) -> list[dict[str, Any]]:

@@ -174,6 +174,8 @@ def _group(config: Mapping[str, Any]) -> str:
         return 'panoptic'
     if any(name.startswith('LVIS') for name in types):
         return 'LVIS'
+    if 'CrowdHumanDataset' in types:
+        return 'CrowdHuman'
     if 'VOCDataset' in types:
         return 'Pascal VOC'
     if 'MultiBranch' in text:

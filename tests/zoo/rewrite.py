@@ -30,6 +30,7 @@ KINDS = {
     'LVISV05Dataset': 'lvis',
     'LVISV1Dataset': 'lvis',
     'VOCDataset': 'voc',
+    'CrowdHumanDataset': 'crowdhuman',
 }
 # Stock metric -> ``metrics_format`` of DeepLakeMetric.
 FORMATS = {
@@ -37,6 +38,7 @@ FORMATS = {
     'CocoPanopticMetric': 'Panoptic',
     'LVISMetric': 'LVIS',
     'VOCMetric': 'PascalVOC',
+    'CrowdHumanMetric': 'CrowdHuman',
 }
 _OF_FILES = ('ann_file', 'data_root', 'data_prefix', 'label_file', 'proposal_file')
 
@@ -95,6 +97,8 @@ def evaluator_on_files(evaluator: Any, dataset: Config) -> Any:
         if _kind(leaf) == 'panoptic' and metric['type'] == 'CocoMetric':
             ann_file = str(Path(ann_file).with_name(THINGS))
         known = {'ann_file': ann_file, 'seg_prefix': maps}
+        if metric['type'] == 'CrowdHumanMetric':
+            metric = {**metric, 'num_ji_process': 1}  # forks ten times, not a hundred
         return {**metric, **{k: v for k, v in known.items() if k in metric}}
 
     if isinstance(evaluator, (list, tuple)):
@@ -136,8 +140,8 @@ def evaluator_on_lake(evaluator: Any) -> Any:
         return {**evaluator, 'metrics': evaluator_on_lake(evaluator['metrics'])}
     if evaluator['type'] not in FORMATS:
         raise OutOfReach(evaluator['type'])
-    # The last one only spreads the same work over processes.
-    dropped = ('ann_file', 'seg_prefix', 'backend_args', 'use_mp_eval')
+    # The last two only spread the same work over processes.
+    dropped = ('ann_file', 'seg_prefix', 'backend_args', 'use_mp_eval', 'num_ji_process')
     kept = {key: value for key, value in evaluator.items() if key not in dropped}
     form = FORMATS[evaluator['type']]
     return {**kept, 'type': 'DeepLakeMetric', 'metrics_format': form}

@@ -18,6 +18,7 @@ from mmengine.structures import InstanceData
 from mmdet_deeplake_plugin.tools.from_coco import from_coco
 from mmdet_deeplake_plugin.tools.from_voc import from_voc
 from zoo.maps import things_of, write_panoptic, write_stuff
+from zoo.people import make_crowdhuman
 from zoo.source import Source, stem
 
 Files = dict[str, Any]
@@ -143,6 +144,7 @@ def make_panoptic(folder: Path, source: Source, classes: Classes) -> tuple[Files
 
 MAKERS = {
     'coco': make_coco,
+    'crowdhuman': make_crowdhuman,
     'lvis': make_lvis,
     'panoptic': make_panoptic,
     'proposals': make_proposals,

@@ -12,7 +12,7 @@ WIDTH = 'width'
 HEIGHT = 'height'
 SEG_MAP = 'seg_map'
 
-# Columns with one number per box: of COCO, of its panoptic files, and of VOC.
+# Columns with one number per box: of COCO, its panoptic files, VOC and CrowdHuman.
 ISCROWD = 'iscrowd'
 AREA = 'area'
 IGNORE = 'ignore'
@@ -20,6 +20,11 @@ ANN_ID = 'ann_id'
 ANN_POSITION = 'ann_position'  # in the file, if that is not grouped by image
 SEGMENT_ID = 'segment_id'
 DIFFICULT = 'difficult'
+HEAD_IGNORE = 'head_ignore'
+
+# Columns with a further box for each box.
+HEAD_BOXES = 'head_boxes'
+VISIBLE_BOXES = 'visible_boxes'
 
 # Columns with one text per image.
 SEGMENTATION = 'segmentation'

@@ -30,6 +30,7 @@ class Role:
         wanted: What the column must hold, worded for error messages.
         takes: Whether a column of a type can play the role at all, if the config or a
             usual name selects it; ``None`` if any type can.
+        style: The annotation style in which usual names count; ``None`` for every style.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Role:
     usual_names: tuple[str, ...]
     wanted: str
     takes: Callable[[Any], bool] | None = None
+    style: str | None = None
 
 
 class MaskKind(Enum):
@@ -139,6 +141,9 @@ _KINDS_INSIDE = {
     'nullable[polygon': TypeKind.Polygon,
     'nullable[text': TypeKind.Text,
 }
+
+# What instances have beside a box and a label, by the key in the sample.
+EXTRA_BOXES = {'hbox': 'head_boxes', 'vbox': 'visible_boxes'}
 
 ROLES: dict[str, Role] = {
     role.name: role
@@ -262,5 +267,17 @@ ROLES: dict[str, Role] = {
         ),
         Role('width', False, None, ('width',), 'width in pixels', holds_numbers),
         Role('height', False, None, ('height',), 'height in pixels', holds_numbers),
+        *(
+            Role(
+                key,
+                False,
+                None,
+                (key, column),
+                'further boxes (N, 4) of type BoundingBox',
+                takes=is_boxes,
+                style='crowdhuman',
+            )
+            for key, column in EXTRA_BOXES.items()
+        ),
     )
 }
