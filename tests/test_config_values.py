@@ -83,7 +83,7 @@ DATASET = {
         good=[None, 'xywh', 'cxcywhn'], bad=['', 'xyhw', 'XYXY', 3, True, ['xyxy']]
     ),
     'annotation_style': Key(
-        good=[None, 'coco', 'voc', 'crowdhuman'], bad=['', 'COCO', 'pascal', 0, False, ['coco']]
+        good=[None, 'coco', 'voc', 'crowdhuman', 'openimages'], bad=['', 'COCO', 'pascal', 0, False, ['coco']]
     ),
     'label_order': Key(
         good=['classes', 'lake'], bad=['', 'class', None, 3, True, np.array(['lake'])]
@@ -293,6 +293,15 @@ METRIC = {
         bad=['', 'CALTECH', None, 2, True, ['CALTECH_-2']],
         others=dict(metrics_format='CrowdHuman'),
     ),
+    'ioa_thrs': Key(
+        good=[0.5, 0, 1, [0.5], (0.4,), np.array([0.5])],
+        bad=['0.5', None, True, -0.1, 1.5, NAN, [], ['0.5']],
+        others=dict(metrics_format='OpenImages'),
+    ),
+    **dict.fromkeys(
+        ('use_group_of', 'get_supercategory', 'filter_labels'),
+        Key(BOOL.good, BOOL.bad, others=dict(metrics_format='OpenImages')),
+    ),
     'collect_device': Key(
         good=['cpu', 'gpu', 'npu'], bad=['', 'cuda', 'CPU', None, True, ['cpu']]
     ),
@@ -445,6 +454,7 @@ def test_a_misspelt_key_suggests_the_right_one(name: str, key: str) -> None:
         'DeepLakeLoader': dict(dataset=_Unread()),
         'DeepLakeAspectRatioBatchSampler': dict(sampler=None, batch_size=2),
     }
+    typos -= {'iao_thrs'}  # as near to iou_thrs as to ioa_thrs
     for typo in sorted(typos - set(known)):
         text = f'{typo!r} is not a key of {name} (did you mean {key}?); its keys are '
         with pytest.raises(ValueError, match=re.escape(text + ', '.join(known))):

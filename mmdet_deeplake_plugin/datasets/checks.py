@@ -34,6 +34,7 @@ ELSEWHERE = {
             *('proposal_file', 'label_file', 'sub_data_root', 'img_prefix', 'seg_prefix'),
             *('img_suffix', 'seg_map_suffix', 'file_client_args', 'use_label_map'),
             *('label_map_file', 'split_file', 'hierarchy_file', 'meta_file'),
+            *('image_level_ann_file', 'extra_ann_file'),
         ),
         _OF_FILES,
     ),
@@ -44,7 +45,7 @@ ELSEWHERE = {
     'thing_classes': _IN_METAINFO.format('thing_classes'),
 }
 # Styles of stock datasets that do not filter their samples.
-UNFILTERED = {'crowdhuman': 'CrowdHumanDataset'}
+UNFILTERED = {'crowdhuman': 'CrowdHumanDataset', 'openimages': 'OpenImagesDataset'}
 _FILTER_KEYS = ('filter_empty_gt', 'min_size', 'bbox_min_size')
 _PROMPT_KEYS = ('name', 'prefix', 'suffix')
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..lake import Lake
@@ -23,10 +25,18 @@ class SampleExtras(SharedWhenSpawned, SharedByCopies):
     Args:
         samples: The samples.
         values: Key of an instance -> values of all stored instances, shape ``(N, …)``.
+        image_labels: Offsets of each image, verified labels (-1 if not of the classes)
+            and confidences, if there are any.
     """
 
-    def __init__(self, samples: Samples, values: dict[str, NDArray[Any]]) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        values: dict[str, NDArray[Any]],
+        image_labels: tuple[NDArray[Any], ...] | None,
+    ) -> None:
         self._samples, self._values = samples, values
+        self._image_labels = image_labels
         self._offsets = offsets_of(samples.num_stored)
 
     def add_to(self, data_info: dict[str, Any], position: int) -> None:
@@ -46,18 +56,33 @@ class SampleExtras(SharedWhenSpawned, SharedByCopies):
         if 'hbox' in self._values:  # CrowdHumanDataset has the full box twice
             for instance in instances:
                 instance['fbox'] = instance['bbox']
+        if self._image_labels is not None:
+            offsets, labels, confidences = self._image_labels
+            part = slice(*offsets[position : position + 2])
+            kept = labels[part] >= 0
+            data_info['image_level_labels'] = labels[part][kept]
+            data_info['confidences'] = confidences[part][kept]
 
 
-def sample_extras(lake: Lake, samples: Samples) -> SampleExtras | None:
+def sample_extras(
+    lake: Lake, samples: Samples, classes: Sequence[str]
+) -> SampleExtras | None:
     """Return what the instances have beside box and label, ``None`` if nothing.
 
     Args:
         lake: The lake of the samples.
         samples: The samples.
+        classes: Classes of the dataset.
     """
     sizes = samples.widths, samples.heights
     values = lake.extras(samples.rows, samples.num_stored, sizes)
-    return SampleExtras(samples, values) if values else None
+    image_labels = lake.image_labels(samples.rows)
+    if image_labels is not None:
+        place = {name: label for label, name in enumerate(classes)}
+        new = np.array([place.get(name, -1) for name in lake.columns.class_names])
+        image_labels = image_labels[0], new[image_labels[1]], image_labels[2]
+    has_any = values or image_labels is not None
+    return SampleExtras(samples, values, image_labels) if has_any else None
 
 
 class DataInfos:

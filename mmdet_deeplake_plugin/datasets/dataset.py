@@ -62,17 +62,17 @@ class DeepLakeDataset(BaseDetDataset):
             ``gt_labels``, ``gt_masks``, ``gt_seg_map``, ``segment_ids``,
             ``gt_ignore_flags``, ``area``, ``ignore``, ``img_id``, ``file_name``,
             ``width``, ``height``, ``proposals``, ``proposal_scores``, ``caption``,
-            ``text``, ``phrases``, ``hbox``, ``vbox``. Columns of roles that are not
-            listed are inferred by type or usual name, except for ``text`` and
-            ``phrases``. ``None`` disables a role.
+            ``text``, ``phrases``, ``hbox``, ``vbox``, ``is_group_of``, ….
+            Columns of roles that are not listed are inferred by type or usual name,
+            except for ``text`` and ``phrases``. ``None`` disables a role.
         box_format: ``xyxy``, ``xywh`` or ``cxcywh`` in pixels; with the suffix ``n``, in
             fractions of the image. Defaults to what the lake declares.
         annotation_style: ``'coco'`` leaves out degenerate boxes, as ``CocoDataset``
             does; ``'voc'`` keeps all boxes, as ``XMLDataset`` does; ``'panoptic'`` reads
-            things and stuff, as ``CocoPanopticDataset`` does; ``'crowdhuman'`` is that
-            of ``CrowdHumanDataset``. Defaults to the metadata ``annotation_style`` of the
-            box column, else ``'panoptic'`` if there are columns for ``gt_seg_map`` and
-            ``segment_ids``, else ``'coco'``.
+            things and stuff, as ``CocoPanopticDataset`` does; ``'crowdhuman'`` and
+            ``'openimages'`` are those of the datasets of these names. Defaults to the
+            metadata ``annotation_style`` of the box column, else ``'panoptic'`` if there
+            are columns for ``gt_seg_map`` and ``segment_ids``, else ``'coco'``.
         label_order: ``'classes'``: label ``i`` is ``metainfo['classes'][i]``.
             ``'lake'``: labels follow the order of the lake's classes, as those of
             ``CocoDataset`` follow its file, and ``metainfo['classes']`` is sorted
@@ -219,7 +219,7 @@ class DeepLakeDataset(BaseDetDataset):
             samples,
             sample_masks(lake, samples, self._needs.masks),
             sample_texts(lake, samples),
-            sample_extras(lake, samples),
+            sample_extras(lake, samples, names),
             classes.label_map,
         )
         self._positions = filter_samples(samples, filter_cfg, columns.is_semantic)

@@ -10,6 +10,8 @@ area, lie outside the image or are marked ``ignore`` are left out; crowds get
 ``crowdhuman``: as in ``CrowdHumanDataset``. Every box is kept; ignored ones get
 ``ignore_flag=1`` and the label -1.
 
+``openimages``: as in ``OpenImagesDataset``. Every box is kept.
+
 ``panoptic``: as in ``CocoPanopticDataset``. Things are kept if they are not crowds, have
 an area, and are at least a pixel wide and high.
 

@@ -57,6 +57,7 @@ class LakeLayout:
         texts: Further columns with one text per image.
         has_maps: Whether there is a segmentation map per image.
         extra_boxes: Further columns with one box per box, in ``box_format``.
+        per_image: Further columns with a list of numbers per image: name to dtype.
         metadata: Further metadata of columns: name of the column to metadata.
     """
 
@@ -70,6 +71,7 @@ class LakeLayout:
     texts: tuple[str, ...] = ()
     has_maps: bool = False
     extra_boxes: tuple[str, ...] = ()
+    per_image: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -211,7 +213,8 @@ class _NewLake:
 
 
 def _column_types(layout: LakeLayout) -> dict[str, Any]:
-    per_box = {name: types.Array(dtype, 1) for name, dtype in layout.per_box.items()}
+    lists = {**layout.per_box, **layout.per_image}
+    arrays = {name: types.Array(dtype, 1) for name, dtype in lists.items()}
     # Doubles, because float32 corners differ from CocoDataset's in the last bit.
     boxes = types.BoundingBox(
         dtype='float64', format=layout.box_format, bbox_type='pixel'
@@ -224,7 +227,7 @@ def _column_types(layout: LakeLayout) -> dict[str, Any]:
         ),
         names.BOXES: boxes,
         names.CATEGORIES: types.ClassLabel(types.Array('int32', 1)),
-        **per_box,
+        **arrays,
         **dict.fromkeys(layout.extra_boxes, boxes),
         **{name: types.Text() for name in layout.texts},
         **(maps if layout.has_maps else {}),

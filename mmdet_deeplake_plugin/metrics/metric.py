@@ -16,7 +16,13 @@ from ..utils.gc_paused import gc_paused
 from ..utils.messages import comma_joined, did_you_mean
 from ..utils.values import is_list, refuse_unknown
 from .format import MetricFormat
-from .instances import CocoFormat, CrowdHumanFormat, LvisFormat, VocFormat
+from .instances import (
+    CocoFormat,
+    CrowdHumanFormat,
+    LvisFormat,
+    OpenImagesFormat,
+    VocFormat,
+)
 from .maps import MapFormat
 from .options import ELSEWHERE, check_values
 from .panoptic import PanopticFormat
@@ -26,7 +32,7 @@ FORMATS: dict[str, type[MetricFormat]] = {
     each.name: each
     for each in (
         *(CocoFormat, LvisFormat, VocFormat, PanopticFormat, SemSegFormat),
-        CrowdHumanFormat,
+        *(CrowdHumanFormat, OpenImagesFormat),
     )
 }
 
@@ -46,11 +52,11 @@ class DeepLakeMetric(BaseMetric):
     Args:
         metrics_format: ``'COCO'``, ``'LVIS'`` (needs the package ``lvis``, and a lake
             that ``tools.from_coco`` made from an LVIS file), ``'PascalVOC'``,
-            ``'Panoptic'``, ``'SemSeg'`` or ``'CrowdHuman'``.
+            ``'Panoptic'``, ``'SemSeg'``, ``'CrowdHuman'`` or ``'OpenImages'``.
         metric: COCO, LVIS: ``bbox``, ``segm``, ``proposal``, ``proposal_fast`` or a list.
             PascalVOC: ``mAP`` or ``recall``. Panoptic: ``PQ``. SemSeg: ``mIoU``,
             ``mDice``, ``mFscore`` or a list. CrowdHuman: ``AP``, ``MR``, ``JI`` or a
-            list. Defaults to the first one, or all of CrowdHuman.
+            list. OpenImages: ``mAP``. Defaults to the first one, or all of CrowdHuman.
         classwise: COCO, LVIS: whether to report the AP of each class. Panoptic: whether
             to log the numbers of each class.
         proposal_nums: Maximum numbers of detections per image: three for ``bbox``,
@@ -78,9 +84,16 @@ class DeepLakeMetric(BaseMetric):
             ``ignore_index``, or 255 if it has none.
         mr_ref: CrowdHuman: ``'CALTECH_-2'`` or ``'CALTECH_-4'``: false positives per
             image from which on the miss rate is averaged.
+        ioa_thrs: OpenImages: share of a prediction that must lie in a group-of box, one
+            number or one per threshold.
+        use_group_of: OpenImages: whether group-of boxes stand for groups.
+        get_supercategory: OpenImages: whether boxes count for the classes above theirs.
+        filter_labels: OpenImages: whether predictions of classes that were not verified
+            in an image are left out.
         collect_device: ``'cpu'``, ``'gpu'`` or ``'npu'``: how ranks exchange results.
         prefix: Prefix of the names. Defaults to ``coco``, ``lvis``, ``pascal_voc``,
-            ``coco_panoptic``, ``crowd_human`` or none, as in the stock metrics.
+            ``coco_panoptic``, ``crowd_human``, ``openimages`` or none, as in the stock
+            metrics.
         collect_dir: Folder for the exchange by ``'cpu'``.
 
     Raises:
@@ -109,6 +122,10 @@ class DeepLakeMetric(BaseMetric):
         reduce_zero_label: bool = False,
         ignore_index: int | None = None,
         mr_ref: str = 'CALTECH_-2',
+        ioa_thrs: float | Sequence[float] = 0.5,
+        use_group_of: bool = True,
+        get_supercategory: bool = True,
+        filter_labels: bool = True,
         collect_device: str = 'cpu',
         prefix: str | None = None,
         collect_dir: str | None = None,
@@ -131,6 +148,10 @@ class DeepLakeMetric(BaseMetric):
             reduce_zero_label=reduce_zero_label,
             ignore_index=ignore_index,
             mr_ref=mr_ref,
+            ioa_thrs=ioa_thrs,
+            use_group_of=use_group_of,
+            get_supercategory=get_supercategory,
+            filter_labels=filter_labels,
         )
         if not isinstance(metrics_format, str) or metrics_format not in FORMATS:
             raise ValueError(

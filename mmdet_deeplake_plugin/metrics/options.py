@@ -116,6 +116,12 @@ def _check_thresholds(key: str, value: Any) -> None:
         raise wrong(key, wanted, value, f'{key}=0.5 or {key}=[0.5, 0.75]')
 
 
+def _check_some_thresholds(key: str, value: Any) -> None:
+    if value is None:
+        raise wrong(key, 'a number from 0 to 1, or a list of them', value, f'{key}=0.5')
+    _check_thresholds(key, value)
+
+
 def _check_ranges(key: str, value: Any) -> None:
     if value is None:
         return
@@ -170,6 +176,8 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     'reduce_zero_label': check_bool,
     'ignore_index': _check_ignore_index,
     'mr_ref': lambda key, value: check_choice(key, value, crowdhuman.MISS_RATES),
+    'ioa_thrs': _check_some_thresholds,
+    **dict.fromkeys(('use_group_of', 'get_supercategory', 'filter_labels'), check_bool),
     'collect_device': lambda key, value: check_choice(key, value, ('cpu', 'gpu', 'npu')),
     'prefix': _check_prefix,
     'collect_dir': _check_path,

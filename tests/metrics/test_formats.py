@@ -45,7 +45,7 @@ def test_defaults_of_a_format_are_accepted(name: str) -> None:
     ('key', 'value', 'owners'),
     [
         ('proposal_nums', (1, 10, 100), 'COCO, LVIS, PascalVOC'),
-        ('iou_thrs', np.array([0.5, 0.75]), 'COCO, LVIS, PascalVOC, CrowdHuman'),
+        ('iou_thrs', np.array([0.5, 0.75]), 'COCO, LVIS, PascalVOC, CrowdHuman, OpenImages'),
         ('scale_ranges', [(0, 32)], 'PascalVOC'),
     ],
 )

@@ -176,6 +176,8 @@ def _group(config: Mapping[str, Any]) -> str:
         return 'LVIS'
     if 'CrowdHumanDataset' in types:
         return 'CrowdHuman'
+    if any(name.startswith('OpenImages') for name in types):
+        return 'OpenImages'
     if 'VOCDataset' in types:
         return 'Pascal VOC'
     if 'MultiBranch' in text:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mmdet.evaluation import get_classes
 from mmdet.registry import DATASETS
 
 from zoo.data import ZooData
@@ -31,6 +32,8 @@ KINDS = {
     'LVISV1Dataset': 'lvis',
     'VOCDataset': 'voc',
     'CrowdHumanDataset': 'crowdhuman',
+    'OpenImagesDataset': 'openimages',
+    'OpenImagesChallengeDataset': 'openimages challenge',
 }
 # Stock metric -> ``metrics_format`` of DeepLakeMetric.
 FORMATS = {
@@ -39,8 +42,12 @@ FORMATS = {
     'LVISMetric': 'LVIS',
     'VOCMetric': 'PascalVOC',
     'CrowdHumanMetric': 'CrowdHuman',
+    'OpenImagesMetric': 'OpenImages',
 }
-_OF_FILES = ('ann_file', 'data_root', 'data_prefix', 'label_file', 'proposal_file')
+_OF_FILES = (
+    *('ann_file', 'data_root', 'data_prefix', 'label_file', 'proposal_file'),
+    *('hierarchy_file', 'meta_file', 'image_level_ann_file'),
+)
 
 
 class OutOfReach(Exception):  # noqa: N818
@@ -160,5 +167,10 @@ def _kind(leaf: Config) -> str:
 def _classes(leaf: Config) -> tuple[str, ...]:
     if leaf['type'] == 'V3DetDataset':
         return tuple(f'category {number}' for number in range(13204))
+    if leaf['type'].startswith('OpenImages'):
+        is_challenge = leaf['type'] == 'OpenImagesChallengeDataset'
+        names = get_classes('oid_challenge' if is_challenge else 'oid_v6')
+        # MMDetection names two of the challenge alike.
+        return tuple(f'{name} {label}' for label, name in enumerate(names))
     named = (leaf.get('metainfo') or {}).get('classes')
     return tuple(named or DATASETS.get(leaf['type']).METAINFO['classes'])

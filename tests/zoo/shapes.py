@@ -18,6 +18,7 @@ from mmengine.structures import InstanceData
 from mmdet_deeplake_plugin.tools.from_coco import from_coco
 from mmdet_deeplake_plugin.tools.from_voc import from_voc
 from zoo.maps import things_of, write_panoptic, write_stuff
+from zoo.open_images import make_challenge, make_openimages
 from zoo.people import make_crowdhuman
 from zoo.source import Source, stem
 
@@ -146,6 +147,8 @@ MAKERS = {
     'coco': make_coco,
     'crowdhuman': make_crowdhuman,
     'lvis': make_lvis,
+    'openimages': make_openimages,
+    'openimages challenge': make_challenge,
     'panoptic': make_panoptic,
     'proposals': make_proposals,
     'stuff': make_stuff,

@@ -22,12 +22,13 @@ from ..connection.opening import column_names, metadata_of
 from . import names
 from .box_format import box_format_of, declared_box_format
 from .managed import category_ids, managed_roles
-from .roles import EXTRA_BOXES, ROLES, Role, is_boxes, is_labels
+from .roles import EXTRA_BOXES, EXTRA_FLAGS, ROLES, Role, is_boxes, is_labels
 
-STYLES = ('coco', 'voc', 'panoptic', 'crowdhuman')
+STYLES = ('coco', 'voc', 'panoptic', 'crowdhuman', 'openimages')
 _PER_BOX = (
     *('gt_masks', 'segment_ids', 'gt_ignore_flags', 'area', 'ignore'),
     *EXTRA_BOXES,
+    *EXTRA_FLAGS,
 )
 _COUNTED = (
     *('segment_ids', 'gt_ignore_flags', 'area', 'ignore', 'img_id', 'file_name'),
@@ -228,8 +229,8 @@ def check_style(style: Any) -> None:
         raise ValueError(
             f'annotation_style={style!r} is unknown{did_you_mean(style, STYLES)}; '
             'write coco (drops degenerate boxes, like CocoDataset), voc (keeps all '
-            'boxes, like XMLDataset), panoptic (like CocoPanopticDataset) or crowdhuman '
-            '(like CrowdHumanDataset)'
+            'boxes, like XMLDataset), panoptic (like CocoPanopticDataset), crowdhuman '
+            '(like CrowdHumanDataset) or openimages (like OpenImagesDataset)'
         )
 
 

@@ -22,6 +22,10 @@ SEGMENT_ID = 'segment_id'
 DIFFICULT = 'difficult'
 HEAD_IGNORE = 'head_ignore'
 
+# Columns with one list per image: verified labels of OpenImages.
+IMAGE_LABELS = 'image_level_labels'
+CONFIDENCES = 'confidences'
+
 # Columns with a further box for each box.
 HEAD_BOXES = 'head_boxes'
 VISIBLE_BOXES = 'visible_boxes'
@@ -41,6 +45,7 @@ CATEGORIES_JSON = 'categories'  # CATEGORIES
 ISTHING = 'isthing'  # CATEGORIES
 COCO_FILE = 'coco_file'  # IMAGES, CAPTIONS: JSON of the further keys of the file
 CONTENT = 'content'  # CAPTIONS: COCO_CAPTIONS
+HIERARCHY = 'hierarchy'  # CATEGORIES: JSON, for each label all that it implies
 COCO_CAPTIONS = 'coco_captions'  # several captions per image
 
 # What LVIS adds to an image (in COCO_IMAGE) and to a category (in CATEGORIES_JSON).

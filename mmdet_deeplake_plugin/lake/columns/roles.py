@@ -144,6 +144,13 @@ _KINDS_INSIDE = {
 
 # What instances have beside a box and a label, by the key in the sample.
 EXTRA_BOXES = {'hbox': 'head_boxes', 'vbox': 'visible_boxes'}
+EXTRA_FLAGS: dict[str, tuple[str, ...]] = {
+    'is_occluded': (),
+    'is_truncated': (),
+    'is_group_of': ('is_group_ofs',),  # as OpenImagesChallengeDataset spells it
+    'is_depiction': (),
+    'is_inside': (),
+}
 
 ROLES: dict[str, Role] = {
     role.name: role
@@ -278,6 +285,30 @@ ROLES: dict[str, Role] = {
                 style='crowdhuman',
             )
             for key, column in EXTRA_BOXES.items()
+        ),
+        *(
+            Role(
+                key,
+                False,
+                None,
+                (key, *others),
+                'flags (N,)',
+                takes=holds_numbers,
+                style='openimages',
+            )
+            for key, others in EXTRA_FLAGS.items()
+        ),
+        *(
+            Role(
+                key,
+                False,
+                None,
+                (key,),
+                f'{key} of each image, a list of numbers',
+                takes=holds_numbers,
+                style='openimages',
+            )
+            for key in ('image_level_labels', 'confidences')
         ),
     )
 }
