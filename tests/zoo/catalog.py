@@ -180,6 +180,8 @@ def _group(config: Mapping[str, Any]) -> str:
         return 'OpenImages'
     if 'VOCDataset' in types:
         return 'Pascal VOC'
+    if 'WIDERFaceDataset' in types:
+        return 'WIDER Face'
     if 'MultiBranch' in text:
         return 'semi-supervised'
     if "'return_classes': True" in text:

@@ -31,6 +31,7 @@ KINDS = {
     'LVISV05Dataset': 'lvis',
     'LVISV1Dataset': 'lvis',
     'VOCDataset': 'voc',
+    'WIDERFaceDataset': 'wider',
     'CrowdHumanDataset': 'crowdhuman',
     'OpenImagesDataset': 'openimages',
     'OpenImagesChallengeDataset': 'openimages challenge',

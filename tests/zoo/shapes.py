@@ -100,6 +100,28 @@ def make_voc(folder: Path, source: Source, classes: Classes) -> tuple[Files, str
     return dict(data_root='', ann_file=str(split), data_prefix=prefix), lake
 
 
+def make_wider(folder: Path, source: Source, classes: Classes) -> tuple[Files, str]:
+    """A folder in the layout of WIDER Face: corners from 0, images in named folders."""
+    files, _ = make_voc(folder, source, classes)
+    (folder / 'lake').rename(folder / 'voc_lake')
+    (folder / 'event').symlink_to(source.images)
+    for path in (folder / 'Annotations').glob('*.xml'):
+        tree = ElementTree.parse(path)
+        ElementTree.SubElement(tree.getroot(), 'folder').text = 'event'
+        tree.write(path)
+    lake = str(folder / 'lake')
+    from_voc(
+        folder,
+        files['ann_file'],
+        lake,
+        classes=list(classes),
+        img_subdir='.',
+        image_folders=True,
+        minus_one=False,
+    )
+    return {**files, 'data_prefix': dict(img=str(folder))}, lake
+
+
 def make_lvis(folder: Path, source: Source, classes: Classes) -> tuple[Files, str]:
     """An LVIS file: addresses of images, and what is known of classes that are absent."""
     content = source.coco(classes)
@@ -153,6 +175,7 @@ MAKERS = {
     'proposals': make_proposals,
     'stuff': make_stuff,
     'voc': make_voc,
+    'wider': make_wider,
 }
 
 

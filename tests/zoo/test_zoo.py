@@ -22,6 +22,7 @@ SAMPLE = {
     'semi-supervised': 'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
     'open vocabulary': 'glip/glip_atss_swin-t_a_fpn_dyhead_16xb2_ms-2x_funtune_coco.py',
     'Pascal VOC': 'pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py',
+    'WIDER Face': 'wider_face/ssd300_8xb32-24e_widerface.py',
     'LVIS': 'lvis/mask-rcnn_r50_fpn_sample1e-3_ms-1x_lvis-v1.py',
     'Cityscapes': 'cityscapes/mask-rcnn_r50_fpn_1x_cityscapes.py',
     'CrowdHuman': 'crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py',
@@ -60,7 +61,7 @@ def test_a_config_reads_a_lake_as_it_reads_files(kind, data):
     'kind',
     [
         *('stuff maps', 'open vocabulary', 'Pascal VOC', 'segments and things'),
-        *('CrowdHuman', 'OpenImages'),
+        *('CrowdHuman', 'OpenImages', 'WIDER Face'),
     ],
 )
 def test_an_evaluator_gives_the_numbers_of_the_stock_one(kind, data):
