@@ -46,7 +46,7 @@ ELSEWHERE = {
 }
 # Styles of stock datasets that do not filter their samples.
 UNFILTERED = {'crowdhuman': 'CrowdHumanDataset', 'openimages': 'OpenImagesDataset'}
-_FILTER_KEYS = ('filter_empty_gt', 'min_size', 'bbox_min_size')
+_FILTER_KEYS = ('filter_empty_gt', 'min_size', 'bbox_min_size', 'filter_crowds')
 _PROMPT_KEYS = ('name', 'prefix', 'suffix')
 
 
@@ -149,8 +149,9 @@ def _check_filter_keys(key: str, value: Any) -> None:
     if value is None:
         return
     check_keys_of(key, value, _FILTER_KEYS, f'{key}=dict(filter_empty_gt=True)')
-    if 'filter_empty_gt' in value:
-        check_bool(f'{key}.filter_empty_gt', value['filter_empty_gt'])
+    for name in ('filter_empty_gt', 'filter_crowds'):
+        if name in value:
+            check_bool(f'{key}.{name}', value[name])
     for name in ('min_size', 'bbox_min_size'):
         size = value.get(name, 0)
         if size is None and name == 'bbox_min_size':

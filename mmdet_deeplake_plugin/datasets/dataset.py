@@ -81,8 +81,8 @@ class DeepLakeDataset(BaseDetDataset):
             all classes of the lake. ``palette`` and other keys are kept. In a lake with
             maps only, pixels of other classes become label 0, as in
             ``BaseSegDataset(use_label_map=True)``.
-        filter_cfg: ``filter_empty_gt``, ``min_size`` and, for ``'voc'``,
-            ``bbox_min_size``. Not applied in test mode.
+        filter_cfg: ``filter_empty_gt``, ``filter_crowds``, ``min_size`` and, for
+            ``'voc'``, ``bbox_min_size``. Not applied in test mode.
         indices: Number of samples to keep, from the end if negative, or a list of
             indices.
         serialize_data: No effect: workers share the flat arrays of annotations as they

@@ -210,13 +210,17 @@ def filter_samples(
 
     Args:
         samples: The samples.
-        filter_cfg: ``filter_empty_gt`` and ``min_size`` (pixels); ``None`` keeps all.
+        filter_cfg: ``filter_empty_gt``, ``filter_crowds`` and ``min_size`` (pixels);
+            ``None`` keeps all.
         is_semantic: Whether the lake has maps only; then every sample counts as labelled.
     """
     keep = np.ones(len(samples), dtype=bool)
     if filter_cfg is not None:
         if filter_cfg.get('filter_empty_gt', False) and not is_semantic:
             keep &= samples.labelled
+        if filter_cfg.get('filter_crowds', False) and not is_semantic:
+            counted = offsets_of((~samples.ignore_flags).astype(np.int8))
+            keep &= np.diff(counted[samples.offsets]) > 0
         shorter = np.minimum(samples.widths, samples.heights)
         keep &= shorter >= filter_cfg.get('min_size', 0)
     return np.flatnonzero(keep)

@@ -3,8 +3,8 @@
 There is one row per image, in the order of the split file, also for images without
 objects. Boxes are read as in MMDetection's ``XMLDataset``: corners in whole pixels, minus
 1 (unless told otherwise). Objects of other classes are dropped, as there, and the log
-says how many; ``difficult`` objects are kept with their flag. Image bytes are stored as they are in the
-files.
+says how many; ``difficult`` objects are kept with their flag. Image bytes are stored as
+they are in the files.
 
 All input is checked before anything is written. On a local disk, a failure or an
 interrupt leaves an existing lake unchanged and no half-written one behind; for other

@@ -128,6 +128,8 @@ def on_lake(dataset: Config, lakes: Mapping[str, str]) -> Config:
     def change(leaf: Config) -> Config:
         kept = {key: value for key, value in leaf.items() if key not in _OF_FILES}
         path = lakes[leaf['ann_file']]
+        if leaf['type'] == 'CityscapesDataset' and leaf.get('filter_cfg'):
+            kept['filter_cfg'] = {**leaf['filter_cfg'], 'filter_crowds': True}
         return {**kept, 'type': 'DeepLakeDataset', 'deeplake_path': path}
 
     return _each_leaf(dataset, change)

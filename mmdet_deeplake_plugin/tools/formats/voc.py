@@ -33,7 +33,7 @@ class VocObject:
 
 @dataclass(frozen=True)
 class VocAnnotation:
-    """One XML file: the image's ``(width, height)`` and folder, if stated, and objects."""
+    """One XML file: the image's ``(width, height)`` and folder, if stated; objects."""
 
     size: tuple[int, int] | None
     objects: list[VocObject]
