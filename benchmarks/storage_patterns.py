@@ -161,7 +161,8 @@ def _asked(store: ObjectStore, measurement: Any, **keys: Any) -> dict[str, Any]:
     """A measurement with the requests and bytes that the server counted."""
     store.reset_log()
     try:
-        found: dict[str, Any] = forked(measurement, timeout=300, creds=store.creds, **keys)
+        keys = {'creds': store.creds, **keys}
+        found: dict[str, Any] = forked(measurement, timeout=300, **keys)
     except NotRunError as error:
         return {'not_run': str(error)}
     totals = store.totals()

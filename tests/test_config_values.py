@@ -83,7 +83,7 @@ DATASET = {
         good=[None, 'xywh', 'cxcywhn'], bad=['', 'xyhw', 'XYXY', 3, True, ['xyxy']]
     ),
     'annotation_style': Key(
-        good=[None, 'coco', 'voc'], bad=['', 'COCO', 'pascal', 0, False, ['coco']]
+        good=[None, 'coco', 'voc', 'crowdhuman', 'openimages'], bad=['', 'COCO', 'pascal', 0, False, ['coco']]
     ),
     'label_order': Key(
         good=['classes', 'lake'], bad=['', 'class', None, 3, True, np.array(['lake'])]
@@ -123,10 +123,12 @@ DATASET = {
             *(None, {}, dict(filter_empty_gt=True, min_size=32), dict(min_size=0)),
             *(ConfigDict(min_size=np.int64(8)), dict(min_size=1.5)),
             *(dict(bbox_min_size=None), dict(filter_empty_gt=np.bool_(False))),
+            dict(filter_crowds=True),
         ],
         bad=[
             *('min_size', 32, True, ['min_size'], dict(minsize=32)),
             *(dict(filter_empty_gt='False'), dict(filter_empty_gt=None)),
+            dict(filter_crowds='True'),
             *(dict(min_size='32'), dict(min_size=-1), dict(min_size=NAN)),
             *(dict(min_size=True), dict(min_size=None), dict(bbox_min_size=-4)),
             *(dict(bbox_min_size='8'), dict(min_size=[32]), dict(filter_empty_gt=1)),
@@ -292,6 +294,20 @@ METRIC = {
         good=[None, 0, 255, np.int64(3), -1],
         bad=['255', 255.0, True, NAN, [255]],
         others=SEMSEG,
+    ),
+    'mr_ref': Key(
+        good=['CALTECH_-2', 'CALTECH_-4'],
+        bad=['', 'CALTECH', None, 2, True, ['CALTECH_-2']],
+        others=dict(metrics_format='CrowdHuman'),
+    ),
+    'ioa_thrs': Key(
+        good=[0.5, 0, 1, [0.5], (0.4,), np.array([0.5])],
+        bad=['0.5', None, True, -0.1, 1.5, NAN, [], ['0.5']],
+        others=dict(metrics_format='OpenImages'),
+    ),
+    **dict.fromkeys(
+        ('use_group_of', 'get_supercategory', 'filter_labels'),
+        Key(BOOL.good, BOOL.bad, others=dict(metrics_format='OpenImages')),
     ),
     'collect_device': Key(
         good=['cpu', 'gpu', 'npu'], bad=['', 'cuda', 'CPU', None, True, ['cpu']]
@@ -480,6 +496,8 @@ def test_a_misspelt_key_suggests_the_right_one(name: str, key: str) -> None:
         'DeepLakeMultiImageMixDataset': dict(dataset=_Unread(), pipeline=[]),
         'DeepLakeAspectRatioBatchSampler': dict(sampler=None, batch_size=2),
     }
+    if key == 'ioa_thrs':  # some are as near to iou_thrs
+        typos = {typo for typo in typos if 'ioa' in typo}
     for typo in sorted(typos - set(known)):
         text = f'{typo!r} is not a key of {name} (did you mean {key}?); its keys are '
         with pytest.raises(ValueError, match=re.escape(text + ', '.join(known))):

@@ -34,6 +34,7 @@ ELSEWHERE = {
             *('proposal_file', 'label_file', 'sub_data_root', 'img_prefix', 'seg_prefix'),
             *('img_suffix', 'seg_map_suffix', 'file_client_args', 'use_label_map'),
             *('label_map_file', 'split_file', 'hierarchy_file', 'meta_file'),
+            *('image_level_ann_file', 'extra_ann_file'),
         ),
         _OF_FILES,
     ),
@@ -43,7 +44,9 @@ ELSEWHERE = {
     **dict.fromkeys(('palette', 'PALETTE'), _IN_METAINFO.format('palette')),
     'thing_classes': _IN_METAINFO.format('thing_classes'),
 }
-_FILTER_KEYS = ('filter_empty_gt', 'min_size', 'bbox_min_size')
+# Styles of stock datasets that do not filter their samples.
+UNFILTERED = {'crowdhuman': 'CrowdHumanDataset', 'openimages': 'OpenImagesDataset'}
+_FILTER_KEYS = ('filter_empty_gt', 'min_size', 'bbox_min_size', 'filter_crowds')
 _PROMPT_KEYS = ('name', 'prefix', 'suffix')
 
 
@@ -105,7 +108,13 @@ def warn_of_no_effect(
         for name in caption_prompt or ()
         if name not in classes
     ]
-    if style != 'voc' and (filter_cfg or {}).get('bbox_min_size') is not None:
+    if style in UNFILTERED and filter_cfg:
+        texts.append(
+            f'filter_cfg has no effect with annotation_style={style!r}, as in '
+            f"{UNFILTERED[style]}; write annotation_style='voc', which filters, or leave "
+            'it out'
+        )
+    elif style != 'voc' and (filter_cfg or {}).get('bbox_min_size') is not None:
         texts.append(
             f'filter_cfg.bbox_min_size has no effect with annotation_style={style!r}; '
             "write annotation_style='voc', or leave it out"
@@ -140,8 +149,9 @@ def _check_filter_keys(key: str, value: Any) -> None:
     if value is None:
         return
     check_keys_of(key, value, _FILTER_KEYS, f'{key}=dict(filter_empty_gt=True)')
-    if 'filter_empty_gt' in value:
-        check_bool(f'{key}.filter_empty_gt', value['filter_empty_gt'])
+    for name in ('filter_empty_gt', 'filter_crowds'):
+        if name in value:
+            check_bool(f'{key}.{name}', value[name])
     for name in ('min_size', 'bbox_min_size'):
         size = value.get(name, 0)
         if size is None and name == 'bbox_min_size':

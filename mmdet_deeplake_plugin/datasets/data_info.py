@@ -2,14 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..lake import Lake
+from ..utils.ragged import offsets_of
+from ..utils.shared_by_copies import SharedByCopies
+from ..utils.shared_memory import SharedWhenSpawned
 from .lazy import LazyDict
 from .masks import SampleMasks
 from .samples import Samples
 from .texts import SampleTexts
+
+
+class SampleExtras(SharedWhenSpawned, SharedByCopies):
+    """Further values of the instances of samples, such as the boxes of heads.
+
+    Args:
+        samples: The samples.
+        values: Key of an instance -> values of all stored instances, shape ``(N, …)``.
+        image_labels: Offsets of each image, verified labels (-1 if not of the classes)
+            and confidences, if there are any.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        values: dict[str, NDArray[Any]],
+        image_labels: tuple[NDArray[Any], ...] | None,
+    ) -> None:
+        self._samples, self._values = samples, values
+        self._image_labels = image_labels
+        self._offsets = offsets_of(samples.num_stored)
+
+    def add_to(self, data_info: dict[str, Any], position: int) -> None:
+        """Add its values to each instance of a sample.
+
+        Args:
+            data_info: The sample, changed in place; its ``instances`` must be the result
+                of :meth:`Samples.instances`.
+            position: Index into the samples.
+        """
+        samples = self._samples
+        chosen = self._offsets[position] + samples.stored[samples.part(position)]
+        instances = data_info['instances']
+        for key, values in self._values.items():
+            for instance, value in zip(instances, values[chosen].tolist()):
+                instance[key] = value
+        if 'hbox' in self._values:  # CrowdHumanDataset has the full box twice
+            for instance in instances:
+                instance['fbox'] = instance['bbox']
+        if self._image_labels is not None:
+            offsets, labels, confidences = self._image_labels
+            part = slice(*offsets[position : position + 2])
+            kept = labels[part] >= 0
+            data_info['image_level_labels'] = labels[part][kept]
+            data_info['confidences'] = confidences[part][kept]
+
+
+def sample_extras(
+    lake: Lake, samples: Samples, classes: Sequence[str]
+) -> SampleExtras | None:
+    """Return what the instances have beside box and label, ``None`` if nothing.
+
+    Args:
+        lake: The lake of the samples.
+        samples: The samples.
+        classes: Classes of the dataset.
+    """
+    sizes = samples.widths, samples.heights
+    values = lake.extras(samples.rows, samples.num_stored, sizes)
+    image_labels = lake.image_labels(samples.rows)
+    if image_labels is not None:
+        place = {name: label for label, name in enumerate(classes)}
+        new = np.array([place.get(name, -1) for name in lake.columns.class_names])
+        image_labels = image_labels[0], new[image_labels[1]], image_labels[2]
+    has_any = values or image_labels is not None
+    return SampleExtras(samples, values, image_labels) if has_any else None
 
 
 class DataInfos:
@@ -20,6 +93,7 @@ class DataInfos:
         samples: Annotations of all rows.
         masks: Masks of the samples, if any.
         texts: Texts of the samples, if any.
+        extras: What instances have beside box and label, if any.
         label_map: Stored label -> label, for maps whose labels change.
     """
 
@@ -29,10 +103,11 @@ class DataInfos:
         samples: Samples,
         masks: SampleMasks | None,
         texts: SampleTexts | None,
+        extras: SampleExtras | None,
         label_map: dict[int, int] | None,
     ) -> None:
         self._lake, self._samples = lake, samples
-        self.masks, self._texts = masks, texts
+        self.masks, self._texts, self._extras = masks, texts, extras
         self._label_map = label_map
 
     def of(self, position: int, prompt: dict[str, Any]) -> dict[str, Any]:
@@ -59,6 +134,8 @@ class DataInfos:
         if lake.columns.is_semantic:
             data_info['label_map'] = self._label_map
         data_info['instances'] = samples.instances(position)
+        if self._extras is not None:
+            self._extras.add_to(data_info, position)
         if self._texts is not None:
             self._texts.add_to(data_info, position)
         if self.masks is not None:

@@ -18,12 +18,13 @@ from ..utils.values import refuse_unknown
 from .broken_images import SkippedSamples, prepare_sample, refuse_unsized
 from .checks import (
     ELSEWHERE,
+    UNFILTERED,
     check_keys,
     warn_of_no_effect,
 )
 from .class_comparison import check_classes_in_worker, warn_of_other_classes
 from .classes import checked_metainfo, choose_classes
-from .data_info import DataInfos
+from .data_info import DataInfos, sample_extras
 from .lazy import LazyList
 from .masks import sample_masks
 from .opening import RequestedLake
@@ -61,15 +62,17 @@ class DeepLakeDataset(BaseDetDataset):
             ``gt_labels``, ``gt_masks``, ``gt_seg_map``, ``segment_ids``,
             ``gt_ignore_flags``, ``area``, ``ignore``, ``img_id``, ``file_name``,
             ``width``, ``height``, ``proposals``, ``proposal_scores``, ``caption``,
-            ``text``, ``phrases``. Columns of roles that are not listed are inferred by
-            type or usual name, except for the last two. ``None`` disables a role.
+            ``text``, ``phrases``, ``hbox``, ``vbox``, ``is_group_of``, ….
+            Columns of roles that are not listed are inferred by type or usual name,
+            except for ``text`` and ``phrases``. ``None`` disables a role.
         box_format: ``xyxy``, ``xywh`` or ``cxcywh`` in pixels; with the suffix ``n``, in
             fractions of the image. Defaults to what the lake declares.
         annotation_style: ``'coco'`` leaves out degenerate boxes, as ``CocoDataset``
             does; ``'voc'`` keeps all boxes, as ``XMLDataset`` does; ``'panoptic'`` reads
-            things and stuff, as ``CocoPanopticDataset`` does. Defaults to the metadata
-            ``annotation_style`` of the box column, else ``'panoptic'`` if there are
-            columns for ``gt_seg_map`` and ``segment_ids``, else ``'coco'``.
+            things and stuff, as ``CocoPanopticDataset`` does; ``'crowdhuman'`` and
+            ``'openimages'`` are those of the datasets of these names. Defaults to the
+            metadata ``annotation_style`` of the box column, else ``'panoptic'`` if there
+            are columns for ``gt_seg_map`` and ``segment_ids``, else ``'coco'``.
         label_order: ``'classes'``: label ``i`` is ``metainfo['classes'][i]``.
             ``'lake'``: labels follow the order of the lake's classes, as those of
             ``CocoDataset`` follow its file, and ``metainfo['classes']`` is sorted
@@ -78,8 +81,8 @@ class DeepLakeDataset(BaseDetDataset):
             all classes of the lake. ``palette`` and other keys are kept. In a lake with
             maps only, pixels of other classes become label 0, as in
             ``BaseSegDataset(use_label_map=True)``.
-        filter_cfg: ``filter_empty_gt``, ``min_size`` and, for ``'voc'``,
-            ``bbox_min_size``. Not applied in test mode.
+        filter_cfg: ``filter_empty_gt``, ``filter_crowds``, ``min_size`` and, for
+            ``'voc'``, ``bbox_min_size``. Not applied in test mode.
         indices: Number of samples to keep, from the end if negative, or a list of
             indices.
         serialize_data: No effect: workers share the flat arrays of annotations as they
@@ -197,7 +200,8 @@ class DeepLakeDataset(BaseDetDataset):
         names = classes.metainfo['classes']
         warn_of_no_effect(self.caption_prompt, names, self.filter_cfg, columns.style)
         self.reader = ImageReader(lake.images)
-        filter_cfg = None if self.test_mode else self.filter_cfg
+        keeps_all = self.test_mode or columns.style in UNFILTERED
+        filter_cfg = None if keeps_all else self.filter_cfg
         self._samples = samples = make_samples(
             lake.annotations(rows),
             columns.class_names,
@@ -215,6 +219,7 @@ class DeepLakeDataset(BaseDetDataset):
             samples,
             sample_masks(lake, samples, self._needs.masks),
             sample_texts(lake, samples),
+            sample_extras(lake, samples, names),
             classes.label_map,
         )
         self._positions = filter_samples(samples, filter_cfg, columns.is_semantic)

@@ -7,6 +7,11 @@ area, lie outside the image or are marked ``ignore`` are left out; crowds get
 ``voc``: as in ``XMLDataset``. Every box is kept; difficult ones, and with
 ``bbox_min_size`` small ones, get ``ignore_flag=1``.
 
+``crowdhuman``: as in ``CrowdHumanDataset``. Every box is kept; ignored ones get
+``ignore_flag=1`` and the label -1.
+
+``openimages``: as in ``OpenImagesDataset``. Every box is kept.
+
 ``panoptic``: as in ``CocoPanopticDataset``. Things are kept if they are not crowds, have
 an area, and are at least a pixel wide and high.
 
@@ -44,7 +49,8 @@ class Samples(SharedWhenSpawned, SharedByCopies):
         rows: Row number in the lake, shape ``(R,)``.
         offsets: Index of each row's first instance, shape ``(R + 1,)``.
         boxes: Corners in pixels (xyxy), shape ``(N, 4)``.
-        labels: Index into the classes of the dataset, shape ``(N,)``.
+        labels: Index into the classes of the dataset, shape ``(N,)``; -1 for ignored
+            instances of the style ``crowdhuman``.
         ignore_flags: Whether losses ignore an instance, shape ``(N,)``.
         widths: Image width in pixels, shape ``(R,)``.
         heights: Image height in pixels, shape ``(R,)``.
@@ -140,7 +146,7 @@ def make_samples(
         table: Annotations as stored.
         class_names: Name of each stored label.
         classes: Classes of the dataset, in the order of its labels.
-        style: ``'coco'``, ``'voc'`` or ``'panoptic'``.
+        style: ``annotation_style``.
         bbox_min_size: For ``'voc'``: boxes that are less than this many pixels wide or
             high get ``ignore_flag=1``.
         things: For ``'panoptic'``: whether each stored label is a thing.
@@ -176,6 +182,8 @@ def make_samples(
         sizes = table.widths[of], table.heights[of]
         boxes[part] = to_xyxy(table.boxes[kept[part]], table.box_format, *sizes)
     ignore_flags = table.ignore_flags[kept]
+    if style == 'crowdhuman':
+        labels[ignore_flags] = -1
     if style == 'voc' and bbox_min_size is not None:
         ignore_flags |= ((boxes[:, 2:] - boxes[:, :2]) < bbox_min_size).any(axis=1)
     return Samples(
@@ -202,13 +210,17 @@ def filter_samples(
 
     Args:
         samples: The samples.
-        filter_cfg: ``filter_empty_gt`` and ``min_size`` (pixels); ``None`` keeps all.
+        filter_cfg: ``filter_empty_gt``, ``filter_crowds`` and ``min_size`` (pixels);
+            ``None`` keeps all.
         is_semantic: Whether the lake has maps only; then every sample counts as labelled.
     """
     keep = np.ones(len(samples), dtype=bool)
     if filter_cfg is not None:
         if filter_cfg.get('filter_empty_gt', False) and not is_semantic:
             keep &= samples.labelled
+        if filter_cfg.get('filter_crowds', False) and not is_semantic:
+            counted = offsets_of((~samples.ignore_flags).astype(np.int8))
+            keep &= np.diff(counted[samples.offsets]) > 0
         shorter = np.minimum(samples.widths, samples.heights)
         keep &= shorter >= filter_cfg.get('min_size', 0)
     return np.flatnonzero(keep)

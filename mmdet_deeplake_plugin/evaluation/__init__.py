@@ -7,10 +7,12 @@ are imported in ``backends`` only.
 from __future__ import annotations
 
 from .coco import evaluate_coco
-from .federation import Federation
+from .crowdhuman import evaluate_crowdhuman
+from .federation import Federation, OpenImagesKeys
 from .ground_truth import GroundTruth, Prediction
 from .join import join_ground_truth
 from .lvis import evaluate_lvis
+from .openimages import evaluate_openimages
 from .panoptic import PanopticPrediction, evaluate_panoptic
 from .semseg import evaluate_semseg
 from .voc import evaluate_voc
@@ -18,10 +20,13 @@ from .voc import evaluate_voc
 __all__ = [
     'Federation',
     'GroundTruth',
+    'OpenImagesKeys',
     'PanopticPrediction',
     'Prediction',
     'evaluate_coco',
+    'evaluate_crowdhuman',
     'evaluate_lvis',
+    'evaluate_openimages',
     'evaluate_panoptic',
     'evaluate_semseg',
     'evaluate_voc',

@@ -1,4 +1,4 @@
-"""Hold what LVIS knows beside boxes: which classes were searched for in which image.
+"""Hold what LVIS and OpenImages know beside boxes: which classes were searched for.
 
 LVIS is annotated in parts ("federated"): of each image, some classes are known to be
 absent, some are only partly annotated, and of all others nothing is known.
@@ -7,6 +7,9 @@ absent, some are only partly annotated, and of all others nothing is known.
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 FREQUENCIES = ('r', 'c', 'f')
 
@@ -24,3 +27,19 @@ class Federation:
     negatives: list[list[int]]
     not_exhaustive: list[list[int]]
     frequencies: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenImagesKeys:
+    """What OpenImages says of M images with N instances and C categories, beside boxes.
+
+    Attributes:
+        group_of: Whether a box stands for a group of instances, shape ``(N,)``, bool.
+        image_labels: For each image the labels (indices of categories) that people
+            verified, present or absent; None if that is unknown.
+        relations: For each category the labels that its instances also have.
+    """
+
+    group_of: NDArray[np.bool_]
+    image_labels: list[NDArray[np.int64]] | None
+    relations: list[list[int]]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.messages import comma_joined
-from .federation import Federation
+from .federation import Federation, OpenImagesKeys
 from .prediction_checks import check_boxes, check_finite, check_masks
 
 ARRAYS: dict[str, tuple[type, tuple[int, ...]]] = {
@@ -86,6 +86,7 @@ class GroundTruth:
         federation: LVIS's keys of images and categories; None if they were not read.
         segment_ids: Ids of panoptic segments in the map of their image, shape ``(N,)``,
             int64; None if the ground truth is not panoptic.
+        open_images: What OpenImages says beside boxes; None if it was not read.
 
     Raises:
         ValueError: If it has no images, if ids or names repeat, if ids mix int and
@@ -108,6 +109,7 @@ class GroundTruth:
     segmentations: list[Any] | None = None
     federation: Federation | None = None
     segment_ids: NDArray[np.int64] | None = None
+    open_images: OpenImagesKeys | None = None
 
     def __post_init__(self) -> None:
         """Convert every field to its type and check that they fit together."""

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from ..utils.ragged import offsets_of
-from .federation import Federation
+from .federation import Federation, OpenImagesKeys
 from .ground_truth import ARRAYS, GroundTruth
 
 
@@ -58,6 +58,7 @@ def join_ground_truth(parts: Sequence[GroundTruth]) -> GroundTruth:
         if all(part.segmentations is not None for part in parts)
         else None,
         federation=_join_federations(parts),
+        open_images=_join_open_images(parts),
         segment_ids=np.concatenate([part.segment_ids for part in parts])
         if all(part.segment_ids is not None for part in parts)
         else None,
@@ -83,13 +84,32 @@ def _join_federations(parts: Sequence[GroundTruth]) -> Federation | None:
     federations = [part.federation for part in parts if part.federation is not None]
     if len(federations) < len(parts):
         return None
-    if len({(part.category_names, part.category_ids) for part in parts}) > 1:
-        raise ValueError(
-            "metrics_format='LVIS' scores several lakes together only if they have the "
-            'same categories, with the same ids, in the same order'
-        )
+    _check_categories(parts, 'LVIS')
     return Federation(
         [ids for each in federations for ids in each.negatives],
         [ids for each in federations for ids in each.not_exhaustive],
         federations[0].frequencies,
     )
+
+
+def _join_open_images(parts: Sequence[GroundTruth]) -> OpenImagesKeys | None:
+    keys = [part.open_images for part in parts if part.open_images is not None]
+    if len(keys) < len(parts):
+        return None
+    _check_categories(parts, 'OpenImages')
+    lists = [each.image_labels for each in keys if each.image_labels is not None]
+    return OpenImagesKeys(
+        np.concatenate([each.group_of for each in keys]),
+        [labels for each in lists for labels in each]
+        if len(lists) == len(keys)
+        else None,
+        keys[0].relations,
+    )
+
+
+def _check_categories(parts: Sequence[GroundTruth], form: str) -> None:
+    if len({(part.category_names, part.category_ids) for part in parts}) > 1:
+        raise ValueError(
+            f'metrics_format={form!r} scores several lakes together only if they have '
+            'the same categories, with the same ids, in the same order'
+        )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..utils.shared_by_copies import SharedByCopies
 from .columns.annotations import AnnotationTable, read_annotations
+from .columns.extras import read_extras, read_image_labels
 from .columns.mapping import Columns
 from .columns.masks import MaskColumn
 from .columns.proposals import ProposalColumns
@@ -77,6 +78,21 @@ class Lake(SharedByCopies):
     def annotations(self, rows: NDArray[np.int64] | None) -> AnnotationTable:
         """Read annotations of rows, ``None`` for all; see :func:`read_annotations`."""
         return read_annotations(self.images, self.columns, rows)
+
+    def extras(
+        self,
+        rows: NDArray[np.int64],
+        counts: NDArray[np.integer],
+        sizes: tuple[NDArray[np.int64], NDArray[np.int64]],
+    ) -> dict[str, NDArray[Any]]:
+        """Read what instances have beside box and label; see :func:`read_extras`."""
+        return read_extras(self.images, self.columns, rows, counts, sizes)
+
+    def image_labels(
+        self, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]] | None:
+        """Read the verified labels of images; see :func:`read_image_labels`."""
+        return read_image_labels(self.images, self.columns, rows)
 
     def verify_chunk_files(self) -> None:
         """Verify local chunk files, so that images and maps are read from them."""

@@ -41,13 +41,13 @@ class LakeLayout:
 
     A row has ``images`` (encoded bytes, stored verbatim), ``boxes`` of shape ``(N, 4)``
     in pixels, ``categories`` of shape ``(N,)`` (indices into ``class_names``), each
-    column of ``per_box`` of shape ``(N,)``, each column of ``texts``, ``image_id``,
-    ``file_name``, ``width``, ``height``, and, if there are maps, ``seg_map`` (a PNG,
-    stored verbatim).
+    column of ``per_box`` of shape ``(N,)``, each of ``extra_boxes`` of shape ``(N, 4)``,
+    each column of ``texts``, ``image_id``, ``file_name``, ``width``, ``height``, and, if
+    there are maps, ``seg_map`` (a PNG, stored verbatim).
 
     Args:
         converter: Module that writes the lake, such as ``'from_coco'``.
-        annotation_style: ``'coco'``, ``'voc'`` or ``'panoptic'``.
+        annotation_style: ``annotation_style`` of a config.
         box_format: ``'ltwh'`` (left, top, width, height) or ``'ltrb'`` (left, top,
             right, bottom).
         image_compression: ``'jpeg'`` or ``'png'``.
@@ -56,6 +56,8 @@ class LakeLayout:
         text_ids: Whether image ids are strings instead of 64-bit integers.
         texts: Further columns with one text per image.
         has_maps: Whether there is a segmentation map per image.
+        extra_boxes: Further columns with one box per box, in ``box_format``.
+        per_image: Further columns with a list of numbers per image: name to dtype.
         metadata: Further metadata of columns: name of the column to metadata.
     """
 
@@ -68,6 +70,8 @@ class LakeLayout:
     text_ids: bool
     texts: tuple[str, ...] = ()
     has_maps: bool = False
+    extra_boxes: tuple[str, ...] = ()
+    per_image: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -209,19 +213,22 @@ class _NewLake:
 
 
 def _column_types(layout: LakeLayout) -> dict[str, Any]:
-    per_box = {name: types.Array(dtype, 1) for name, dtype in layout.per_box.items()}
+    lists = {**layout.per_box, **layout.per_image}
+    arrays = {name: types.Array(dtype, 1) for name, dtype in lists.items()}
+    # Doubles, because float32 corners differ from CocoDataset's in the last bit.
+    boxes = types.BoundingBox(
+        dtype='float64', format=layout.box_format, bbox_type='pixel'
+    )
     # Any PNG is stored verbatim, also with 16 bits, a palette or colours.
     maps = {names.SEG_MAP: types.SegmentMask(sample_compression='png')}
     return {
         names.IMAGES: types.Image(
             dtype='uint8', sample_compression=layout.image_compression
         ),
-        # Doubles, because float32 corners differ from CocoDataset's in the last bit.
-        names.BOXES: types.BoundingBox(
-            dtype='float64', format=layout.box_format, bbox_type='pixel'
-        ),
+        names.BOXES: boxes,
         names.CATEGORIES: types.ClassLabel(types.Array('int32', 1)),
-        **per_box,
+        **arrays,
+        **dict.fromkeys(layout.extra_boxes, boxes),
         **{name: types.Text() for name in layout.texts},
         **(maps if layout.has_maps else {}),
         names.IMAGE_ID: types.Text() if layout.text_ids else types.Int64(),

@@ -20,7 +20,7 @@ class MetricFormat(ABC):
 
     Args:
         metric: The key ``metric`` of ``DeepLakeMetric``; ``None`` for the first of
-            ``known_metrics``.
+            ``known_metrics``, or all, see ``takes_all``.
         options: Options of ``DeepLakeMetric`` by name. The format takes those that
             ``defaults`` lists, and ignores the others.
 
@@ -29,6 +29,7 @@ class MetricFormat(ABC):
         prefix: Default prefix of the reported names, that of the stock metric.
         known_metrics: Allowed values of ``metric``.
         takes_several: Whether ``metric`` may be a list of several.
+        takes_all: Whether all of ``known_metrics`` are the default, not the first alone.
         defaults: The options of this format and their defaults. They are keys of
             ``DeepLakeMetric``, with the same defaults.
         destination: Option that says where results are written, and what it holds.
@@ -41,6 +42,7 @@ class MetricFormat(ABC):
     prefix: ClassVar[str | None] = None
     known_metrics: ClassVar[tuple[str, ...]]
     takes_several: ClassVar[bool] = True
+    takes_all: ClassVar[bool] = False
     defaults: ClassVar[Mapping[str, Any]]
     destination: ClassVar[tuple[str, str]] = (
         'outfile_prefix',
@@ -100,7 +102,8 @@ class MetricFormat(ABC):
 
     def _check_metrics(self, metric: str | Sequence[str] | None) -> list[str]:
         known = self.known_metrics
-        given: Any = known[0] if metric is None else metric
+        usual = known if self.takes_all else known[0]
+        given: Any = usual if metric is None else metric
         metrics: list[str] = list(given) if is_list(given) else [given]
         unknown = [name for name in metrics if name not in known]
         if unknown or not metrics or (len(metrics) > 1 and not self.takes_several):

@@ -6,6 +6,7 @@ All annotations of an image count, whatever the loader filtered. Several lakes, 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -13,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.samples import has_extent
-from ..evaluation import Federation, GroundTruth, join_ground_truth
+from ..evaluation import Federation, GroundTruth, OpenImagesKeys, join_ground_truth
 from ..evaluation.federation import FREQUENCIES
-from ..lake import AnnotationTable, CocoColumns, Lake, names
+from ..lake import AnnotationTable, CocoColumns, Lake, metadata_of, names
 from ..structures.masks import Segmentation, segmentations_of_bitmaps
 from ..structures.seg_maps import decode_ids
 from ..utils.ragged import offsets_of
@@ -36,6 +37,7 @@ class GroundTruthReader:
         with_masks: Whether to read the masks too.
         with_federation: Whether to read LVIS's keys of images and categories.
         with_stuff: Whether the stuff of panoptic lakes counts, or things alone.
+        with_open_images: Whether to read what OpenImages says beside boxes.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class GroundTruthReader:
         with_masks: bool = False,
         with_federation: bool = False,
         with_stuff: bool = False,
+        with_open_images: bool = False,
     ) -> None:
         self.with_degenerate = with_degenerate
         self.with_masks = with_masks
         self.with_federation = with_federation
         self.with_stuff = with_stuff
+        self.with_open_images = with_open_images
         self._latest: tuple[Mapping[Lake, Sequence[int]], GroundTruth] | None = None
 
     def read(self, rows_of: Mapping[Lake, Sequence[int]]) -> GroundTruth:
@@ -99,6 +103,9 @@ class GroundTruthReader:
             if self.with_federation
             else None,
             segment_ids=table.segment_ids[keep] if columns.is_panoptic else None,
+            open_images=_read_open_images(lake, table, keep)
+            if self.with_open_images
+            else None,
         )
 
 
@@ -148,6 +155,24 @@ def _masks_of_segments(
             for segment_id in segment_ids:
                 masks += segmentations_of_bitmaps((pixels == segment_id)[..., None])
     return masks
+
+
+def _read_open_images(
+    lake: Lake, table: AnnotationTable, keep: NDArray[np.bool_]
+) -> OpenImagesKeys:
+    column = lake.columns.of('gt_labels')
+    text = metadata_of(lake.source.handle[column], names.HIERARCHY) if column else None
+    flags = lake.extras(table.rows, np.diff(table.offsets), (table.widths, table.heights))
+    group_of = flags.get('is_group_of', flags.get('is_group_ofs'))
+    if text is None or group_of is None:
+        raise ValueError(
+            "metrics_format='OpenImages' needs the hierarchy of the classes and the "
+            f'column is_group_of, but {lake.name} lacks them; make the lake by '
+            "tools.from_openimages, or write metrics_format='PascalVOC'"
+        )
+    verified = lake.image_labels(table.rows)
+    lists = None if verified is None else np.split(verified[1], verified[0][1:-1])
+    return OpenImagesKeys(group_of[keep], lists, json.loads(text))
 
 
 def _read_federation(lake: Lake, rows: NDArray[np.int64]) -> Federation:

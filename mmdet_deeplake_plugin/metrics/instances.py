@@ -1,4 +1,4 @@
-"""Score boxes and masks of instances as COCO, LVIS and Pascal VOC do."""
+"""Score boxes and masks of instances, in the formats that compare these."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ from mmengine.logging import MMLogger
 from ..evaluation import (
     Prediction,
     coco,
+    crowdhuman,
     evaluate_coco,
+    evaluate_crowdhuman,
     evaluate_lvis,
+    evaluate_openimages,
     evaluate_voc,
     lvis,
+    openimages,
     voc,
 )
 from ..evaluation.backends.coco import backend_classes
 from ..evaluation.backends.lvis import lvis_package
 from ..lake import Lake, blank_size
 from ..structures.masks import as_text_counts
+from ..utils.values import is_list, wrong
 from .format import MetricFormat
 from .ground_truth import GroundTruthReader
 from .options import check_ascending, check_metric_items
@@ -37,11 +42,13 @@ class InstanceFormat(MetricFormat):
         with_degenerate: Whether boxes without extent count, see
             :class:`GroundTruthReader`.
         with_federation: Whether LVIS's keys of images and categories are needed.
+        with_open_images: Whether what OpenImages says beside boxes is needed.
     """
 
     score: ClassVar[Callable[..., dict[str, float]]]
     with_degenerate: ClassVar[bool] = True
     with_federation: ClassVar[bool] = False
+    with_open_images: ClassVar[bool] = False
 
     @cached_property
     def ground_truth(self) -> GroundTruthReader:
@@ -50,6 +57,7 @@ class InstanceFormat(MetricFormat):
             with_degenerate=self.with_degenerate,
             with_masks='segm' in self.metrics and not self.options['format_only'],
             with_federation=self.with_federation,
+            with_open_images=self.with_open_images,
         )
 
     def check_options(self) -> None:
@@ -166,6 +174,47 @@ class VocFormat(InstanceFormat):
     }
     score = staticmethod(evaluate_voc)
     with_degenerate = False  # VOCMetric scores what the dataset kept
+
+
+class CrowdHumanFormat(InstanceFormat):
+    """CrowdHuman's AP, miss rate and Jaccard index, as ``CrowdHumanMetric``."""
+
+    name = 'CrowdHuman'
+    prefix = 'crowd_human'
+    known_metrics = crowdhuman.METRICS
+    takes_all = True
+    defaults: ClassVar[Mapping[str, Any]] = {
+        'iou_thrs': None,
+        'mr_ref': 'CALTECH_-2',
+        'format_only': False,
+        'outfile_prefix': None,
+    }
+    score = staticmethod(evaluate_crowdhuman)
+
+    def check_options(self) -> None:
+        """Refuse several thresholds too."""
+        super().check_options()
+        given = self.options['iou_thrs']
+        if is_list(given):
+            raise wrong('iou_thrs', 'one number', given, 'iou_thrs=0.5')
+
+
+class OpenImagesFormat(InstanceFormat):
+    """OpenImages' mAP, as ``OpenImagesMetric``."""
+
+    name = 'OpenImages'
+    prefix = 'openimages'
+    known_metrics = openimages.METRICS
+    takes_several = False
+    defaults: ClassVar[Mapping[str, Any]] = {
+        'iou_thrs': None,
+        'ioa_thrs': 0.5,
+        'use_group_of': True,
+        'get_supercategory': True,
+        'filter_labels': True,
+    }
+    score = staticmethod(evaluate_openimages)
+    with_open_images = True
 
 
 def _run_lengths(masks: Any) -> list[dict[str, Any]]:

@@ -16,7 +16,13 @@ from ..utils.gc_paused import gc_paused
 from ..utils.messages import comma_joined, did_you_mean
 from ..utils.values import is_list, refuse_unknown
 from .format import MetricFormat
-from .instances import CocoFormat, LvisFormat, VocFormat
+from .instances import (
+    CocoFormat,
+    CrowdHumanFormat,
+    LvisFormat,
+    OpenImagesFormat,
+    VocFormat,
+)
 from .maps import MapFormat
 from .options import ELSEWHERE, check_values
 from .panoptic import PanopticFormat
@@ -24,7 +30,10 @@ from .semseg import SemSegFormat
 
 FORMATS: dict[str, type[MetricFormat]] = {
     each.name: each
-    for each in (CocoFormat, LvisFormat, VocFormat, PanopticFormat, SemSegFormat)
+    for each in (
+        *(CocoFormat, LvisFormat, VocFormat, PanopticFormat, SemSegFormat),
+        *(CrowdHumanFormat, OpenImagesFormat),
+    )
 }
 
 
@@ -33,30 +42,33 @@ class DeepLakeMetric(BaseMetric):
     """COCO, LVIS, VOC, panoptic or semantic metrics of predictions on lakes.
 
     The numbers equal those of ``CocoMetric(ann_file=…)``, ``LVISMetric(ann_file=…)``,
-    ``VOCMetric``, ``CocoPanopticMetric(ann_file=…)`` and ``SemSegMetric``. The ground
-    truth is read from the lake on the main rank, maps on the rank that predicted them:
-    areas, crowds and ids as stored, and all annotations of the predicted images,
-    whatever the loader filtered. Predictions identify their image by ``img_path``, which
-    is one of the default ``meta_keys``. The lake must be open in this process, which the
-    evaluated dataset takes care of.
+    ``VOCMetric``, ``CocoPanopticMetric(ann_file=…)``, ``SemSegMetric`` and
+    ``CrowdHumanMetric(ann_file=…)``. The ground truth is read from the lake on the main
+    rank, maps on the rank that predicted them: areas, crowds and ids as stored, and all
+    annotations of the predicted images, whatever the loader filtered. Predictions
+    identify their image by ``img_path``, which is one of the default ``meta_keys``. The
+    lake must be open in this process, which the evaluated dataset takes care of.
 
     Args:
         metrics_format: ``'COCO'``, ``'LVIS'`` (needs the package ``lvis``, and a lake
             that ``tools.from_coco`` made from an LVIS file), ``'PascalVOC'``,
-            ``'Panoptic'`` or ``'SemSeg'``.
+            ``'Panoptic'``, ``'SemSeg'``, ``'CrowdHuman'`` or ``'OpenImages'``.
         metric: COCO, LVIS: ``bbox``, ``segm``, ``proposal``, ``proposal_fast`` or a list.
             PascalVOC: ``mAP`` or ``recall``. Panoptic: ``PQ``. SemSeg: ``mIoU``,
-            ``mDice``, ``mFscore`` or a list. Defaults to the first one.
+            ``mDice``, ``mFscore`` or a list. CrowdHuman: ``AP``, ``MR``, ``JI`` or a
+            list. OpenImages: ``mAP``. Defaults to the first one, or all of CrowdHuman.
         classwise: COCO, LVIS: whether to report the AP of each class. Panoptic: whether
             to log the numbers of each class.
         proposal_nums: Maximum numbers of detections per image: three for ``bbox``,
             ``segm`` and ``proposal``; or one, with which ``bbox`` and ``segm`` report
             precision at that many. LVIS: for ``proposal_fast`` only.
         iou_thrs: IoU threshold or thresholds. Defaults to 0.5 to 0.95 in steps of
-            0.05 (COCO) or 0.5 (PascalVOC). LVIS: for ``proposal_fast`` only.
+            0.05 (COCO) or 0.5 (PascalVOC; CrowdHuman, which takes one). LVIS: for
+            ``proposal_fast`` only.
         metric_items: COCO, LVIS: which numbers to report.
         format_only: All but PascalVOC: write the results and evaluate nothing.
-        outfile_prefix: COCO, LVIS: path prefix of the JSON files, ``.bbox.json`` and, if
+        outfile_prefix: CrowdHuman: path of the JSON file, without ``.json``. COCO, LVIS:
+            path prefix of the JSON files, ``.bbox.json`` and, if
             the model predicts masks, ``.segm.json``. Panoptic: that of
             ``.panoptic.json`` and of the folder ``.panoptic`` of PNG files.
         sort_categories: COCO: whether classes are listed by category id.
@@ -70,9 +82,18 @@ class DeepLakeMetric(BaseMetric):
             as in ``LoadAnnotations``.
         ignore_index: SemSeg: label of pixels that do not count. Defaults to the model's
             ``ignore_index``, or 255 if it has none.
+        mr_ref: CrowdHuman: ``'CALTECH_-2'`` or ``'CALTECH_-4'``: false positives per
+            image from which on the miss rate is averaged.
+        ioa_thrs: OpenImages: share of a prediction that must lie in a group-of box, one
+            number or one per threshold.
+        use_group_of: OpenImages: whether group-of boxes stand for groups.
+        get_supercategory: OpenImages: whether boxes count for the classes above theirs.
+        filter_labels: OpenImages: whether predictions of classes that were not verified
+            in an image are left out.
         collect_device: ``'cpu'``, ``'gpu'`` or ``'npu'``: how ranks exchange results.
         prefix: Prefix of the names. Defaults to ``coco``, ``lvis``, ``pascal_voc``,
-            ``coco_panoptic`` or none, as in the stock metrics.
+            ``coco_panoptic``, ``crowd_human``, ``openimages`` or none, as in the stock
+            metrics.
         collect_dir: Folder for the exchange by ``'cpu'``.
 
     Raises:
@@ -100,6 +121,11 @@ class DeepLakeMetric(BaseMetric):
         beta: float = 1,
         reduce_zero_label: bool = False,
         ignore_index: int | None = None,
+        mr_ref: str = 'CALTECH_-2',
+        ioa_thrs: float | Sequence[float] = 0.5,
+        use_group_of: bool = True,
+        get_supercategory: bool = True,
+        filter_labels: bool = True,
         collect_device: str = 'cpu',
         prefix: str | None = None,
         collect_dir: str | None = None,
@@ -121,6 +147,11 @@ class DeepLakeMetric(BaseMetric):
             beta=beta,
             reduce_zero_label=reduce_zero_label,
             ignore_index=ignore_index,
+            mr_ref=mr_ref,
+            ioa_thrs=ioa_thrs,
+            use_group_of=use_group_of,
+            get_supercategory=get_supercategory,
+            filter_labels=filter_labels,
         )
         if not isinstance(metrics_format, str) or metrics_format not in FORMATS:
             raise ValueError(

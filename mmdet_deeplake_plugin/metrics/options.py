@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..evaluation import voc
+from ..evaluation import crowdhuman, voc
 from ..evaluation.backends.coco import BACKENDS
 from ..utils.messages import did_you_mean
 from ..utils.values import (
@@ -28,7 +28,9 @@ _OF_STOCK = '; leave it out (if it comes from the base config, write _delete_=Tr
 ELSEWHERE = {
     **dict.fromkeys(('ann_file', 'seg_prefix'), _OF_LAKE),
     **dict.fromkeys(('backend_args', 'file_client_args'), _OF_LAKE),
-    **dict.fromkeys(('use_mp_eval', 'nproc'), _OF_STOCK),
+    **dict.fromkeys(('use_mp_eval', 'nproc', 'num_ji_process'), _OF_STOCK),
+    'iou_thres': '; write iou_thrs=0.5',
+    'compare_matching_method': '; leave it out (None is what works in stock too)',
     'iou_metrics': "; write metric=['mIoU'], or the others",
 }
 
@@ -114,6 +116,12 @@ def _check_thresholds(key: str, value: Any) -> None:
         raise wrong(key, wanted, value, f'{key}=0.5 or {key}=[0.5, 0.75]')
 
 
+def _check_some_thresholds(key: str, value: Any) -> None:
+    if value is None:
+        raise wrong(key, 'a number from 0 to 1, or a list of them', value, f'{key}=0.5')
+    _check_thresholds(key, value)
+
+
 def _check_ranges(key: str, value: Any) -> None:
     if value is None:
         return
@@ -167,6 +175,9 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     'beta': _check_beta,
     'reduce_zero_label': check_bool,
     'ignore_index': _check_ignore_index,
+    'mr_ref': lambda key, value: check_choice(key, value, crowdhuman.MISS_RATES),
+    'ioa_thrs': _check_some_thresholds,
+    **dict.fromkeys(('use_group_of', 'get_supercategory', 'filter_labels'), check_bool),
     'collect_device': lambda key, value: check_choice(key, value, ('cpu', 'gpu', 'npu')),
     'prefix': _check_prefix,
     'collect_dir': _check_path,

@@ -2,9 +2,9 @@
 
 There is one row per image, in the order of the split file, also for images without
 objects. Boxes are read as in MMDetection's ``XMLDataset``: corners in whole pixels, minus
-1. Objects of other classes are dropped, as there, and the log says how many;
-``difficult`` objects are kept with their flag. Image bytes are stored as they are in the
-files.
+1 (unless told otherwise). Objects of other classes are dropped, as there, and the log
+says how many; ``difficult`` objects are kept with their flag. Image bytes are stored as
+they are in the files.
 
 All input is checked before anything is written. On a local disk, a failure or an
 interrupt leaves an existing lake unchanged and no half-written one behind; for other
@@ -38,6 +38,8 @@ def from_voc(
     ann_subdir: str = 'Annotations',
     overwrite: bool = False,
     progress: bool = False,
+    image_folders: bool = False,
+    minus_one: bool = True,
 ) -> str:
     """Import the images of one split and their annotations.
 
@@ -53,6 +55,10 @@ def from_voc(
         ann_subdir: Folder of the XML files. Defaults to ``'Annotations'``.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw progress bars on stderr. Defaults to False.
+        image_folders: Whether images are in the folder that ``<folder>`` of their XML
+            file names, below ``img_subdir``, as those of WIDER Face. Defaults to False.
+        minus_one: Whether the first pixel is 1, which is VOC's convention. WIDER Face
+            counts from 0. Defaults to True.
 
     Returns:
         A sentence that says what was written.
@@ -61,17 +67,24 @@ def from_voc(
         FileExistsError: If ``dest`` already exists.
         FileNotFoundError: If the split file, an XML file or an image is missing.
         ValueError: If the split is empty or repeats an id, an XML file is not a valid VOC
-            annotation, or the classes are unknown.
+            annotation or does not name the folder, or the classes are unknown.
         OSError: If the storage fails.
     """
     root, url = Path(voc_root), os.fspath(dest)
     check_dest(url, overwrite)
     split_file, image_ids = read_split(root, os.fspath(split))
     files = {image_id: f'{img_subdir}/{image_id}.jpg' for image_id in image_ids}
-    compression = image_compression(root, list(files.values()))
+    if not image_folders:
+        compression = image_compression(root, list(files.values()))
     check_files(root / ann_subdir, [f'{i}.xml' for i in image_ids], 'XML files')
     ids = with_progress(image_ids, len(image_ids), 'reading XML files', progress)
     annotations = {i: read_voc(root / ann_subdir / f'{i}.xml') for i in ids}
+    if image_folders:
+        files = {
+            i: Path(img_subdir, _folder(i, annotations[i]), f'{i}.jpg').as_posix()
+            for i in files
+        }
+        compression = image_compression(root, list(files.values()))
     class_names = _class_names(annotations, classes)
     layout = LakeLayout(
         converter='from_voc',
@@ -90,10 +103,19 @@ def from_voc(
         f'{len(image_ids)} images, {num_boxes} boxes, {len(class_names)} classes '
         f'from {split_file.name}'
     )
-    rows = _rows(root, files, annotations, class_names)
+    rows = _rows(root, files, annotations, class_names, minus_one)
     rows = with_progress(rows, len(image_ids), 'writing images', progress)
     write_lake(url, layout, rows, f'Imported {summary}', overwrite)
     return f'{url}: wrote {summary}'
+
+
+def _folder(image_id: str, annotation: VocAnnotation) -> str:
+    if not annotation.folder:
+        raise ValueError(
+            f'the XML file of {image_id!r} must name the folder of its image in '
+            '<folder>; add it, or remove --image-folders'
+        )
+    return annotation.folder
 
 
 def _class_names(
@@ -119,6 +141,7 @@ def _rows(
     files: dict[str, str],
     annotations: dict[str, VocAnnotation],
     class_names: list[str],
+    minus_one: bool,
 ) -> Iterator[dict[str, Any]]:
     labels = {name: label for label, name in enumerate(class_names)}
     for image_id, file_name in files.items():
@@ -129,8 +152,7 @@ def _rows(
         corners = np.array([item.corners for item in objects], np.float64)
         yield {
             names.IMAGES: image,
-            # VOC counts pixels from 1.
-            names.BOXES: corners.reshape(-1, 4) - 1,
+            names.BOXES: corners.reshape(-1, 4) - int(minus_one),
             names.CATEGORIES: np.array([labels[item.name] for item in objects], np.int32),
             names.DIFFICULT: np.array([item.difficult for item in objects], np.uint8),
             names.IMAGE_ID: image_id,
@@ -171,6 +193,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add('--img-subdir', default='JPEGImages', help='image folder (default: %(default)s)')
     add('--ann-subdir', default='Annotations', help='XML folder (default: %(default)s)')
+    add(
+        '--image-folders',
+        action='store_true',
+        help='images are in the folder that <folder> names (WIDER Face)',
+    )
+    add(
+        '--no-minus-one',
+        dest='minus_one',
+        action='store_false',
+        help='the first pixel is 0, not 1 (WIDER Face)',
+    )
     add('--overwrite', action='store_true', help='replace the lake at DEST')
     args = parser.parse_args(argv)
     return run_tool(lambda: from_voc(**vars(args), progress=True))

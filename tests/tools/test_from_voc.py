@@ -254,6 +254,27 @@ def test_bad_input(voc: Path, spoil: Any, text: str) -> None:
     assert [path.name for path in voc.parent.iterdir()] == ['voc']
 
 
+def test_images_in_named_folders_and_corners_from_zero(voc: Path) -> None:
+    """As in WIDER Face: ``<folder>`` says where, and nothing is taken off the corners."""
+    for image_id, folder in zip('abc', ('one', 'two', 'two')):
+        target = voc / 'JPEGImages' / folder / f'{image_id}.jpg'
+        target.parent.mkdir(exist_ok=True)
+        (voc / 'JPEGImages' / f'{image_id}.jpg').rename(target)
+        write_xml(voc, image_id, f'<folder>{folder}</folder>' + voc_object('ant', (1, 2, 8, 9)))
+    lake = convert(voc, image_folders=True, minus_one=False)
+    assert rows_of(lake, 'file_name') == [
+        f'JPEGImages/{name}.jpg' for name in ('two/b', 'one/a', 'two/c')
+    ]
+    assert rows_of(lake, 'boxes') == [[[1, 2, 8, 9]]] * 3
+
+
+def test_a_folder_that_is_not_named(voc: Path) -> None:
+    """The error names the image and the option."""
+    with pytest.raises(ValueError, match=r"XML file of 'b' must name .* <folder>; add it, or"):
+        convert(voc, image_folders=True)
+    assert [path.name for path in voc.parent.iterdir()] == ['voc']
+
+
 def test_class_given_twice(voc: Path) -> None:
     """Labels would be ambiguous."""
     with pytest.raises(

@@ -174,8 +174,14 @@ def _group(config: Mapping[str, Any]) -> str:
         return 'panoptic'
     if any(name.startswith('LVIS') for name in types):
         return 'LVIS'
+    if 'CrowdHumanDataset' in types:
+        return 'CrowdHuman'
+    if any(name.startswith('OpenImages') for name in types):
+        return 'OpenImages'
     if 'VOCDataset' in types:
         return 'Pascal VOC'
+    if 'WIDERFaceDataset' in types:
+        return 'WIDER Face'
     if 'MultiBranch' in text:
         return 'semi-supervised'
     if "'return_classes': True" in text:

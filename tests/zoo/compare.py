@@ -138,6 +138,7 @@ def _found(info: dict[str, Any], random: np.random.Generator) -> dict[str, Any]:
     boxes += random.normal(0, 4, boxes.shape).round()
     labels = np.array([part['bbox_label'] for part in instances], np.int64)
     labels[random.random(len(labels)) < 0.1] = 0
+    labels = np.maximum(labels, 0)  # an ignored instance of CrowdHuman has -1
     found = dict(
         bboxes=torch.from_numpy(boxes),
         scores=torch.from_numpy(random.random(len(labels))),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mmdet.evaluation import get_classes
 from mmdet.registry import DATASETS
 
 from zoo.data import ZooData
@@ -30,6 +31,10 @@ KINDS = {
     'LVISV05Dataset': 'lvis',
     'LVISV1Dataset': 'lvis',
     'VOCDataset': 'voc',
+    'WIDERFaceDataset': 'wider',
+    'CrowdHumanDataset': 'crowdhuman',
+    'OpenImagesDataset': 'openimages',
+    'OpenImagesChallengeDataset': 'openimages challenge',
 }
 # Stock metric -> ``metrics_format`` of DeepLakeMetric.
 FORMATS = {
@@ -37,8 +42,13 @@ FORMATS = {
     'CocoPanopticMetric': 'Panoptic',
     'LVISMetric': 'LVIS',
     'VOCMetric': 'PascalVOC',
+    'CrowdHumanMetric': 'CrowdHuman',
+    'OpenImagesMetric': 'OpenImages',
 }
-_OF_FILES = ('ann_file', 'data_root', 'data_prefix', 'label_file', 'proposal_file')
+_OF_FILES = (
+    *('ann_file', 'data_root', 'data_prefix', 'label_file', 'proposal_file'),
+    *('hierarchy_file', 'meta_file', 'image_level_ann_file'),
+)
 
 
 class OutOfReach(Exception):  # noqa: N818
@@ -95,6 +105,8 @@ def evaluator_on_files(evaluator: Any, dataset: Config) -> Any:
         if _kind(leaf) == 'panoptic' and metric['type'] == 'CocoMetric':
             ann_file = str(Path(ann_file).with_name(THINGS))
         known = {'ann_file': ann_file, 'seg_prefix': maps}
+        if metric['type'] == 'CrowdHumanMetric':
+            metric = {**metric, 'num_ji_process': 1}  # forks ten times, not a hundred
         return {**metric, **{k: v for k, v in known.items() if k in metric}}
 
     if isinstance(evaluator, (list, tuple)):
@@ -116,6 +128,8 @@ def on_lake(dataset: Config, lakes: Mapping[str, str]) -> Config:
     def change(leaf: Config) -> Config:
         kept = {key: value for key, value in leaf.items() if key not in _OF_FILES}
         path = lakes[leaf['ann_file']]
+        if leaf['type'] == 'CityscapesDataset' and leaf.get('filter_cfg'):
+            kept['filter_cfg'] = {**leaf['filter_cfg'], 'filter_crowds': True}
         return {**kept, 'type': 'DeepLakeDataset', 'deeplake_path': path}
 
     return _each_leaf(dataset, change)
@@ -136,8 +150,8 @@ def evaluator_on_lake(evaluator: Any) -> Any:
         return {**evaluator, 'metrics': evaluator_on_lake(evaluator['metrics'])}
     if evaluator['type'] not in FORMATS:
         raise OutOfReach(evaluator['type'])
-    # The last one only spreads the same work over processes.
-    dropped = ('ann_file', 'seg_prefix', 'backend_args', 'use_mp_eval')
+    # The last two only spread the same work over processes.
+    dropped = ('ann_file', 'seg_prefix', 'backend_args', 'use_mp_eval', 'num_ji_process')
     kept = {key: value for key, value in evaluator.items() if key not in dropped}
     form = FORMATS[evaluator['type']]
     return {**kept, 'type': 'DeepLakeMetric', 'metrics_format': form}
@@ -156,5 +170,10 @@ def _kind(leaf: Config) -> str:
 def _classes(leaf: Config) -> tuple[str, ...]:
     if leaf['type'] == 'V3DetDataset':
         return tuple(f'category {number}' for number in range(13204))
+    if leaf['type'].startswith('OpenImages'):
+        is_challenge = leaf['type'] == 'OpenImagesChallengeDataset'
+        names = get_classes('oid_challenge' if is_challenge else 'oid_v6')
+        # MMDetection names two of the challenge alike.
+        return tuple(f'{name} {label}' for label, name in enumerate(names))
     named = (leaf.get('metainfo') or {}).get('classes')
     return tuple(named or DATASETS.get(leaf['type']).METAINFO['classes'])

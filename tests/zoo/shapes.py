@@ -18,6 +18,8 @@ from mmengine.structures import InstanceData
 from mmdet_deeplake_plugin.tools.from_coco import from_coco
 from mmdet_deeplake_plugin.tools.from_voc import from_voc
 from zoo.maps import things_of, write_panoptic, write_stuff
+from zoo.open_images import make_challenge, make_openimages
+from zoo.people import make_crowdhuman
 from zoo.source import Source, stem
 
 Files = dict[str, Any]
@@ -98,6 +100,28 @@ def make_voc(folder: Path, source: Source, classes: Classes) -> tuple[Files, str
     return dict(data_root='', ann_file=str(split), data_prefix=prefix), lake
 
 
+def make_wider(folder: Path, source: Source, classes: Classes) -> tuple[Files, str]:
+    """A folder in the layout of WIDER Face: corners from 0, images in named folders."""
+    files, _ = make_voc(folder, source, classes)
+    (folder / 'lake').rename(folder / 'voc_lake')
+    (folder / 'event').symlink_to(source.images)
+    for path in (folder / 'Annotations').glob('*.xml'):
+        tree = ElementTree.parse(path)
+        ElementTree.SubElement(tree.getroot(), 'folder').text = 'event'
+        tree.write(path)
+    lake = str(folder / 'lake')
+    from_voc(
+        folder,
+        files['ann_file'],
+        lake,
+        classes=list(classes),
+        img_subdir='.',
+        image_folders=True,
+        minus_one=False,
+    )
+    return {**files, 'data_prefix': dict(img=str(folder))}, lake
+
+
 def make_lvis(folder: Path, source: Source, classes: Classes) -> tuple[Files, str]:
     """An LVIS file: addresses of images, and what is known of classes that are absent."""
     content = source.coco(classes)
@@ -143,11 +167,15 @@ def make_panoptic(folder: Path, source: Source, classes: Classes) -> tuple[Files
 
 MAKERS = {
     'coco': make_coco,
+    'crowdhuman': make_crowdhuman,
     'lvis': make_lvis,
+    'openimages': make_openimages,
+    'openimages challenge': make_challenge,
     'panoptic': make_panoptic,
     'proposals': make_proposals,
     'stuff': make_stuff,
     'voc': make_voc,
+    'wider': make_wider,
 }
 
 

@@ -22,8 +22,12 @@ SAMPLE = {
     'semi-supervised': 'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
     'open vocabulary': 'glip/glip_atss_swin-t_a_fpn_dyhead_16xb2_ms-2x_funtune_coco.py',
     'Pascal VOC': 'pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py',
+    'WIDER Face': 'wider_face/ssd300_8xb32-24e_widerface.py',
     'LVIS': 'lvis/mask-rcnn_r50_fpn_sample1e-3_ms-1x_lvis-v1.py',
     'Cityscapes': 'cityscapes/mask-rcnn_r50_fpn_1x_cityscapes.py',
+    'CrowdHuman': 'crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py',
+    'OpenImages': 'openimages/ssd300_32xb8-36e_openimages.py',
+    'OpenImages challenge': 'openimages/faster-rcnn_r50_fpn_32xb2-cas-1x_openimages-challenge.py',
     'Objects365': 'objects365/retinanet_r50_fpn_1x_objects365v1.py',
     'segments and things': 'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
     'panoptic': 'panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py',
@@ -54,7 +58,11 @@ def test_a_config_reads_a_lake_as_it_reads_files(kind, data):
 
 
 @pytest.mark.parametrize(
-    'kind', ['stuff maps', 'open vocabulary', 'Pascal VOC', 'segments and things']
+    'kind',
+    [
+        *('stuff maps', 'open vocabulary', 'Pascal VOC', 'segments and things'),
+        *('CrowdHuman', 'OpenImages', 'WIDER Face'),
+    ],
 )
 def test_an_evaluator_gives_the_numbers_of_the_stock_one(kind, data):
     """The same predictions are scored alike, against the lake and against the file."""

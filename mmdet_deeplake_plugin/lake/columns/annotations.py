@@ -119,7 +119,7 @@ def read_annotations(
     """
     if rows is None:
         rows = np.arange(images.source.num_rows, dtype=np.int64)
-    reader = _Reader(images, columns, rows)
+    reader = RowReader(images, columns, rows)
     widths, heights = reader.sizes()
     boxes, offsets = reader.boxes()
     counts = np.diff(offsets)
@@ -149,7 +149,7 @@ def read_annotations(
     )
 
 
-class _Reader:
+class RowReader:
     """Read and check several columns of the same rows."""
 
     def __init__(
@@ -163,9 +163,11 @@ class _Reader:
         reads = ColumnReads(self.source, rows, whole, map(columns.of, _IN_PARTS))
         self.values, self.parts = reads.values, reads.parts
 
-    def boxes(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def boxes(
+        self, role: str = 'gt_bboxes'
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the concatenated boxes, shape ``(N, 4)``, and their offsets."""
-        column = self.columns.of('gt_bboxes')
+        column = self.columns.of(role)
         offsets = np.zeros(len(self.rows) + 1, dtype=np.int64)
         blocks: list[NDArray[np.float64]] = [np.zeros((0, 4))]
         for part, values in self.parts(column) if column else ():

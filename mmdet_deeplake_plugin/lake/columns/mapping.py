@@ -22,10 +22,14 @@ from ..connection.opening import column_names, metadata_of
 from . import names
 from .box_format import box_format_of, declared_box_format
 from .managed import category_ids, managed_roles
-from .roles import ROLES, Role, is_boxes, is_labels
+from .roles import EXTRA_BOXES, EXTRA_FLAGS, ROLES, Role, is_boxes, is_labels
 
-STYLES = ('coco', 'voc', 'panoptic')
-_PER_BOX = ('gt_masks', 'segment_ids', 'gt_ignore_flags', 'area', 'ignore')
+STYLES = ('coco', 'voc', 'panoptic', 'crowdhuman', 'openimages')
+_PER_BOX = (
+    *('gt_masks', 'segment_ids', 'gt_ignore_flags', 'area', 'ignore'),
+    *EXTRA_BOXES,
+    *EXTRA_FLAGS,
+)
 _COUNTED = (
     *('segment_ids', 'gt_ignore_flags', 'area', 'ignore', 'img_id', 'file_name'),
     *('width', 'height', 'proposal_scores'),
@@ -42,8 +46,8 @@ class Columns:
         class_names: Names of the classes by label; empty if the lake has none.
         category_ids: Category id of each class in the source data (COCO's are not
             contiguous); the label itself if the lake stores none.
-        style: ``'coco'``, ``'voc'`` or ``'panoptic'``. Decides which annotations
-            training sees, see :class:`mmdet_deeplake_plugin.DeepLakeDataset`.
+        style: One of :data:`STYLES`. Decides which annotations training sees, see
+            :class:`mmdet_deeplake_plugin.DeepLakeDataset`.
         things: Whether each class is a thing (countable) rather than stuff; empty if
             the lake does not store it.
     """
@@ -161,12 +165,17 @@ def map_columns(
         ids = category_ids(handle, roles, len(class_names))
     if 'gt_bboxes' in roles:
         box_format = box_format_of(handle, roles['gt_bboxes'], types, box_format)
+    style = _style(handle, roles, style)
     return Columns(
-        roles=tuple(roles.items()),
+        roles=tuple(
+            (role, column)
+            for role, column in roles.items()
+            if role in requested or ROLES[role].style in (None, style)
+        ),
         box_format=box_format or 'xyxy',
         class_names=class_names,
         category_ids=ids,
-        style=_style(handle, roles, style),
+        style=style,
         things=_things(handle, owner if 'gt_labels' in roles else None, class_names),
     )
 
@@ -220,7 +229,8 @@ def check_style(style: Any) -> None:
         raise ValueError(
             f'annotation_style={style!r} is unknown{did_you_mean(style, STYLES)}; '
             'write coco (drops degenerate boxes, like CocoDataset), voc (keeps all '
-            'boxes, like XMLDataset) or panoptic (like CocoPanopticDataset)'
+            'boxes, like XMLDataset), panoptic (like CocoPanopticDataset), crowdhuman '
+            '(like CrowdHumanDataset) or openimages (like OpenImagesDataset)'
         )
 
 

@@ -12,7 +12,7 @@ WIDTH = 'width'
 HEIGHT = 'height'
 SEG_MAP = 'seg_map'
 
-# Columns with one number per box: of COCO, of its panoptic files, and of VOC.
+# Columns with one number per box: of COCO, its panoptic files, VOC and CrowdHuman.
 ISCROWD = 'iscrowd'
 AREA = 'area'
 IGNORE = 'ignore'
@@ -20,6 +20,15 @@ ANN_ID = 'ann_id'
 ANN_POSITION = 'ann_position'  # in the file, if that is not grouped by image
 SEGMENT_ID = 'segment_id'
 DIFFICULT = 'difficult'
+HEAD_IGNORE = 'head_ignore'
+
+# Columns with one list per image: verified labels of OpenImages.
+IMAGE_LABELS = 'image_level_labels'
+CONFIDENCES = 'confidences'
+
+# Columns with a further box for each box.
+HEAD_BOXES = 'head_boxes'
+VISIBLE_BOXES = 'visible_boxes'
 
 # Columns with one text per image.
 SEGMENTATION = 'segmentation'
@@ -36,6 +45,7 @@ CATEGORIES_JSON = 'categories'  # CATEGORIES
 ISTHING = 'isthing'  # CATEGORIES
 COCO_FILE = 'coco_file'  # IMAGES, CAPTIONS: JSON of the further keys of the file
 CONTENT = 'content'  # CAPTIONS: COCO_CAPTIONS
+HIERARCHY = 'hierarchy'  # CATEGORIES: JSON, for each label all that it implies
 COCO_CAPTIONS = 'coco_captions'  # several captions per image
 
 # What LVIS adds to an image (in COCO_IMAGE) and to a category (in CATEGORIES_JSON).

@@ -30,6 +30,7 @@ class Role:
         wanted: What the column must hold, worded for error messages.
         takes: Whether a column of a type can play the role at all, if the config or a
             usual name selects it; ``None`` if any type can.
+        style: The annotation style in which usual names count; ``None`` for every style.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Role:
     usual_names: tuple[str, ...]
     wanted: str
     takes: Callable[[Any], bool] | None = None
+    style: str | None = None
 
 
 class MaskKind(Enum):
@@ -138,6 +140,16 @@ _KINDS_INSIDE = {
     'kind=smask': TypeKind.SegmentMask,
     'nullable[polygon': TypeKind.Polygon,
     'nullable[text': TypeKind.Text,
+}
+
+# What instances have beside a box and a label, by the key in the sample.
+EXTRA_BOXES = {'hbox': 'head_boxes', 'vbox': 'visible_boxes'}
+EXTRA_FLAGS: dict[str, tuple[str, ...]] = {
+    'is_occluded': (),
+    'is_truncated': (),
+    'is_group_of': ('is_group_ofs',),  # as OpenImagesChallengeDataset spells it
+    'is_depiction': (),
+    'is_inside': (),
 }
 
 ROLES: dict[str, Role] = {
@@ -262,5 +274,41 @@ ROLES: dict[str, Role] = {
         ),
         Role('width', False, None, ('width',), 'width in pixels', holds_numbers),
         Role('height', False, None, ('height',), 'height in pixels', holds_numbers),
+        *(
+            Role(
+                key,
+                False,
+                None,
+                (key, column),
+                'further boxes (N, 4) of type BoundingBox',
+                takes=is_boxes,
+                style='crowdhuman',
+            )
+            for key, column in EXTRA_BOXES.items()
+        ),
+        *(
+            Role(
+                key,
+                False,
+                None,
+                (key, *others),
+                'flags (N,)',
+                takes=holds_numbers,
+                style='openimages',
+            )
+            for key, others in EXTRA_FLAGS.items()
+        ),
+        *(
+            Role(
+                key,
+                False,
+                None,
+                (key,),
+                f'{key} of each image, a list of numbers',
+                takes=holds_numbers,
+                style='openimages',
+            )
+            for key in ('image_level_labels', 'confidences')
+        ),
     )
 }

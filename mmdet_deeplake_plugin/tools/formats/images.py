@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...structures.image_format import HEADER_BYTES, IMAGE_FORMATS, image_format
+from ...structures.image_header import UNKNOWN, image_size
 from ...utils.messages import warn
 
 
@@ -67,6 +68,25 @@ def check_files(folder: Path, names: Sequence[str], what: str) -> None:
             f'{len(missing)} of {len(names)} {what} are missing in {folder}; '
             f'the first is {missing[0]!r}'
         )
+
+
+def stored_size(content: bytes, name: str) -> tuple[int, int]:
+    """Return the size of an image as pipelines see it, EXIF rotation included.
+
+    Args:
+        content: The encoded image.
+        name: Its file name, for the message.
+
+    Returns:
+        Width and height in pixels.
+
+    Raises:
+        ValueError: If it cannot be decoded.
+    """
+    size = image_size(content)
+    if size == UNKNOWN:
+        raise ValueError(f'{name} cannot be decoded; replace or remove the image')
+    return size
 
 
 def _format_of(path: Path) -> str | None:

@@ -33,10 +33,11 @@ class VocObject:
 
 @dataclass(frozen=True)
 class VocAnnotation:
-    """One XML file: the image's ``(width, height)``, if stated, and its objects."""
+    """One XML file: the image's ``(width, height)`` and folder, if stated; objects."""
 
     size: tuple[int, int] | None
     objects: list[VocObject]
+    folder: str = ''
 
 
 def read_split(root: Path, split: str) -> tuple[Path, list[str]]:
@@ -100,7 +101,7 @@ def read_voc(xml_file: Path) -> VocAnnotation:
         _read_object(element, f'{xml_file}: object {index}')
         for index, element in enumerate(root.findall('object'))
     ]
-    return VocAnnotation(width_height, objects)
+    return VocAnnotation(width_height, objects, root.findtext('folder') or '')
 
 
 def _read_object(element: ET.Element, where: str) -> VocObject:

@@ -1,0 +1,109 @@
+"""Read what instances have beside a box and a label, and the labels of images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...structures.boxes import to_xyxy
+from ...utils.ragged import offsets_of
+from ..images.column import ImageColumn
+from .annotations import RowReader
+from .box_format import declared_box_format
+from .mapping import Columns
+from .roles import EXTRA_BOXES, EXTRA_FLAGS
+
+
+def read_extras(
+    images: ImageColumn,
+    columns: Columns,
+    rows: NDArray[np.int64],
+    counts: NDArray[np.integer],
+    sizes: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> dict[str, NDArray[Any]]:
+    """Read the further boxes and the flags of all instances of rows.
+
+    Args:
+        images: The image column, whose source reads the lake.
+        columns: Which columns to read.
+        rows: Row numbers, shape ``(R,)``.
+        counts: Number of boxes of each row, shape ``(R,)``.
+        sizes: Widths and heights of the images in pixels, each of shape ``(R,)``.
+
+    Returns:
+        Key in the sample -> corners in pixels, shape ``(N, 4)``, or flags, shape
+        ``(N,)``, in stored order. Empty if the lake has no such columns.
+
+    Raises:
+        ValueError: If a row does not have as many of them as boxes, or the convention of
+            the boxes is not declared.
+    """
+    reader = RowReader(images, columns, rows)
+    row = np.repeat(np.arange(len(rows)), counts)
+    found: dict[str, NDArray[Any]] = {}
+    for role in EXTRA_BOXES:
+        column = columns.of(role)
+        if column is None:
+            continue
+        box_format = declared_box_format(images.source.handle, column)
+        if box_format is None:
+            raise ValueError(
+                f'{images.source.where(column)}: the box convention must be declared; '
+                "store the boxes in a column of type BoundingBox(dtype='float64', "
+                f"format='ltrb', bbox_type='pixel'), or write None for {role} in "
+                'deeplake_tensors'
+            )
+        boxes, offsets = reader.boxes(role)
+        for bad in np.flatnonzero(np.diff(offsets) != counts)[:1].tolist():
+            raise ValueError(
+                f'{images.source.where(column, rows[bad])}: there must be one for each '
+                f'box, found {np.diff(offsets)[bad]} for {counts[bad]} boxes in column '
+                f'{columns.of("gt_bboxes")!r}; correct the row'
+            )
+        found[role] = to_xyxy(boxes, box_format, sizes[0][row], sizes[1][row])
+    for role, others in EXTRA_FLAGS.items():
+        column = columns.of(role)
+        if column is not None:
+            key = column if column in others else role
+            found[key] = reader.numbers(role, np.asarray(counts, np.int64), np.bool_)
+    return found
+
+
+def read_image_labels(
+    images: ImageColumn, columns: Columns, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]] | None:
+    """Read the verified labels of images.
+
+    Args:
+        images: The image column, whose source reads the lake.
+        columns: Which columns to read.
+        rows: Row numbers, shape ``(R,)``.
+
+    Returns:
+        Offsets of each image's labels, shape ``(R + 1,)``, stored labels, and confidences
+        (1 without a column for them); ``None`` if the lake has no such labels.
+
+    Raises:
+        ValueError: If a label is not one of a class, or an image has not one confidence
+            for each label.
+    """
+    column = columns.of('image_level_labels')
+    if column is None:
+        return None
+    source = images.source
+    values = source.values(column, rows)
+    counts = np.array([np.size(() if value is None else value) for value in values])
+    offsets = offsets_of(counts)
+    reader = RowReader(images, columns, rows)
+    labels = reader.numbers('image_level_labels', counts, np.int64)
+    for bad in np.flatnonzero((labels < 0) | (labels >= len(columns.class_names)))[:1]:
+        row = rows[np.searchsorted(offsets, bad, side='right') - 1]
+        raise ValueError(
+            f'{source.where(column, row)}: labels must be 0 to '
+            f'{len(columns.class_names) - 1}, got {labels[bad]}; correct the row'
+        )
+    if columns.of('confidences') is None:
+        return offsets, labels, np.ones(len(labels), np.float32)
+    return offsets, labels, reader.numbers('confidences', counts, np.float32)
