@@ -71,8 +71,7 @@ def mix(
     cv2.setNumThreads(0)
     data = photographs(images)
     if contender in (FILES, BOTO3):
-        stored: Any = coco(data, []) if contender == FILES else coco_on_s3(data, [], creds)
-        inner: Any = stored
+        inner: Any = coco_on_s3(data, [], creds) if contender == BOTO3 else coco(data, [])
     else:
         keys = {} if contender == LOCAL else dict(deeplake_credentials=dict(creds=creds))
         inner = plugin(data.lake if contender == LOCAL else 's3://lakes/lake', [], **keys)
