@@ -3,6 +3,7 @@ _base_ = 'mmdet::yolox/yolox_s_8xb8-300e_coco.py'
 custom_imports = dict(imports=['mmdet_deeplake_plugin'], allow_failed_imports=False)
 
 train_dataloader = dict(
+    collate_fn=dict(type='deeplake_collate'),
     # batch_size and num_workers are those of the dataloader: each worker then has chunks
     # of its own, from which it mixes samples.
     sampler=dict(
@@ -21,6 +22,7 @@ train_dataloader = dict(
             filter_cfg=dict(filter_empty_gt=False, min_size=32),
             pipeline=_base_.train_dataset.dataset.pipeline)))
 val_dataloader = dict(
+    collate_fn=dict(type='deeplake_collate'),
     sampler=dict(_delete_=True, type='DeepLakeLoader', shuffle=False, round_up=False),
     dataset=dict(
         _delete_=True,
