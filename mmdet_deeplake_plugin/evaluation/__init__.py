@@ -13,17 +13,39 @@ from .join import join_ground_truth
 from .lvis import evaluate_lvis
 from .panoptic import PanopticPrediction, evaluate_panoptic
 from .semseg import evaluate_semseg
+from .verdicts.errors import ERRORS
+from .verdicts.judge import (
+    COUNTS,
+    FATES,
+    IOU_TYPES,
+    SCORES,
+    VERDICTS,
+    Judgement,
+    Rules,
+    judge_image,
+    scores_of,
+)
 from .voc import evaluate_voc
 
 __all__ = [
+    'COUNTS',
+    'ERRORS',
+    'FATES',
+    'IOU_TYPES',
+    'SCORES',
+    'VERDICTS',
     'Federation',
     'GroundTruth',
+    'Judgement',
     'PanopticPrediction',
     'Prediction',
+    'Rules',
     'evaluate_coco',
     'evaluate_lvis',
     'evaluate_panoptic',
     'evaluate_semseg',
     'evaluate_voc',
     'join_ground_truth',
+    'judge_image',
+    'scores_of',
 ]
