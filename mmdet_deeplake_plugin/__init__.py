@@ -1,8 +1,8 @@
 """Train MMDetection 3.x models on Deep Lake datasets, with the stock tools.
 
 Named in a config's ``custom_imports``, it registers ``DeepLakeDataset``,
-``DeepLakeLoader`` and ``DeepLakeMetric``, the file backend that serves their
-images to the stock pipelines, a batch sampler and four opt-in hooks.
+``DeepLakeLoader``, ``DeepLakeMetric`` and ``DeepLakePredictions``, the file backend that
+serves their images to the stock pipelines, a batch sampler and four opt-in hooks.
 """
 
 from .requirements import check_requirements
@@ -18,7 +18,7 @@ from .hooks import (  # noqa: E402
     DeepLakeSkippedImagesHook,
 )
 from .lake import register  # noqa: E402
-from .metrics import DeepLakeMetric  # noqa: E402
+from .metrics import DeepLakeMetric, DeepLakePredictions  # noqa: E402
 from .samplers import (  # noqa: E402
     DeepLakeAspectRatioBatchSampler,
     DeepLakeLoader,
@@ -32,6 +32,7 @@ __all__ = [
     'DeepLakeDataset',
     'DeepLakeLoader',
     'DeepLakeMetric',
+    'DeepLakePredictions',
     'DeepLakeReportHook',
     'DeepLakeResumeHook',
     'DeepLakeSkippedImagesHook',

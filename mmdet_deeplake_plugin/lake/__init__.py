@@ -17,6 +17,12 @@ from .images.reader import ImageReader
 from .lake import Lake, find_lake
 from .open import open_columns, open_lake, open_object, open_source
 from .paths import PREFIX, blank_size
+from .predictions import (
+    PredictionBranch,
+    PredictionColumn,
+    StoredPredictions,
+    check_prediction_name,
+)
 from .writer import LakeLayout, check_dest, write_lake
 
 __all__ = [
@@ -32,11 +38,15 @@ __all__ = [
     'LakeReadError',
     'LakeSource',
     'LakeSpec',
+    'PredictionBranch',
+    'PredictionColumn',
     'ReadPlan',
     'ReadTimeouts',
+    'StoredPredictions',
     'TextColumn',
     'blank_size',
     'check_dest',
+    'check_prediction_name',
     'check_roles',
     'check_style',
     'find_lake',
