@@ -20,9 +20,9 @@ from .paths import PREFIX, blank_size
 from .predictions import (
     PredictionBranch,
     PredictionColumn,
-    StoredPredictions,
     check_prediction_name,
 )
+from .stored_predictions import StoredPredictions
 from .writer import LakeLayout, check_dest, write_lake
 
 __all__ = [

@@ -9,6 +9,7 @@ the next try takes over.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,15 +20,16 @@ import deeplake.types as types
 import numpy as np
 from numpy.typing import NDArray
 
-from ..utils.messages import comma_joined, did_you_mean, first_line
+from ..utils.messages import first_line
 from ..version import __version__
 from .columns import names
 from .connection.failures import is_access_denied
-from .connection.opening import column_names, metadata_of, open_branch, open_version
+from .connection.opening import column_names, open_branch, open_version
 from .connection.redaction import redact
 from .connection.resolve import select_rows
 from .connection.resolve_object import same_rows
 from .connection.source import LakeSource
+from .connection.spec import LakeSpec
 
 SIGNATURE = f'mmdet_deeplake_plugin {__version__}'
 _MESSAGE = 'Predictions of '  # with which each commit of this module begins
@@ -102,7 +104,8 @@ class PredictionBranch:
 
         Raises:
             ValueError, PermissionError: As :meth:`check`.
-            OSError: If the storage fails; the lake then reads as before.
+            OSError: If the storage fails; the lake then reads as before, unless it has
+                lost what it confirmed.
         """
         dataset, is_new = self._open()
         rows_in_lake = self._rows_of_view()
@@ -114,6 +117,8 @@ class PredictionBranch:
             with self._storage('cannot add columns to it'):
                 target = dataset.branches[self.branch].open()
                 self._add(target, columns, provenance)
+            rows: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+            values: Mapping[str, list[Any]] = {}
             for rows, values in blocks:
                 rows = rows if rows_in_lake is None else rows_in_lake[rows]
                 with self._storage('cannot write to it'):
@@ -123,6 +128,7 @@ class PredictionBranch:
                 target.commit(
                     f'{_MESSAGE}{self.name} ({SIGNATURE}): {_brief(provenance)}'
                 )
+            self._verify(columns, rows, values)
         except OSError:
             # Without its storage, a handle waits for locks when it cleans up or is
             # destroyed. The branch has no columns, and the next try takes it over.
@@ -134,6 +140,22 @@ class PredictionBranch:
             if is_new:
                 dataset.branches[self.branch].delete()
             raise
+
+    def _verify(
+        self,
+        columns: Mapping[str, PredictionColumn],
+        rows: NDArray[np.int64],
+        values: Mapping[str, list[Any]],
+    ) -> None:
+        """Read the last row again: a full disk does not always make itself known."""
+        head = open_branch(self.source.spec, self.branch)
+        for column in columns if len(rows) else ():
+            found = head[self._full(column)][int(rows[-1])]
+            if not np.array_equal(found, values[column][-1]):
+                raise OSError(
+                    f'{self._where}: row {rows[-1]} of column {self._full(column)!r} is '
+                    'not what was written (is the disk full?); delete the branch'
+                )
 
     def _full(self, column: str) -> str:
         return f'{self.name}/{column}'
@@ -169,10 +191,7 @@ class PredictionBranch:
             )
         with self._storage('must be writable'):
             arguments = spec.credentials.resolve()
-            if not spec.path.startswith('mem://'):
-                writer = deeplake.storage.Writer(spec.address, **arguments)
-                writer.set(_PROBE, b'')
-                writer.remove(_PROBE)
+            _probe_writing(spec, arguments)
             dataset: Any = deeplake.open(spec.address, **arguments)
             branches = list(dataset.branches.names())
         if dataset.id != pin.lake_id:
@@ -250,6 +269,21 @@ class PredictionBranch:
             ) from None
 
 
+def _probe_writing(spec: LakeSpec, arguments: Mapping[str, Any]) -> None:
+    """Raise an error if a lake cannot be written to."""
+    if spec.path.startswith('mem://'):
+        return
+    if spec.is_remote:
+        writer = deeplake.storage.Writer(spec.address, **arguments)
+        writer.set(_PROBE, b'')
+        writer.remove(_PROBE)
+        return
+    # On a local disk, Deep Lake's writer says nothing if it fails.
+    for folder in (spec.path, os.path.join(spec.path, '_deeplake_log')):
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f'{folder} is read-only for this user')
+
+
 def check_prediction_name(key: str, value: Any) -> None:
     """Refuse what cannot be the name of predictions or of a branch.
 
@@ -270,59 +304,6 @@ def check_prediction_name(key: str, value: Any) -> None:
             f'{key} of DeepLakePredictions must be of letters, digits and {signs}, got '
             f'{value!r}; write {key}={"runs/" if key == "branch" else ""}rtmdet_tiny'
         )
-
-
-def prediction_names(handle: Any) -> list[str]:
-    """Return the names of the predictions in an open dataset or view."""
-    found = [each for each in column_names(handle) if each.endswith('/boxes')]
-    stored = [metadata_of(handle[each], names.PREDICTIONS) for each in found]
-    return sorted(str(each) for each in stored if each)
-
-
-class StoredPredictions:
-    """The predictions of a name in a lake.
-
-    Args:
-        source: The lake.
-        name: Name of the predictions.
-
-    Raises:
-        ValueError: If the lake has none of this name.
-
-    Attributes:
-        class_names: Names of the labels.
-        provenance: What was stored about them.
-    """
-
-    def __init__(self, source: LakeSource, name: str) -> None:
-        known = prediction_names(source.handle)
-        if name not in known:
-            raise ValueError(
-                f'{source.name} does not have predictions {name!r}'
-                f'{did_you_mean(name, known)}; found: {comma_joined(known)}. Write the '
-                'branch with them as LAKE@BRANCH'
-            )
-        self.source, self.name = source, name
-        labels = source.handle[f'{name}/labels']
-        self.class_names = tuple(metadata_of(labels, names.CLASS_NAMES) or ())
-        boxes = source.handle[f'{name}/boxes']
-        self.provenance = json.loads(metadata_of(boxes, names.PROVENANCE) or '{}')
-
-    def has(self, column: str) -> bool:
-        """Return whether there is a column ``<name>/<column>``."""
-        return f'{self.name}/{column}' in column_names(self.source.handle)
-
-    def values(self, column: str, rows: NDArray[np.int64]) -> list[Any]:
-        """Read a column.
-
-        Args:
-            column: What follows ``<name>/``.
-            rows: Row numbers, shape ``(R,)``.
-
-        Returns:
-            One value per row, ``None`` for rows without predictions.
-        """
-        return self.source.values(f'{self.name}/{column}', rows)
 
 
 def _assign(column: Any, rows: NDArray[np.int64], values: list[Any]) -> None:

@@ -159,7 +159,7 @@ class DeepLakePredictions(BaseMetric):
 
     @gc_paused()
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Write the predictions of all ranks.
+        """Write the predictions of all ranks, in a commit for each lake.
 
         Args:
             results: Pairs of ``img_path`` and the prediction, ``None`` for an image that

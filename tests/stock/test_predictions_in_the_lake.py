@@ -10,9 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.lakes import open_lake, version
+from helpers.lakes import open_lake, version, write_lake
+from helpers.lakes import row as row_of
 from mmengine.fileio import load
-from stock_tools import StockTools, metrics_of_test, training_log, validations
+from stock_tools import (
+    StockTools,
+    iterations,
+    metrics_of_test,
+    training_log,
+    validations,
+)
+
+from mmdet_deeplake_plugin.tools.to_coco import to_coco
 
 FEW = 11
 SHORT = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
@@ -161,3 +170,53 @@ def test_two_ranks_write_what_one_writes(run_tool, trained, tested, lake, tmp_pa
         _columns(f'{path}@runs/rtmdet_small'),
         _columns(f'{tested[1]}@runs/rtmdet_small'),
     )
+
+
+def test_training_reads_the_answer(run_tool, tested, tmp_path):
+    """The stock train.py on a query of the branch, weighed by one of its columns."""
+    path = f'{tested[1]}@runs/rtmdet_small'
+    where = '"net/fn" > 0'
+    config = tmp_path / 'on_errors.py'
+    config.write_text(
+        f"_base_ = '{Path(__file__).parent / 'on_lake.py'}'\n"
+        "train_dataloader = dict(\n"
+        "    sampler=dict(weights=dict(type='column', name='net/fn')),\n"
+        f"    dataset=dict(indices=None, deeplake_query='SELECT * WHERE {where}'))\n"
+        'val_cfg = val_dataloader = val_evaluator = None\n'
+    )
+    output = run_tool(
+        'train.py',
+        config,
+        *('--work-dir', tmp_path / 'work'),
+        options=['train_cfg.max_epochs=1', 'custom_hooks.1.switch_epoch=0'],
+        BCCD_TRAIN_LAKE=path,
+    )
+    missed = [int(value) for value in _columns(path)['net/fn']]
+    count = sum(value > 0 for value in missed)
+    assert 0 < count
+    assert f'DeepLakeDataset: {count} of {count} rows of lake {path}' in output
+    steps = [entry['step'] for entry in iterations(training_log(tmp_path / 'work'))]
+    assert steps[-1] == -(-count // 4)
+
+
+def test_a_lake_without_annotations_is_predicted_on(run_tool, trained, tmp_path):
+    """The stock test.py writes labels to correct, to a lake of images alone."""
+    rows = [row_of(number) for number in range(5)]
+    kept = [{k: each[k] for k in each if k not in ('boxes', 'categories')} for each in rows]
+    path = write_lake(tmp_path / 'lake', kept, dict(boxes=None, categories=None))
+    config = tmp_path / 'on_images.py'
+    config.write_text(
+        f"_base_ = '{Path(__file__).parent / 'on_lake_predictions.py'}'\n"
+        'test_dataloader = dict(dataset=dict(\n'
+        '    deeplake_tensors=dict(gt_bboxes=None, gt_labels=None),\n'
+        "    metainfo=dict(classes=('RBC', 'WBC', 'Platelets'))))\n"
+        "test_evaluator = dict(\n"
+        "    _delete_=True, type='DeepLakePredictions', name='net', branch='runs/a')\n"
+    )
+    work_dir = ('--work-dir', tmp_path / 'work')
+    run_tool('test.py', config, trained / 'epoch_1.pth', *work_dir, BCCD_VAL_LAKE=path)
+    to_coco(f'{path}@runs/a', tmp_path / 'out.json', predictions='net')
+    content = json.loads((tmp_path / 'out.json').read_text())
+    assert len(content['images']) == 5
+    assert content['annotations']
+    assert content['categories'][0] == {'id': 1, 'name': 'RBC'}

@@ -7,6 +7,8 @@ import os
 import random
 import shutil
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from helpers.lakes import append, box_type, branch, open_lake, tag, version, wri
 from helpers.object_store import Fault, ObjectStore
 
 from mmdet_deeplake_plugin.lake import (
+    LakeSource,
     LakeSpec,
     PredictionBranch,
     PredictionColumn,
@@ -278,6 +281,38 @@ def test_without_write_access(path, store):
     target.check()
 
 
+def test_without_write_access_to_a_folder():
+    """On a disk too; the child that tries is not root, who may write anywhere."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        target = _target(write_lake(folder / 'lake'))
+        for each in (folder, *folder.rglob('*')):
+            each.chmod(0o555 if each.is_dir() else 0o444)
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            text = 'it can be written to'
+            try:
+                if not os.getuid():
+                    os.setuid(65534)
+                target.check()
+            except PermissionError as error:
+                text = str(error)
+            finally:
+                os.write(writer, text.encode())
+                os._exit(0)
+        os.close(writer)
+        os.waitpid(child, 0)
+        with os.fdopen(reader) as answer:
+            text = answer.read()
+    finally:
+        for each in (folder, *folder.rglob('*')):
+            each.chmod(0o755)
+        shutil.rmtree(folder)
+    assert 'must be writable, but the storage refused: ' in text
+    assert 'lake is read-only for this user; write deeplake_credentials that may' in text
+
+
 def test_storage_that_fails_in_the_middle(path, store):
     """The error says that the lake reads as before, and the next try succeeds."""
     url, keys = store.upload(path, 'failing'), dict(credentials=dict(creds=store.creds))
@@ -324,6 +359,14 @@ def test_a_lake_that_was_written_anew(path):
     write_lake(path)
     with pytest.raises(ValueError, match='was written anew since it was opened; predict'):
         target.check()
+
+
+def test_a_lake_of_deep_lake_3(path):
+    """It can only be read."""
+    source = _target(path).source
+    older = LakeSource(source.spec, replace(source.pin, is_v3=True))
+    with pytest.raises(ValueError, match='cannot be written to; convert it with deeplake'):
+        PredictionBranch(older, 'runs/a', 'net').check()
 
 
 def test_predictions_that_are_not_there(path):
