@@ -1,9 +1,9 @@
 """Train MMDetection 3.x models on Deep Lake datasets, with the stock tools.
 
 Named in a config's ``custom_imports``, it registers ``DeepLakeDataset``,
-``DeepLakeLoader`` and ``DeepLakeMetric``, the file backend that serves their
-images to the stock pipelines, a dataset for mosaics, a batch sampler, a collate
-function and five opt-in hooks.
+``DeepLakeLoader``, ``DeepLakeMetric`` and ``DeepLakePredictions``, the file backend that
+serves their images to the stock pipelines, a dataset for mosaics, a batch sampler, a
+collate function and five opt-in hooks.
 """
 
 from .requirements import check_requirements
@@ -21,7 +21,7 @@ from .hooks import (  # noqa: E402
     DeepLakeSkippedImagesHook,
 )
 from .lake import register  # noqa: E402
-from .metrics import DeepLakeMetric  # noqa: E402
+from .metrics import DeepLakeMetric, DeepLakePredictions  # noqa: E402
 from .samplers import (  # noqa: E402
     DeepLakeAspectRatioBatchSampler,
     DeepLakeLoader,
@@ -37,6 +37,7 @@ __all__ = [
     'DeepLakeMetric',
     'DeepLakeMultiImageMixDataset',
     'DeepLakeOrderHook',
+    'DeepLakePredictions',
     'DeepLakeReportHook',
     'DeepLakeResumeHook',
     'DeepLakeSkippedImagesHook',

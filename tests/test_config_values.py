@@ -343,6 +343,34 @@ MIX = {
         others=dict(dataset=dict(type='DeepLakeDataset', deeplake_path='{lake}')),
     ),
 }
+SHARE = Key(
+    good=[0.2, 1, np.float64(0.5)],
+    bad=[-0.1, 50, '0.5', None, True, NAN, INF, [0.5]],
+    others=dict(background_thr=0),
+)
+PREDICTIONS = {
+    'name': Key(
+        good=[None, 'rtmdet_tiny', 'v1.2-b'],
+        bad=['', 'a/b', 'a b', 'a"b', 3, True, ['net'], NAN],
+    ),
+    'branch': Key(
+        good=[None, 'runs/a', 'side'],
+        bad=['', '/', 'runs/', '/a', 'a@b', 'a b', 3, True, ['runs/a']],
+    ),
+    'iou_thr': SHARE,
+    'score_thr': SHARE,
+    'background_thr': Key(
+        good=[0, 0.1], bad=[-1, 2, '0.1', None, True, NAN], others=dict(iou_thr=1)
+    ),
+    'max_dets': Key(good=[1, 300, np.int64(5)], bad=[0, -1, 1.5, '100', None, True]),
+    'area_range': Key(
+        good=[None, (0, 1024), [32.0, 1e5], np.array([0, 9])],
+        bad=[3, (3,), (9, 0), (-1, 3), ('0', '9'), (0, NAN), 'small', True, (0, 1, 2)],
+    ),
+    'iou_type': Key(good=['bbox', 'segm'], bad=['', 'mask', None, 3, ['bbox']]),
+    'collect_device': METRIC['collect_device'],
+    'collect_dir': PATH,
+}
 
 TABLE: dict[str, dict[str, Key]] = {
     'DeepLakeDataset': DATASET,
@@ -350,6 +378,7 @@ TABLE: dict[str, dict[str, Key]] = {
     'DeepLakeLoader': LOADER,
     'DeepLakeAspectRatioBatchSampler': BATCHES,
     'DeepLakeMetric': METRIC,
+    'DeepLakePredictions': PREDICTIONS,
     'DeepLakeResumeHook': {'accept_changes': BOOL},
     'DeepLakeReportHook': {'details': BOOL},
     'DeepLakeSkippedImagesHook': {},

@@ -15,14 +15,34 @@ from .lvis import evaluate_lvis
 from .openimages import evaluate_openimages
 from .panoptic import PanopticPrediction, evaluate_panoptic
 from .semseg import evaluate_semseg
+from .verdicts.errors import ERRORS
+from .verdicts.judge import (
+    COUNTS,
+    FATES,
+    IOU_TYPES,
+    SCORES,
+    VERDICTS,
+    Judgement,
+    Rules,
+    judge_image,
+    scores_of,
+)
 from .voc import evaluate_voc
 
 __all__ = [
+    'COUNTS',
+    'ERRORS',
+    'FATES',
+    'IOU_TYPES',
+    'SCORES',
+    'VERDICTS',
     'Federation',
     'GroundTruth',
+    'Judgement',
     'OpenImagesKeys',
     'PanopticPrediction',
     'Prediction',
+    'Rules',
     'evaluate_coco',
     'evaluate_crowdhuman',
     'evaluate_lvis',
@@ -31,4 +51,6 @@ __all__ = [
     'evaluate_semseg',
     'evaluate_voc',
     'join_ground_truth',
+    'judge_image',
+    'scores_of',
 ]

@@ -11,6 +11,7 @@ from mmengine.fileio import dump
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from .backends.coco import box_sizes
 from .ground_truth import GroundTruth, Prediction
 
 
@@ -109,10 +110,7 @@ def _of_kind(
 ) -> list[dict[str, Any]]:
     detections = []
     for img_id, predicted in zip(gt.img_ids, predictions):
-        # In double precision, the size is the exact difference of the corners, which
-        # float32 would round.
-        corners = np.asarray(predicted.bboxes, dtype=np.float64).reshape(-1, 4)
-        boxes = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
+        boxes = box_sizes(predicted.bboxes)
         scores = predicted.scores
         if with_masks and predicted.mask_scores is not None:
             scores = predicted.mask_scores

@@ -18,6 +18,12 @@ from .images.worker_plan import WorkerPlan
 from .lake import Lake, find_lake
 from .open import open_columns, open_lake, open_object, open_source
 from .paths import PREFIX, blank_size
+from .predictions import (
+    PredictionBranch,
+    PredictionColumn,
+    check_prediction_name,
+)
+from .stored_predictions import StoredPredictions
 from .writer import LakeLayout, check_dest, write_lake
 
 __all__ = [
@@ -33,12 +39,16 @@ __all__ = [
     'LakeReadError',
     'LakeSource',
     'LakeSpec',
+    'PredictionBranch',
+    'PredictionColumn',
     'ReadPlan',
     'ReadTimeouts',
+    'StoredPredictions',
     'TextColumn',
     'WorkerPlan',
     'blank_size',
     'check_dest',
+    'check_prediction_name',
     'check_roles',
     'check_style',
     'find_lake',

@@ -142,9 +142,13 @@ class Lake(SharedByCopies):
         try:
             return np.array([float(value) for value in values])
         except (TypeError, ValueError) as error:
+            value = next((each for each in values if each is None), values[0])
+            hint = ''
+            if value is None:
+                hint = f'; leave out such rows with deeplake_query={_not_null(what)!r}'
             raise ValueError(
                 f'{self.name}: {what!r} must give one number per row, got '
-                f'values such as {values[0]!r}'
+                f'values such as {value!r}{hint}'
             ) from error
 
     def image_path(self, row: int, name: str) -> str:
@@ -282,6 +286,10 @@ def find_path(path: str) -> tuple[Lake, LakePath]:
             'again'
         )
     return lake, parts
+
+
+def _not_null(column: str) -> str:
+    return f'SELECT * WHERE "{column}" IS NOT NULL'
 
 
 def _find_or_open(spec: LakeSpec, pin: Pin, columns: Columns) -> Lake:

@@ -68,16 +68,8 @@ class InstanceFormat(MetricFormat):
                 check_ascending(self.options['proposal_nums'], metric)
 
     def collect(self, sample: Mapping[str, Any], meta: Mapping[str, Any]) -> Prediction:
-        """Copy boxes, scores, labels and masks to the CPU, masks as run-length codes."""
-        instances = sample['pred_instances']
-        # Detections on the black image that stands for a broken one do not count.
-        part = slice(0 if blank_size(sample['img_path']) else None)
-        keys = ['bboxes', 'scores', 'labels']
-        if 'mask_scores' in instances:
-            keys.append('mask_scores')
-        arrays = {key: instances[key][part].cpu().numpy() for key in keys}
-        masks = _run_lengths(instances['masks'][part]) if 'masks' in instances else None
-        return Prediction(masks=masks, **arrays)
+        """Copy boxes, scores, labels and masks to the CPU."""
+        return collect_instances(sample)
 
     def evaluate(
         self,
@@ -215,6 +207,23 @@ class OpenImagesFormat(InstanceFormat):
     }
     score = staticmethod(evaluate_openimages)
     with_open_images = True
+
+
+def collect_instances(sample: Mapping[str, Any]) -> Prediction:
+    """Copy boxes, scores, labels and masks to the CPU, masks as run-length codes.
+
+    Args:
+        sample: A prediction with ``img_path`` and ``pred_instances``.
+    """
+    instances = sample['pred_instances']
+    # Detections on the black image that stands for a broken one do not count.
+    part = slice(0 if blank_size(sample['img_path']) else None)
+    keys = ['bboxes', 'scores', 'labels']
+    if 'mask_scores' in instances:
+        keys.append('mask_scores')
+    arrays = {key: instances[key][part].cpu().numpy() for key in keys}
+    masks = _run_lengths(instances['masks'][part]) if 'masks' in instances else None
+    return Prediction(masks=masks, **arrays)
 
 
 def _run_lengths(masks: Any) -> list[dict[str, Any]]:

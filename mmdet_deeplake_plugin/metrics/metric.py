@@ -26,6 +26,7 @@ from .instances import (
 from .maps import MapFormat
 from .options import ELSEWHERE, check_values
 from .panoptic import PanopticFormat
+from .provenance import keep_numbers
 from .semseg import SemSegFormat
 
 FORMATS: dict[str, type[MetricFormat]] = {
@@ -232,11 +233,13 @@ class DeepLakeMetric(BaseMetric):
             names.setdefault(lake, {})[row] = path.rpartition('/')[2]
         for lake, name_of in names.items():
             lake.check_names(name_of)
-        return self.format.evaluate(
+        numbers = self.format.evaluate(
             {lake: list(rows) for lake, rows in by_lake.items()},
             [collected for rows in by_lake.values() for collected in rows.values()],
             self.dataset_meta or {},
         )
+        keep_numbers(self.prefix, numbers)
+        return numbers
 
 
 def _refuse_of_others(chosen: type[MetricFormat], options: Mapping[str, Any]) -> None:

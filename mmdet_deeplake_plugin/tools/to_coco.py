@@ -7,6 +7,8 @@ annotations have the keys of COCO's instances only. A panoptic lake gives a pano
 For other lakes, the file has what this package reads of them: annotations are numbered
 from 1, dense masks become run-length codes, labels without a name are named by their
 number, and images without a file name are named by their row.
+
+``--predictions NAME`` exports what a model predicted instead, as labels to correct.
 """
 
 from __future__ import annotations
@@ -18,7 +20,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..lake import CocoColumns, Lake, LakeSpec, open_lake
+import numpy as np
+
+from ..lake import (
+    CocoColumns,
+    Lake,
+    LakeSpec,
+    StoredPredictions,
+    open_columns,
+    open_source,
+)
+from ..utils.values import is_number
 from ._cli import (
     add_lake_options,
     lake_keys,
@@ -29,6 +41,7 @@ from ._cli import (
 from .formats.coco_captions import captions_content
 from .formats.coco_content import coco_content, file_names
 from .formats.coco_panoptic import map_name
+from .formats.coco_predictions import predicted_rows, predictions_content
 from .formats.files import check_targets, replace_file
 
 
@@ -46,6 +59,8 @@ def to_coco(
     progress: bool = False,
     maps_dir: str | os.PathLike[str] | None = None,
     captions: str | os.PathLike[str] | None = None,
+    predictions: str | None = None,
+    score_thr: float | None = None,
 ) -> str:
     """Export the annotations of a lake and, if requested, its images and maps.
 
@@ -66,13 +81,18 @@ def to_coco(
             to None: maps are not written.
         captions: File to write the captions to, in COCO's format, with the images of
             ``out_json``. Defaults to None: captions are not written.
+        predictions: Name of predictions, as ``DeepLakePredictions`` writes them, to
+            export in place of the annotations, with their scores. Images without
+            predictions are left out. Defaults to None: the annotations are exported.
+        score_thr: Least score of the exported predictions. Defaults to None: all.
 
     Returns:
         A sentence that says what was written.
 
     Raises:
         FileExistsError: If a file exists and ``overwrite`` is false.
-        ValueError: If maps or captions are requested, but the lake has none.
+        ValueError: If maps, captions or predictions are requested, but the lake has
+            none, or ``score_thr`` is not a number from 0 to 1.
         ValueError, FileNotFoundError, PermissionError, ConnectionError: If the lake
             cannot be opened, or its data is wrong.
     """
@@ -82,8 +102,17 @@ def to_coco(
             raise FileExistsError(
                 f'{what} {file} already exists; pass --overwrite to replace it'
             )
+    _check_score_thr(score_thr, predictions)
     spec = LakeSpec.from_config(path, credentials, commit_id, view_id, query)
-    lake, rows = open_lake(spec, tensors, box_format)
+    source, rows = open_source(spec)
+    stored = StoredPredictions(source, predictions) if predictions else None
+    if stored is not None:
+        rows = predicted_rows(
+            stored, np.arange(source.num_rows) if rows is None else rows
+        )
+        if not stored.has('verdict'):  # the lake has no annotations
+            tensors = {'gt_bboxes': None, 'gt_labels': None, **(tensors or {})}
+    lake = open_columns(source, tensors, box_format)
     caption_column = lake.columns.of('caption')
     if captions is not None and caption_column is None:
         raise ValueError(
@@ -95,7 +124,10 @@ def to_coco(
     image_files = check_targets('--images-dir', images_dir, names, overwrite)
     entries = CocoColumns(lake.source, lake.columns).panoptic_keys(table.rows)
     map_files = _map_files(lake, maps_dir, names, entries, overwrite)
-    content = coco_content(lake, table, names, entries, progress)
+    if stored is not None:
+        content = predictions_content(lake, table, names, stored, score_thr or 0.0)
+    else:
+        content = coco_content(lake, table, names, entries, progress)
     replace_file(out, json.dumps(content, ensure_ascii=False).encode())
     images = content['images']
     if captions is not None and caption_column is not None:
@@ -113,11 +145,30 @@ def to_coco(
         write('maps', map_files, lake.seg_maps.of_row)
     written = f', and the images to {images_dir}' if image_files else ''
     written += f', and the maps to {maps_dir}' if map_files else ''
-    what = 'segments' if lake.columns.is_panoptic else 'annotations'
+    what, count = 'annotations', len(table.labels)
+    if stored is not None:
+        what, count = f'predictions of {stored.name!r}', len(content['annotations'])
+    elif lake.columns.is_panoptic:
+        what = 'segments'
     return (
-        f'{out}: wrote {len(images)} images, {len(table.labels)} {what}, '
+        f'{out}: wrote {len(images)} images, {count} {what}, '
         f'{len(content["categories"])} categories of {lake.name}{written}'
     )
+
+
+def _check_score_thr(score_thr: Any, predictions: str | None) -> None:
+    if score_thr is None:
+        return
+    if predictions is None:
+        raise ValueError(
+            '--score-thr selects predictions, but --predictions is not set; write '
+            '--predictions NAME, or remove --score-thr'
+        )
+    if not is_number(score_thr) or not 0 <= score_thr <= 1:
+        raise ValueError(
+            f'--score-thr must be a number from 0 to 1, got {score_thr!r}; write '
+            '--score-thr 0.4'
+        )
 
 
 def _map_files(
@@ -169,6 +220,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('--images-dir', metavar='DIR', help='also write the images, as they are stored')
     add('--maps-dir', metavar='DIR', help='also write the PNG maps, as they are stored')
     add('--captions', metavar='JSON', help='also write the captions, to this file')
+    add(
+        '--predictions',
+        metavar='NAME',
+        help='export predictions of DeepLakePredictions in place of annotations',
+    )
+    add(
+        '--score-thr',
+        type=float,
+        metavar='X',
+        help='least score of the exported predictions (default: all)',
+    )
     add('--overwrite', action='store_true', help='replace files that exist')
     args = parser.parse_args(argv)
     return run_tool(
@@ -182,6 +244,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             progress=True,
             maps_dir=args.maps_dir,
             captions=args.captions,
+            predictions=args.predictions,
+            score_thr=args.score_thr,
         )
     )
 

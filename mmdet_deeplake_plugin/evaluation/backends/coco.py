@@ -12,7 +12,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from mmengine.logging import print_log
+from numpy.typing import ArrayLike, NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -91,9 +93,62 @@ def _areas(detections: Sequence[dict[str, Any]]) -> Iterator[float]:
     if not detections or 'segmentation' not in detections[0]:
         yield from (each['bbox'][2] * each['bbox'][3] for each in detections)
         return
-    for start in range(0, len(detections), _MASKS_AT_ONCE):
-        part = detections[start : start + _MASKS_AT_ONCE]
-        yield from coco_mask.area([each['segmentation'] for each in part]).tolist()
+    yield from mask_areas([each['segmentation'] for each in detections]).tolist()
+
+
+def mask_areas(masks: Sequence[Any]) -> NDArray[np.float64]:
+    """Return the areas of run-length codes in square pixels, shape ``(n,)``."""
+    parts = [
+        coco_mask.area(masks[start : start + _MASKS_AT_ONCE])
+        for start in range(0, len(masks), _MASKS_AT_ONCE)
+    ]
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def box_sizes(corners: ArrayLike) -> NDArray[np.float64]:
+    """Return predicted boxes as left, top, width and height, shape ``(n, 4)``.
+
+    In double precision, the size is the exact difference of the corners, which float32
+    would round.
+
+    Args:
+        corners: Left, top, right and bottom in pixels, shape ``(n, 4)``.
+    """
+    boxes = np.array(corners, dtype=np.float64).reshape(-1, 4)
+    boxes[:, 2:] -= boxes[:, :2]
+    return boxes
+
+
+def overlaps(detections: Any, annotations: Any, crowd: ArrayLike) -> NDArray[np.float64]:
+    """Return the IoU of detections with annotations, shape ``(n, m)``.
+
+    With a crowd it is the share of the detection that lies in the crowd.
+
+    Args:
+        detections: Boxes ``(n, 4)`` (left, top, width, height), or n run-length codes.
+        annotations: Boxes ``(m, 4)``, or m run-length codes.
+        crowd: Whether an annotation is a crowd, shape ``(m,)``.
+    """
+    shape = len(detections), len(annotations)
+    if 0 in shape:
+        return np.zeros(shape)
+    flags = np.asarray(crowd, dtype=np.uint8).tolist()
+    return np.asarray(coco_mask.iou(detections, annotations, flags), dtype=np.float64)
+
+
+def as_run_length(segmentation: Any, height: int, width: int) -> dict[str, Any]:
+    """Return polygons or a run-length code as a compressed run-length code.
+
+    Args:
+        segmentation: As in a COCO file.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+    """
+    if isinstance(segmentation, list):
+        return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation['counts'], list):
+        return coco_mask.frPyObjects(segmentation, height, width)
+    return segmentation
 
 
 def run(evaluation: Any, logger: logging.Logger | str) -> None:

@@ -122,6 +122,8 @@ def map_columns(
             several, the box convention is not declared, or class names repeat.
     """
     types = {column.name: column.dtype for column in handle.schema.columns}
+    # Predictions play a role only if the config says so.
+    own = {name: types[name] for name in types if not _is_predicted(handle, name)}
     if not types:
         raise ValueError(
             'the lake must have columns of images and annotations, but has no columns; '
@@ -131,13 +133,13 @@ def map_columns(
     managed = managed_roles(types)
     requested = {**managed, **check_roles(tensors)}
     _check_columns(requested, types)
-    if _has_only_maps(requested, types):
+    if _has_only_maps(requested, own):
         requested = {'gt_bboxes': None, 'gt_labels': None, **requested}
     roles = {role: name for role, name in requested.items() if name is not None}
     # Proposals have the type of boxes: claim their column before gt_bboxes is inferred.
     for role in sorted(ROLES.values(), key=lambda role: role.name != 'proposals'):
         if role.name not in requested:
-            column = _infer(role, types, taken=set(roles.values()))
+            column = _infer(role, own, taken=set(roles.values()))
             if column is not None:
                 roles[role.name] = column
     if ('gt_bboxes' in roles) != ('gt_labels' in roles):
@@ -159,8 +161,8 @@ def map_columns(
     owner = roles.get('gt_labels') or roles.get('gt_seg_map')
     owner = owner and split_key(owner, types)[0]
     class_names, ids = _classes(handle, owner)
-    own = [roles.get(role) for role in ('gt_bboxes', 'gt_labels')]
-    if managed and own == [managed['gt_bboxes'], managed['gt_labels']]:
+    pair = [roles.get(role) for role in ('gt_bboxes', 'gt_labels')]
+    if managed and pair == [managed['gt_bboxes'], managed['gt_labels']]:
         box_format = box_format or 'xywh'
         ids = category_ids(handle, roles, len(class_names))
     if 'gt_bboxes' in roles:
@@ -232,6 +234,10 @@ def check_style(style: Any) -> None:
             'boxes, like XMLDataset), panoptic (like CocoPanopticDataset), crowdhuman '
             '(like CrowdHumanDataset) or openimages (like OpenImagesDataset)'
         )
+
+
+def _is_predicted(handle: Any, name: str) -> bool:
+    return '/' in name and metadata_of(handle[name], names.PREDICTIONS) is not None
 
 
 def _check_columns(requested: Mapping[str, str | None], types: Mapping[str, Any]) -> None:

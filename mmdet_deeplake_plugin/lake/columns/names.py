@@ -48,6 +48,10 @@ CONTENT = 'content'  # CAPTIONS: COCO_CAPTIONS
 HIERARCHY = 'hierarchy'  # CATEGORIES: JSON, for each label all that it implies
 COCO_CAPTIONS = 'coco_captions'  # several captions per image
 
+# Metadata of columns of predictions.
+PREDICTIONS = 'predictions'  # the name that they were written under
+PROVENANCE = 'provenance'  # of the boxes: JSON
+
 # What LVIS adds to an image (in COCO_IMAGE) and to a category (in CATEGORIES_JSON).
 LVIS_IMAGE_KEYS = ('neg_category_ids', 'not_exhaustive_category_ids')
 LVIS_FREQUENCY = 'frequency'

@@ -71,7 +71,7 @@ def resolve_object(dataset: Any) -> tuple[LakeSpec, Resolved]:
     head = open_branch(spec, branch)
     pin = Pin(branch, head.version, '', False, len(head), '', head.id)
     rows = select_rows(head, queries, spec)
-    if not _same_rows(dataset, head, rows):
+    if not same_rows(dataset, head, rows):
         raise ValueError(
             'dataset= must give the same rows when the query of the view runs again, but '
             'it gave others (the query is random, or the lake has changed); save the '
@@ -96,7 +96,14 @@ def _describe(dataset: Any) -> list[dict[str, Any]]:
     return links if is_known else [{}]
 
 
-def _same_rows(view: Any, head: Any, rows: NDArray[np.int64] | None) -> bool:
+def same_rows(view: Any, head: Any, rows: NDArray[np.int64] | None) -> bool:
+    """Return whether a view has the values of rows, in all columns but the images.
+
+    Args:
+        view: An open view.
+        head: An open dataset.
+        rows: Row numbers in it, shape ``(R,)``; ``None`` for all.
+    """
     count = len(head) if rows is None else len(rows)
     if len(view) != count:
         return False

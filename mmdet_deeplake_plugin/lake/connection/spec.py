@@ -168,16 +168,25 @@ def normalise_path(path: str) -> str:
 def split_suffix(path: str) -> tuple[str, str]:
     """Split ``path@branch`` or ``path@tag`` at the ``@``.
 
+    A branch may have slashes, as ``runs/NAME``. In a local path, where a folder may have
+    an ``@`` too, what stands before the branch must exist, and the whole must not.
+
     Raises:
-        ValueError: If the path has several ``@`` after its last folder, or an ``@`` in a
-            folder of a URL, where Deep Lake would split it.
+        ValueError: If the path has several ``@`` after its last folder, or an ``@`` in
+            the bucket of a URL, where Deep Lake would split it.
 
     Returns:
         The path and the suffix (``''`` without ``@``).
     """
-    folder, slash, name = path.rpartition('/') if '://' not in path else ('', '', path)
+    is_local = '://' not in path
+    folder, slash, name = path.rpartition('/') if is_local else ('', '', path)
+    if is_local and '@' in folder and '@' not in name and not os.path.exists(path):
+        lake, _, branch = path.rpartition('@')
+        if os.path.isdir(lake):
+            return lake, branch
     head, _, tail = name.partition('@')
-    if '@' in tail or '/' in tail:
+    in_bucket = '/' in tail and '/' not in head.partition('://')[2]
+    if '@' in tail or in_bucket:
         raise ValueError(
             f'deeplake_path={path!r}: Deep Lake takes what follows the first @ for a '
             'branch or tag; rename what has an @ in its name'

@@ -38,7 +38,7 @@ def coco_content(
         ValueError: If two rows have the same image id.
     """
     kept = CocoColumns(lake.source, lake.columns)
-    images = _images(lake, kept, table, names)
+    images = image_entries(lake, kept, table, names)
     img_ids = [image['id'] for image in images]
     category_ids = lake.columns.category_ids or range(
         int(table.labels.max(initial=-1)) + 1
@@ -62,9 +62,20 @@ def coco_content(
     }
 
 
-def _images(
+def image_entries(
     lake: Lake, kept: CocoColumns, table: AnnotationTable, names: Sequence[str]
 ) -> list[dict[str, Any]]:
+    """Return the entry of each image in a COCO file.
+
+    Args:
+        lake: The lake.
+        kept: Its further columns.
+        table: Annotations of the rows.
+        names: File name of each image.
+
+    Raises:
+        ValueError: If two rows have the same image id.
+    """
     ids = [i if isinstance(i, str) else int(i) for i in table.img_ids]
     repeated = len(ids) - len(set(ids))
     if repeated:

@@ -1,0 +1,131 @@
+"""Turn predictions, and what became of them, into the columns that are written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..evaluation import (
+    COUNTS,
+    ERRORS,
+    FATES,
+    SCORES,
+    VERDICTS,
+    GroundTruth,
+    Prediction,
+    Rules,
+    judge_image,
+    scores_of,
+)
+from ..lake import Lake, PredictionColumn
+from ..structures.masks import pack_segmentations
+
+_ROWS_AT_ONCE = 256
+_COUNT, _NUMBER = PredictionColumn('count'), PredictionColumn('number')
+_INTEGERS, _NUMBERS = PredictionColumn('integers'), PredictionColumn('numbers')
+
+
+def columns_of(
+    lake: Lake, predictions: Sequence[Prediction]
+) -> dict[str, PredictionColumn]:
+    """Return the columns of predictions on a lake, those of verdicts if it has labels.
+
+    Args:
+        lake: The lake.
+        predictions: The predictions.
+    """
+    columns = {
+        'boxes': PredictionColumn('boxes'),
+        'labels': PredictionColumn('labels', lake.columns.class_names),
+        'scores': _NUMBERS,
+    }
+    if any(each.masks is not None for each in predictions):
+        columns['masks'] = PredictionColumn('text')
+    if has_labels(lake):
+        columns.update(
+            verdict=PredictionColumn('labels', VERDICTS),
+            match=_INTEGERS,
+            iou=_NUMBERS,
+            error=PredictionColumn('labels', ERRORS),
+            gt_fate=PredictionColumn('labels', FATES),
+            gt_iou=_NUMBERS,
+            **dict.fromkeys(COUNTS, _COUNT),
+            **dict.fromkeys(SCORES, _NUMBER),
+        )
+    return columns
+
+
+def has_labels(lake: Lake) -> bool:
+    """Return whether a lake has boxes to judge predictions by."""
+    return lake.columns.of('gt_bboxes') is not None
+
+
+class Blocks:
+    """The values of the columns, for some rows at a time.
+
+    Args:
+        lake: The lake.
+        rows: Row numbers in ascending order.
+        predictions: One per row.
+        gt: The annotations of these rows.
+        classes: Class names: label i of a prediction means ``classes[i]``.
+        rules: How to judge.
+
+    Attributes:
+        sums: Sums over the images of what is counted, complete after the last block.
+
+    Raises:
+        ValueError: If predictions are damaged, or a label has no class.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        rows: Sequence[int],
+        predictions: Sequence[Prediction],
+        gt: GroundTruth,
+        classes: Sequence[str],
+        rules: Rules,
+    ) -> None:
+        gt.check_predictions(predictions, classes)
+        self.columns = columns_of(lake, predictions)
+        self.sums: Counter[str] = Counter()
+        self._rows, self._predictions, self._gt = rows, predictions, gt
+        self._label_of, self._rules = gt.labels_of_classes(classes), rules
+        self._is_judged = has_labels(lake)
+
+    def __iter__(self) -> Iterator[tuple[Any, Mapping[str, list[Any]]]]:
+        """Yield row numbers and the values of each column."""
+        for start in range(0, len(self._rows), _ROWS_AT_ONCE):
+            stop = min(start + _ROWS_AT_ONCE, len(self._rows))
+            of_rows = [self._values_of(index) for index in range(start, stop)]
+            yield (
+                np.array(self._rows[start:stop], dtype=np.int64),
+                {name: [values[name] for values in of_rows] for name in self.columns},
+            )
+
+    def _values_of(self, index: int) -> dict[str, Any]:
+        prediction = self._predictions[index]
+        values: dict[str, Any] = {
+            'boxes': np.asarray(prediction.bboxes, dtype=np.float32).reshape(-1, 4),
+            'labels': self._label_of[prediction.labels].astype(np.int32),
+            'scores': scores_of(prediction, self._rules.iou_type).astype(np.float32),
+        }
+        if 'masks' in self.columns:
+            values['masks'] = pack_segmentations(list(prediction.masks or []))
+        if self._is_judged:
+            judged = judge_image(self._gt, index, prediction, self._label_of, self._rules)
+            self.sums.update({name: int(judged.numbers[name]) for name in COUNTS})
+            values.update(
+                verdict=judged.verdicts.astype(np.int32),
+                match=judged.matches.astype(np.int32),
+                iou=judged.ious.astype(np.float32),
+                error=judged.errors.astype(np.int32),
+                gt_fate=judged.fates.astype(np.int32),
+                gt_iou=judged.best_ious.astype(np.float32),
+                **judged.numbers,
+            )
+        return values

@@ -1,0 +1,334 @@
+"""DeepLakePredictions on lakes of a few rows, and what can be asked of them then."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers.lakes import HEIGHT, TYPES, WIDTH, open_lake, row, tag, write_lake
+from mmdet.datasets import ConcatDataset
+from mmdet.utils import register_all_modules
+from mmengine.logging import MessageHub
+from mmengine.registry import DATASETS
+from pycocotools import mask as coco_mask
+
+from mmdet_deeplake_plugin import (
+    DeepLakeDataset,
+    DeepLakeLoader,
+    DeepLakeMetric,
+    DeepLakePredictions,
+)
+from mmdet_deeplake_plugin.evaluation import COUNTS, ERRORS
+
+register_all_modules()
+
+# Every row has the boxes of a cat and of a dog.
+CAT, DOG = (2.0, 2.0, 22.0, 22.0), (30.0, 5.0, 60.0, 35.0)
+ELSEWHERE = (0.0, 30.0, 9.0, 39.0)
+Found = list[tuple[tuple[float, ...], float, int]]
+# What is found in each row of a lake, and the counts that follow.
+CASES: list[tuple[Found, dict[str, int]]] = [
+    ([(CAT, 0.9, 0), (DOG, 0.8, 1)], dict(tp=2)),
+    ([(CAT, 0.9, 0)], dict(tp=1, fn=1, missed=1)),
+    (
+        [(CAT, 0.9, 0), (CAT, 0.7, 0), (DOG, 0.8, 1)],
+        dict(tp=2, fp=1, duplicate=1),
+    ),
+    (
+        [(CAT, 0.9, 0), (DOG, 0.8, 1), (ELSEWHERE, 0.95, 2)],
+        dict(tp=2, fp=1, background=1),
+    ),
+    ([(CAT, 0.9, 1), (DOG, 0.8, 1)], dict(tp=1, fp=1, fn=1, classification=1)),
+    ([(CAT, 0.2, 0)], dict(fn=2, missed=2)),
+]
+
+
+def _rows(count: int = len(CASES)) -> list[dict]:
+    boxes = [[x, y, z - x, b - y] for x, y, z, b in (CAT, DOG)]
+    return [row(number, boxes, [0, 1]) for number in range(count)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A lake with a row for each case."""
+    return write_lake(tmp_path / 'lake', _rows())
+
+
+def _sample(dataset: Any, index: int, found: Found, masks: bool = False) -> dict:
+    info = dataset.get_data_info(index)
+    instances = dict(
+        bboxes=torch.tensor([box for box, _, _ in found]).reshape(-1, 4),
+        scores=torch.tensor([score for _, score, _ in found]),
+        labels=torch.tensor([label for _, _, label in found], dtype=torch.int64),
+    )
+    if masks:
+        layers = np.zeros((len(found), HEIGHT, WIDTH), bool)
+        for layer, (box, _, _) in zip(layers, found):
+            x, y, z, b = map(int, box)
+            layer[y:b, x:z] = True
+        instances['masks'] = torch.tensor(layers)
+    return dict(img_path=info['img_path'], pred_instances=instances)
+
+
+def _write(dataset: Any, samples: list[dict], **keys: Any) -> None:
+    metric = DeepLakePredictions(**{'name': 'net', 'branch': 'runs/a', **keys})
+    metric.dataset_meta = dataset.metainfo
+    for sample in samples:
+        metric.process({}, [sample])
+    assert metric.evaluate(len(samples)) == {}
+
+
+def _write_cases(path: str, **keys: Any) -> DeepLakeDataset:
+    dataset = DeepLakeDataset(path, test_mode=True)
+    _write(
+        dataset,
+        [_sample(dataset, index, found) for index, (found, _) in enumerate(CASES)],
+        **keys,
+    )
+    return dataset
+
+
+def _column(path: str, name: str, to: str = 'runs/a') -> list[Any]:
+    head = open_lake(f'{path}@{to}', writable=False)  # columns end with their lake
+    return list(head[name][:])
+
+
+def test_each_error_is_counted_in_its_row(path):
+    """Counts of zero are zero, and the score threshold holds."""
+    _write_cases(path)
+    for name in COUNTS:
+        expected = [counts.get(name, 0) for _, counts in CASES]
+        assert _column(path, f'net/{name}') == expected, name
+    assert _column(path, 'net/f1')[0] == 1
+    assert np.array_equal(_column(path, 'net/gt_fate')[1], [1, 0])
+    assert np.array_equal(_column(path, 'net/match')[5], [0])
+    errors = _column(path, 'net/error')
+    assert [ERRORS[number] for number in errors[4]] == ['classification', 'none']
+    labels = open_lake(f'{path}@runs/a', writable=False)['net/labels']
+    assert labels.metadata['class_names'] == ['cat', 'dog', 'owl']
+
+
+QUESTIONS = {
+    'SELECT * WHERE "net/f1" IS NOT NULL ORDER BY "net/f1" LIMIT 2': [5, 4],
+    'SELECT * WHERE any("net/gt_fate" == 0 AND categories == 1)': [1, 5],
+    'SELECT * WHERE any("net/error" == 5 AND "net/scores" > 0.8)': [3],
+    'SELECT * WHERE "net/duplicate" > 0': [2],
+    'SELECT * WHERE "net/label_quality" IS NOT NULL ORDER BY "net/label_quality" '
+    'LIMIT 2': [4, 3],
+    'SELECT * WHERE "net/f1" < "old/f1"': [4, 5],
+}
+
+
+@pytest.mark.parametrize('query', QUESTIONS)
+def test_questions_are_answered(query, path):
+    """Each kind of query of the page, on a branch with two runs."""
+    dataset = _write_cases(path)
+    better = [CASES[index if index < 4 else 1][0] for index in range(len(CASES))]
+    samples = [_sample(dataset, index, found) for index, found in enumerate(better)]
+    _write(dataset, samples, name='old')
+    asked = DeepLakeDataset(f'{path}@runs/a', deeplake_query=query)
+    found = [asked.get_data_info(index)['img_id'] for index in range(len(asked))]
+    assert sorted(found) == sorted(QUESTIONS[query])
+    assert len(asked.get_data_info(0)['instances']) == 2
+    page = (Path(__file__).parents[2] / 'docs' / 'loop.md').read_text()
+    shape = query.replace('LIMIT 2', 'LIMIT 200').replace('categories == 1', 'categories == 2')
+    shape = shape.replace('"net/f1" < "old/f1"', '"b/f1" < "a/f1"')
+    assert f'`{shape}`' in page
+
+
+def test_a_saved_view_of_the_branch_is_read(path):
+    """And training reads its rows."""
+    _write_cases(path)
+    main = open_lake(path)
+    head = main.branches['runs/a'].open()
+    head.query('SELECT * WHERE "net/fp" > 0').tag('worst')
+    view = DeepLakeDataset(f'{path}', deeplake_view_id='worst')
+    found = [view.get_data_info(index)['img_id'] for index in range(len(view))]
+    assert found == [2, 3, 4]
+
+
+def test_a_column_weighs_the_samples(path):
+    """Rows without errors do not come; rows that are null are an error that says how."""
+    _write_cases(path)
+    dataset = DeepLakeDataset(f'{path}@runs/a')
+    weights = dict(type='column', name='net/fn')
+    drawn = set(DeepLakeLoader(dataset, shuffle=True, seed=0, weights=weights))
+    assert drawn <= {1, 4, 5}
+    dataset = DeepLakeDataset(path, test_mode=True)
+    _write(dataset, [_sample(dataset, 0, CASES[0][0])], branch='runs/b')
+    dataset = DeepLakeDataset(f'{path}@runs/b')
+    with pytest.raises(ValueError, match=r'such as None; leave out such rows with deepl'):
+        list(DeepLakeLoader(dataset, shuffle=True, seed=0, weights=weights))
+
+
+def test_rows_that_were_not_predicted_are_null(path):
+    """Those outside of a query, a subset, and broken images."""
+    query = 'SELECT * WHERE image_id > 1 ORDER BY image_id DESC'
+    dataset = DeepLakeDataset(path, test_mode=True, deeplake_query=query, indices=3)
+    samples = [_sample(dataset, index, CASES[0][0]) for index in range(3)]
+    lake, (_, number) = dataset.lake, dataset.position_of(1)
+    samples[1]['img_path'] = lake.blank_path(number, '000004.jpg', WIDTH, HEIGHT)
+    _write(dataset, samples)
+    assert [value is not None for value in _column(path, 'net/tp')] == [
+        *(False, False, False, True, False, True)
+    ]
+
+
+def test_a_view_is_predicted_on(path):
+    """Its rows are those of the lake."""
+    tag(path, 'SELECT * WHERE image_id > 3 ORDER BY image_id DESC', 'late')
+    dataset = DeepLakeDataset(path, test_mode=True, deeplake_view_id='late')
+    assert dataset.get_data_info(1)['img_id'] == 4
+    _write(dataset, [_sample(dataset, 1, CASES[1][0])])
+    assert [each is not None for each in _column(path, 'net/tp')] == [False] * 4 + [
+        *(True, False)
+    ]
+
+
+def test_joined_lakes_are_written_each(path, tmp_path):
+    """Predictions of a ConcatDataset go to the lake that they belong to."""
+    other = write_lake(tmp_path / 'other', _rows(2))
+    parts = [dict(type='DeepLakeDataset', deeplake_path=each) for each in (path, other)]
+    built = [DATASETS.build({**part, 'test_mode': True}) for part in parts]
+    joined = ConcatDataset(built)
+    samples = [
+        _sample(joined, index, CASES[index % len(CASES)][0]) for index in range(len(joined))
+    ]
+    _write(joined, samples)
+    assert _column(path, 'net/fn') == [counts.get('fn', 0) for _, counts in CASES]
+    assert _column(other, 'net/fn') == [0, 1]
+
+
+def test_classes_of_the_dataset_become_labels_of_the_lake(path):
+    """A model of some classes, in another order."""
+    meta = dict(classes=('dog', 'cat'))
+    dataset = DeepLakeDataset(path, test_mode=True, metainfo=meta)
+    _write(dataset, [_sample(dataset, 0, [(CAT, 0.9, 1), (DOG, 0.8, 0)])])
+    assert np.array_equal(_column(path, 'net/labels')[0], [0, 1])
+    assert _column(path, 'net/tp')[0] == 2
+
+
+def test_masks_are_written_and_compared(tmp_path):
+    """As run-length codes; verdicts follow their overlap."""
+    content = _rows(1)
+    polygon = [[[2, 2, 22, 2, 22, 22, 2, 22]], [[30, 5, 60, 5, 60, 35, 30, 35]]]
+    content[0]['segmentation'] = json.dumps(polygon)
+    path = write_lake(tmp_path / 'lake', content, {'segmentation': TYPES['text']})
+    dataset = DeepLakeDataset(path, test_mode=True)
+    found = [(CAT, 0.9, 0), (DOG, 0.8, 1)]
+    _write(dataset, [_sample(dataset, 0, found, masks=True)], iou_type='segm')
+    assert _column(path, 'net/tp') == [2]
+    masks = json.loads(_column(path, 'net/masks')[0])
+    assert [coco_mask.decode(mask).sum() for mask in masks] == [400, 900]
+
+
+def test_a_lake_without_annotations(tmp_path):
+    """Gets the predictions alone."""
+    content = [{k: each[k] for k in each if k not in ('boxes', 'categories')} for each in _rows()]
+    path = write_lake(tmp_path / 'lake', content, dict(boxes=None, categories=None))
+    dataset = DeepLakeDataset(
+        path,
+        test_mode=True,
+        deeplake_tensors=dict(gt_bboxes=None, gt_labels=None),
+        metainfo=dict(classes=('cat', 'dog')),
+    )
+    _write(dataset, [_sample(dataset, 2, CASES[0][0])])
+    head = open_lake(f'{path}@runs/a', writable=False)
+    names = [each.name for each in head.schema.columns if '/' in each.name]
+    assert names == ['net/boxes', 'net/labels', 'net/scores']
+    assert head['net/labels'].metadata['class_names'] == ['cat', 'dog']
+    assert np.array_equal(head['net/boxes'][2], np.float32([CAT, DOG]))
+    assert head['net/boxes'][0] is None
+    with pytest.raises(ValueError, match='deeplake_tensors'):
+        DeepLakeDataset(path, test_mode=True, metainfo=dict(classes=('cat', 'dog')))
+
+
+def test_numbers_of_the_other_metric_are_kept(path):
+    """Once, in the provenance; and no secret."""
+    dataset = DeepLakeDataset(path, test_mode=True)
+    samples = [_sample(dataset, index, found) for index, (found, _) in enumerate(CASES)]
+    metric = DeepLakeMetric()
+    metric.dataset_meta = dataset.metainfo
+    metric.process({}, samples)
+    numbers = metric.evaluate(len(samples))
+    assert numbers['coco/bbox_mAP'] > 0
+    _write(dataset, samples)
+    _write(dataset, samples, name='again')
+    head = open_lake(f'{path}@runs/a', writable=False)
+    known, again = (
+        json.loads(head[f'{name}/boxes'].metadata['provenance'])
+        for name in ('net', 'again')
+    )
+    assert known['metric'] == numbers
+    assert again['metric'] == {}
+    assert known['rows'] == len(CASES)
+    assert known['rules'] == dict(
+        iou_thr=0.5,
+        score_thr=0.3,
+        background_thr=0.1,
+        max_dets=100,
+        area_range=None,
+        iou_type='bbox',
+    )
+
+
+def test_names_come_from_the_work_dir(path, monkeypatch):
+    """Both, if they are not set; without a runner that is an error."""
+    dataset = DeepLakeDataset(path, test_mode=True)
+    samples = [_sample(dataset, 0, CASES[0][0])]
+    with pytest.raises(ValueError, match=r'without a runner there is none; write name='):
+        _write(dataset, samples, name=None, branch=None)
+    hub = MessageHub.get_current_instance()
+    text = "load_from = 'a/epoch_9.pth'\nwork_dir = './work_dirs/rtmdet_tiny'\n"
+    monkeypatch.setitem(hub.runtime_info, 'cfg', text)
+    _write(dataset, samples, name=None, branch=None)
+    assert _column(path, 'rtmdet_tiny/tp', 'runs/rtmdet_tiny')[0] == 2
+    monkeypatch.setitem(hub.runtime_info, 'cfg', "work_dir = './my run'\n")
+    with pytest.raises(ValueError, match=r"name of DeepLakePredictions must be of letters"):
+        _write(dataset, samples, name=None, branch=None)
+
+
+MISTAKES = {
+    'name taken': (dict(), r"the name 'net' is taken by its columns \(net/boxes, …\)"),
+    'main': (dict(branch='main'), "branch='main' must not be used for predictions"),
+    'masks': (dict(name='m', iou_type='segm'), 'has no column for gt_masks'),
+}
+
+
+@pytest.mark.parametrize('mistake', MISTAKES)
+def test_mistakes(mistake, path):
+    """Each says what to write, and leaves the lake as it was."""
+    dataset = _write_cases(path)
+    before = _names(path)
+    keys, text = MISTAKES[mistake]
+    with pytest.raises(ValueError, match=text):
+        _write(dataset, [_sample(dataset, 0, CASES[0][0])], **keys)
+    assert _names(path) == before
+
+
+def test_wrong_predictions_are_refused(path):
+    """A label without a class, values that are not finite, and paths of others."""
+    dataset = DeepLakeDataset(path, test_mode=True)
+    for found, text in (
+        ([(CAT, 0.9, 7)], 'the model predicts label 7, but the dataset has 3 classes'),
+        ([(CAT, float('nan'), 0)], r'scores'),
+    ):
+        with pytest.raises(ValueError, match=text):
+            _write(dataset, [_sample(dataset, 0, found)])
+    sample = _sample(dataset, 0, CASES[0][0])
+    with pytest.raises(KeyError, match="a prediction has no 'img_path'"):
+        _write(dataset, [{'pred_instances': sample['pred_instances']}])
+    with pytest.raises(KeyError, match='is not open in this process'):
+        _write(dataset, [{**sample, 'img_path': 'deeplake://0123456789abcdef/0/a.jpg'}])
+    with pytest.raises(ValueError, match=r'contains the image .* but the prediction was'):
+        moved = sample['img_path'].replace('/0/', '/1/')
+        _write(dataset, [{**sample, 'img_path': moved}])
+    assert list(open_lake(path, writable=False).branches.names()) == ['main']
+
+
+def _names(path: str) -> list[str]:
+    return [each.name for each in open_lake(f'{path}@runs/a', False).schema.columns]

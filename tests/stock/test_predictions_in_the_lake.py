@@ -1,0 +1,222 @@
+"""Predictions in the lake: by the stock ``test.py``, two ranks, and ``eval_metric.py``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.lakes import open_lake, version, write_lake
+from helpers.lakes import row as row_of
+from mmengine.fileio import load
+from stock_tools import (
+    StockTools,
+    iterations,
+    metrics_of_test,
+    training_log,
+    validations,
+)
+
+from mmdet_deeplake_plugin.tools.to_coco import to_coco
+
+FEW = 11
+SHORT = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
+PLAIN = ['custom_hooks.1.switch_epoch=0', f'val_dataloader.dataset.indices={FEW}']
+ONE_BY_ONE = ['test_dataloader.batch_size=1']
+
+
+@pytest.fixture(scope='module')
+def trained(run_tool: StockTools, tmp_path_factory) -> Path:
+    """Folder of a training whose validation has the metric, which then does nothing."""
+    folder = tmp_path_factory.mktemp('trained')
+    run_tool(
+        'train.py',
+        'on_lake_predictions',
+        *('--work-dir', folder),
+        options=[*SHORT, *PLAIN],
+    )
+    return folder
+
+
+@pytest.fixture(scope='module')
+def tested(run_tool: StockTools, trained, lake, tmp_path_factory) -> tuple[Path, str]:
+    """Folder of a test of all images, and the lake that has the predictions."""
+    folder = tmp_path_factory.mktemp('tested') / 'rtmdet_small'
+    path = _copy(lake('bccd_val'), tmp_path_factory.mktemp('lakes') / 'val')
+    run_tool(
+        'test.py',
+        'on_lake_predictions',
+        trained / 'epoch_1.pth',
+        *('--work-dir', folder, '--out', folder / 'results.pkl'),
+        options=ONE_BY_ONE,
+        BCCD_VAL_LAKE=path,
+    )
+    return folder, path
+
+
+def _copy(path: str, to: Path) -> str:
+    shutil.copytree(path, to)
+    return str(to)
+
+
+def _columns(path: str, name: str = 'net') -> dict[str, list[Any]]:
+    head = open_lake(path, writable=False)
+    names = [column.name for column in head.schema.columns]
+    return {
+        column: [head[row][column] for row in range(len(head))]
+        for column in names
+        if column.startswith(f'{name}/')
+    }
+
+
+def _assert_same(found: dict[str, list[Any]], expected: dict[str, list[Any]]) -> None:
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        for row, (one, other) in enumerate(zip(found[name], values, strict=True)):
+            assert np.array_equal(one, other), (name, row)
+
+
+def test_validation_of_a_training_writes_nothing(trained, lake):
+    """It reports the numbers of the other metric alone."""
+    (entry,) = validations(training_log(trained))
+    assert 'coco/bbox_mAP' in entry
+    assert list(open_lake(lake('bccd_val'), False).branches.names()) == ['main']
+
+
+def test_the_stock_test_writes_its_predictions(tested, lake):
+    """As they are in ``results.pkl``, with provenance and counts that add up."""
+    folder, path = tested
+    assert version(path) == version(lake('bccd_val'))
+    found = _columns(f'{path}@runs/rtmdet_small')
+    results = load(folder / 'results.pkl')
+    assert len(results) == len(found['net/boxes'])
+    for row, result in enumerate(results):
+        predicted = result['pred_instances']
+        assert np.array_equal(found['net/boxes'][row], predicted['bboxes'].numpy())
+        assert np.array_equal(found['net/scores'][row], predicted['scores'].numpy())
+        assert np.array_equal(found['net/labels'][row], predicted['labels'].numpy())
+        counted = found['net/scores'][row] >= 0.05
+        verdicts = found['net/verdict'][row][counted]
+        assert int(found['net/tp'][row]) == (verdicts == 1).sum()
+        assert int(found['net/fp'][row]) == (verdicts == 0).sum()
+    assert sum(map(int, found['net/tp'])) > 0
+    head = open_lake(f'{path}@runs/rtmdet_small', writable=False)
+    known = json.loads(head['net/boxes'].metadata['provenance'])
+    assert known['lake'] == head.id
+    assert known['branch'] == 'main'
+    assert known['version'] == version(path)
+    assert known['rows'] == len(results)
+    assert known['checkpoint'] == 'epoch_1.pth'
+    assert len(known['checkpoint_sha256']) == len(known['config']) == 16
+    metrics = metrics_of_test(folder)
+    assert {key: known['metric'][key] for key in metrics} == metrics
+    assert known['rules']['iou_thr'] == 0.5
+    message = list(head.history)[-1].message
+    assert 'checkpoint epoch_1.pth' in message
+    assert str(folder) not in json.dumps(known) + message
+
+
+def test_eval_metric_writes_what_test_wrote(run_tool, tested, lake, tmp_path):
+    """From the pickle, on the branch that is named."""
+    folder, path = tested
+    run_tool(
+        'analysis_tools/eval_metric.py',
+        'on_lake_predictions',
+        folder / 'results.pkl',
+        options=['val_evaluator.1.branch=runs/offline'],
+        BCCD_VAL_LAKE=path,
+    )
+    _assert_same(
+        _columns(f'{path}@runs/offline'), _columns(f'{path}@runs/rtmdet_small')
+    )
+
+
+def test_eval_metric_must_be_told_the_branch(run_tool, tested):
+    """Without a runner there is no name to take it from; a taken name is an error too."""
+    folder, path = tested
+    for options, text in (
+        ([], r'(?s)ValueError.*branch of DeepLakePredictions.*runs/rtmdet_tiny'),
+        (['val_evaluator.1.branch=runs/rtmdet_small'], r"(?s)ValueError.*'net' is taken"),
+    ):
+        with pytest.raises(pytest.fail.Exception, match=text):
+            run_tool(
+                'analysis_tools/eval_metric.py',
+                'on_lake_predictions',
+                folder / 'results.pkl',
+                options=options,
+                BCCD_VAL_LAKE=path,
+            )
+
+
+def test_two_ranks_write_what_one_writes(run_tool, trained, tested, lake, tmp_path):
+    """Each row once, in its place."""
+    path = _copy(lake('bccd_val'), tmp_path / 'val')
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    run_tool(
+        'dist_test.sh',
+        'on_lake_predictions_two_ranks',
+        *(trained / 'epoch_1.pth', 2),
+        *('--work-dir', tmp_path / 'rtmdet_small'),
+        PORT=str(port),
+        BCCD_VAL_LAKE=path,
+    )
+    _assert_same(
+        _columns(f'{path}@runs/rtmdet_small'),
+        _columns(f'{tested[1]}@runs/rtmdet_small'),
+    )
+
+
+def test_training_reads_the_answer(run_tool, tested, tmp_path):
+    """The stock train.py on a query of the branch, weighed by one of its columns."""
+    path = f'{tested[1]}@runs/rtmdet_small'
+    where = '"net/fn" > 0'
+    config = tmp_path / 'on_errors.py'
+    config.write_text(
+        f"_base_ = '{Path(__file__).parent / 'on_lake.py'}'\n"
+        "train_dataloader = dict(\n"
+        "    sampler=dict(weights=dict(type='column', name='net/fn')),\n"
+        f"    dataset=dict(indices=None, deeplake_query='SELECT * WHERE {where}'))\n"
+        'val_cfg = val_dataloader = val_evaluator = None\n'
+    )
+    output = run_tool(
+        'train.py',
+        config,
+        *('--work-dir', tmp_path / 'work'),
+        options=['train_cfg.max_epochs=1', 'custom_hooks.1.switch_epoch=0'],
+        BCCD_TRAIN_LAKE=path,
+    )
+    missed = [int(value) for value in _columns(path)['net/fn']]
+    count = sum(value > 0 for value in missed)
+    assert 0 < count
+    assert f'DeepLakeDataset: {count} of {count} rows of lake {path}' in output
+    steps = [entry['step'] for entry in iterations(training_log(tmp_path / 'work'))]
+    assert steps[-1] == -(-count // 4)
+
+
+def test_a_lake_without_annotations_is_predicted_on(run_tool, trained, tmp_path):
+    """The stock test.py writes labels to correct, to a lake of images alone."""
+    rows = [row_of(number) for number in range(5)]
+    kept = [{k: each[k] for k in each if k not in ('boxes', 'categories')} for each in rows]
+    path = write_lake(tmp_path / 'lake', kept, dict(boxes=None, categories=None))
+    config = tmp_path / 'on_images.py'
+    config.write_text(
+        f"_base_ = '{Path(__file__).parent / 'on_lake_predictions.py'}'\n"
+        'test_dataloader = dict(dataset=dict(\n'
+        '    deeplake_tensors=dict(gt_bboxes=None, gt_labels=None),\n'
+        "    metainfo=dict(classes=('RBC', 'WBC', 'Platelets'))))\n"
+        "test_evaluator = dict(\n"
+        "    _delete_=True, type='DeepLakePredictions', name='net', branch='runs/a')\n"
+    )
+    work_dir = ('--work-dir', tmp_path / 'work')
+    run_tool('test.py', config, trained / 'epoch_1.pth', *work_dir, BCCD_VAL_LAKE=path)
+    to_coco(f'{path}@runs/a', tmp_path / 'out.json', predictions='net')
+    content = json.loads((tmp_path / 'out.json').read_text())
+    assert len(content['images']) == 5
+    assert content['annotations']
+    assert content['categories'][0] == {'id': 1, 'name': 'RBC'}
