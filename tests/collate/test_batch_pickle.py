@@ -16,6 +16,7 @@ from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.structures import InstanceData
 
 from mmdet_deeplake_plugin import deeplake_collate
+from mmdet_deeplake_plugin.collate import leases
 from mmdet_deeplake_plugin.collate.batch_pickle import SMALL, dumps
 from mmdet_deeplake_plugin.collate.collate import hand_over
 from mmdet_deeplake_plugin.collate.shared_blocks import CAPACITY, BlockPool
@@ -121,6 +122,20 @@ def test_tensors_that_share_memory_still_do():
     assert found['image'] is found['again']
     found['image'] += 1
     assert found['part'].min() == 1
+
+
+def test_a_batch_is_copied_once():
+    """Into the block; little crosses the pipe, and what arrives shows the block."""
+    images = [torch.zeros(LARGE, dtype=torch.uint8) for _ in range(8)]
+    batch = {'inputs': images, 'samples': [det_sample()] * 8}
+    message = pickle.dumps(hand_over(batch, BlockPool()))
+    assert len(message) < 30_000
+    found = pickle.loads(message)['inputs']
+    (blocks,) = leases._pools.values()
+    first = blocks[0].ctypes.data
+    assert all(first < image.data_ptr() < first + CAPACITY for image in found)
+    gaps = np.diff([image.data_ptr() for image in found])
+    assert (gaps >= images[0].nbytes).all() and (gaps < images[0].nbytes + 64).all()
 
 
 def test_small_buffers_hold_no_block():
