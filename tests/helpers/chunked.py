@@ -13,7 +13,15 @@ from mmdet.registry import TRANSFORMS
 from mmengine.fileio import get
 from torch.utils.data import DataLoader
 
-from helpers.lakes import CLASSES, COLUMNS, HEIGHT, WIDTH, picture, write_columns
+from helpers.lakes import (
+    CLASSES,
+    COLUMNS,
+    HEIGHT,
+    WIDTH,
+    open_lake,
+    picture,
+    write_columns,
+)
 from mmdet_deeplake_plugin.lake import find_lake
 
 _JPEG = picture(9)
@@ -52,6 +60,23 @@ def write_chunked(
             }
         )
     return write_columns(path, COLUMNS, batches, **creds)
+
+
+def rewrite_in_chunks(source: str, path: Path, rows_of_a_chunk: int) -> None:
+    """Writes a lake made by ``from_coco`` anew, with so many rows in a stored chunk."""
+    rows = open_lake(source, writable=False)
+    types = {column.name: column.dtype for column in rows.schema.columns}
+
+    def values(start: int) -> dict[str, list]:
+        part = slice(start, min(start + rows_of_a_chunk, len(rows)))
+        batch = {name: list(rows[name][part]) for name in types if name != 'images'}
+        return {**batch, 'images': list(rows['images'].get_bytes(part))}
+
+    write_columns(path, types, map(values, range(0, len(rows), rows_of_a_chunk)))
+    written = open_lake(str(path))
+    for key, value in dict(rows['categories'].metadata).items():
+        written['categories'].metadata[key] = value
+    written.commit()
 
 
 class Seen(BaseTransform):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.lakes import open_lake, write_columns
+from helpers.chunked import rewrite_in_chunks
 from helpers.object_store import ObjectStore
 from helpers.samples import assert_equal
 from stock_tools import iterations, training_log, validations
@@ -53,26 +53,10 @@ def in_chunks(lake, tmp_path_factory) -> Callable[[str], Path]:
     def of(name: str) -> Path:
         path = folder / name
         if not path.exists():
-            _write_in_chunks(lake(name), path)
+            rewrite_in_chunks(lake(name), path, ROWS_OF_A_CHUNK)
         return path
 
     return of
-
-
-def _write_in_chunks(source: str, path: Path) -> None:
-    rows = open_lake(source, writable=False)
-    types = {column.name: column.dtype for column in rows.schema.columns}
-
-    def values(start: int) -> dict[str, list]:
-        part = slice(start, min(start + ROWS_OF_A_CHUNK, len(rows)))
-        batch = {name: list(rows[name][part]) for name in types if name != 'images'}
-        return {**batch, 'images': list(rows['images'].get_bytes(part))}
-
-    write_columns(path, types, map(values, range(0, len(rows), ROWS_OF_A_CHUNK)))
-    written = open_lake(str(path))
-    for key, value in dict(rows['categories'].metadata).items():
-        written['categories'].metadata[key] = value
-    written.commit()
 
 
 @pytest.fixture(scope='module')
