@@ -586,8 +586,8 @@ METRICS: dict[str, tuple[dict[str, Any], list[str]]] = {
     'unknown-format': (
         dict(metrics_format='Coco'),
         [
-            '`metrics_format` must be one of COCO, LVIS, PascalVOC, Panoptic, SemSeg, got '
-            "'Coco'"
+            '`metrics_format` must be one of COCO, LVIS, PascalVOC, Panoptic, SemSeg, '
+            "CrowdHuman, OpenImages, got 'Coco'"
         ],
     ),
     'unknown-metric': (
