@@ -64,6 +64,9 @@ class DeepLakePredictions(BaseMetric):
         area_range: Least and greatest area in square pixels of what counts. Defaults to
             None: all.
         iou_type: ``'bbox'``, or ``'segm'`` to compare masks.
+        metrics_format: ``'COCO'``, or ``'LVIS'``: predictions of classes that were not
+            searched for in an image, or only in parts of it, are not wrong. Needs a lake
+            that ``tools.from_coco`` made from an LVIS file.
         collect_device: ``'cpu'``, ``'gpu'`` or ``'npu'``: how ranks exchange results.
         collect_dir: Folder for the exchange by ``'cpu'``.
 
@@ -84,6 +87,7 @@ class DeepLakePredictions(BaseMetric):
         max_dets: int = 100,
         area_range: Sequence[float] | None = None,
         iou_type: str = 'bbox',
+        metrics_format: str = 'COCO',
         collect_device: str = 'cpu',
         collect_dir: str | None = None,
         **unknown: Any,
@@ -104,6 +108,7 @@ class DeepLakePredictions(BaseMetric):
             )
         check_int('max_dets', max_dets, 1, 'max_dets=100')
         check_choice('iou_type', iou_type, IOU_TYPES)
+        check_choice('metrics_format', metrics_format, ('COCO', 'LVIS'))
         _check_area_range(area_range)
         check_values(dict(collect_device=collect_device, collect_dir=collect_dir))
         super().__init__(collect_device=collect_device, collect_dir=collect_dir)
@@ -115,7 +120,7 @@ class DeepLakePredictions(BaseMetric):
             area_range=None if area_range is None else tuple(map(float, area_range)),  # type: ignore[arg-type]
             iou_type=iou_type,
         )
-        self._name, self._branch = name, branch
+        self._name, self._branch, self._format = name, branch, metrics_format
         self._checked: set[str] = set()
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -195,7 +200,9 @@ class DeepLakePredictions(BaseMetric):
         meta: Any = self.dataset_meta or {}
         rows, predictions = list(of_row), list(of_row.values())
         reader = GroundTruthReader(
-            with_masks=self.rules.iou_type == 'segm', with_stuff=True
+            with_masks=self.rules.iou_type == 'segm',
+            with_federation=self._format == 'LVIS',
+            with_stuff=True,
         )
         blocks = Blocks(
             lake,
@@ -212,7 +219,7 @@ class DeepLakePredictions(BaseMetric):
             'version': pin.version,
             'rows': len(rows),
             **run,
-            'rules': asdict(self.rules),
+            'rules': {**asdict(self.rules), 'metrics_format': self._format},
         }
         branch = self._branch_of(lake)
         branch.write(blocks.columns, blocks, provenance)

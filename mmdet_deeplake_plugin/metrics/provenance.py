@@ -29,9 +29,12 @@ def keep_numbers(prefix: str | None, numbers: Mapping[str, float]) -> None:
         prefix: Prefix of the names.
         numbers: Numbers by name.
     """
+    if stage() == 'val':
+        return  # predictions of validations are not written
     named = {f'{prefix}/{k}' if prefix else k: v for k, v in numbers.items()}
-    # Not resumed: checkpoints stay as they are.
-    MessageHub.get_current_instance().update_info(_NUMBERS, named, resumed=False)
+    hub = MessageHub.get_current_instance()
+    kept = {**hub.runtime_info.get(_NUMBERS, {}), **named}
+    hub.update_info(_NUMBERS, kept, resumed=False)  # checkpoints stay as they are
 
 
 def take_numbers() -> dict[str, float]:
@@ -56,7 +59,8 @@ def describe_run() -> dict[str, Any]:
     text = _config()
     return {
         'config': hashlib.sha256(text.encode()).hexdigest()[:16] if text else '',
-        'checkpoint': os.path.basename(checkpoint),
+        # A signed URL ends in a signature.
+        'checkpoint': os.path.basename(re.split('[?#]', checkpoint)[0]),
         'checkpoint_sha256': _digest(checkpoint),
         'versions': {
             'mmdet_deeplake_plugin': __version__,

@@ -20,6 +20,7 @@ from mmdet_deeplake_plugin.evaluation import (
     ERRORS,
     FATES,
     VERDICTS,
+    Federation,
     GroundTruth,
     Prediction,
     Rules,
@@ -33,7 +34,9 @@ from mmdet_deeplake_plugin.evaluation.backends.coco import (
     mask_areas,
     overlaps,
 )
+from mmdet_deeplake_plugin.evaluation.backends.lvis import load_lvis, load_lvis_results
 from mmdet_deeplake_plugin.evaluation.detections import prepare_detections
+from mmdet_deeplake_plugin.evaluation.verdicts.errors import error_types
 from mmdet_deeplake_plugin.evaluation.verdicts.judge import label_quality, scores_of
 from mmdet_deeplake_plugin.evaluation.verdicts.matching import match_image
 
@@ -166,6 +169,53 @@ def test_equal_boxes_are_matched_as_pycocotools_does(synthetic):
     _assert_equal_matches(twice.gt, twice.predictions, twice.classes, 'bbox', 100)
 
 
+def _federated(case: Any) -> GroundTruth:
+    """The annotations with classes that were not searched for, or not everywhere."""
+    gt, rng = case.gt, np.random.default_rng(0)
+    negatives, partly = [], []
+    for index in range(len(gt)):
+        present = {gt.category_ids[label] for label in gt.labels[gt.instances(index)]}
+        absent = sorted(set(gt.category_ids) - present)
+        negatives.append([each for each in absent if rng.random() < 0.5])
+        partly.append([each for each in sorted(present) if rng.random() < 0.5])
+    frequencies = tuple('rcf'[number % 3] for number in range(len(gt.category_ids)))
+    none = np.zeros(len(gt.labels), dtype=bool)
+    federation = Federation(negatives, partly, frequencies)
+    return replace(gt, crowd=none, excluded=none, federation=federation)
+
+
+@pytest.mark.parametrize('iou_thr', [0.5, 0.75])
+def test_verdicts_of_lvis_are_those_of_its_package(case, iou_thr):
+    """What is not verified is ignored, unless it matches."""
+    lvis = pytest.importorskip('lvis')
+    gt, classes = _federated(case), case.classes
+    detections = prepare_detections(
+        gt, case.predictions, classes, ['bbox'], False, None, 'current'
+    )
+    annotations = load_lvis(gt.to_coco())
+    results = load_lvis_results(annotations, detections['bbox'])
+    evaluation = lvis.LVISEval(annotations, results, 'bbox')
+    evaluation.params.iou_thrs = np.array([iou_thr])
+    evaluation.evaluate()
+    label_of = gt.labels_of_classes(classes)
+    starts = np.cumsum([0, *(len(each.labels) for each in case.predictions)])
+    verdicts: list[Any] = ['ignored'] * starts[-1]  # theirs leave out what is unverified
+    areas = evaluation.params.area_rng
+    for found in filter(None, evaluation.eval_imgs):
+        if found['area_rng'] != areas[0]:
+            continue
+        columns = (found['dt_ids'], found['dt_matches'][0], found['dt_ignore'][0])
+        for number, match, is_ignored in zip(*columns):
+            verdict = 'right' if match else 'wrong'
+            verdicts[number - 1] = 'ignored' if is_ignored else verdict
+    rules, ours = Rules(iou_thr=iou_thr, score_thr=0, max_dets=10_000), []
+    for index, prediction in enumerate(case.predictions):
+        judgement = judge_image(gt, index, prediction, label_of, rules)
+        ours += [VERDICTS[number] for number in judgement.verdicts]
+    assert set(ours) == {'right', 'wrong', 'ignored'}
+    assert ours == verdicts
+
+
 @pytest.fixture(scope='module')
 def tide() -> Any:
     """The package of the authors of TIDE, without what draws and downloads."""
@@ -188,7 +238,8 @@ def _of_tide(
             kind(index, int(gt.labels[number]), gt.boxes_xywh[number].tolist(), mask)
         scores = scores_of(prediction, rules.iou_type)
         for number, box in enumerate(box_sizes(prediction.bboxes).tolist()):
-            if scores[number] >= rules.score_thr:
+            is_inside_out = box[2] * box[3] < 0  # which COCO ignores
+            if scores[number] >= rules.score_thr and not is_inside_out:
                 label = int(label_of[prediction.labels[number]])
                 mask = prediction.masks and prediction.masks[number]
                 found.add_detection(index, label, float(scores[number]), box, mask)
@@ -359,3 +410,16 @@ def test_label_quality_is_one_without_errors():
         for score in (0.95, 0.5)
     )
     assert low < high < 1
+
+
+def test_without_a_background_threshold_what_overlaps_nothing_is_background():
+    """An overlap of 0 is no location, whatever the threshold."""
+    errors, missed = error_types(
+        np.array([[0.0]]),
+        same_class=np.array([[False]]),
+        matched=np.array([False]),
+        found=np.array([False]),
+        iou_thr=0.5,
+        background_thr=0.0,
+    )
+    assert errors.tolist() == [ERRORS.index('background')] and missed.tolist() == [True]

@@ -23,6 +23,11 @@ from mmdet_deeplake_plugin import (
     DeepLakePredictions,
 )
 from mmdet_deeplake_plugin.evaluation import COUNTS, ERRORS
+from mmdet_deeplake_plugin.metrics.provenance import (
+    describe_run,
+    keep_numbers,
+    take_numbers,
+)
 
 register_all_modules()
 
@@ -273,6 +278,7 @@ def test_numbers_of_the_other_metric_are_kept(path):
         max_dets=100,
         area_range=None,
         iou_type='bbox',
+        metrics_format='COCO',
     )
 
 
@@ -292,10 +298,26 @@ def test_names_come_from_the_work_dir(path, monkeypatch):
         _write(dataset, samples, name=None, branch=None)
 
 
+def test_a_signed_address_of_a_checkpoint_is_not_stored(monkeypatch):
+    """Only its file name is; validations leave no numbers behind."""
+    hub = MessageHub.get_current_instance()
+    signed = 'https://b.example/e.pth?X-Amz-Credential=AKIA&X-Amz-Signature=abcdef'
+    monkeypatch.setitem(hub.runtime_info, 'cfg', f'load_from = {signed!r}\n')
+    assert describe_run()['checkpoint'] == 'e.pth' and 'abcdef' not in str(describe_run())
+    monkeypatch.setitem(hub.runtime_info, 'loop_stage', 'val')
+    keep_numbers('coco', {'mAP': 0.1})
+    assert take_numbers() == {}
+    monkeypatch.setitem(hub.runtime_info, 'loop_stage', 'test')
+    keep_numbers('coco', {'mAP': 0.2})
+    keep_numbers('lvis', {'mAP': 0.3})
+    assert take_numbers() == {'coco/mAP': 0.2, 'lvis/mAP': 0.3}
+
+
 MISTAKES = {
     'name taken': (dict(), r"the name 'net' is taken by its columns \(net/boxes, …\)"),
     'main': (dict(branch='main'), "branch='main' must not be used for predictions"),
     'masks': (dict(name='m', iou_type='segm'), 'has no column for gt_masks'),
+    'LVIS': (dict(name='m', metrics_format='LVIS'), 'groups classes by frequency'),
 }
 
 

@@ -61,7 +61,7 @@ def error_types(
     nearest, nearest_other = own.argmax(axis=1), others.argmax(axis=1)
     best = own.max(axis=1)
     conditions = [
-        (background_thr <= best) & (best <= iou_thr),
+        (best > 0) & (background_thr <= best) & (best <= iou_thr),
         others.max(axis=1) >= iou_thr,
         (own * found).max(axis=1) >= iou_thr,
         ious.max(axis=1) <= background_thr,

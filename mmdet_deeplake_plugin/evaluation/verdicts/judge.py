@@ -18,6 +18,7 @@ VERDICTS = ('wrong', 'right', 'ignored', 'not scored')
 FATES = ('missed', 'found', 'ignored')
 WRONG, RIGHT, IGNORED, NOT_SCORED = range(len(VERDICTS))
 MISSED, FOUND = range(2)
+_ALL_AREAS = (0.0, 1e10)  # as in COCO: a box that is inside out is ignored
 IOU_TYPES = ('bbox', 'segm')
 COUNTS = ('tp', 'fp', 'fn', *ERRORS[1:], 'missed')
 SCORES = ('f1', 'label_quality')
@@ -83,7 +84,9 @@ def judge_image(
     """Judge the predictions of one image.
 
     Args:
-        gt: The annotations; with ``rules.iou_type='segm'``, with masks.
+        gt: The annotations; with ``rules.iou_type='segm'``, with masks. With a
+            ``federation``, as LVIS has it, predictions without a match count only if
+            their class was searched for everywhere in the image.
         index: Number of the image in ``gt``.
         prediction: What the model found in it, checked by
             :meth:`.GroundTruth.check_predictions`.
@@ -99,9 +102,11 @@ def judge_image(
     labels = label_of[prediction.labels]
     scores = scores_of(prediction, rules.iou_type)
     ious, areas = _overlaps(gt, index, prediction, rules.iou_type)
-    outside = _outside(areas, rules)
+    outside = _outside(areas, gt, rules) | _unverified(gt, index, labels)
     ignored = (
-        crowd | _outside(gt.areas[part], rules) | ~np.isin(annotation_labels, label_of)
+        crowd
+        | _outside(gt.areas[part], gt, rules)
+        | ~np.isin(annotation_labels, label_of)
     )
     matches = match_image(
         ious,
@@ -213,11 +218,26 @@ def _numbers(
     )
 
 
-def _outside(areas: NDArray[np.float64], rules: Rules) -> NDArray[np.bool_]:
-    if rules.area_range is None:
-        return np.zeros(len(areas), dtype=bool)
-    least, most = rules.area_range
-    return (areas < least) | (areas > most)
+def _outside(
+    areas: NDArray[np.float64], gt: GroundTruth, rules: Rules
+) -> NDArray[np.bool_]:
+    least, most = rules.area_range or _ALL_AREAS
+    outside = (areas < least) | (areas > most)
+    # The package of LVIS leaves out what has no area.
+    return outside if gt.federation is None else outside | (areas <= 0)
+
+
+def _unverified(
+    gt: GroundTruth, index: int, labels: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return whether more objects of a label than LVIS annotated may be in an image."""
+    if gt.federation is None:
+        return np.zeros(len(labels), dtype=bool)
+    ids = np.array(gt.category_ids, dtype=np.int64)[labels]
+    present = np.isin(labels, gt.labels[gt.instances(index)])
+    absent = np.isin(ids, gt.federation.negatives[index])
+    partly = np.isin(ids, gt.federation.not_exhaustive[index])
+    return partly | ~(present | absent)
 
 
 def _overlaps(

@@ -108,7 +108,7 @@ def read_hierarchy(path: Path, label_of: dict[str, int]) -> list[list[int]]:
     count = len(label_of)
     try:
         tree: Any = np.load(path, allow_pickle=False)
-    except ValueError:
+    except (ValueError, EOFError):
         tree = None
     if tree is not None:
         if tree.shape != (count + 1, count + 1):
