@@ -1,7 +1,7 @@
 """Pickle a batch without the contents of its large tensors and arrays.
 
 Pickle protocol 5 passes large buffers beside the pickle. NumPy arrays take part in it by
-themselves, wherever they are nested; tensors are taught here to. As in PyTorch's own
+themselves, wherever they are nested; this module adds tensors. As in PyTorch's own
 transfer, tensors that share a storage still do so afterwards.
 """
 
@@ -49,7 +49,7 @@ class _BatchPickler(ForkingPickler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._storages: dict[int, _Storage] = {}
+        self._storages: dict[tuple[int, int], _Storage] = {}
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how a tensor or array is rebuilt."""
@@ -60,9 +60,11 @@ class _BatchPickler(ForkingPickler):
             return NotImplemented
         obj = obj.resolve_conj().resolve_neg()  # the pickle does not hold these flags
         storage = obj.untyped_storage()
-        shared = self._storages.get(storage.data_ptr())
+        # Tensors of one array have storages of their own, which may begin together.
+        place = storage.data_ptr(), storage.nbytes()
+        shared = self._storages.get(place)
         if shared is None and storage.nbytes():
-            shared = self._storages[storage.data_ptr()] = _Storage(storage)
+            shared = self._storages[place] = _Storage(storage)
         layout = obj.storage_offset(), tuple(obj.shape), obj.stride()
         return _tensor, (shared, obj.dtype, layout, obj.requires_grad)
 
@@ -75,7 +77,7 @@ class _Storage:
     """
 
     def __init__(self, storage: torch.UntypedStorage) -> None:
-        view = torch.empty(0, dtype=torch.uint8).set_(storage)
+        view = torch.empty(0, dtype=torch.uint8, device='cpu').set_(storage)
         self._bytes = memoryview(view.numpy())
 
     def __reduce__(self) -> Any:
@@ -86,7 +88,7 @@ def _is_plain(tensor: torch.Tensor) -> bool:
     return (
         tensor.device.type == 'cpu'
         and tensor.layout == torch.strided
-        and not tensor.is_quantized
+        and not (tensor.is_quantized or tensor.is_nested)
         and (tensor.is_leaf or not tensor.requires_grad)
     )
 
@@ -105,8 +107,8 @@ def _tensor(
     """Rebuild a tensor."""
     offset, shape, stride = layout
     if storage is None:
-        tensor = torch.empty_strided(shape, stride, dtype=dtype)
+        tensor = torch.empty_strided(shape, stride, dtype=dtype, device='cpu')
     else:
-        tensor = torch.empty(0, dtype=dtype)
+        tensor = torch.empty(0, dtype=dtype, device='cpu')
         tensor.set_(storage, offset, shape, stride)
     return tensor.requires_grad_(requires_grad)

@@ -23,7 +23,8 @@ def deeplake_collate(data_batch: Sequence[Any]) -> Any:
     """Collate samples like ``pseudo_collate``, and hand the batch over without copies.
 
     By default PyTorch moves each tensor of a batch into a new segment of shared memory,
-    whose pages are made anew in both processes, and pickles NumPy arrays through a pipe.
+    whose pages both processes must allocate again, and pickles NumPy arrays through a
+    pipe.
     Here a worker writes the batch into a block of shared memory that is used again and
     again. The main process gets the same objects, whose large tensors and arrays are
     views of the block. Once the last of them is gone, the worker may reuse the block: a

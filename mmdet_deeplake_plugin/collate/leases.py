@@ -3,8 +3,8 @@
 Each batch is a lease of its block: all its tensors and arrays keep one object alive, and
 the end of this object sets the block's state to free.
 
-A process that is forked while a batch lives inherits the batch, but cannot tell the
-worker so. Such a block is retired: the worker replaces it by another one.
+A process forked while a batch is in use inherits it, but cannot tell the worker when it
+is done. Such a block is retired: the worker replaces it by another one.
 """
 
 from __future__ import annotations

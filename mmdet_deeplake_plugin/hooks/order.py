@@ -16,8 +16,8 @@ from ..samplers.loader import DeepLakeLoader
 from ..utils.messages import warn
 from ..utils.values import refuse_unknown
 
-# Hooks of these look at no single batch of a validation.
-_BLIND = ('mmengine', 'mmdet_deeplake_plugin')
+# Hooks of these packages do not inspect single batches.
+_IGNORE_BATCHES = ('mmengine', 'mmdet_deeplake_plugin')
 
 
 @HOOKS.register_module()
@@ -61,7 +61,7 @@ class DeepLakeOrderHook(Hook):
         self._unwrap()
 
     def _arrange(self, loop: Any, hooks: list[Hook], mode: str) -> None:
-        self._unwrap()  # that of a validation which failed
+        self._unwrap()  # left over from a validation that failed
         dataloader, evaluator = loop.dataloader, loop.evaluator
         sampler = getattr(dataloader.batch_sampler, 'sampler', None)
         if not isinstance(sampler, DeepLakeLoader):
@@ -86,12 +86,16 @@ class DeepLakeOrderHook(Hook):
         if can_restore:
             self._wrap(evaluator, sampler)
         else:
+            reason = 'a metric or the evaluator collects results in its own way'
+            if dataloader.drop_last:
+                reason = 'drop_last is set'
+            if not _is_dealt_in_sequence(dataloader):
+                kind = type(dataloader.batch_sampler).__name__
+                reason = f'the batch sampler is a {kind}'
             warn(
-                'DeepLakeOrderHook: results stay in the order that '
-                "order='by_worker' has, since batches are not those of the sampler in "
-                'sequence, drop_last is set, or a metric collects results in its own '
-                'way; tools that pair results with the dataset by position need '
-                "order='dataset'"
+                "DeepLakeOrderHook: results stay in the order of order='by_worker', "
+                f'because {reason}. Tools that pair results with the dataset by '
+                "position need order='dataset'"
             )
 
     def _wrap(self, evaluator: Evaluator, sampler: DeepLakeLoader) -> None:
@@ -117,6 +121,6 @@ def _watches(hook: Hook, mode: str) -> bool:
     stages = {f'before_{mode}_iter', f'after_{mode}_iter'} & {
         *hook.get_triggered_stages()
     }
-    is_blind = type(hook).__module__.partition('.')[0] in _BLIND
+    ignores = type(hook).__module__.partition('.')[0] in _IGNORE_BATCHES
     # Those that draw say so.
-    return bool(stages) and not is_blind and getattr(hook, 'draw', True) is not False
+    return bool(stages) and not ignores and getattr(hook, 'draw', True) is not False

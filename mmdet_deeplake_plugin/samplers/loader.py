@@ -142,10 +142,12 @@ class DeepLakeLoader(Sampler):
             self._choose_reads()
         warn_of_scattered_reads(sample_map)
         in_lanes = self.lanes if self.shuffle == 'lanes' else 0
-        for dataset in sample_map.datasets[:1] if sample_map and self.rank == 0 else ():
-            dataset.reader.on_first_batch = DataloaderCheck(
-                self.world_size, in_lanes, batch_size, num_workers
-            )
+        if sample_map is not None and self.rank == 0:
+            check = DataloaderCheck(self.world_size, in_lanes, batch_size, num_workers)
+            for dataset in sample_map.datasets[:1]:
+                dataset.reader.on_first_batch = check
+            if sample_map.mixer is not None:
+                sample_map.mixer.on_first_batch = check
         self._skip, self._keep = 0, list[int]()
 
     def __iter__(self) -> Iterator[int]:

@@ -55,12 +55,14 @@ def open_chunks(
     Args:
         order: The lanes of the epoch.
         lanes: Numbers of those to look at.
-        position: Position in the epoch; behind its end, the last turn counts.
+        position: Position in the epoch; after its end, the last turn counts.
 
     Returns:
         Chunks, ascending, each once.
     """
     turn = min(position, len(order) - 1) // order.lanes
-    return np.unique(
-        np.concatenate([order.open_chunks(lane, turn) for lane in lanes.tolist()])
-    )
+    opened = [order.open_chunks(lane, turn) for lane in lanes.tolist()]
+    if not any(map(len, opened)):  # these lanes ended before the samples that round up
+        every = range(min(order.lanes, len(order)))
+        opened = [order.open_chunks(lane, turn) for lane in every]
+    return np.unique(np.concatenate(opened))

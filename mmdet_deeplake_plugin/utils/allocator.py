@@ -19,7 +19,9 @@ _done: set[int] = set()  # process ids
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed memory of this process, up to a limit, for the next allocations.
+    """Keep freed memory of this process for the next allocations.
+
+    Free memory at the end of the heap beyond 256 MiB is still given back.
 
     Does its work once per process. The environment variable
     ``MMDET_DEEPLAKE_KEEP_MEMORY=0`` switches it off.

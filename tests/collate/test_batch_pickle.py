@@ -53,6 +53,7 @@ VALUES: dict[str, Any] = {
     'strided': torch.rand(LARGE)[:, ::2, 1::3],
     'expanded': torch.rand(300, 1).expand(300, 50),
     'sparse': torch.eye(5).to_sparse(),
+    'none': [],
     'parameter': torch.nn.Parameter(torch.rand(LARGE)),
     'needs gradients': torch.rand(LARGE, requires_grad=True),
     'array': np.random.default_rng(0).random(LARGE),
@@ -136,6 +137,26 @@ def test_a_batch_is_copied_once():
     assert all(first < image.data_ptr() < first + CAPACITY for image in found)
     gaps = np.diff([image.data_ptr() for image in found])
     assert (gaps >= images[0].nbytes).all() and (gaps < images[0].nbytes + 64).all()
+
+
+def test_tensors_of_one_array_keep_their_own_memory():
+    """Two of them begin at one address, and have different lengths."""
+    array = np.arange(40000)
+    batch = {'part': torch.from_numpy(array[:10]), 'all': torch.from_numpy(array)}
+    found = handed_over(batch)
+    assert found['part'].tolist() == [*range(10)]
+    assert torch.equal(found['all'], batch['all'])
+
+
+def test_a_default_device_does_not_matter():
+    """Batches are on the CPU, as those that PyTorch sends."""
+    message = pickle.dumps(hand_over([torch.ones(LARGE), torch.ones(2)], BlockPool()))
+    torch.set_default_device('meta')
+    try:
+        found = pickle.loads(message)
+    finally:
+        torch.set_default_device(None)
+    assert [each.device.type for each in found] == ['cpu', 'cpu'] and found[0].min() == 1
 
 
 def test_small_buffers_hold_no_block():

@@ -284,7 +284,8 @@ def test_an_order_that_is_asked_for_and_cannot_be_put_back_is_told(make, lines):
     """A metric of another package gets its results as they come, with a warning."""
     asked = dict(order='by_worker', batch_size=3, num_workers=2)
     make(hooks_of(), [OwnMetric(prefix='own')], sampler=asked).test()
-    assert [line for line in lines if 'results stay in the order that' in line]
+    (warning,) = [line for line in lines if 'results stay in the order of' in line]
+    assert 'because a metric or the evaluator collects results in its own way' in warning
 
 
 def test_each_run_has_it_with_workers_that_live_on(make):

@@ -9,6 +9,7 @@ import gc
 import os
 import pickle
 import sys
+import threading
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
@@ -149,6 +150,33 @@ def test_opening_on_object_storage_asks_for_no_more_with_more_rows(tmp_path):
             total = store.totals(rf'^{name}/')
             assert total.bytes < 4 * size * 20_000  # less than its images
     assert asked['many'] <= asked['few'] + 2
+
+
+def test_each_annotation_column_is_read_once_from_object_storage(tmp_path, monkeypatch):
+    """Their reads begin together, and none is left over when workers fork."""
+    lake = write_chunked(tmp_path / 'lake', [10] * 4)
+    asked: Counter[str] = Counter()
+    values = LakeSource.values
+
+    def counted_values(self: LakeSource, column: str, *args: Any, **keys: Any) -> Any:
+        asked[column] += 1
+        return values(self, column, *args, **keys)
+
+    monkeypatch.setattr(LakeSource, 'values', counted_values)
+    with ObjectStore.start(tmp_path) as store:
+        creds = dict(creds=store.creds)
+        pipeline = [dict(type='LoadAnnotations', with_bbox=True)]
+        url = store.upload(lake, 'lake')
+        dataset = DeepLakeDataset(url, deeplake_credentials=creds, pipeline=pipeline)
+        assert len(dataset[3]['gt_bboxes']) == 1
+        local = DeepLakeDataset(lake)
+        for index in range(40):
+            left, right = dataset.get_data_info(index), local.get_data_info(index)
+            assert list(left['instances']) == list(right['instances'])
+            assert left['img_id'] == right['img_id'] and left['width'] == right['width']
+    columns = ('boxes', 'categories', 'image_id', 'file_name', 'width', 'height')
+    assert asked == {column: 2 for column in columns}  # of both datasets
+    assert not [t for t in threading.enumerate() if t.name == 'deeplake-read']
 
 
 def test_annotations_are_no_python_objects(lake_of):

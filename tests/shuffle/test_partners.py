@@ -135,6 +135,19 @@ def _from_all() -> MixQuality:
     return measure_mixing(samples, others, np.full(COCO, COCO), COCO)
 
 
+@pytest.mark.parametrize('world', [1, 2, 3, 8])
+def test_samples_that_round_an_epoch_up_have_partners(world):
+    """Whatever the number of samples, and though their own lanes may have ended."""
+    lanes, workers, batch = 16 * world, 2, 4
+    for count in range(lanes, 3 * lanes):
+        index = ChunkIndex.from_chunks(np.arange(count) // 3, -(-count // 3))
+        order = Lanes(index, lanes, 1, 0, 0)
+        end = world * -(-count // world)
+        for position in range(count - 1, end):
+            own = lanes_of_reader(lanes, position, world, workers, batch)
+            assert len(open_chunks(order, own, position))
+
+
 # What docs/loader.md says: bits of a draw, share that is ever drawn, pairs that repeat.
 MIXED = {
     'all samples': (_from_all, 16.84, 0.982, 0.0000),

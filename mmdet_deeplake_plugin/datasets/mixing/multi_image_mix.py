@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
+from ...utils.allocator import keep_freed_memory
 from ...utils.values import check_bool, check_int, is_list, refuse_unknown, wrong
 from .partners import IndexInEpoch, Partners
 
@@ -29,7 +30,8 @@ class DeepLakeMultiImageMixDataset(MultiImageMixDataset):
     has open at that position of the epoch. So they cost no request. Everywhere else they
     are drawn from all samples, by the same random calls as in ``MultiImageMixDataset``.
 
-    It must be the outermost dataset; inside of another wrapper it draws from all samples.
+    Only the outermost dataset draws from held chunks; inside another wrapper, this class
+    draws from all samples.
 
     Args:
         dataset: The dataset to mix, or its config.
@@ -57,8 +59,10 @@ class DeepLakeMultiImageMixDataset(MultiImageMixDataset):
         super().__init__(dataset, list(pipeline), skipped, int(max_refetch), lazy_init)
         # Set by the sampler; without it, all samples are drawn from.
         self.partners: Partners | None = None
-        # Whether the batch at work is dealt as the partners expect; None: by itself.
+        # Whether the current batch is one that the partners know; None outside a batch.
         self._is_dealt: bool | None = None
+        # Called once per process, with batch size and number of workers.
+        self.on_first_batch: Callable[[int, int], None] | None = None
 
     @property
     def num_mixing(self) -> int:
@@ -67,6 +71,12 @@ class DeepLakeMultiImageMixDataset(MultiImageMixDataset):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the samples of a batch, for PyTorch."""
+        worker = get_worker_info()
+        if worker is not None:
+            keep_freed_memory()
+        on_first_batch, self.on_first_batch = self.on_first_batch, None
+        if on_first_batch is not None:
+            on_first_batch(len(indices), worker.num_workers if worker else 0)
         self._is_dealt = self.partners is not None and self.partners.knows(indices)
         return [self[index] for index in indices]
 

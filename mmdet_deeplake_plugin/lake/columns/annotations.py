@@ -23,15 +23,6 @@ from ..images.sizes import read_sizes
 from .column_reads import ColumnReads
 from .mapping import Columns
 
-_IN_PARTS = (
-    'gt_bboxes',
-    'gt_labels',
-    'gt_ignore_flags',
-    'ignore',
-    'area',
-    'segment_ids',
-)
-
 
 @dataclass(frozen=True)
 class AnnotationTable:
@@ -119,7 +110,7 @@ def read_annotations(
     """
     if rows is None:
         rows = np.arange(images.source.num_rows, dtype=np.int64)
-    reader = RowReader(images, columns, rows)
+    reader = RowReader(images, columns, rows, reads_all=True)
     widths, heights = reader.sizes()
     boxes, offsets = reader.boxes()
     counts = np.diff(offsets)
@@ -150,17 +141,27 @@ def read_annotations(
 
 
 class RowReader:
-    """Read and check several columns of the same rows."""
+    """Read and check several columns of the same rows.
+
+    Args:
+        images: The image column, whose source reads the lake.
+        columns: Which columns to read.
+        rows: Row numbers, shape ``(R,)``.
+        reads_all: Whether the caller reads the columns of all annotations, so that
+            their reads may begin at once.
+    """
 
     def __init__(
-        self, images: ImageColumn, columns: Columns, rows: NDArray[np.int64]
+        self,
+        images: ImageColumn,
+        columns: Columns,
+        rows: NDArray[np.int64],
+        reads_all: bool = False,
     ) -> None:
         self.images, self.source = images, images.source
         self.columns = columns
         self.rows = rows
-        sizes = [columns.of('width'), columns.of('height')]
-        whole = [columns.of('img_id'), columns.of('file_name'), *(sizes * all(sizes))]
-        reads = ColumnReads(self.source, rows, whole, map(columns.of, _IN_PARTS))
+        reads = ColumnReads(self.source, rows, columns if reads_all else None)
         self.values, self.parts = reads.values, reads.parts
 
     def boxes(

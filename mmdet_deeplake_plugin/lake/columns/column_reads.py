@@ -12,8 +12,18 @@ from numpy.typing import NDArray
 
 from ..connection.fork_safety import run_in_thread
 from ..connection.source import LakeSource
+from .mapping import Columns
 
 _ROWS_AT_ONCE = 5_000
+# Roles of annotations whose columns are read in blocks.
+_IN_PARTS = (
+    'gt_bboxes',
+    'gt_labels',
+    'gt_ignore_flags',
+    'ignore',
+    'area',
+    'segment_ids',
+)
 
 
 class ColumnReads:
@@ -25,16 +35,15 @@ class ColumnReads:
     Args:
         source: Reads the lake.
         rows: Row numbers, shape ``(R,)``.
-        whole: Columns that are read whole; ``None`` stands for none.
-        in_parts: Columns that are read in blocks.
+        columns: Columns whose annotations are all read, so that their reads may begin
+            at once; ``None`` if it is not known what is read.
     """
 
     def __init__(
         self,
         source: LakeSource,
         rows: NDArray[np.int64],
-        whole: Iterable[str | None],
-        in_parts: Iterable[str | None],
+        columns: Columns | None = None,
     ) -> None:
         self._source, self._rows = source, rows
         # Only adjacent rows are read in blocks: each read of scattered rows searches the
@@ -42,14 +51,18 @@ class ColumnReads:
         is_contiguous = len(rows) and bool((np.diff(rows) == 1).all())
         self._step = _ROWS_AT_ONCE if is_contiguous else max(len(rows), 1)
         self._coming: dict[tuple[str, bool], Future[list[Any]]] = {}
-        if source.spec.is_remote:
-            tasks = {(column, False): rows for column in whole}
-            tasks.update({(column, True): rows[: self._step] for column in in_parts})
-            for (column, is_part), some in tasks.items():
-                if column is None:
-                    continue
-                read = partial(source.values, column, some, from_json=is_part)
-                self._coming[column, is_part] = run_in_thread(read)
+        if source.spec.is_remote and columns is not None:
+            sizes = [columns.of('width'), columns.of('height')]
+            whole = [columns.of('img_id'), columns.of('file_name')]
+            self._begin([*whole, *(sizes if all(sizes) else [])], rows, False)
+            self._begin(map(columns.of, _IN_PARTS), rows[: self._step], True)
+
+    def _begin(
+        self, names: Iterable[str | None], rows: NDArray[np.int64], is_part: bool
+    ) -> None:
+        for name in filter(None, names):
+            read = partial(self._source.values, name, rows, from_json=is_part)
+            self._coming[name, is_part] = run_in_thread(read)
 
     def values(self, column: str) -> list[Any]:
         """Return the values of a column, one per row."""

@@ -50,7 +50,7 @@ class ObjectReader(SharedByCopies):
             what: What is read, for messages.
             name: Path of the object within the lake.
             begin: First byte; ``None`` for the whole object.
-            end: First byte behind the part.
+            end: First byte after the part.
 
         Returns:
             The bytes; ``None`` if the object does not exist.

@@ -97,7 +97,7 @@ def split(content: memoryview, rows: int) -> list[bytes] | None:
     Returns:
         The images; ``None`` if it has another layout or was cut short.
     """
-    layout = read_layout(io.BytesIO(content[:_LAYOUT_BYTES]), len(content))
+    layout = read_layout(io.BytesIO(content), len(content))
     if not layout.is_exact or layout.total != rows:
         return None
     places = map(layout.place, range(rows))

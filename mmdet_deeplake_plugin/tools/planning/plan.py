@@ -143,7 +143,9 @@ def make_plan(
         rows = np.arange(lake.source.num_rows)
     # The part of a dataset that planning needs: rows, without annotations.
     dataset: Any = SimpleNamespace(reader=reader, rows_of=lambda: rows)
-    mixer: Any = SimpleNamespace(partners=None, num_mixing=min(mix.count, 2))
+    mixer: Any = SimpleNamespace(
+        partners=None, num_mixing=mix.count // 3 + (mix.count % 3 > 0)
+    )
     sample_map = SampleMap(
         [dataset],
         np.zeros(len(rows), np.int32),
