@@ -47,6 +47,93 @@ def test_no_secret_is_copied(text, tmp_path):
         assert secret not in found.text + found.report
 
 
+SECRET = 'SECRET_0123456789_' * 5
+HIDDEN = {
+    'a call': f"deeplake_path=open_lake('hub://a/b', token={SECRET!r})",
+    'a format': f"deeplake_path='lake', deeplake_credentials=dict(token=f'{SECRET}{{x}}')",
+    'a method': f"deeplake_path='lake', deeplake_credentials=dict(token={SECRET!r}.strip())",
+    'nested': f"deeplake_path='lake', password=dict(a=dict(b={SECRET!r}))",
+}
+
+
+@pytest.mark.parametrize('how', HIDDEN)
+def test_no_secret_of_an_expression_is_shown(how, tmp_path):
+    """What cannot be read is shown without its texts."""
+    found = Migrated(tmp_path, f'{YOLO}data = dict(train=dict({HIDDEN[how]}))\n')
+    assert SECRET[:16] not in found.text + found.report
+
+
+def test_no_secret_of_an_address_or_a_logger_is_copied(tmp_path):
+    """A signed checkpoint is left out; keys of a logger at any depth."""
+    logger = "dict(type='WandbLoggerHook', init_kwargs=dict(config=dict(password='hunt')))"
+    text = (
+        YOLO
+        + DATA.format('')
+        + "load_from = 'https://user:hunter2@host/w.pth?X-Amz-Signature=abcdef'\n"
+        + f'log_config = dict(interval=50, hooks=[{logger}])\n'
+    )
+    found = Migrated(tmp_path, text)
+    for secret in ('hunter2', 'abcdef', 'hunt'):
+        assert secret not in found.text + found.report
+    assert 'load_from: the address contains a secret' in found.report
+
+
+NAMED = {
+    'a name': ('from my_secrets import KEY\n', 'KEY', 'env:ACTIVELOOP_TOKEN'),
+    'a reference': ('', "'env:MY_OWN_TOKEN'", 'env:MY_OWN_TOKEN'),
+    'the name of the variable': ('', "'ACTIVELOOP_TOKEN'", 'env:ACTIVELOOP_TOKEN'),
+    'a variable with an unknown name': (
+        'import os\nfrom my_secrets import KEY\n',
+        'os.environ[KEY]',
+        'env:ACTIVELOOP_TOKEN',
+    ),
+}
+
+
+@pytest.mark.parametrize('how', NAMED)
+def test_references_stay_readable(how, tmp_path):
+    """Names are no secrets, and other texts of the config stay as they are."""
+    before, token, expected = NAMED[how]
+    keys = f'deeplake_credentials=dict(token={token})'
+    text = before + YOLO + DATA.format(keys) + "tokenizer = 'bert-base-uncased'\n"
+    found = Migrated(tmp_path, text)
+    dataset = found.config.train_dataloader.dataset
+    assert dataset.deeplake_credentials.token == expected
+    assert '***' not in found.text
+
+
+SWAPPED = {
+    "dict(type='Mosaic', img_scale=(480, 640))": ('img_scale', (640, 480)),
+    "dict(type='MixUp', img_scale=(480, 640))": ('img_scale', (640, 480)),
+    "dict(type='RandomAffine', border=(-240, -320))": ('border', (-320, -240)),
+    "dict(type='RandomCrop', crop_size=(384, 600))": ('crop_size', (600, 384)),
+    "dict(type='RandomCrop', crop_size=(384, 600), crop_type='absolute_range')": (
+        'crop_size',
+        (384, 600),
+    ),
+}
+
+
+@pytest.mark.parametrize('step', SWAPPED)
+def test_heights_and_widths_change_places(step, tmp_path):
+    """MMDetection 2 takes (height, width) where 3 takes (width, height)."""
+    key, expected = SWAPPED[step]
+    config = Migrated(tmp_path, pipeline_of(step)).config
+    steps = config.train_dataloader.dataset.pipeline
+    (found,) = [each for each in steps if key in each]
+    assert tuple(found[key]) == expected
+
+
+def test_colours_are_converted_unless_told_not_to(tmp_path):
+    """Normalize of MMDetection 2 has to_rgb=True by default."""
+    text = "model = dict(type='FCOS')\n" + DATA.format(
+        "pipeline=[dict(type='Normalize', mean=[123.675, 116.28, 103.53], "
+        'std=[58.395, 57.12, 57.375])]'
+    )
+    config = Migrated(tmp_path, text).config
+    assert config.model.data_preprocessor.bgr_to_rgb is True
+
+
 def test_keys_of_s3_become_references(tmp_path):
     """One from the environment keeps its variable; plain keys keep their values."""
     dataset = Migrated(tmp_path, S3).config.train_dataloader.dataset

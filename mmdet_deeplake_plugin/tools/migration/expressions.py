@@ -36,6 +36,30 @@ class Unread:
     source: str
     name: str = ''
 
+    @property
+    def shown(self) -> str:
+        """The expression without its texts, any of which may be a secret."""
+        try:
+            return ast.unparse(_Masked().visit(ast.parse(self.source, mode='eval')))
+        except SyntaxError:  # such as {{_base_.name}} in older files
+            return self.name and self.source
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts that the expression contains."""
+        try:
+            nodes = ast.walk(ast.parse(self.source, mode='eval'))
+        except SyntaxError:
+            return []
+        values = (node.value for node in nodes if isinstance(node, ast.Constant))
+        return [value for value in values if isinstance(value, str)]
+
+
+class _Masked(ast.NodeTransformer):
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        is_text = isinstance(node.value, (str, bytes))
+        return ast.Constant('…') if is_text else node
+
 
 class EnvironmentText(str):
     """A variable of the environment, as MMEngine's configs write it.
@@ -200,6 +224,8 @@ class _Evaluation:
 
     def _variable(self, arguments: list[ast.expr]) -> Any:
         name, *default = (self.value(argument) for argument in arguments)
+        if not isinstance(name, str):
+            return Unread('os.environ[…]')
         text = default[0] if default and isinstance(default[0], str) else ''
         return EnvironmentText(name, text)
 

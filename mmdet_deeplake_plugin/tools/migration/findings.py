@@ -9,9 +9,22 @@ from typing import Any
 from ...utils.messages import comma_joined
 from .expressions import EnvironmentText, Unread, unread_in
 
-_SECRET = re.compile(r'(?i)token|secret|password|passwd|api_?key|access_key|account_key')
+_SECRET = re.compile(
+    r'(?i)token(?!i[sz])|secret|password|passwd|api_?key|access_key|account_key'
+)
 # Shorter texts also stand in paths and names, which a config needs.
 _SHORTEST = 8
+_REFERENCES = ('env:', 'file:')
+TOKEN = 'ACTIVELOOP_TOKEN'
+# Keys of a storage that are secret, with the variables that their providers use.
+STORAGE_VARIABLES = {
+    'aws_access_key_id': 'AWS_ACCESS_KEY_ID',
+    'aws_secret_access_key': 'AWS_SECRET_ACCESS_KEY',
+    'aws_session_token': 'AWS_SESSION_TOKEN',
+    'account_key': 'AZURE_STORAGE_KEY',
+    'sas_token': 'AZURE_STORAGE_SAS_TOKEN',
+}
+VARIABLES = (TOKEN, *STORAGE_VARIABLES.values())
 
 
 @dataclass
@@ -44,7 +57,7 @@ class Findings:
 
     def readable(self, key: str, value: Any) -> bool:
         """Return whether a value could be read; note it if not."""
-        found = [part.source for part in unread_in(value)]
+        found = [part.shown for part in unread_in(value)]
         if found:
             self.attend(
                 key,
@@ -98,13 +111,18 @@ def secrets_in(value: Any, inside: bool = False) -> list[str]:
     if isinstance(value, dict):
         found: list[str] = []
         for key, item in value.items():
-            found += secrets_in(item, is_secret(str(key)))
+            found += secrets_in(item, inside or is_secret(str(key)))
         return found
     if isinstance(value, (list, tuple)):
         return [part for item in value for part in secrets_in(item, inside)]
-    if isinstance(value, Unread):  # 'Bearer ' + load()
-        value = value.source
+    texts = value.texts if isinstance(value, Unread) else [value]
     if isinstance(value, EnvironmentText):
-        value = value.default
-    fits = inside and isinstance(value, str) and len(value) >= _SHORTEST
-    return [value] if fits else []
+        texts = [value.default]
+    return [text for text in texts if inside and _may_be_secret(text)]
+
+
+def _may_be_secret(text: Any) -> bool:
+    """Return whether a value is a secret itself, not a reference to one."""
+    if not isinstance(text, str) or len(text) < _SHORTEST:
+        return False
+    return not text.startswith(_REFERENCES) and text not in VARIABLES

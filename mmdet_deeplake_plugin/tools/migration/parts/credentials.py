@@ -5,20 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..expressions import EnvironmentText, Unread
-from ..findings import Findings
+from ..findings import STORAGE_VARIABLES, TOKEN, Findings
 from ..text import Noted
 
-_TOKEN = 'ACTIVELOOP_TOKEN'
-# Keys of the storage whose values are not secret, and the others, with the variables that
-# their providers use.
+# Keys of the storage whose values are not secret.
 _PLAIN = ('aws_region', 'endpoint_url', 'profile_name', 'account_name', 'creds_key')
-_VARIABLES = {
-    'aws_access_key_id': 'AWS_ACCESS_KEY_ID',
-    'aws_secret_access_key': 'AWS_SECRET_ACCESS_KEY',
-    'aws_session_token': 'AWS_SESSION_TOKEN',
-    'account_key': 'AZURE_STORAGE_KEY',
-    'sas_token': 'AZURE_STORAGE_SAS_TOKEN',
-}
 _RENAMED = {'region': 'aws_region', 'region_name': 'aws_region'}
 
 
@@ -46,7 +37,7 @@ def translate_credentials(
             continue
         here = f'{key}.{name}'
         if name == 'token':
-            result['token'] = _reference(here, value, _TOKEN, variables, findings)
+            result['token'] = _reference(here, value, TOKEN, variables, findings)
         elif name == 'creds':
             creds = _translate_creds(here, value, variables, findings)
             result |= {'creds': creds} if creds else {}
@@ -54,11 +45,11 @@ def translate_credentials(
             findings.attend(
                 here,
                 'Deep Lake 4 has tokens only; create one on its web site and set the '
-                f'environment variable {_TOKEN}',
+                f'environment variable {TOKEN}',
             )
             if 'token' not in old or old['token'] in (None, ''):
-                result['token'] = f'env:{_TOKEN}'
-                variables.append(_TOKEN)
+                result['token'] = f'env:{TOKEN}'
+                variables.append(TOKEN)
         else:
             findings.leave(here, 'the key is unknown to Deep Lake 4')
     if not result:
@@ -97,8 +88,8 @@ def _translate_creds(key: str, old: Any, variables: list[str], findings: Finding
             continue
         if new in _PLAIN and isinstance(value, str):
             result[new] = value
-        elif new in (*_PLAIN, *_VARIABLES):
-            variable = _VARIABLES.get(new, new.upper())
+        elif new in (*_PLAIN, *STORAGE_VARIABLES):
+            variable = STORAGE_VARIABLES.get(new, new.upper())
             result[new] = _reference(here, value, variable, variables, findings)
         else:
             findings.leave(

@@ -138,7 +138,7 @@ class DataTranslation:
 def _required(values: dict[str, Any], name: str, prefix: str) -> Any:
     value = values.get(name)
     if value is None or isinstance(value, Unread):
-        found = f'computed ({value.source})' if isinstance(value, Unread) else 'missing'
+        found = f'computed ({value.shown})' if isinstance(value, Unread) else 'missing'
         raise ValueError(
             f'{prefix}{name} must be in the old config or in a base that is there, but '
             f'is {found}; write {prefix}{name} = dict(…) into a copy of the config'

@@ -264,4 +264,4 @@ def as_dict(value: Any) -> dict[str, Any]:
 
 def shown(value: Any) -> str:
     """Write a value of an old config into a message."""
-    return value.source if isinstance(value, Unread) else repr(value)
+    return value.shown if isinstance(value, Unread) else repr(value)

@@ -35,7 +35,7 @@ def metrics_format(values: dict[str, Any], findings: Findings) -> str:
     found = _FORMATS.get(old.lower()) if isinstance(old, str) else None
     if found is not None:
         return found
-    shown = old.source if isinstance(old, Unread) else repr(old)
+    shown = old.shown if isinstance(old, Unread) else repr(old)
     findings.attend(
         'deeplake_metrics_format',
         f"must be 'COCO' or 'PascalVOC' in the old config, got {shown}; COCO is written, "

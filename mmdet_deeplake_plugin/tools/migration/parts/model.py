@@ -74,11 +74,12 @@ def translate_preprocessing(
     Args:
         pipeline: The training pipeline, whose normalisation and padding moved there.
         base: ``data_preprocessor`` of the new base.
-        findings: Gets what differs in silence otherwise.
+        findings: Records differences that would otherwise go unnoticed.
     """
     new: dict[str, Any] = {}
     if pipeline.normalize is not None:
-        for name, value in pipeline.normalize.items():
+        # MMDetection 2 converts to RGB unless it is told not to.
+        for name, value in {'to_rgb': True, **pipeline.normalize}.items():
             new['bgr_to_rgb' if name == 'to_rgb' else name] = value
         findings.carry('Normalize', 'model.data_preprocessor')
     elif base.get('mean') is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..accepted import find_class, refused_keys
 from ..expressions import Unread
@@ -219,16 +220,29 @@ def _logging(
 
 def _without_secrets(key: str, old: dict[str, Any], findings: Findings) -> dict[str, Any]:
     new = {}
-    for name, value in findings.readable_keys(key, old).items():
-        if is_secret(name):
-            findings.attend(f'{key}.{name}', 'is a secret, which is not copied')
-        else:
+    for name, value in old.items():
+        here = f'{key}.{name}'
+        if is_secret(str(name)):
+            findings.attend(here, 'is a secret, which is not copied')
+        elif isinstance(value, dict):
+            new[name] = _without_secrets(here, value, findings)
+        elif name != '_delete_' and findings.readable(here, value):
             new[name] = value
     return new
 
 
+def _has_secret(address: str) -> bool:
+    """Return whether a URL has a password or a signature in it."""
+    parts = urlsplit(address)
+    return bool(parts.scheme and ('@' in parts.netloc or parts.query))
+
+
 def _weights(values: dict[str, Any], findings: Findings) -> dict[str, Any]:
     resumed = values.get('resume_from')
+    if isinstance(resumed, str) and _has_secret(resumed):
+        text = 'the address contains a secret, which is not copied; download the file'
+        findings.attend('resume_from', text)
+        return {}
     if resumed and findings.readable('resume_from', resumed):
         text = (
             'a checkpoint of MMDetection 2 has no state from which MMEngine can go on: '
@@ -237,6 +251,10 @@ def _weights(values: dict[str, Any], findings: Findings) -> dict[str, Any]:
         findings.attend('resume_from', text)
         return {'load_from': Noted(resumed, f'Was resume_from; {text}.')}
     loaded = values.get('load_from')
+    if isinstance(loaded, str) and _has_secret(loaded):
+        text = 'the address contains a secret, which is not copied; download the file'
+        findings.attend('load_from', text)
+        return {}
     if loaded and findings.readable('load_from', loaded):
         findings.carry('load_from', 'load_from')
         return {'load_from': loaded}

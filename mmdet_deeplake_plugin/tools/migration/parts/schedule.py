@@ -170,7 +170,7 @@ def _scheduler(
             findings.leave(f'lr_config.{name}', f'policy {policy} does not have it')
     findings.carry('lr_config', 'param_scheduler')
     main = _main_scheduler(policy, old, values, base, findings)
-    warmup = _warmup(old)
+    warmup = _warmup(old, findings)
     if main is not None:
         main |= dict(begin=0, end=end, by_epoch=by_epoch)
         if policy == 'step':  # goes on until the end, however long that is
@@ -209,7 +209,7 @@ def _main_scheduler(
     return None
 
 
-def _warmup(old: dict[str, Any]) -> dict[str, Any] | None:
+def _warmup(old: dict[str, Any], findings: Findings) -> dict[str, Any] | None:
     kind = old.get('warmup')
     if kind is None:
         return None
@@ -221,6 +221,8 @@ def _warmup(old: dict[str, Any]) -> dict[str, Any] | None:
     if kind == 'constant':
         return dict(type='ConstantLR', factor=factor, **new)
     if kind == 'exp':
+        text = 'exp has no counterpart; QuadraticWarmupLR, which begins at 0, is written'
+        findings.attend('lr_config.warmup', text)
         return dict(type='QuadraticWarmupLR', **new)
     return dict(type='LinearLR', start_factor=factor, **new)
 

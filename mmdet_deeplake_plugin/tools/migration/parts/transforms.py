@@ -15,7 +15,15 @@ _RENAMED = {
     'RandomFlip': {'flip_ratio': 'prob'},
     'RandomShift': {'shift_ratio': 'prob'},
     'Resize': {'bbox_clip_border': 'clip_object_border'},
-    'AutoAugment': {},
+}
+# Arguments that are (height, width) there, and (width, height) here.
+_SWAPPED = {
+    'Mosaic': 'img_scale',
+    'MixUp': 'img_scale',
+    'RandomAffine': 'border',
+    'RandomCrop': 'crop_size',
+    'RandomCenterCropPad': 'crop_size',
+    'Pad': 'size',
 }
 # Transforms whose name alone changed.
 NEW_NAMES = {'LoadImageFromWebcam': 'LoadImageFromNDArray'}
@@ -78,6 +86,10 @@ def _checked(key: str, step: Step, findings: Findings) -> list[Step | Remark]:
         reason = _REASONS.get(name, f'{kind} of MMDetection 3 does not take it')
         findings.leave(f'{key}.{name}', reason)
         del new[name]
+    size = new.get(_SWAPPED.get(kind, ''))
+    is_range = str(new.get('crop_type', '')).endswith('_range')
+    if isinstance(size, (list, tuple)) and len(size) == 2 and not is_range:
+        new[_SWAPPED[kind]] = tuple(size[::-1])
     return [new]
 
 
