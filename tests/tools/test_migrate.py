@@ -52,6 +52,7 @@ HIDDEN = {
     'a call': f"deeplake_path=open_lake('hub://a/b', token={SECRET!r})",
     'a format': f"deeplake_path='lake', deeplake_credentials=dict(token=f'{SECRET}{{x}}')",
     'a method': f"deeplake_path='lake', deeplake_credentials=dict(token={SECRET!r}.strip())",
+    'a key': f"deeplake_path='lake', deeplake_tensors={{load({SECRET!r}): 'images'}}",
     'nested': f"deeplake_path='lake', password=dict(a=dict(b={SECRET!r}))",
 }
 
@@ -63,19 +64,30 @@ def test_no_secret_of_an_expression_is_shown(how, tmp_path):
     assert SECRET[:16] not in found.text + found.report
 
 
+def test_no_secret_of_an_unread_base_is_shown(tmp_path):
+    """Neither one that is computed nor one in a list of its own."""
+    bases = f"{YOLO.split(' = ')[1].strip()}, find({SECRET!r}), [find({SECRET!r})]"
+    found = Migrated(tmp_path, f'_base_ = [{bases}]\n' + DATA.format(''))
+    assert "_base_ find('…'): was not found" in found.report
+    assert SECRET[:16] not in found.text + found.report
+
+
 def test_no_secret_of_an_address_or_a_logger_is_copied(tmp_path):
     """A signed checkpoint is left out; keys of a logger at any depth."""
-    logger = "dict(type='WandbLoggerHook', init_kwargs=dict(config=dict(password='hunt')))"
+    inner = "dict(password='hunt', a=[dict(api_key='hunt')])"
+    logger = f"dict(type='WandbLoggerHook', init_kwargs=dict(config={inner}))"
+    address = 'https://user:hunter2@host/w.pth?X-Amz-Signature=abcdef'
     text = (
         YOLO
         + DATA.format('')
-        + "load_from = 'https://user:hunter2@host/w.pth?X-Amz-Signature=abcdef'\n"
+        + f'load_from = {address!r}\nmodel = dict(pretrained={address!r})\n'
         + f'log_config = dict(interval=50, hooks=[{logger}])\n'
     )
     found = Migrated(tmp_path, text)
     for secret in ('hunter2', 'abcdef', 'hunt'):
         assert secret not in found.text + found.report
-    assert 'load_from: the address contains a secret' in found.report
+    for key in ('load_from', 'model.backbone.init_cfg.checkpoint'):
+        assert f'{key}: the address contains a secret' in found.report
 
 
 NAMED = {
@@ -103,6 +115,8 @@ def test_references_stay_readable(how, tmp_path):
 
 
 SWAPPED = {
+    "dict(type='RandomCenterCropPad', crop_size=(384, 600))": ('crop_size', (600, 384)),
+    "dict(type='Pad', size=(384, 600))": ('size', (600, 384)),
     "dict(type='Mosaic', img_scale=(480, 640))": ('img_scale', (640, 480)),
     "dict(type='MixUp', img_scale=(480, 640))": ('img_scale', (640, 480)),
     "dict(type='RandomAffine', border=(-240, -320))": ('border', (-320, -240)),
@@ -183,6 +197,9 @@ def test_the_old_config_is_not_run(tmp_path):
         pytest.param(YOLO + DATA.format("deeplake_credentials=load()"), 'computed in the config, which is not copied', id='computed token'),
         pytest.param(YOLO + "data = dict(train=dict(deeplake_tensors=dict(img='images')))\n", 'passed as ds_train=…', id='no path'),
         pytest.param(YOLO + "data = dict(train=dict(deeplake_path=find()))\n", '(find()); write it by hand', id='computed path'),
+        pytest.param(YOLO + "for path in 'ab':\n    pass\ndata = dict(train=dict(deeplake_path=path))\n", '(set in line 2); write it by hand', id='path of a loop'),
+        pytest.param(YOLO + "data = dict(train=dict(deeplake_path=os.environ[KEY]))\n", '(os.environ[KEY]); write it by hand', id='unknown variable'),
+        pytest.param(YOLO + DATA.format('') + "lr_config = dict(policy='step', step=[8], warmup='exp', warmup_iters=9)\n", 'exp has no counterpart; QuadraticWarmupLR, which begins at 0, is written', id='warmup'),
         pytest.param(pipeline_of("dict(type='Shear', level=3)"), 'Shear is left out: its strength is set in another way by ShearX or ShearY now', id='shear'),
         pytest.param(pipeline_of("dict(type='MyCrop')"), 'MyCrop is left out: MMDetection 3 has no transform of this name', id='own transform'),
         pytest.param(pipeline_of("dict(type='Mosaic', skip_filter=False)"), 'boxes are filtered by FilterAnnotations', id='argument'),

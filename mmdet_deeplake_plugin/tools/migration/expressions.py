@@ -24,7 +24,7 @@ _LONGEST = 10_000
 _ENVIRONMENT = ('os.environ', 'os.environ.get', 'os.getenv', 'environ', 'environ.get')
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Unread:
     """A value that only running the config would give.
 
@@ -41,8 +41,12 @@ class Unread:
         """The expression without its texts, any of which may be a secret."""
         try:
             return ast.unparse(_Masked().visit(ast.parse(self.source, mode='eval')))
-        except SyntaxError:  # such as {{_base_.name}} in older files
-            return self.name and self.source
+        except SyntaxError:  # words of this tool, such as: set in line 3
+            return self.source
+
+    def __repr__(self) -> str:
+        # Also within the repr of a list or dict; not Python, so that none can run it.
+        return f'<{self.shown}>'
 
     @property
     def texts(self) -> list[str]:
@@ -159,7 +163,10 @@ class _Evaluation:
             if key is None:
                 result |= _mapping(self.value(value))
             else:
-                result[self.value(key)] = self.value(value)
+                name = self.value(key)
+                if isinstance(name, Unread):
+                    return Unread(ast.unparse(node))
+                result[name] = self.value(value)
         return result
 
     def _subscript(self, node: ast.Subscript) -> Any:
@@ -224,8 +231,8 @@ class _Evaluation:
 
     def _variable(self, arguments: list[ast.expr]) -> Any:
         name, *default = (self.value(argument) for argument in arguments)
-        if not isinstance(name, str):
-            return Unread('os.environ[…]')
+        if not isinstance(name, str) or isinstance(name, EnvironmentText):
+            return Unread(f'os.environ[{ast.unparse(arguments[0])}]')
         text = default[0] if default and isinstance(default[0], str) else ''
         return EnvironmentText(name, text)
 

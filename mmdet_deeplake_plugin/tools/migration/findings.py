@@ -101,6 +101,12 @@ def is_secret(key: str) -> bool:
     return bool(_SECRET.search(key))
 
 
+def has_secret(address: Any) -> bool:
+    """Return whether a value is a URL with a password or a signature in it."""
+    start, found, rest = str(address).partition('://')
+    return bool(start and found) and ('@' in rest.split('/')[0] or '?' in rest)
+
+
 def secrets_in(value: Any, inside: bool = False) -> list[str]:
     """Return the literal secrets of an old config, by the names of their keys.
 

@@ -82,8 +82,7 @@ def _read(file: Path, is_stock: Callable[[str], bool], depth: int) -> OldConfig:
     inherited = OldConfig()
     for base in [written] if isinstance(written, (str, Unread)) else written:
         if not isinstance(base, str):
-            source = base.source if isinstance(base, Unread) else repr(base)
-            old.missing.append(source)
+            old.missing.append(base.shown if isinstance(base, Unread) else repr(base))
             continue
         path = file.parent / base
         there = path.is_file()

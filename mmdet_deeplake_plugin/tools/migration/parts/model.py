@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..accepted import find_class, refused_keys
-from ..findings import Findings
+from ..findings import Findings, has_secret
 from ..text import Raw
 from .pipelines import Pipeline
 
@@ -144,6 +144,11 @@ def _without_pretrained(old: dict[str, Any]) -> dict[str, Any]:
     return {**rest, 'backbone': {**rest.get('backbone', {}), 'init_cfg': init}}
 
 
+def _has_secret_address(init: Any) -> bool:
+    several = init if isinstance(init, (list, tuple)) else [init]
+    return any(has_secret(e.get('checkpoint')) for e in several if isinstance(e, dict))
+
+
 def _accepted(
     key: str, old: dict[str, Any], base: Any, findings: Findings
 ) -> dict[str, Any]:
@@ -165,6 +170,9 @@ def _accepted(
     for name, value in old.items():
         if name in refused:
             findings.leave(f'{key}.{name}', f'{kind} of MMDetection 3 does not take it')
+        elif name == 'init_cfg' and _has_secret_address(value):
+            text = 'the address contains a secret, which is not copied; download the file'
+            findings.attend(f'{key}.init_cfg.checkpoint', text)
         elif isinstance(value, dict) and name not in _UNCHECKED:
             new[name] = _accepted(f'{key}.{name}', value, base.get(name), findings)
         else:

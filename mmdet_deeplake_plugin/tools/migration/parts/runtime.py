@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..accepted import find_class, refused_keys
 from ..expressions import Unread
-from ..findings import Findings, is_secret
+from ..findings import Findings, has_secret, is_secret
 from ..text import Noted
 from .evaluation import best_metric
 from .model import override
@@ -201,10 +200,10 @@ def _logging(
         backend: dict[str, Any] = dict(type=name)
         for key, value in hook.items():
             here = f'log_config.hooks ({kind}).{key}'
-            if key in keys and isinstance(value, dict):
+            if key in keys and (
+                isinstance(value, dict) or findings.readable(here, value)
+            ):
                 backend[key] = _without_secrets(here, value, findings)
-            elif key in keys and findings.readable(here, value):
-                backend[key] = value
             elif key not in ('type', 'interval'):
                 findings.leave(here, f'{name} does not have it')
         backends.append(backend)
@@ -218,7 +217,11 @@ def _logging(
     return {'visualizer': dict(type=kind, vis_backends=[local, *backends])}
 
 
-def _without_secrets(key: str, old: dict[str, Any], findings: Findings) -> dict[str, Any]:
+def _without_secrets(key: str, old: Any, findings: Findings) -> Any:
+    if isinstance(old, (list, tuple)):
+        return type(old)(_without_secrets(key, item, findings) for item in old)
+    if not isinstance(old, dict):
+        return old
     new = {}
     for name, value in old.items():
         here = f'{key}.{name}'
@@ -227,19 +230,13 @@ def _without_secrets(key: str, old: dict[str, Any], findings: Findings) -> dict[
         elif isinstance(value, dict):
             new[name] = _without_secrets(here, value, findings)
         elif name != '_delete_' and findings.readable(here, value):
-            new[name] = value
+            new[name] = _without_secrets(here, value, findings)
     return new
-
-
-def _has_secret(address: str) -> bool:
-    """Return whether a URL has a password or a signature in it."""
-    parts = urlsplit(address)
-    return bool(parts.scheme and ('@' in parts.netloc or parts.query))
 
 
 def _weights(values: dict[str, Any], findings: Findings) -> dict[str, Any]:
     resumed = values.get('resume_from')
-    if isinstance(resumed, str) and _has_secret(resumed):
+    if isinstance(resumed, str) and has_secret(resumed):
         text = 'the address contains a secret, which is not copied; download the file'
         findings.attend('resume_from', text)
         return {}
@@ -251,7 +248,7 @@ def _weights(values: dict[str, Any], findings: Findings) -> dict[str, Any]:
         findings.attend('resume_from', text)
         return {'load_from': Noted(resumed, f'Was resume_from; {text}.')}
     loaded = values.get('load_from')
-    if isinstance(loaded, str) and _has_secret(loaded):
+    if isinstance(loaded, str) and has_secret(loaded):
         text = 'the address contains a secret, which is not copied; download the file'
         findings.attend('load_from', text)
         return {}
