@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +31,18 @@ def no_stale_copies() -> None:
     from mmengine.dataset import BaseDataset
 
     BaseDataset._copy_without_annotation.__defaults__[0].clear()
+
+
+@pytest.fixture(scope='module', autouse=True)
+def no_calls_left() -> Iterator[None]:
+    """Waits for calls of Deep Lake that hung and were given up: no process may fork then.
+
+    One that meets a server which is gone ends after 42 s.
+    """
+    yield
+    module = sys.modules.get('mmdet_deeplake_plugin.lake.connection.fork_safety')
+    if module is not None:
+        module._wait(module._running(), 120)
 
 
 @pytest.fixture(scope='session')

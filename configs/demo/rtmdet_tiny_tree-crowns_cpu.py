@@ -46,7 +46,6 @@ val_dataloader = dict(
     batch_size=4,
     num_workers=1,
     pin_memory=False,
-    collate_fn=dict(type='deeplake_collate'),
     sampler=dict(_delete_=True, type='DeepLakeLoader', shuffle=False, round_up=False),
     dataset=dict(
         _delete_=True,

@@ -22,7 +22,6 @@ train_dataloader = dict(
             filter_cfg=dict(filter_empty_gt=False, min_size=32),
             pipeline=_base_.train_dataset.dataset.pipeline)))
 val_dataloader = dict(
-    collate_fn=dict(type='deeplake_collate'),
     sampler=dict(_delete_=True, type='DeepLakeLoader', shuffle=False, round_up=False),
     dataset=dict(
         _delete_=True,

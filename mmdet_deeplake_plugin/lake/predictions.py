@@ -24,6 +24,7 @@ from ..utils.messages import first_line
 from ..version import __version__
 from .columns import names
 from .connection.failures import is_access_denied
+from .connection.fork_safety import call_with_deadline
 from .connection.opening import column_names, open_branch, open_version
 from .connection.redaction import redact
 from .connection.resolve import select_rows
@@ -275,8 +276,12 @@ def _probe_writing(spec: LakeSpec, arguments: Mapping[str, Any]) -> None:
         return
     if spec.is_remote:
         writer = deeplake.storage.Writer(spec.address, **arguments)
-        writer.set(_PROBE, b'')
-        writer.remove(_PROBE)
+
+        def write_and_remove() -> None:
+            writer.set_async(_PROBE, b'').result()
+            writer.remove(_PROBE)
+
+        call_with_deadline(write_and_remove, spec.timeouts.read_timeout)
         return
     # On a local disk, Deep Lake's writer says nothing if it fails.
     for folder in (spec.path, os.path.join(spec.path, '_deeplake_log')):

@@ -46,7 +46,6 @@ val_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     drop_last=False,
-    collate_fn=dict(type='deeplake_collate'),
     sampler=dict(type='DeepLakeLoader', shuffle=False, round_up=False),
     dataset=dict(
         type='DeepLakeDataset',

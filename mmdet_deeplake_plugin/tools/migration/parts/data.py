@@ -103,7 +103,8 @@ class DataTranslation:
         if not base:  # a base without data
             new = {'batch_size': 1, 'num_workers': 2, **new}
         new = {name: v for name, v in new.items() if not same(v, base.get(name, ...))}
-        new['collate_fn'] = dict(type='deeplake_collate')
+        if part == 'train':
+            new['collate_fn'] = dict(type='deeplake_collate')
         new['sampler'] = override(sampler, base.get('sampler'), exact=True)
         if base.get('batch_sampler'):
             new['batch_sampler'] = Noted(
