@@ -31,10 +31,15 @@ def keep_numbers(prefix: str | None, numbers: Mapping[str, float]) -> None:
     """
     if stage() == 'val':
         return  # predictions of validations are not written
-    named = {f'{prefix}/{k}' if prefix else k: v for k, v in numbers.items()}
+    named = {f'{prefix}/{k}' if prefix else k: _plain(v) for k, v in numbers.items()}
     hub = MessageHub.get_current_instance()
     kept = {**hub.runtime_info.get(_NUMBERS, {}), **named}
     hub.update_info(_NUMBERS, kept, resumed=False)  # checkpoints stay as they are
+
+
+def _plain(value: Any) -> Any:
+    """Return a scalar of NumPy or PyTorch as that of Python, for JSON."""
+    return value.item() if hasattr(value, 'item') else value
 
 
 def take_numbers() -> dict[str, float]:
