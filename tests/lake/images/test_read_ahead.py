@@ -112,3 +112,47 @@ def test_what_a_lane_has_left_of_its_chunk(lanes, skipped):
         assert chunks[0] == order.chunk_at(lane, skipped)
         changes = np.flatnonzero(np.diff(chunks))
         assert left == (changes[0] + 1 if len(changes) else len(chunks))
+
+
+def _two_chunks() -> Recorded:
+    """A cache of a worker whose plan goes from chunk 0 to chunk 1."""
+    plan = ReadPlan(
+        expected=np.array([ROWS, ROWS, ROWS]),
+        slots=4,
+        share=1.0,
+        per_worker=False,
+        once=False,
+        alone=True,
+        cache_bytes=1 << 40,
+    )
+    plan.announce(np.array([0]), [np.array([0, 1])], [ROWS])
+    cache = Recorded(plan, [Chunks()], [0])
+    cache.asked = {}
+    return cache
+
+
+def test_what_is_lent_uses_nothing_up():
+    """Other images of a mosaic neither bring the next chunk early nor end their own."""
+    cache = _two_chunks()
+    cache.keep(frozenset([0]))
+    for row in [*range(ROWS), *range(ROWS)]:
+        with cache.lending():
+            assert cache.take(0, row) == b'%d' % row
+    assert cache.asked.keys() == {0}
+    for row in range(ROWS):
+        assert cache.take(0, row) == b'%d' % row
+        assert (1 in cache.asked) is (2 * (row + 1) >= ROWS)
+    with cache.lending():  # still kept, though its last row was taken
+        assert cache.take(0, 5) == b'5'
+    cache.keep(frozenset([1]))
+    assert cache.take(0, 5) is None
+
+
+def test_what_is_kept_is_read_also_if_the_plan_begins_behind_it():
+    """As after a resume, for the chunk that a lane has left in the same turn."""
+    cache = _two_chunks()
+    assert cache.take(2, 2 * ROWS) is None
+    cache.keep(frozenset([0, 2]))
+    with cache.lending():
+        assert cache.take(2, 2 * ROWS) == b'%d' % (2 * ROWS)
+    assert cache.asked.keys() == {0, 2}
