@@ -60,7 +60,7 @@ def hand_over(batch: Any, pool: BlockPool) -> Any:
         pool: Blocks to lay it into.
 
     Returns:
-        The batch itself if there is no block for it, so that PyTorch sends it.
+        The batch itself if it does not get a block, so that PyTorch sends it.
     """
     if not pool.is_usable:
         return batch

@@ -77,7 +77,7 @@ class Partners(SharedByCopies):
 
         Args:
             lanes: The lanes of its order. With several groups of lanes, positions do not
-                tell which of them a sample is from, so there are no partners.
+                tell which of them a sample is from, so all samples are drawn from.
         """
         count = window = 0
         if len(lanes) == 1:
