@@ -26,6 +26,7 @@ from stock_tools import HERE, StockTools, metrics_of_test
 CONFIG = 'on_s3_two_ranks'
 NUM_VAL, ROWS_OF_A_CHUNK, CHUNKS = 87, 3, 29
 HEADER = 32 << 10  # bytes: what Deep Lake reads of a chunk to find a row in it
+PROOF = 2 * 2  # requests of two ranks for the layout of the first chunk, besides headers
 ORDERS = ('auto', 'dataset')
 
 
@@ -130,5 +131,5 @@ def test_eval_metric_gives_the_same(run_tool, tested, variables):
 def test_chunks_are_read_about_once(tested):
     """At most one more where two of eight runs meet; in sequence, several times each."""
     ours, plain = (tested[order][1] for order in ORDERS)
-    assert CHUNKS - 8 <= len(ours) <= CHUNKS + 8
+    assert CHUNKS <= len(ours) - PROOF < CHUNKS + 8
     assert sum(ours) < sum(plain)
