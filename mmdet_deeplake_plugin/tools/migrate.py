@@ -17,7 +17,7 @@ from mmengine.config import Config
 
 from ._cli import make_parser, run_tool
 from .migration.bases import NewBase, find_base, is_stock
-from .migration.findings import Findings, secrets_in
+from .migration.findings import Findings, secret_addresses, secrets_in
 from .migration.parts.data import DataTranslation
 from .migration.parts.evaluation import (
     metrics_format,
@@ -61,7 +61,7 @@ def migrate(
     Raises:
         FileExistsError: If ``new_config`` exists and ``force`` is False.
         OSError: If a file cannot be read or written.
-        ValueError: If the old config cannot be read, or its new base cannot be told.
+        ValueError: If the old config cannot be read, or its new base was not found.
     """
     source, target = Path(old_config), Path(new_config)
     if target.exists() and (not force or target.samefile(source)):
@@ -73,8 +73,16 @@ def migrate(
     sections = _translate(old, _unscoped(new_base.config.to_dict()), findings)
     _note_unread(old, findings)
     hidden = secrets_in(old.values)
-    text = _hide(_text(source, new_base, sections, findings), hidden)
-    _write(target, text)
+    copied = _text(source, new_base, sections, findings)
+    for key, secret in secret_addresses('', old.values):
+        hidden.append(secret)
+        if secret in copied:
+            findings.attend(
+                key,
+                'the address contains a secret, which is written as ***; use an address '
+                'without one',
+            )
+    _write(target, _hide(_text(source, new_base, sections, findings), hidden))
     entries = ', '.join(new_base.entries)
     report = f'wrote {target}, which inherits {entries} (found {new_base.how})'
     return _hide(f'{report}\n\n{findings.report()}', hidden)

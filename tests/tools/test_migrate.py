@@ -90,6 +90,20 @@ def test_no_secret_of_an_address_or_a_logger_is_copied(tmp_path):
         assert f'{key}: the address contains a secret' in found.report
 
 
+def test_no_secret_of_any_other_address_is_copied(tmp_path):
+    """Of a lake or an argument of a hook: what is left shows where it was."""
+    address = 'https://user:hunter2@host/lake?sig=abcdef'
+    hooks = f"custom_hooks = [dict(type='MemoryProfilerHook', interval={address!r})]\n"
+    data = f"data = dict(train=dict(deeplake_path={address!r}))\n"
+    found = Migrated(tmp_path, YOLO + data + hooks)
+    for secret in ('hunter2', 'abcdef'):
+        assert secret not in found.text + found.report
+    for key in ('data.train.deeplake_path', 'custom_hooks[0].interval'):
+        assert f'{key}: the address contains a secret, which is written' in found.report
+    path = found.config.train_dataloader.dataset.deeplake_path
+    assert path == 'https://***@host/lake?***'
+
+
 NAMED = {
     'a name': ('from my_secrets import KEY\n', 'KEY', 'env:ACTIVELOOP_TOKEN'),
     'a reference': ('', "'env:MY_OWN_TOKEN'", 'env:MY_OWN_TOKEN'),
@@ -283,7 +297,10 @@ def test_hooks_of_the_base_stay_if_not_all_can_be_carried(tmp_path):
     ema = ", dict(type='ExpMomentumEMAHook')]\n"
     found = Migrated(tmp_path, base + DATA.format('') + hooks + ema)
     assert 'the hooks of the new base are kept' in found.report
-    assert 'EMAHook' in [hook.type for hook in found.config.custom_hooks]
+    kinds = [hook.type for hook in found.config.custom_hooks]
+    assert 'EMAHook' in kinds and kinds.count('NumClassCheckHook') == 1
+    plain = Migrated(tmp_path, base + DATA.format(''))
+    assert [hook.type for hook in plain.config.custom_hooks] == kinds
 
 
 def test_variables_stay_variables(tmp_path, monkeypatch):

@@ -91,7 +91,7 @@ def find_base(old: OldConfig, base: str | None, folder: Path) -> NewBase:
 
     Raises:
         FileNotFoundError: If ``base`` does not exist.
-        ValueError: If no base was named and none can be told.
+        ValueError: If no base was named and none was found.
     """
     if base is not None:
         return NewBase(*_inherit([base], folder), how='--base')
@@ -117,7 +117,7 @@ def find_base(old: OldConfig, base: str | None, folder: Path) -> NewBase:
     if old.missing:
         what += f' and _base_ is {comma_joined(map(repr, old.missing))}'
     raise ValueError(
-        'the config of MMDetection 3 to inherit cannot be told from the old config: '
+        'the config of MMDetection 3 to inherit was not found from the old config: '
         f'{what}; name it, such as --base {_PREFIX}{BY_TYPE["RetinaNet"]} '
         f'(the configs are in {_folder_name()})'
     )

@@ -92,7 +92,7 @@ def evaluate(node: ast.expr, names: Mapping[str, Any], used: set[str]) -> Any:
         used: Gets the names that it uses.
 
     Returns:
-        The value; an :class:`Unread` in place of each part that cannot be told.
+        The value; an :class:`Unread` in place of each part that only running gives.
     """
     try:
         return _Evaluation(names, used).value(node)

@@ -103,8 +103,37 @@ def is_secret(key: str) -> bool:
 
 def has_secret(address: Any) -> bool:
     """Return whether a value is a URL with a password or a signature in it."""
-    start, found, rest = str(address).partition('://')
-    return bool(start and found) and ('@' in rest.split('/')[0] or '?' in rest)
+    return bool(_secrets_of(str(address)))
+
+
+def _secrets_of(address: str) -> list[str]:
+    """Return the password and the signature in a URL, none for all other texts."""
+    start, found, rest = address.partition('://')
+    if not (start and found):
+        return []
+    user, query = rest.split('/')[0].rpartition('@')[0], rest.partition('?')[2]
+    return [secret for secret in (user, query) if secret]
+
+
+def secret_addresses(key: str, value: Any) -> list[tuple[str, str]]:
+    """Return the passwords and signatures in the URLs of an old config.
+
+    Args:
+        key: Name of the value; ``''`` for the whole config.
+        value: The value.
+
+    Returns:
+        Key and secret of each.
+    """
+    if isinstance(value, dict):
+        items = [(f'{key}.{name}'.lstrip('.'), item) for name, item in value.items()]
+    elif isinstance(value, (list, tuple)):
+        items = [(f'{key}[{number}]', item) for number, item in enumerate(value)]
+    else:
+        texts = value.texts if isinstance(value, Unread) else [value]
+        texts = [text for text in texts if isinstance(text, str)]
+        return [(key, secret) for text in texts for secret in _secrets_of(text)]
+    return [pair for name, item in items for pair in secret_addresses(name, item)]
 
 
 def secrets_in(value: Any, inside: bool = False) -> list[str]:

@@ -208,8 +208,7 @@ class Datasets:
             self.train_pipeline = new
         name = 'test_pipeline' if for_test else 'train_pipeline'
         name += f'_{len(self.pipelines)}' if name in self.pipelines else ''
-        expression = name
-        steps = new.steps
+        expression, steps = name, new.steps
         leaf = first_leaf(base).get('pipeline')
         whole = not any(isinstance(step, Remark) for step in steps)
         if whole and leaf is not None and same(_plain(steps), _plain(leaf)):
@@ -223,16 +222,16 @@ class Datasets:
 
 def _base_pipeline(base: dict[str, Any], part: str) -> Any:
     """Return the expression for the pipeline of the new base; None if it has none."""
-    path, dataset = f'_base_.{part}_dataloader.dataset', base
+    path = f'_base_.{part}_dataloader.dataset'
     dataset = as_dict(as_dict(base.get(f'{part}_dataloader')).get('dataset'))
     while isinstance(dataset.get('dataset'), dict):
         path, dataset = f'{path}.dataset', dataset['dataset']
     pipeline = dataset.get('pipeline')
     if pipeline is None:
         return None
-    for name in ('train_pipeline',) if part == 'train' else ('test_pipeline',):
-        if name in base and same(_plain(base[name]), _plain(pipeline)):
-            return Raw(f'_base_.{name}')
+    name = 'train_pipeline' if part == 'train' else 'test_pipeline'
+    if name in base and same(_plain(base[name]), _plain(pipeline)):
+        return Raw(f'_base_.{name}')
     return Raw(f'{path}.pipeline')
 
 

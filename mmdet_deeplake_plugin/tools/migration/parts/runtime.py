@@ -7,7 +7,7 @@ from typing import Any
 from ..accepted import find_class, refused_keys
 from ..expressions import Unread
 from ..findings import Findings, has_secret, is_secret
-from ..text import Noted
+from ..text import Noted, Raw
 from .evaluation import best_metric
 from .model import override
 
@@ -169,18 +169,21 @@ def _custom_hooks(
             'the hooks of the new base are kept, as not all of the old ones can be; '
             'compare them',
         )
+    kept: list[Any] = []
+    known = hooks
     if inherited and (old is None or refused):
-        return {}
+        kept, known = [Raw('*_base_.custom_hooks')], inherited
+        hooks, carried = [], []
     for key in carried:
         findings.carry(key, 'custom_hooks')
-    if not any(hook.get('type') == 'NumClassCheckHook' for hook in hooks):
+    if not any(hook.get('type') == 'NumClassCheckHook' for hook in known):
         hooks.append(
             Noted(
                 dict(type='NumClassCheckHook'),
                 'An error if num_classes of a head differs from the lake.',
             )
         )
-    return {'custom_hooks': hooks}
+    return {'custom_hooks': [*kept, *hooks]} if hooks else {}
 
 
 def _logging(

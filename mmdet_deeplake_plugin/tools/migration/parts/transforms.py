@@ -12,7 +12,6 @@ from ..text import Remark
 Step = dict[str, Any]
 # Arguments whose name alone changed: transform -> old -> new.
 _RENAMED = {
-    'RandomFlip': {'flip_ratio': 'prob'},
     'RandomShift': {'shift_ratio': 'prob'},
     'Resize': {'bbox_clip_border': 'clip_object_border'},
 }
@@ -123,7 +122,7 @@ def _resize(key: str, old: Step, findings: Findings) -> list[Step | Remark]:
 
 def _random_flip(key: str, old: Step, findings: Findings) -> list[Step | Remark]:
     ratio = old.get('flip_ratio', old.get('prob'))
-    rest = {name: value for name, value in old.items() if name not in ('flip_ratio',)}
+    rest = {name: value for name, value in old.items() if name != 'flip_ratio'}
     return _checked(key, {**rest, 'prob': 0.0 if ratio is None else ratio}, findings)
 
 
