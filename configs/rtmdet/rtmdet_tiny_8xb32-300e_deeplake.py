@@ -28,3 +28,6 @@ val_evaluator = dict(
     metric='bbox',
     proposal_nums=(100, 1, 10))
 test_evaluator = val_evaluator
+
+# Validations on object storage read each chunk once, with the same results.
+custom_hooks = [*_base_.custom_hooks, dict(type='DeepLakeOrderHook')]

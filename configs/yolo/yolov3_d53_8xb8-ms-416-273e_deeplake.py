@@ -31,3 +31,6 @@ test_dataloader = val_dataloader
 val_evaluator = dict(
     _delete_=True, type='DeepLakeMetric', metrics_format='COCO', metric='bbox')
 test_evaluator = val_evaluator
+
+# Validations on object storage read each chunk once, with the same results.
+custom_hooks = [dict(type='DeepLakeOrderHook')]
