@@ -18,7 +18,8 @@ from ..connection.objects import ObjectReader
 from .chunk_files import read_layout
 from .datafiles import DataFiles
 
-_LAYOUT_BYTES = 64 << 10  # more than the layout of 2,000 images takes
+_LAYOUT_BYTES = 64 << 10  # at least: most often with all that a small chunk has
+_ROW_LAYOUT_BYTES = 32  # more than the 24 that shape, size and place of an image take
 
 
 class ChunkObjects(SharedByCopies):
@@ -69,7 +70,8 @@ class ChunkObjects(SharedByCopies):
     def _read_one(self, row: int) -> bytes | None:
         place, what = self._place_of(row), f'the layout of the chunk of row {row}'
         name = self._files.names[place]
-        head = self._reader.read(what, name, 0, _LAYOUT_BYTES)
+        end = max(_LAYOUT_BYTES, _ROW_LAYOUT_BYTES * self._files.written[place])
+        head = self._reader.read(what, name, 0, end)
         if head is None:
             return None
         layout = read_layout(io.BytesIO(head), 1 << 40)
