@@ -203,8 +203,9 @@ def _add(
         report.bars.append(Bars(title, unit, [], {}))
     chart = report.bars[0]
     chart.groups.append(f'{"Resize" if pipeline == PLAIN else "Mosaic"}, {workers} w.')
-    for name, values in rates.items():
-        chart.series.setdefault(name, []).append(ratio(values, base))
+    for name in MAKE:
+        share = ratio(rates[name], base) if name in rates else None
+        chart.series.setdefault(name, []).append(share)
 
 
 if __name__ == '__main__':

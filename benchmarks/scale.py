@@ -54,7 +54,11 @@ class FakeReader:
         self.chunks = ChunkMap(bounds, stored=True)
         source = SimpleNamespace(spec=SimpleNamespace(is_remote=True))
         self.column = SimpleNamespace(
-            source=source, name='images', storage='encoded', chunks=self.chunks
+            source=source,
+            name='images',
+            storage='encoded',
+            chunks=self.chunks,
+            verify_chunk_objects=lambda: None,
         )
 
     def read_chunks_from(self, cache: Any, offset: int) -> None:
