@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from helpers.mixing import MixQuality, measure_mixing
 from numpy.typing import NDArray
 
 from mmdet_deeplake_plugin.shuffle.epoch import epoch_order
 from mmdet_deeplake_plugin.shuffle.lanes import ChunkIndex, Lanes
 from mmdet_deeplake_plugin.shuffle.partners import lanes_of_reader, open_chunks
-from mmdet_deeplake_plugin.shuffle.quality import MixQuality, measure_mixing
 
 SIZES = [20, 31, 1, 48, 0, 12, 20, 40, 28, 17]
 CHUNKS = np.repeat(np.arange(len(SIZES)), SIZES)

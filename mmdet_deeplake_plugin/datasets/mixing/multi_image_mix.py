@@ -86,22 +86,16 @@ class DeepLakeMultiImageMixDataset(MultiImageMixDataset):
         Args:
             idx: Index of the sample, as the sampler yielded it.
         """
-        candidates = self._candidates(idx)
+        worker, partners = get_worker_info(), self.partners
+        is_dealt = worker is None if self._is_dealt is None else self._is_dealt
+        if partners is None or not is_dealt or not isinstance(idx, IndexInEpoch):
+            return super().__getitem__(idx)
+        candidates = partners.keep(idx.position, worker.num_workers if worker else 1)
         if candidates is None:
             return super().__getitem__(idx)
-        assert self.partners
         mixing = copy.copy(self)
-        mixing.dataset = _Mixable(self.dataset, idx, candidates, self.partners)
+        mixing.dataset = _Mixable(self.dataset, idx, candidates, partners)
         return MultiImageMixDataset.__getitem__(mixing, _OWN)
-
-    def _candidates(self, idx: int) -> NDArray[np.int64] | None:
-        if self.partners is None or not isinstance(idx, IndexInEpoch):
-            return None
-        worker = get_worker_info()
-        is_dealt = worker is None if self._is_dealt is None else self._is_dealt
-        if not is_dealt:
-            return None
-        return self.partners.keep(idx.position, worker.num_workers if worker else 1)
 
 
 class _Mixable:
