@@ -59,13 +59,21 @@ class _Block:
     Args:
         pool: Name of the pool.
         number: Number of the block.
+
+    Raises:
+        OSError, RuntimeError: If this process may not make it: limits of files,
+            descriptors or memory, or a container that refuses the system call.
     """
 
     def __init__(self, pool: bytes, number: int) -> None:
         self._descriptor: int | None = os.memfd_create('mmdet_deeplake_plugin')
         self.address = BlockAddress(os.getpid(), pool, number, self._descriptor)
-        os.ftruncate(self._descriptor, CAPACITY)
-        self._bytes = map_file(self.address.path)
+        try:
+            os.ftruncate(self._descriptor, CAPACITY)
+            self._bytes = map_file(self.address.path)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def state(self) -> int:
@@ -94,12 +102,14 @@ class BlockPool:
     def __init__(self) -> None:
         self._blocks: list[_Block] = []
         self._name, self._made = os.urandom(8), 0
+        self._most = MOST_BLOCKS
 
     @property
     def is_usable(self) -> bool:
         """Whether this system has what blocks need."""
         return (
             hasattr(os, 'memfd_create')
+            and hasattr(torch.Tensor, 'untyped_storage')  # since PyTorch 2
             and os.path.isdir('/proc/self/fd')
             and not _has_limited_addresses()
         )
@@ -132,9 +142,13 @@ class BlockPool:
         if FREE in states:
             return self._blocks[states.index(FREE)]
         self._blocks = [b for b, state in zip(self._blocks, states) if state != RETIRED]
-        if len(self._blocks) == MOST_BLOCKS:
+        if len(self._blocks) >= self._most:
             return None
-        self._blocks.append(_Block(self._name, self._made))
+        try:
+            self._blocks.append(_Block(self._name, self._made))
+        except (OSError, RuntimeError):
+            self._most = len(self._blocks)  # no more of them are asked for
+            return None
         self._made += 1
         return self._blocks[-1]
 

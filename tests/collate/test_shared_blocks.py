@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import pickle
 import resource
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,15 +157,34 @@ def test_a_pool_that_is_gone_leaves_no_memory(pool):
     assert mapped() == before
 
 
-@pytest.mark.parametrize('lack', ['memfd', 'proc', 'address space'])
+@pytest.mark.parametrize('lack', ['memfd', 'proc', 'address space', 'PyTorch 2'])
 def test_a_system_without_blocks_takes_the_way_of_pytorch(lack, monkeypatch):
     """Other systems, and a limit of the address space that blocks would exceed."""
     if lack == 'memfd':
         monkeypatch.delattr(os, 'memfd_create')
     elif lack == 'proc':
         monkeypatch.setattr(shared_blocks.os.path, 'isdir', lambda path: False)
+    elif lack == 'PyTorch 2':
+        monkeypatch.setattr(torch, 'Tensor', object)  # without untyped_storage()
     else:
         monkeypatch.setattr(resource, 'getrlimit', lambda which: (1 << 40, 1 << 40))
     assert not BlockPool().is_usable
     values = batch(1)
     assert hand_over(values, BlockPool()) is values
+
+
+@pytest.mark.parametrize('refused', ['memfd_create', 'ftruncate'])
+def test_a_process_that_may_make_no_block_takes_the_way_of_pytorch(refused, monkeypatch):
+    """As under ``ulimit -f``, or in a container without the system call."""
+    calls = []
+
+    def refuse(*_: Any) -> None:
+        calls.append(refused)
+        raise OSError(errno.EFBIG, 'File too large')
+
+    pool, before = BlockPool(), len(os.listdir('/proc/self/fd'))
+    monkeypatch.setattr(os, refused, refuse)
+    for number in range(3):
+        values = batch(number)
+        assert hand_over(values, pool) is values
+    assert calls == [refused] and len(os.listdir('/proc/self/fd')) == before
