@@ -138,14 +138,16 @@ class Lake(SharedByCopies):
         Returns:
             Numbers of shape ``(R,)``.
         """
-        values = self.source.computed(what if is_expression else f'"{what}"', rows)
+        expression = what if is_expression else f'"{what}"'
+        values = self.source.computed(expression, rows)
         try:
             return np.array([float(value) for value in values])
         except (TypeError, ValueError) as error:
             value = next((each for each in values if each is None), values[0])
             hint = ''
             if value is None:
-                hint = f'; leave out such rows with deeplake_query={_not_null(what)!r}'
+                query = f'SELECT * WHERE {expression} IS NOT NULL'
+                hint = f'; leave out such rows with deeplake_query={query!r}'
             raise ValueError(
                 f'{self.name}: {what!r} must give one number per row, got '
                 f'values such as {value!r}{hint}'
@@ -286,10 +288,6 @@ def find_path(path: str) -> tuple[Lake, LakePath]:
             'again'
         )
     return lake, parts
-
-
-def _not_null(column: str) -> str:
-    return f'SELECT * WHERE "{column}" IS NOT NULL'
 
 
 def _find_or_open(spec: LakeSpec, pin: Pin, columns: Columns) -> Lake:

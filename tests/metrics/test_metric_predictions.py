@@ -168,6 +168,9 @@ def test_a_column_weighs_the_samples(path):
     dataset = DeepLakeDataset(f'{path}@runs/b')
     with pytest.raises(ValueError, match=r'such as None; leave out such rows with deepl'):
         list(DeepLakeLoader(dataset, shuffle=True, seed=0, weights=weights))
+    weights = dict(type='query', expression='"net/fn" * 2')
+    with pytest.raises(ValueError, match=r'\'SELECT \* WHERE "net/fn" \* 2 IS NOT NULL\''):
+        list(DeepLakeLoader(dataset, shuffle=True, seed=0, weights=weights))
 
 
 def test_rows_that_were_not_predicted_are_null(path):
