@@ -114,6 +114,22 @@ def test_some_classes_only(both: Any) -> None:
     assert found == [[17, 0]] * 3
 
 
+@pytest.mark.parametrize(('column', 'values', 'text'), [
+    ('confidences', [1.0, 0.5], 'there must be one confidence for each label, found 2 for 1 labels'),
+    ('image_level_labels', [9], 'labels must be 0 to 1, got 9; correct the row'),
+])
+def test_a_bad_row_of_image_level_labels(
+    small: Path, column: str, values: list[float], text: str
+) -> None:
+    """The error counts labels, not boxes."""
+    lake = convert(small)
+    rows = open_lake(lake)
+    rows[0][column] = np.array(values, np.asarray(rows[0][column]).dtype)
+    rows.commit()
+    with pytest.raises(ValueError, match=text):
+        DeepLakeDataset(lake)
+
+
 def test_a_lake_of_another_converter_is_refused(shared_data: Path, tmp_path: Path) -> None:
     """The error says what is missing, and what to write."""
     from zoo.people import make_crowdhuman

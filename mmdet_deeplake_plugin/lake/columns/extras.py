@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...structures.boxes import to_xyxy
 from ...utils.ragged import offsets_of
+from ..connection.source import LakeSource
 from ..images.column import ImageColumn
 from .annotations import RowReader
 from .box_format import declared_box_format
@@ -93,17 +94,31 @@ def read_image_labels(
     if column is None:
         return None
     source = images.source
-    values = source.values(column, rows)
-    counts = np.array([np.size(() if value is None else value) for value in values])
-    offsets = offsets_of(counts)
-    reader = RowReader(images, columns, rows)
-    labels = reader.numbers('image_level_labels', counts, np.int64)
-    for bad in np.flatnonzero((labels < 0) | (labels >= len(columns.class_names)))[:1]:
+    labels, offsets = _lists(source, column, rows)
+    count = len(columns.class_names)
+    is_label = (labels >= 0) & (labels < count) & (labels == np.round(labels))
+    for bad in np.flatnonzero(~is_label)[:1]:
         row = rows[np.searchsorted(offsets, bad, side='right') - 1]
         raise ValueError(
-            f'{source.where(column, row)}: labels must be 0 to '
-            f'{len(columns.class_names) - 1}, got {labels[bad]}; correct the row'
+            f'{source.where(column, row)}: labels must be 0 to {count - 1}, got '
+            f'{labels[bad]:g}; correct the row'
         )
-    if columns.of('confidences') is None:
-        return offsets, labels, np.ones(len(labels), np.float32)
-    return offsets, labels, reader.numbers('confidences', counts, np.float32)
+    confidences, given = np.ones(len(labels)), columns.of('confidences')
+    if given is not None:
+        confidences, ends = _lists(source, given, rows)
+        for bad in np.flatnonzero(np.diff(ends) != np.diff(offsets))[:1].tolist():
+            raise ValueError(
+                f'{source.where(given, rows[bad])}: there must be one confidence for '
+                f'each label, found {np.diff(ends)[bad]} for {np.diff(offsets)[bad]} '
+                f'labels in column {column!r}; correct the row'
+            )
+    return offsets, labels.astype(np.int64), confidences.astype(np.float32)
+
+
+def _lists(
+    source: LakeSource, column: str, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the numbers of all rows, and where those of each row begin."""
+    found = [np.ravel([] if v is None else v) for v in source.values(column, rows)]
+    numbers = np.concatenate([np.zeros(0), *found], dtype=np.float64)
+    return numbers, offsets_of([len(each) for each in found])
