@@ -6,7 +6,7 @@ Everything is computed in double precision, as ``CocoDataset`` does from JSON, s
 same four numbers give the same box to the last bit.
 
 A convention is never guessed from values; it is declared, see
-``lake/columns/mapping.py``.
+``lake/columns/box_format.py``.
 """
 
 from __future__ import annotations

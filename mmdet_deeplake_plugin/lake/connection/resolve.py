@@ -164,14 +164,13 @@ def select_rows(
     for query in queries:
         try:
             views.append(views[-1].query(_keep_row_number(query)))
-            numbers = _row_numbers(views[-1], query)
+            rows = _row_numbers(views[-1], query)
         except (RuntimeError, KeyError, ValueError) as error:
             raise ValueError(
                 f'deeplake_query={query!r} failed: {first_line(error)}. A query must '
                 'select rows, for example SELECT * WHERE …; columns: '
                 f'{comma_joined(column_names(handle))}'
             ) from error
-    rows = np.asarray(numbers, dtype=np.int64)
     if not len(rows):
         raise ValueError(
             f'deeplake_query must select at least one row, but {queries[-1]!r} selects '
@@ -180,16 +179,16 @@ def select_rows(
     return rows
 
 
-def _row_numbers(view: Any, query: str) -> list[int]:
+def _row_numbers(view: Any, query: str) -> NDArray[np.int64]:
     """Return the row numbers that a query selects."""
     if not _SAMPLE.search(query):
-        return list(view[_ROW][:])
+        return np.asarray(view[_ROW][:], dtype=np.int64)
     # On a lake with deleted rows, Deep Lake may crash when a sample is read: about once
     # in 300 times as a slice, and once in 2,000 as short lists.
     numbers, total = list[int](), len(view)
     for start in range(0, total, _ROWS_AT_ONCE):
         numbers += list(view[_ROW][[*range(start, min(start + _ROWS_AT_ONCE, total))]])
-    return numbers
+    return np.array(numbers, dtype=np.int64)
 
 
 def _resolve_v3(spec: LakeSpec) -> Resolved:

@@ -253,13 +253,13 @@ class ImageColumn(SharedByCopies):
         """Return the chunk files: none unless the column is local and stores files."""
         if self._files is None:
             path = self.source.spec.path
-            is_local = '://' not in path or path.startswith('file://')
+            is_local = '://' not in path
             has_bytes = storage_of(handle.schema[self.name].dtype) == ENCODED
             files = DataFiles([], [], [], [])
             # The rows of a saved view can lie in any file.
             if is_local and has_bytes and not self.source.pin.tag:
                 files = list_datafiles(handle, self.name)
-            self._files = ChunkFiles(Path(path.removeprefix('file://')), files)
+            self._files = ChunkFiles(Path(path), files)
         return self._files
 
     def __reduce__(self) -> tuple[Any, ...]:
