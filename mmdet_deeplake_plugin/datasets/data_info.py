@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from ..lake import Lake
 from ..utils.ragged import offsets_of
 from ..utils.shared_by_copies import SharedByCopies
-from ..utils.shared_memory import SharedWhenSpawned
+from ..utils.shared_memory import SharedByProcesses
 from .lazy import LazyDict
 from .masks import SampleMasks
 from .samples import Samples
 from .texts import SampleTexts
 
 
-class SampleExtras(SharedWhenSpawned, SharedByCopies):
+class SampleExtras(SharedByProcesses, SharedByCopies):
     """Further values of the instances of samples, such as the boxes of heads.
 
     Args:
