@@ -297,3 +297,66 @@ def test_ranks_train_on_when_the_one_that_read_is_killed(rich, tmp_path):
         for rank in started[1:]:
             rank.say('go')
             assert rank.hear() == expected
+
+
+# --------------------------------------------------------------------------- the order
+
+ORDERS: dict[str, dict[str, Any]] = {
+    'lanes': dict(shuffle='lanes'),
+    'full': dict(shuffle='full'),
+    'none': dict(shuffle=False),
+    'by weight': dict(shuffle='lanes', weights=dict(type='column', name='image_id')),
+    'by factor': dict(shuffle='full', weights=dict(type='repeat_factor', threshold=0.9)),
+}
+
+
+def order(path: str, keys: dict[str, Any]) -> dict[str, Any]:
+    query = 'SELECT * WHERE image_id > 1 ORDER BY image_id % 7'
+    dataset = DeepLakeDataset(path, deeplake_query=query)
+    sampler = DeepLakeLoader(dataset, seed=3, loader_type='c++', lanes=4, **keys)
+    sampler.set_epoch(1)
+    kept = [sampler._weights, sampler._reads.index.items]
+    return {
+        'own': list(sampler),
+        'all': sampler.global_order().tolist(),
+        'state': sampler.order_state(),
+        'files': [files_of(array) for array in kept if array is not None],
+    }
+
+
+@pytest.mark.parametrize('name', ORDERS)
+def test_the_order_is_that_of_one_rank_and_its_index_is_shared(name, chunked, tmp_path):
+    """Each rank takes its part; weights, and samples by chunk, are one file each."""
+    keys = ORDERS[name]
+    alone = order(chunked, keys)
+    found = run_ranks(3, order, tmp_path, chunked, keys)
+    for number, each in enumerate(found):
+        assert each['all'] == alone['all'] and each['state'] == alone['state']
+        total = len(alone['all'])
+        ends = (alone['all'] * 2)[: -(-total // 3) * 3]
+        assert each['own'] == ends[number::3]
+        assert each['files'] == found[0]['files']
+    shared = [files for files in found[0]['files'] if files]
+    assert len(shared) == (name in ('lanes', 'by weight')) + ('weights' in keys)
+
+
+def weigh(path: str) -> Counter[str]:
+    asked: Counter[str] = Counter()
+    computed = LakeSource.computed
+
+    def counted(self: LakeSource, expression: str, *args: Any) -> Any:
+        asked[expression] += 1
+        return computed(self, expression, *args)
+
+    LakeSource.computed = counted
+    weights = dict(type='query', expression='image_id + 1')
+    DeepLakeLoader(DeepLakeDataset(path), weights=weights)
+    return asked
+
+
+def test_weights_are_read_by_one_rank(chunked, tmp_path):
+    """Of three."""
+    first, *others = run_ranks(3, weigh, tmp_path, chunked)
+    assert first == {'image_id + 1': 1} and not any(others)
+
+
