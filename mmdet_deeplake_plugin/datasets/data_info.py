@@ -1,8 +1,9 @@
-"""Make the input of the stock pipeline for a sample."""
+"""Read what samples are made of, and make the input of the stock pipeline for each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,20 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..lake import Lake
+from ..utils.packed_strings import PackedStrings
 from ..utils.ragged import offsets_of
 from ..utils.shared_by_copies import SharedByCopies
-from ..utils.shared_memory import SharedWhenSpawned
+from ..utils.shared_memory import SharedArray, SharedByProcesses
+from .broken_images import refuse_unsized
+from .classes import Classes
 from .lazy import LazyDict
-from .masks import SampleMasks
-from .samples import Samples
-from .texts import SampleTexts
+from .masks import SampleMasks, packed_masks
+from .samples import Samples, filter_samples, make_samples
+from .texts import SampleTexts, packed_texts
 
 
-class SampleExtras(SharedWhenSpawned, SharedByCopies):
+class SampleExtras(SharedByProcesses, SharedByCopies):
     """Further values of the instances of samples, such as the boxes of heads.
 
     Args:
-        samples: The samples.
+        num_stored: Number of stored annotations of each row, shape ``(R,)``.
         values: Key of an instance -> values of all stored instances, shape ``(N, …)``.
         image_labels: Offsets of each image, verified labels (-1 if not of the classes)
             and confidences, if there are any.
@@ -31,23 +35,22 @@ class SampleExtras(SharedWhenSpawned, SharedByCopies):
 
     def __init__(
         self,
-        samples: Samples,
+        num_stored: NDArray[np.integer],
         values: dict[str, NDArray[Any]],
         image_labels: tuple[NDArray[Any], ...] | None,
     ) -> None:
-        self._samples, self._values = samples, values
-        self._image_labels = image_labels
-        self._offsets = offsets_of(samples.num_stored)
+        self._values, self._image_labels = values, image_labels
+        self._offsets = offsets_of(num_stored)
 
-    def add_to(self, data_info: dict[str, Any], position: int) -> None:
+    def add_to(self, data_info: dict[str, Any], position: int, samples: Samples) -> None:
         """Add its values to each instance of a sample.
 
         Args:
             data_info: The sample, changed in place; its ``instances`` must be the result
                 of :meth:`Samples.instances`.
             position: Index into the samples.
+            samples: The samples.
         """
-        samples = self._samples
         chosen = self._offsets[position] + samples.stored[samples.part(position)]
         instances = data_info['instances']
         for key, values in self._values.items():
@@ -81,8 +84,73 @@ def sample_extras(
         place = {name: label for label, name in enumerate(classes)}
         new = np.array([place.get(name, -1) for name in lake.columns.class_names])
         image_labels = image_labels[0], new[image_labels[1]], image_labels[2]
-    has_any = values or image_labels is not None
-    return SampleExtras(samples, values, image_labels) if has_any else None
+    if not values and image_labels is None:
+        return None
+    return SampleExtras(samples.num_stored, values, image_labels)
+
+
+@dataclass(frozen=True)
+class SampleData:
+    """All that is read of a lake for samples: arrays, which the ranks of a node share.
+
+    Args:
+        samples: Annotations of all rows.
+        positions: Samples that ``filter_cfg`` keeps.
+        masks: Encoded masks of all rows if they are read in advance, else ``None``.
+        texts: Role -> text of each row.
+        extras: What instances have beside box and label, if any.
+    """
+
+    samples: Samples
+    positions: SharedArray
+    masks: PackedStrings | None
+    texts: dict[str, PackedStrings]
+    extras: SampleExtras | None
+
+
+def read_sample_data(
+    lake: Lake,
+    rows: NDArray[np.int64] | None,
+    classes: Classes,
+    filter_cfg: dict[str, Any] | None,
+    keeps_all: bool,
+    with_masks: bool,
+    with_unsized: bool,
+) -> SampleData:
+    """Read all that the samples of a dataset are made of, except for images and maps.
+
+    Args:
+        lake: The lake.
+        rows: Row numbers, shape ``(R,)``; ``None`` for all.
+        classes: Classes of the dataset.
+        filter_cfg: The key ``filter_cfg``.
+        keeps_all: Whether it filters nothing.
+        with_masks: Whether to read all masks now if they are stored compactly.
+        with_unsized: Whether images whose size cannot be read are accepted.
+
+    Raises:
+        BrokenImageError: If there is such an image, and they are not.
+        ValueError, LakeReadError: If a row is wrong, or cannot be read.
+    """
+    columns, names = lake.columns, classes.metainfo['classes']
+    samples = make_samples(
+        lake.annotations(rows),
+        columns.class_names,
+        names,
+        columns.style,
+        (filter_cfg or {}).get('bbox_min_size'),
+        classes.things,
+    )
+    if not with_unsized:
+        refuse_unsized(lake, samples)
+    filters = None if keeps_all else filter_cfg
+    return SampleData(
+        samples,
+        SharedArray(filter_samples(samples, filters, columns.is_semantic)),
+        packed_masks(lake, samples.rows) if with_masks else None,
+        packed_texts(lake, samples.rows),
+        sample_extras(lake, samples, names),
+    )
 
 
 class DataInfos:
@@ -90,25 +158,19 @@ class DataInfos:
 
     Args:
         lake: The lake.
-        samples: Annotations of all rows.
-        masks: Masks of the samples, if any.
-        texts: Texts of the samples, if any.
-        extras: What instances have beside box and label, if any.
+        data: What was read of it.
         label_map: Stored label -> label, for maps whose labels change.
     """
 
     def __init__(
-        self,
-        lake: Lake,
-        samples: Samples,
-        masks: SampleMasks | None,
-        texts: SampleTexts | None,
-        extras: SampleExtras | None,
-        label_map: dict[int, int] | None,
+        self, lake: Lake, data: SampleData, label_map: dict[int, int] | None
     ) -> None:
-        self._lake, self._samples = lake, samples
-        self.masks, self._texts, self._extras = masks, texts, extras
-        self._label_map = label_map
+        self._lake, self._samples = lake, data.samples
+        self._extras, self._label_map = data.extras, label_map
+        has_masks = lake.masks is not None
+        self.masks = SampleMasks(lake, data.samples, data.masks) if has_masks else None
+        has_texts = bool(data.texts)
+        self._texts = SampleTexts(lake, data.samples, data.texts) if has_texts else None
 
     def of(self, position: int, prompt: dict[str, Any]) -> dict[str, Any]:
         """Make the dict of a sample.
@@ -135,7 +197,7 @@ class DataInfos:
             data_info['label_map'] = self._label_map
         data_info['instances'] = samples.instances(position)
         if self._extras is not None:
-            self._extras.add_to(data_info, position)
+            self._extras.add_to(data_info, position, samples)
         if self._texts is not None:
             self._texts.add_to(data_info, position)
         if self.masks is not None:

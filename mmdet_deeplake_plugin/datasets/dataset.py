@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..lake import ImageReader, Lake, ReadTimeouts
 from ..utils.values import refuse_unknown
-from .broken_images import SkippedSamples, prepare_sample, refuse_unsized
+from .broken_images import SkippedSamples, prepare_sample
 from .checks import (
     ELSEWHERE,
     UNFILTERED,
@@ -24,9 +25,8 @@ from .checks import (
 )
 from .class_comparison import check_classes_in_worker, warn_of_other_classes
 from .classes import checked_metainfo, choose_classes
-from .data_info import DataInfos, sample_extras
+from .data_info import DataInfos, read_sample_data
 from .lazy import LazyList
-from .masks import sample_masks
 from .opening import RequestedLake
 from .pipeline_needs import (
     Needs,
@@ -34,8 +34,8 @@ from .pipeline_needs import (
     refuse_other_backends,
     takes_proposals,
 )
-from .samples import Samples, filter_samples, make_samples, refuse_empty
-from .texts import class_prompt, sample_texts
+from .samples import Samples, refuse_empty
+from .texts import class_prompt
 from .timing import timed_pipeline
 
 
@@ -201,28 +201,15 @@ class DeepLakeDataset(BaseDetDataset):
         warn_of_no_effect(self.caption_prompt, names, self.filter_cfg, columns.style)
         self.reader = ImageReader(lake.images)
         keeps_all = self.test_mode or columns.style in UNFILTERED
-        filter_cfg = None if keeps_all else self.filter_cfg
-        self._samples = samples = make_samples(
-            lake.annotations(rows),
-            columns.class_names,
-            names,
-            columns.style,
-            (self.filter_cfg or {}).get('bbox_min_size'),
-            classes.things,
-        )
-        if self.on_broken_image == 'raise':
-            refuse_unsized(lake, samples)
-        else:
+        skips = self.on_broken_image == 'skip'
+        what = rows, classes, self.filter_cfg, keeps_all, self._needs.masks, skips
+        data = self._request.read(partial(read_sample_data, lake, *what), lake.key, *what)
+        self._samples = samples = data.samples
+        self._positions = data.positions.values
+        if skips:
             self.skipped = SkippedSamples(len(samples))
-        self._infos = DataInfos(
-            lake,
-            samples,
-            sample_masks(lake, samples, self._needs.masks),
-            sample_texts(lake, samples),
-            sample_extras(lake, samples, names),
-            classes.label_map,
-        )
-        self._positions = filter_samples(samples, filter_cfg, columns.is_semantic)
+        self._infos = DataInfos(lake, data, classes.label_map)
+        filter_cfg = None if keeps_all else self.filter_cfg
         refuse_empty(lake, samples, self._positions, filter_cfg, self._indices)
         lake.verify_chunk_files()
         self._fully_initialized = True

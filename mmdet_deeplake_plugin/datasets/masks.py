@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..lake import Lake
 from ..utils.packed_strings import PackedStrings
 from ..utils.shared_by_copies import SharedByCopies
@@ -93,16 +96,15 @@ class SampleMasks(SharedByCopies):
                 instances[number] = WithoutMask(instance, where)
 
 
-def sample_masks(lake: Lake, samples: Samples, at_once: bool) -> SampleMasks | None:
-    """Return the masks of samples, ``None`` if their lake has none.
+def packed_masks(lake: Lake, rows: NDArray[np.int64]) -> PackedStrings | None:
+    """Read the encoded masks of rows in advance, so that all processes share them.
 
     Args:
-        lake: The lake of the samples.
-        samples: The samples.
-        at_once: Whether to read all masks now if they are stored compactly, so that
-            forked workers share them. Otherwise they are read row by row.
+        lake: The lake.
+        rows: Row numbers, shape ``(R,)``.
+
+    Returns:
+        The masks; ``None`` if the lake has none, or stores them so that they must be
+        read row by row.
     """
-    if lake.masks is None:
-        return None
-    packed = lake.masks.packed(samples.rows) if at_once else None
-    return SampleMasks(lake, samples, packed)
+    return None if lake.masks is None else lake.masks.packed(rows)

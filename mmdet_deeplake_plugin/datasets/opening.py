@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,10 @@ from ..lake import (
     open_object,
     open_source,
 )
+from ..utils.distributed import once_per_node
 from ..utils.messages import warn
 
+T = TypeVar('T')
 Rows = NDArray[np.int64] | None
 
 
@@ -73,3 +76,14 @@ class RequestedLake:
         if lost:
             warn(f'{lake.name}: {lost}')
         return lake, rows
+
+    def read(self, task: Callable[[], T], *what: Any) -> T:
+        """Read once on each node, if all ranks have opened the lake by its path.
+
+        A dataset that was open already may be that of a single rank.
+
+        Args:
+            task: Reads.
+            what: What is read, as for :func:`~.once_per_node`.
+        """
+        return task() if self._opened else once_per_node(task, *what)

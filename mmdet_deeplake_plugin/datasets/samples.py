@@ -34,13 +34,13 @@ from ..utils.blocks import blocks
 from ..utils.packed_strings import PackedStrings
 from ..utils.ragged import indices_of_ranges, offsets_of
 from ..utils.shared_by_copies import SharedByCopies
-from ..utils.shared_memory import SharedWhenSpawned
+from ..utils.shared_memory import SharedByProcesses
 from .checks import check_indices_exist
 from .segments import SampleSegments, is_segment, make_segments
 
 
 @dataclass(frozen=True)
-class Samples(SharedWhenSpawned, SharedByCopies):
+class Samples(SharedByProcesses, SharedByCopies):
     """Annotations for the pipeline: ``R`` rows with ``N`` instances in all.
 
     They never change, so copies of a dataset and all workers share them.

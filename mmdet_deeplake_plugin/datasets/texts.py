@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..lake import Lake, TextColumn
+from ..utils.packed_strings import PackedStrings
 from ..utils.shared_by_copies import SharedByCopies
 from .samples import Samples
 
@@ -18,18 +22,14 @@ class SampleTexts(SharedByCopies):
     Args:
         lake: The lake with the texts.
         samples: The samples.
+        texts: Result of :func:`packed_texts`.
     """
 
-    def __init__(self, lake: Lake, samples: Samples) -> None:
-        self._samples = samples
-        self._columns = {
-            role: TextColumn(lake.source, column)
-            for role in ('caption', 'text', 'phrases')
-            if (column := lake.columns.of(role)) is not None
-        }
-        self._texts = {
-            role: column.packed(samples.rows) for role, column in self._columns.items()
-        }
+    def __init__(
+        self, lake: Lake, samples: Samples, texts: dict[str, PackedStrings]
+    ) -> None:
+        self._samples, self._texts = samples, texts
+        self._columns = _columns_of_texts(lake)
 
     def add_to(self, data_info: dict[str, Any], position: int) -> None:
         """Add its texts to a sample.
@@ -72,15 +72,22 @@ class SampleTexts(SharedByCopies):
         data_info['dataset_mode'] = 'VG'
 
 
-def sample_texts(lake: Lake, samples: Samples) -> SampleTexts | None:
-    """Return the texts of samples, ``None`` if their lake has none.
+def packed_texts(lake: Lake, rows: NDArray[np.int64]) -> dict[str, PackedStrings]:
+    """Read the texts of rows: role -> texts; empty if the lake has none.
 
     Args:
-        lake: The lake of the samples.
-        samples: The samples.
+        lake: The lake.
+        rows: Row numbers, shape ``(R,)``.
     """
-    has_any = any(lake.columns.of(role) for role in ('caption', 'text', 'phrases'))
-    return SampleTexts(lake, samples) if has_any else None
+    return {role: column.packed(rows) for role, column in _columns_of_texts(lake).items()}
+
+
+def _columns_of_texts(lake: Lake) -> dict[str, TextColumn]:
+    return {
+        role: TextColumn(lake.source, column)
+        for role in ('caption', 'text', 'phrases')
+        if (column := lake.columns.of(role)) is not None
+    }
 
 
 def class_prompt(

@@ -20,6 +20,8 @@ from ..shuffle.epoch import epoch_order, rank_length, rank_slice
 from ..shuffle.lanes import Lanes
 from ..shuffle.repeats import sample_counts
 from ..utils.blocks import blocks
+from ..utils.distributed import once_per_node
+from ..utils.shared_memory import SharedArray
 from ..utils.values import refuse_unknown, wrong
 from .checks import (
     check_equal_on_ranks,
@@ -32,7 +34,7 @@ from .dataloader_shape import DataloaderCheck, DataloaderShape
 from .pause import is_paused
 from .read_strategy import choose_reads, suits_workers, warn_of_scattered_reads
 from .weighting import parse_weights, sample_weights
-from .wrappers import map_samples
+from .wrappers import SampleMap, map_samples
 
 
 @DATA_SAMPLERS.register_module()
@@ -124,7 +126,7 @@ class DeepLakeLoader(Sampler):
         self.epoch = 0
         check_equal_on_ranks(len(dataset), 'samples', 'rows')
         refuse_other_classes(dataset)
-        self._sample_map = sample_map = map_samples(dataset)
+        sample_map = map_samples(dataset)
         self.shuffle = choose_shuffle(shuffle, sample_map)
         self.order = order
         self._dealt: DataloaderShape | None = None
@@ -133,7 +135,8 @@ class DeepLakeLoader(Sampler):
         self._weights: NDArray[np.float64] | None = None
         self._total = len(dataset)
         if weights is not None:
-            self._weights, self._total = sample_weights(weights, self.shuffle, sample_map)
+            values, self._total = sample_weights(weights, self.shuffle, sample_map)
+            self._weights = once_per_node(lambda: SharedArray(values), values).values
         self._loader_type, self._cache_bytes = loader_type, cache_bytes
         self._batch_size = batch_size
         if order == 'by_worker' and batch_size is not None and num_workers is not None:
@@ -163,8 +166,12 @@ class DeepLakeLoader(Sampler):
         else:
             order = self._permuted(self._counts())
             rows = rank_slice(order, self.rank, self.world_size, self.round_up)
-        rows = rows[skip:]
+            del order
+        # Keep neither the order of all ranks, of which it may be a view, nor the index
+        # of lanes with weights.
+        rows = np.ascontiguousarray(rows)[skip:]
         self.begin_reading(lanes, skip * self.world_size, rows)
+        del lanes
         end = self.world_size * len(self)
         positions = range(self.rank, end, self.world_size)[skip:]
         yield from keep
@@ -269,10 +276,11 @@ class DeepLakeLoader(Sampler):
         Raises:
             ValueError: If the dataset does not provide the size of its images.
         """
-        if self._sample_map is None:
+        sample_map = self._sample_map
+        if sample_map is None:
             return self._is_upright_by_info()
-        sizes = [dataset.sizes_of_samples() for dataset in self._sample_map.datasets]
-        return self._sample_map.per_sample([width < height for width, height in sizes])
+        sizes = [dataset.sizes_of_samples() for dataset in sample_map.datasets]
+        return sample_map.per_sample([width < height for width, height in sizes])
 
     def begin_reading(
         self, lanes: list[Lanes], skip: int, samples: NDArray[np.integer] | None = None
@@ -312,6 +320,10 @@ class DeepLakeLoader(Sampler):
         self.seed = state['seed']
         self.lanes = state.get('lanes', self.lanes)
         self.window = state.get('window', self.window)
+
+    @property
+    def _sample_map(self) -> SampleMap | None:
+        return map_samples(self.dataset)  # not kept: 12 bytes per row, in each rank
 
     def _is_upright_by_info(self) -> NDArray[np.bool_]:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,7 @@ from ..datasets.mixing.partners import IndexInEpoch, Partners
 from ..lake import ChunkCache, ReadPlan, WorkerPlan
 from ..shuffle.by_worker import reader_of_positions
 from ..shuffle.lanes import ChunkIndex, Lanes
+from ..utils.distributed import once_per_node
 from ..utils.messages import warn
 from .dataloader_shape import DataloaderShape
 from .wrappers import SampleMap
@@ -164,8 +167,10 @@ def choose_reads(
     if shuffle == 'full' or (shuffle == 'none' and not in_chunks):
         return RowReads()
     chunks, offsets = sample_map.chunks_of_samples()
-    index = ChunkIndex.from_chunks(chunks, offsets[-1])
     in_sequence = shuffle == 'none'
+    make = partial(ChunkIndex.from_chunks, chunks, offsets[-1])
+    # In sequence, a hook may choose again; ranks need not do so together.
+    index = make() if in_sequence else once_per_node(make, chunks, offsets)
     if not in_chunks or (in_sequence and not _in_runs(chunks, offsets[-1])):
         return ChunkReads(index, None)
     once = sample_map.only_own_image and not is_weighted and _each_once(sample_map)

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets.dataset import DeepLakeDataset
 from ..shuffle.repeats import class_balanced_weights, repeat_factors
+from ..utils.distributed import once_per_node
 from ..utils.messages import did_you_mean
 from ..utils.ragged import indices_of_ranges, offsets_of
+from ..utils.shared_memory import SharedArray
 from ..utils.values import is_number
 from .wrappers import SampleMap
 
@@ -63,10 +66,7 @@ def sample_weights(
         values = class_balanced_weights(offsets, labels)
     else:
         values = sample_map.per_sample(
-            [
-                dataset.lake.numbers(argument, dataset.rows_of(), kind == 'query')
-                for dataset in sample_map.datasets
-            ]
+            [_numbers(each, argument, kind == 'query') for each in sample_map.datasets]
         )
     if not len(values):
         return values, 0
@@ -114,6 +114,18 @@ def parse_weights(weights: Any) -> tuple[str, Any]:
             f'{argument!r}; write {_EXAMPLES}'
         )
     return kind, argument
+
+
+def _numbers(
+    dataset: DeepLakeDataset, what: str, is_expression: bool
+) -> NDArray[np.float64]:
+    """Return a number for each sample of a dataset; see :meth:`.Lake.numbers`."""
+    lake, rows = dataset.lake, dataset.rows_of()
+
+    def read() -> SharedArray:
+        return SharedArray(lake.numbers(what, rows, is_expression))
+
+    return once_per_node(read, lake.key, what, is_expression, rows).values
 
 
 def _labels(sample_map: SampleMap) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

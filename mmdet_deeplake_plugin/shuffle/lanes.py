@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from ..utils.blocks import blocks
 from ..utils.ragged import indices_of_ranges, offsets_of
+from ..utils.shared_memory import SharedByProcesses
 from .epoch import rank_length
 
 # Random keys are drawn in blocks, each with its own generator, so that the keys of a
@@ -39,7 +40,7 @@ _CHUNKS_PER_LANE = 2  # with fewer, adjacent lanes take pieces that are far apar
 
 
 @dataclass(frozen=True)
-class ChunkIndex:
+class ChunkIndex(SharedByProcesses):
     """The samples of a dataset, sorted by the chunk that stores them.
 
     Args:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from .shared_memory import SharedWhenSpawned
+from .shared_memory import SharedByProcesses
 
 
-class PackedStrings(SharedWhenSpawned):
+class PackedStrings(SharedByProcesses):
     """An immutable sequence of strings, stored in two arrays.
 
     Args:

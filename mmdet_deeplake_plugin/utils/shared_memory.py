@@ -1,13 +1,14 @@
-"""Share large arrays between processes, including spawned ones.
+"""Share large arrays between processes: spawned ones, and the ranks of a node.
 
 A forked worker shares its parent's memory. A spawned worker receives a pickle, so it
-would have its own copy: 40 MB per worker for COCO's annotations. ``SharedWhenSpawned``
+would have its own copy: 40 MB per worker for COCO's annotations. ``SharedByProcesses``
 objects put their arrays into an in-memory file when they are first sent to a spawned
-process, and all processes map this file, including the sender.
+process, or to the other ranks of the node (:func:`dumps_for_node`), and all processes
+map this file, including the sender.
 
-The file is not in any folder: it disappears with the last process that maps it, and is
-not limited by the size of ``/dev/shm``. Only Linux has such files; on other systems the
-arrays are sent.
+The file is not in any folder: it disappears with the last process that maps it, however
+that one ends, and is not limited by the size of ``/dev/shm``. Only Linux has such files;
+on other systems the arrays are sent.
 """
 
 from __future__ import annotations
@@ -15,86 +16,209 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from multiprocessing import reduction
 from multiprocessing.context import get_spawning_popen, set_spawning_popen
+from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 _ALIGNMENT = 64
 
+_is_for_node: ContextVar[bool] = ContextVar('is_for_node', default=False)
 
-class SharedWhenSpawned:
+
+class SharedByProcesses:
     """Base of immutable objects with large arrays.
 
-    Only pickles for a process that is being spawned differ from ordinary ones.
+    Only pickles for a process that is being spawned, and those of
+    :func:`dumps_for_node`, differ from ordinary ones.
     """
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if get_spawning_popen() is None or not hasattr(os, 'memfd_create'):
+        send = _way_to_send_files()
+        if send is None:
             return super().__reduce_ex__(protocol)
         memory: _Memory | None = self.__dict__.get('_memory')
         if memory is None:
-            memory = _Memory(self.__getstate__())
+            memory = _Memory.of(self.__getstate__())
             # Replace the object's own arrays; a dataclass may be frozen.
             self.__dict__.update(memory.contents(), _memory=memory)
-        return _attach, (type(self), *memory.to_child())
+        return _attach, (type(self), *memory.sent(send))
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != '_memory'}
+
+
+@dataclass(frozen=True)
+class SharedArray(SharedByProcesses):
+    """A single array.
+
+    Args:
+        values: The array.
+    """
+
+    values: NDArray[Any]
+
+
+def dumps_for_node(value: Any) -> bytes:
+    """Pickle a value for other processes on this node.
+
+    The arrays of :class:`SharedByProcesses` objects in it are not part of the pickle:
+    whoever loads it maps them, read-only, and from then on this process does too. It
+    must keep the value until the others have loaded the pickle; they raise ``OSError``
+    if they cannot open its files.
+
+    Args:
+        value: Any value.
+    """
+    token = _is_for_node.set(True)
+    try:
+        return pickle.dumps(value, 5)
+    finally:
+        _is_for_node.reset(token)
+
+
+def node_of_process() -> tuple[str, ...] | None:
+    """Return what all processes that may open the files of this one have in common.
+
+    That is the running system, the process ids that it sees, and the user. ``None`` if
+    this system has no in-memory files.
+    """
+    if not hasattr(os, 'memfd_create'):
+        return None
+    try:
+        system = Path('/proc/sys/kernel/random/boot_id').read_text().strip()
+        return system, os.readlink('/proc/self/ns/pid'), str(os.getuid())
+    except OSError:  # /proc is hidden
+        return None
+
+
+@dataclass(frozen=True)
+class _FileOfProcess:
+    """A file that another process holds open; the counterpart of ``DupFd``.
+
+    Args:
+        process: Id of that process.
+        descriptor: Descriptor of the file in it.
+        identity: Device and inode of the file.
+    """
+
+    process: int
+    descriptor: int
+    identity: tuple[int, int]
+
+    @classmethod
+    def of(cls, descriptor: int) -> _FileOfProcess:
+        """Return the address of a file of this process."""
+        return cls(os.getpid(), descriptor, _identity(descriptor))
+
+    def detach(self) -> int:
+        """Open the file and return the descriptor.
+
+        Raises:
+            OSError: If the process or the file is gone, or may not be opened.
+        """
+        path = f'/proc/{self.process}/fd/{self.descriptor}'
+        descriptor = os.open(path, os.O_RDONLY)
+        if _identity(descriptor) != self.identity:
+            os.close(descriptor)
+            raise OSError(f'{path} is another file by now')
+        return descriptor
 
 
 class _Memory:
     """Values whose arrays are in an in-memory file.
 
     Args:
-        values: Name -> value.
+        descriptor: Descriptor of the file, closed with this object.
+        pickled: The values without their arrays.
+        parts: Start and size of each array in the file, in bytes.
     """
 
-    def __init__(self, values: dict[str, Any]) -> None:
+    def __init__(
+        self, descriptor: int, pickled: bytes, parts: list[tuple[int, int]]
+    ) -> None:
+        self._file = open(descriptor, 'rb', buffering=0)
+        self._pickle, self._parts = pickled, parts
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> _Memory:
+        """Copy values into a new file.
+
+        Args:
+            values: Name -> value.
+        """
         buffers: list[pickle.PickleBuffer] = []
-        process = get_spawning_popen()
-        set_spawning_popen(None)  # nested objects must not create files of their own
-        try:
-            self._pickle = pickle.dumps(values, 5, buffer_callback=buffers.append)
-        finally:
-            set_spawning_popen(process)
+        with _ordinary_pickles():  # nested objects must not create files of their own
+            pickled = pickle.dumps(values, 5, buffer_callback=buffers.append)
         arrays = [buffer.raw() for buffer in buffers]
-        self._parts, end = list[tuple[int, int]](), 0
+        parts, end = list[tuple[int, int]](), 0
         for array in arrays:
-            self._parts.append((end, array.nbytes))
+            parts.append((end, array.nbytes))
             end += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
-        self._file = open(os.memfd_create('mmdet_deeplake_plugin'), 'wb', buffering=0)
-        self._file.truncate(max(end, 1))
-        with mmap.mmap(self._file.fileno(), 0) as memory:
-            for (start, size), array in zip(self._parts, arrays):
-                memory[start : start + size] = array
+        memory = cls(os.memfd_create('mmdet_deeplake_plugin'), pickled, parts)
+        number = memory._file.fileno()
+        os.ftruncate(number, max(end, 1))
+        with mmap.mmap(number, 0) as content:
+            for (start, size), array in zip(parts, arrays):
+                content[start : start + size] = array
+        return memory
 
     def contents(self) -> dict[str, Any]:
         """Return the values, with read-only arrays."""
-        return _contents(self._file.fileno(), self._pickle, self._parts)
+        number = self._file.fileno()
+        memory = memoryview(mmap.mmap(number, 0, access=mmap.ACCESS_READ))
+        buffers = [memory[start : start + size] for start, size in self._parts]
+        values: dict[str, Any] = pickle.loads(self._pickle, buffers=buffers)
+        return values
 
-    def to_child(self) -> tuple[Any, bytes, list[tuple[int, int]]]:
-        """Return the arguments of :func:`_attach` for a process that is being spawned."""
-        return reduction.DupFd(self._file.fileno()), self._pickle, self._parts
+    def sent(
+        self, send: Callable[[int], Any]
+    ) -> tuple[Any, bytes, list[tuple[int, int]]]:
+        """Return the arguments of :func:`_attach` for another process.
+
+        Args:
+            send: Result of :func:`_way_to_send_files`.
+        """
+        return send(self._file.fileno()), self._pickle, self._parts
 
 
 def _attach(
-    kind: type[SharedWhenSpawned], file: Any, pickled: bytes, parts: list[tuple[int, int]]
-) -> SharedWhenSpawned:
-    """Recreate the object in the spawned process."""
-    number = file.detach()
-    try:
-        values = _contents(number, pickled, parts)
-    finally:
-        os.close(number)
+    kind: type[SharedByProcesses], file: Any, pickled: bytes, parts: list[tuple[int, int]]
+) -> SharedByProcesses:
+    """Recreate the object in another process."""
+    memory = _Memory(file.detach(), pickled, parts)
     instance = kind.__new__(kind)
-    vars(instance).update(values)
+    vars(instance).update(memory.contents(), _memory=memory)
     return instance
 
 
-def _contents(
-    number: int, pickled: bytes, parts: list[tuple[int, int]]
-) -> dict[str, Any]:
-    memory = memoryview(mmap.mmap(number, 0, access=mmap.ACCESS_READ))
-    buffers = [memory[start : start + size] for start, size in parts]
-    values: dict[str, Any] = pickle.loads(pickled, buffers=buffers)
-    return values
+def _way_to_send_files() -> Callable[[int], Any] | None:
+    """Return what makes a descriptor ready to be sent; ``None`` if arrays are sent."""
+    if not hasattr(os, 'memfd_create'):
+        return None
+    if get_spawning_popen() is not None:
+        return reduction.DupFd
+    return _FileOfProcess.of if _is_for_node.get() else None
+
+
+@contextmanager
+def _ordinary_pickles() -> Iterator[None]:
+    """Let pickles hold their arrays."""
+    process, token = get_spawning_popen(), _is_for_node.set(False)
+    set_spawning_popen(None)
+    try:
+        yield
+    finally:
+        set_spawning_popen(process)
+        _is_for_node.reset(token)
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    state = os.fstat(descriptor)
+    return state.st_dev, state.st_ino

@@ -1,4 +1,4 @@
-"""Annotations of spawned workers: one copy for all processes, and the same numbers."""
+"""Annotations of spawned workers and other ranks: one copy, and the same numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from mmdet_deeplake_plugin import DeepLakeDataset
 from mmdet_deeplake_plugin.utils.packed_strings import PackedStrings
-from mmdet_deeplake_plugin.utils.shared_memory import SharedWhenSpawned
+from mmdet_deeplake_plugin.utils.shared_memory import SharedByProcesses, dumps_for_node
 
 register_all_modules()
 
@@ -30,7 +30,7 @@ NAME = 'memfd:mmdet_deeplake_plugin'
 
 
 @dataclass(frozen=True)
-class Arrays(SharedWhenSpawned):
+class Arrays(SharedByProcesses):
     """Arrays of several types, an empty one, and texts that are shared by themselves."""
 
     doubles: NDArray[np.float64]
@@ -158,6 +158,34 @@ def test_the_file_is_gone_with_the_objects():
     assert len(os.listdir('/proc/self/fd')) > before
     del arrays
     assert len(os.listdir('/proc/self/fd')) == before
+
+
+def test_ranks_and_spawned_processes_map_one_file(spawning):
+    """A rank that mapped another's arrays sends that file on to its workers."""
+    context.set_spawning_popen(None)
+    arrays = make(500)
+    pickled = dumps_for_node(arrays)
+    assert len(pickled) < 2000
+    found = pickle.loads(pickled)
+    assert equal(arrays, make(500)) and equal(found, make(500))
+    for each in (arrays, found):
+        assert not each.doubles.flags.writeable
+        assert len(pickle.dumps(each)) > each.doubles.nbytes
+    context.set_spawning_popen(spawning)
+    for each in (arrays, found):
+        ForkingPickler.dumps(each)
+    one, two = (os.fstat(number).st_ino for number in spawning.files)
+    assert one == two
+
+
+def test_a_file_that_is_another_by_now_is_not_mapped():
+    """The descriptor may have been given to another file since."""
+    arrays, other = make(500), make(20)
+    pickled = dumps_for_node(arrays)
+    dumps_for_node(other)
+    os.dup2(other._memory._file.fileno(), arrays._memory._file.fileno())
+    with pytest.raises(OSError, match=r'/proc/\d+/fd/\d+ is another file by now'):
+        pickle.loads(pickled)
 
 
 def maps() -> int:
