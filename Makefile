@@ -9,13 +9,15 @@ VENV_V3 := .venv-v3
 VENV_BENCH := .venv-bench
 # A fourth, that makes the site of the documentation; it reads the package without importing it.
 VENV_DOCS := .venv-docs
+# A fifth, that builds and checks the wheel and the source distribution.
+VENV_PACKAGE := .venv-package
 # Packages that some of MMDetection's own transforms need, beside .venv: they ask for an
 # older numpy than they work with.
 ZOO := $(abspath .zoo)
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup demo s3 zoo bench test lint docs clean
+.PHONY: help setup demo s3 zoo bench test lint docs package clean
 
 help:
 	@echo 'make setup  create .venv with pinned versions'
@@ -26,6 +28,7 @@ help:
 	@echo 'make test   lint, types and all tests'
 	@echo 'make lint   lint and types only'
 	@echo 'make docs   the documentation as a site in site/ (Python >= 3.11)'
+	@echo 'make package  build and check the wheel and the source distribution, in dist/'
 	@echo 'make clean  remove what the above made, but for the environments'
 
 setup: $(VENV)/.ready
@@ -84,5 +87,16 @@ test: lint $(VENV_V3)/.ready
 docs: $(VENV_DOCS)/.ready
 	cd .ci && NO_MKDOCS_2_WARNING=1 ../$(VENV_DOCS)/bin/mkdocs build --quiet --strict --config-file mkdocs.yml
 
+$(VENV_PACKAGE)/.ready: .ci/package.txt
+	$(PYTHON) -m venv $(VENV_PACKAGE)
+	$(VENV_PACKAGE)/bin/python -m pip install --quiet -r .ci/package.txt
+	touch $@
+
+# The wheel is built from the source distribution, so that this one is complete.
+package: $(VENV_PACKAGE)/.ready
+	rm -rf dist
+	$(VENV_PACKAGE)/bin/python -m build --no-isolation
+	$(VENV_PACKAGE)/bin/python -m twine check --strict dist/*
+
 clean:
-	rm -rf site demo_out bench_out work_dirs build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf dist site demo_out bench_out work_dirs build *.egg-info .pytest_cache .mypy_cache .ruff_cache

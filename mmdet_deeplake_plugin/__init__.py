@@ -3,7 +3,7 @@
 Named in a config's ``custom_imports``, it registers ``DeepLakeDataset``,
 ``DeepLakeLoader``, ``DeepLakeMetric`` and ``DeepLakePredictions``, the file backend that
 serves their images to the stock pipelines, a dataset for mosaics, a batch sampler, a
-collate function and five opt-in hooks.
+collate function and five opt-in hooks. ``config_path`` finds the configs that ship.
 """
 
 from .requirements import check_requirements
@@ -26,6 +26,7 @@ from .samplers import (  # noqa: E402
     DeepLakeAspectRatioBatchSampler,
     DeepLakeLoader,
 )
+from .utils.shipped_configs import config_path  # noqa: E402
 
 register()
 
@@ -42,5 +43,6 @@ __all__ = [
     'DeepLakeResumeHook',
     'DeepLakeSkippedImagesHook',
     '__version__',
+    'config_path',
     'deeplake_collate',
 ]

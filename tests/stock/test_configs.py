@@ -12,7 +12,7 @@ from mmdet.registry import DATASETS, METRICS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
-from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric
+from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric, config_path
 
 register_all_modules()
 
@@ -113,3 +113,15 @@ def test_every_config_is_tested():
     files = {str(path.relative_to(CONFIGS)) for path in CONFIGS.glob('*/*.py')}
     # tile.py is a script of the demo.
     assert files == {*STOCK, 'demo/rtmdet_tiny_tree-crowns_cpu.py', 'demo/tile.py'}
+
+
+def test_a_config_is_found_by_its_name():
+    """In a checkout; ``tests/package`` does the same with an installed wheel."""
+    for name in STOCK:
+        assert config_path(name) == str(CONFIGS / name)
+    with pytest.raises(FileNotFoundError, match=r'rtmdet/rtmdet\.py.* its configs are: '):
+        config_path('rtmdet/rtmdet.py')
+    with pytest.raises(FileNotFoundError, match='did you mean yolox/yolox_s_8xb8-300e_'):
+        config_path('yolox/yolox_s_8xb8_300e_deeplake.py')
+    with pytest.raises(TypeError, match='name must be a string, got a PosixPath'):
+        config_path(CONFIGS)
