@@ -17,24 +17,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ..utils.messages import comma_joined
-from .backends.coco import (
-    backend_classes,
-    load_annotations,
-    load_detections,
-    numbered,
-    run,
-)
+from .backends.coco import backend_classes, numbered
 from .backends.mmdet import print_recall_summary
 from .classwise import classwise_precision, mean_precision
-from .detections import prepare_detections
+from .detections import prepare_predictions
 from .ground_truth import GroundTruth, Prediction
+from .groups.coco_scorer import CocoScorer
+from .groups.jobs import Spread, one_by_one
+from .groups.packed import PackedPredictions
+from .groups.scoring import ClassScoring
 from .recall import proposal_recall
 
 METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
@@ -60,6 +57,7 @@ def evaluate_coco(
     sort_categories: bool = False,
     backend: str = 'pycocotools',
     logger: logging.Logger | str | None = None,
+    spread: Spread = one_by_one,
 ) -> dict[str, float]:
     """Score predictions as ``CocoMetric`` does.
 
@@ -95,6 +93,8 @@ def evaluate_coco(
             Defaults to ``pycocotools``.
         logger: Logger for the tables, see ``mmengine.logging.print_log``. Defaults to
             None: the current logger.
+        spread: Runs the jobs, each of which scores a class. Defaults to one after the
+            other.
 
     Returns:
         Numbers by name: ``bbox_mAP``, ..., ``<class>_precision``, ``AR@100``, ....
@@ -113,7 +113,7 @@ def evaluate_coco(
     proposal_nums = list(proposal_nums)
     thresholds = thresholds_of(iou_thrs)
     _check_options(metrics, metric_items, proposal_nums, format_only, outfile_prefix)
-    coco_class, eval_class = backend_classes(backend)
+    backend_classes(backend)
     by_class = [metric for metric in metrics if metric in ('bbox', 'segm')]
     is_single = len(proposal_nums) == 1
     if by_class and 100 not in proposal_nums and not is_single:
@@ -123,42 +123,46 @@ def evaluate_coco(
             logger=log,
             level=logging.WARNING,
         )
-    detections = prepare_detections(
+    found = prepare_predictions(
         gt, predictions, classes, metrics, format_only, outfile_prefix, log
     )
     if format_only:
         return {}
-    gt = _with_small_ids(gt, detections)
-
+    gt = _with_small_ids(gt)
     names = gt.categories_of_classes(classes)
     if sort_categories:
         names = dict(sorted(names.items()))
+    scored = [metric for metric in metrics if metric != 'proposal_fast']
+    scoring = ClassScoring(
+        gt,
+        found,
+        gt.labels_of_classes(classes),
+        tuple(
+            CocoScorer(
+                kind='segm' if metric == 'segm' else 'bbox',
+                by_class=metric != 'proposal',
+                thresholds=thresholds,
+                # COCO's summary needs three; all but one of its lines use the last.
+                max_dets=tuple([1, 1, *proposal_nums][-3:]),
+                backend=backend,
+                category_ids=tuple(names),
+            )
+            for metric in scored
+        ),
+    )
+    jobs = scoring.jobs()
+    done = spread(scoring, jobs)
 
     results: dict[str, float] = {}
-    coco_gt: Any = None
-    loaded: dict[str, Any] = {}
     for metric in metrics:
         print_log(f'Evaluating {metric}...', logger=log)
         if metric == 'proposal_fast':
             counted = ~(gt.crowd | gt.excluded)
             results.update(
-                fast_recall(gt, predictions, proposal_nums, thresholds, counted, log)
+                fast_recall(gt, found, proposal_nums, thresholds, counted, log)
             )
             continue
-        kind = 'segm' if metric == 'segm' else 'bbox'
-        if coco_gt is None:
-            coco_gt = load_annotations(coco_class, gt.to_coco())
-        if kind not in loaded:
-            loaded[kind] = load_detections(coco_gt, detections.get(kind, []))
-        evaluation = eval_class(coco_gt, loaded[kind], kind)
-        evaluation.params.imgIds = gt.img_ids
-        # The order of the categories decides between equal scores in `proposal`.
-        evaluation.params.catIds = list(names)
-        # COCO's summary needs three; all but one of its lines use the last.
-        evaluation.params.maxDets = [1, 1, *proposal_nums][-3:]
-        evaluation.params.iouThrs = thresholds
-        evaluation.params.useCats = int(metric != 'proposal')
-        run(evaluation, log)
+        evaluation = scoring.summarize(scored.index(metric), jobs, done, log)
         if is_single:
             evaluation.stats[ITEMS.index('mAP')] = mean_precision(evaluation)
         stats = dict(zip(ITEMS, evaluation.stats))
@@ -222,23 +226,13 @@ def check_names(
                 )
 
 
-def _with_small_ids(
-    gt: GroundTruth, detections: Mapping[str, list[dict[str, Any]]]
-) -> GroundTruth:
+def _with_small_ids(gt: GroundTruth) -> GroundTruth:
     """Number images and categories from 1, in the order of their ids.
 
     Packages hold ids as doubles, or in arrays of NumPy, which do not keep every text and
     every integer.
-
-    Args:
-        gt: The annotations.
-        detections: Detections by kind, changed in place.
     """
     images, categories = numbered(gt.img_ids), numbered(gt.category_ids)
-    for content in detections.values():
-        for detection in content:
-            detection['image_id'] = images[detection['image_id']]
-            detection['category_id'] = categories[detection['category_id']]
     return replace(
         gt,
         img_ids=[images[img_id] for img_id in gt.img_ids],
@@ -285,7 +279,7 @@ def check_proposal_nums(
 
 def fast_recall(
     gt: GroundTruth,
-    predictions: Sequence[Prediction],
+    predictions: PackedPredictions,
     proposal_nums: list[int],
     thresholds: NDArray[np.float64],
     counted: NDArray[np.bool_],
@@ -308,7 +302,9 @@ def fast_recall(
         gt.boxes_xyxy[rows][counted[rows]]
         for rows in (gt.instances(index) for index in range(len(gt)))
     ]
-    proposals = [np.asarray(each.bboxes).reshape(-1, 4) for each in predictions]
+    proposals = [
+        predictions.bboxes[predictions.rows(index, index + 1)] for index in range(len(gt))
+    ]
     recalls = proposal_recall(boxes, proposals, proposal_nums, thresholds)
     print_recall_summary(recalls, proposal_nums, thresholds, logger=log)
     average = recalls.mean(axis=1).tolist()

@@ -1,21 +1,28 @@
-"""Turn predictions into what COCO's result files hold, and check and write them."""
+"""Check predictions, and write them as COCO's result files."""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.fileio import dump
+from mmengine.fileio import get_file_backend
+from mmengine.fileio.backends import LocalBackend
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from .backends.coco import box_sizes
 from .ground_truth import GroundTruth, Prediction
+from .groups.packed import PackedPredictions, pack
+
+_IMAGES_AT_ONCE = 500
 
 
-def prepare_detections(
+def prepare_predictions(
     gt: GroundTruth,
     predictions: Sequence[Prediction],
     classes: Sequence[str],
@@ -23,8 +30,8 @@ def prepare_detections(
     format_only: bool,
     outfile_prefix: str | None,
     log: logging.Logger | str,
-) -> dict[str, list[dict[str, Any]]]:
-    """Check predictions, return them in COCO's form, and write them if asked to.
+) -> PackedPredictions:
+    """Check predictions, and write them if asked to.
 
     Args:
         gt: The annotations.
@@ -37,97 +44,108 @@ def prepare_detections(
         log: Logger for the paths of the files.
 
     Returns:
-        For ``'bbox'`` and ``'segm'``, as far as they are written or ``metrics`` compare
-        them, one dict per box, in the order of the images, with ``image_id``, ``bbox``
-        (left, top, width, height in pixels), ``score`` and ``category_id``. Those of
-        ``'segm'`` also have ``segmentation``, and the scores of the masks.
+        The predictions.
 
     Raises:
         ValueError: If a class is not in the ground truth, if a label has no class, or if
             ``segm`` lacks masks.
     """
-    gt.check_predictions(predictions, classes)
+    packed = pack(predictions)
+    if not packed.is_sound(gt.widths, gt.heights, len(classes)):
+        gt.check_predictions(predictions, classes)
     stored_labels = gt.labels_of_classes(classes)
     if 'segm' in metrics:
-        _check_predicted_masks(gt, predictions)
-    if outfile_prefix is None:
-        kinds = {'bbox' if metric == 'proposal' else metric for metric in metrics}
-    else:
-        has_masks = any(prediction.masks is not None for prediction in predictions)
-        kinds = {'bbox', 'segm'} if has_masks else {'bbox'}
-    category_of_label = [gt.category_ids[label] for label in stored_labels]
-    detections: dict[str, list[dict[str, Any]]] = {
-        kind: _of_kind(gt, predictions, category_of_label, kind == 'segm')
-        for kind in ('bbox', 'segm')
-        if kind in kinds
-    }
+        _check_predicted_masks(gt, packed)
     if outfile_prefix is not None:
-        for kind, content in detections.items():
+        category_ids = [gt.category_ids[label] for label in stored_labels]
+        kinds = ('bbox', 'segm') if packed.with_masks.any() else ('bbox',)
+        for kind in kinds:
             path = f'{outfile_prefix}.{kind}.json'
-            dump(content, path)
+            _write(path, _detections(gt.img_ids, packed, category_ids, kind))
             print_log(f'Predictions are written to {path}', logger=log)
     if 'segm' in metrics and not format_only:
         _check_stored_masks(gt, stored_labels)
-    return detections
+    return packed
 
 
-def _check_predicted_masks(gt: GroundTruth, predictions: Sequence[Prediction]) -> None:
-    for img_id, prediction in zip(gt.img_ids, predictions):
-        if prediction.masks is None and len(prediction.labels):
-            raise ValueError(
-                "metric 'segm' compares masks, but the model predicts none (image "
-                f"{img_id!r}); write metric='bbox', or use a model with a mask head"
-            )
+def _check_predicted_masks(gt: GroundTruth, predictions: PackedPredictions) -> None:
+    lacking = ~predictions.with_masks & (np.diff(predictions.offsets) > 0)
+    for index in np.flatnonzero(lacking)[:1].tolist():
+        raise ValueError(
+            "metric 'segm' compares masks, but the model predicts none (image "
+            f"{gt.img_ids[index]!r}); write metric='bbox', or use a model with a mask "
+            'head'
+        )
 
 
 def _check_stored_masks(gt: GroundTruth, stored_labels: NDArray[np.int64]) -> None:
-    scored = np.isin(gt.labels, stored_labels)
-    for index, img_id in enumerate(gt.img_ids):
-        rows = gt.instances(index)
-        for number in np.flatnonzero(scored[rows]).tolist():
-            mask = gt.segmentations and gt.segmentations[rows.start + number]
-            if isinstance(mask, list) and mask and len(mask[0]) <= 4:
-                # pycocotools would take it for a box and fail.
-                raise ValueError(
-                    f"metric 'segm' compares masks, but instance {number} of image "
-                    f'{img_id!r} ({gt.file_names[index]!r}) is stored with a polygon of '
-                    f'{len(mask[0])} numbers, {mask[0]}: a polygon needs at least 3 '
-                    "points, [x, y, x, y, x, y]; correct it, or write metric='bbox'"
-                )
-            if not mask:
-                raise ValueError(
-                    f"metric 'segm' compares masks, but instance {number} of image "
-                    f"{img_id!r} is stored without one; write metric='bbox', or store "
-                    'its mask'
-                )
+    rows = np.flatnonzero(np.isin(gt.labels, stored_labels))
+    for row, index in zip(rows.tolist(), gt.images_of(rows).tolist()):
+        mask = gt.segmentations and gt.segmentations[row]
+        number = row - int(gt.offsets[index])
+        img_id = gt.img_ids[index]
+        if isinstance(mask, list) and mask and len(mask[0]) <= 4:
+            # pycocotools would take it for a box and fail.
+            raise ValueError(
+                f"metric 'segm' compares masks, but instance {number} of image "
+                f'{img_id!r} ({gt.file_names[index]!r}) is stored with a polygon of '
+                f'{len(mask[0])} numbers, {mask[0]}: a polygon needs at least 3 '
+                "points, [x, y, x, y, x, y]; correct it, or write metric='bbox'"
+            )
+        if not mask:
+            raise ValueError(
+                f"metric 'segm' compares masks, but instance {number} of image "
+                f"{img_id!r} is stored without one; write metric='bbox', or store "
+                'its mask'
+            )
 
 
-def _of_kind(
-    gt: GroundTruth,
-    predictions: Sequence[Prediction],
-    category_of_label: Sequence[int],
-    with_masks: bool,
-) -> list[dict[str, Any]]:
-    detections = []
-    for img_id, predicted in zip(gt.img_ids, predictions):
-        boxes = box_sizes(predicted.bboxes)
-        scores = predicted.scores
-        if with_masks and predicted.mask_scores is not None:
-            scores = predicted.mask_scores
-        scores = np.asarray(scores, dtype=np.float64)
-        of_image: list[dict[str, Any]] = [
+def _detections(
+    img_ids: Sequence[Any],
+    predictions: PackedPredictions,
+    category_ids: Sequence[int],
+    kind: str,
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the content of a result file, for some images at a time."""
+    count = len(predictions)
+    for start in range(0, count, _IMAGES_AT_ONCE):
+        part = predictions.rows(start, min(start + _IMAGES_AT_ONCE, count))
+        rows = np.arange(part.start, part.stop)
+        masks = predictions.masks(rows.tolist()) if kind == 'segm' else []
+        images = predictions.images_of(rows)
+        detections: list[dict[str, Any]] = [
             {
-                'image_id': img_id,
+                'image_id': img_ids[image],
                 'bbox': box,
                 'score': score,
-                'category_id': category_of_label[label],
+                'category_id': category_ids[label],
             }
-            for box, score, label in zip(
-                boxes.tolist(), scores.tolist(), predicted.labels.tolist()
+            for image, box, score, label in zip(
+                images.tolist(),
+                box_sizes(predictions.bboxes[part]).tolist(),
+                np.asarray(predictions.scores_of(kind)[part], dtype=np.float64).tolist(),
+                predictions.labels[part].tolist(),
             )
         ]
-        if with_masks:
-            for detection, mask in zip(of_image, predicted.masks or ()):
+        with_mask = predictions.with_masks[images].tolist()
+        for detection, mask, has_mask in zip(detections, masks, with_mask):
+            if has_mask:
                 detection['segmentation'] = mask
-        detections += of_image
-    return detections
+        yield detections
+
+
+def _write(path: str, parts: Iterator[list[dict[str, Any]]]) -> None:
+    """Write lists as one list of JSON, without holding all of it where that can be."""
+    texts = (text for text in (json.dumps(part)[1:-1] for part in parts) if text)
+    backend = get_file_backend(path)
+    if not isinstance(backend, LocalBackend):
+        backend.put_text(f'[{", ".join(texts)}]', path)
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    draft = f'{path}.part'
+    with open(draft, 'w', encoding='utf-8') as file:
+        file.write('[')
+        for number, text in enumerate(texts):
+            file.write(f', {text}' if number else text)
+        file.write(']')
+    os.replace(draft, path)

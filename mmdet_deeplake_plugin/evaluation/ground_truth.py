@@ -261,8 +261,23 @@ class GroundTruth:
                     f"num_classes={len(classes)} in the model's head(s) ({where})"
                 )
 
-    def to_coco(self) -> dict[str, Any]:
+    def images_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of the image of each instance."""
+        return np.searchsorted(self.offsets, rows, side='right') - 1
+
+    def to_coco(
+        self,
+        images: NDArray[np.int64] | None = None,
+        rows: NDArray[np.int64] | None = None,
+        labels: Sequence[int] | None = None,
+    ) -> dict[str, Any]:
         """Return the same annotations as the content of a COCO file.
+
+        Args:
+            images: Numbers of the images to take. Defaults to all.
+            rows: Numbers of the instances to take, in images that are taken. Defaults to
+                all.
+            labels: Indices of the categories to take. Defaults to all.
 
         Returns:
             Dict with ``info``, ``images``, ``annotations`` and ``categories``, of plain
@@ -271,14 +286,18 @@ class GroundTruth:
             ``segmentation``; images and categories have LVIS's keys if ``federation``
             is set.
         """
-        image_of = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        if rows is None:
+            rows = np.arange(len(self.labels))
+        numbers = range(len(self)) if images is None else images.tolist()
+        chosen = range(len(self.category_ids)) if labels is None else labels
         columns = zip(
-            image_of.tolist(),
-            self.labels.tolist(),
-            self.boxes_xywh.tolist(),
-            self.areas.tolist(),
-            self.crowd.tolist(),
-            self.excluded.tolist(),
+            (rows + 1).tolist(),
+            self.images_of(rows).tolist(),
+            self.labels[rows].tolist(),
+            self.boxes_xywh[rows].tolist(),
+            self.areas[rows].tolist(),
+            self.crowd[rows].tolist(),
+            self.excluded[rows].tolist(),
         )
         annotations: list[dict[str, Any]] = [
             {
@@ -290,33 +309,35 @@ class GroundTruth:
                 'iscrowd': int(crowd),
                 'ignore': int(excluded),
             }
-            for number, (image, label, box, area, crowd, excluded) in enumerate(
-                columns, start=1
-            )
+            for number, image, label, box, area, crowd, excluded in columns
         ]
-        for annotation, segmentation in zip(annotations, self.segmentations or ()):
-            if segmentation is not None:
-                annotation['segmentation'] = segmentation
-        images = [
-            {'id': img_id, 'width': width, 'height': height, 'file_name': name}
-            for img_id, width, height, name in zip(
-                self.img_ids, self.widths.tolist(), self.heights.tolist(), self.file_names
-            )
+        for row, annotation in zip(rows.tolist(), annotations):
+            if self.segmentations is not None and self.segmentations[row] is not None:
+                annotation['segmentation'] = self.segmentations[row]
+        listed: list[dict[str, Any]] = [
+            {
+                'id': self.img_ids[number],
+                'width': int(self.widths[number]),
+                'height': int(self.heights[number]),
+                'file_name': self.file_names[number],
+            }
+            for number in numbers
         ]
-        categories = [
-            {'id': cat_id, 'name': name}
-            for cat_id, name in zip(self.category_ids, self.category_names)
+        categories: list[dict[str, Any]] = [
+            {'id': self.category_ids[label], 'name': self.category_names[label]}
+            for label in chosen
         ]
         if self.federation is not None:
-            per_image = zip(self.federation.negatives, self.federation.not_exhaustive)
-            for image, (negatives, not_exhaustive) in zip(images, per_image):
-                image['neg_category_ids'] = negatives
-                image['not_exhaustive_category_ids'] = not_exhaustive
-            for category, frequency in zip(categories, self.federation.frequencies):
-                category['frequency'] = frequency
+            for number, image in zip(numbers, listed):
+                image['neg_category_ids'] = self.federation.negatives[number]
+                image['not_exhaustive_category_ids'] = self.federation.not_exhaustive[
+                    number
+                ]
+            for label, category in zip(chosen, categories):
+                category['frequency'] = self.federation.frequencies[label]
         return {
             'info': {},
-            'images': images,
+            'images': listed,
             'annotations': annotations,
             'categories': categories,
         }

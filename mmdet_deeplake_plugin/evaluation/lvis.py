@@ -23,15 +23,18 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 from terminaltables import AsciiTable
 
-from .backends.lvis import load_lvis, load_lvis_results, run_lvis
 from .coco import check_names, fast_recall, means_first, thresholds_of
-from .detections import prepare_detections
+from .detections import prepare_predictions
 from .ground_truth import GroundTruth, Prediction
+from .groups.jobs import Spread, one_by_one
+from .groups.lvis_scorer import LvisScorer
+from .groups.scoring import ClassScoring
 
 PROPOSAL_NUMS = (100, 300, 1000)
 _PRECISION_ITEMS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
 _RECALL_ITEMS = ('AR@300', 'ARs@300', 'ARm@300', 'ARl@300')
 ITEMS = (*_PRECISION_ITEMS, *_RECALL_ITEMS)
+_KINDS = {'bbox': 'bbox', 'segm': 'segm', 'proposal': 'bbox'}
 
 
 def evaluate_lvis(
@@ -47,6 +50,7 @@ def evaluate_lvis(
     format_only: bool = False,
     outfile_prefix: str | None = None,
     logger: logging.Logger | str | None = None,
+    spread: Spread = one_by_one,
 ) -> dict[str, float]:
     """Score predictions as ``LVISMetric`` does.
 
@@ -67,6 +71,8 @@ def evaluate_lvis(
         outfile_prefix: The predictions are written to ``<outfile_prefix>.bbox.json``
             and, if they have masks, ``<outfile_prefix>.segm.json``.
         logger: Logger for the tables, see ``mmengine.logging.print_log``.
+        spread: Runs the jobs, each of which scores a class. Defaults to one after the
+            other.
 
     Returns:
         Numbers by name: ``bbox_AP``, ..., ``<class>_precision``, ``AR@300``, ....
@@ -88,27 +94,32 @@ def evaluate_lvis(
             'LVIS needs to know which classes were searched for in each image, but the '
             'ground truth has no federation; read it too'
         )
-    detections = prepare_detections(
+    found = prepare_predictions(
         gt, predictions, classes, metrics, format_only, outfile_prefix, log
     )
     if format_only:
         return {}
 
     names = gt.categories_of_classes(classes)
-    lvis_gt = load_lvis(gt.to_coco())
+    labels = gt.labels_of_classes(classes)
+    nothing = np.zeros(0, dtype=np.int64)
+    categories = gt.to_coco(nothing, nothing, labels.tolist())['categories']
+    kinds = [_KINDS[metric] for metric in metrics if metric in _KINDS]
+    kinds = list(dict.fromkeys(kinds))
+    scorers = tuple(LvisScorer(kind, categories) for kind in kinds)
+    scoring = ClassScoring(gt, found, labels, scorers)
+    jobs = scoring.jobs()
+    done = spread(scoring, jobs)
     results: dict[str, float] = {}
     for metric in metrics:
         print_log(f'Evaluating {metric}...', logger=log)
         if metric == 'proposal_fast':
             every = np.ones(len(gt.labels), dtype=bool)
             nums, thresholds = list(proposal_nums), thresholds_of(iou_thrs)
-            results.update(fast_recall(gt, predictions, nums, thresholds, every, log))
+            results.update(fast_recall(gt, found, nums, thresholds, every, log))
             continue
-        kind = 'segm' if metric == 'segm' else 'bbox'
-        # Loading adds keys to detections, which the next metric must not see.
-        copies = [dict(detection) for detection in detections.get(kind, [])]
-        loaded = load_lvis_results(lvis_gt, copies)
-        evaluation = run_lvis(lvis_gt, loaded, kind, list(names), log)
+        kind = kinds.index(_KINDS[metric])
+        evaluation = scoring.summarize(kind, jobs, done, log)
         usual = _RECALL_ITEMS if metric == 'proposal' else _PRECISION_ITEMS
         prefix = '' if metric == 'proposal' else f'{metric}_'
         for item, value in evaluation.get_results().items():

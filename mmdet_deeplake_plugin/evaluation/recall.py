@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from .backends.mmdet import bbox_overlaps, recalls_of_overlaps
 
+_IMAGES_AT_ONCE = 500  # whose overlaps are held
+
 
 def proposal_recall(
     gt_boxes: Sequence[NDArray[Any]],
@@ -52,13 +54,40 @@ def proposal_recall(
             'gt_boxes and proposals must have one entry per image, but have '
             f'{len(gt_boxes)} and {len(proposals)}'
         )
+    found: NDArray[Any] = np.zeros((len(proposal_nums), len(iou_thrs)), dtype=np.int64)
+    for start in range(0, len(gt_boxes), _IMAGES_AT_ONCE):
+        part = slice(start, start + _IMAGES_AT_ONCE)
+        count = sum(map(len, gt_boxes[part]))
+        if count:
+            recalls = recalls_of_overlaps(
+                _overlaps(
+                    gt_boxes[part],
+                    proposals[part],
+                    proposal_nums[-1],
+                    use_legacy_coordinate,
+                ),
+                proposal_nums,
+                iou_thrs,
+            )
+            # Each is a number of boxes, divided by their count.
+            found += np.rint(recalls * count).astype(np.int64)
+    total = float(sum(map(len, gt_boxes)))
+    with np.errstate(invalid='ignore'):
+        return found / np.float64(total)
+
+
+def _overlaps(
+    gt_boxes: Sequence[NDArray[Any]],
+    proposals: Sequence[NDArray[Any]],
+    most: int,
+    use_legacy_coordinate: bool,
+) -> NDArray[np.object_]:
+    """Return the IoU of boxes and the best proposals, a matrix for each image."""
     overlaps = np.empty(len(gt_boxes), dtype=object)
     for index, (boxes, candidates) in enumerate(zip(gt_boxes, proposals)):
         if candidates.shape[1] == 5:
             candidates = candidates[np.argsort(candidates[:, 4])[::-1]]
-        best = candidates[: proposal_nums[-1], :4]
         overlaps[index] = bbox_overlaps(
-            boxes, best, use_legacy_coordinate=use_legacy_coordinate
+            boxes, candidates[:most, :4], use_legacy_coordinate=use_legacy_coordinate
         )
-    with np.errstate(invalid='ignore'):
-        return recalls_of_overlaps(overlaps, proposal_nums, iou_thrs)
+    return overlaps

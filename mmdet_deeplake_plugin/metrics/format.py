@@ -7,9 +7,10 @@ A new format is a subclass of :class:`MetricFormat` in a file of its own, and an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from ..evaluation.groups.jobs import Spread, one_by_one
 from ..lake import Lake
 from ..utils.messages import comma_joined, did_you_mean
 from ..utils.values import is_list
@@ -33,6 +34,8 @@ class MetricFormat(ABC):
         defaults: The options of this format and their defaults. They are keys of
             ``DeepLakeMetric``, with the same defaults.
         destination: Option that says where results are written, and what it holds.
+        results_class: What the results of a rank are appended to.
+        shares_work: Whether ranks can share the evaluation.
 
     Raises:
         ValueError: If a metric is unknown, or if the options do not work.
@@ -48,6 +51,8 @@ class MetricFormat(ABC):
         'outfile_prefix',
         'path prefix of the JSON files',
     )
+    results_class: ClassVar[Callable[[], Any]] = list
+    shares_work: ClassVar[bool] = False
 
     def __init__(
         self, metric: str | Sequence[str] | None, options: Mapping[str, Any]
@@ -87,6 +92,7 @@ class MetricFormat(ABC):
         rows_of: Mapping[Lake, Sequence[int]],
         collected: Sequence[Any],
         meta: Mapping[str, Any],
+        spread: Spread = one_by_one,
     ) -> dict[str, float]:
         """Score the predictions of all ranks.
 
@@ -95,6 +101,7 @@ class MetricFormat(ABC):
             collected: What :meth:`collect` returned, one per image, in the order of
                 ``rows_of``.
             meta: ``metainfo`` of the dataset.
+            spread: Runs the jobs of formats that share their work.
 
         Returns:
             Numbers by name, the most important first; empty with ``format_only``.

@@ -9,6 +9,9 @@ import numpy as np
 from mmengine.evaluator import BaseMetric, Evaluator
 from numpy.typing import NDArray
 
+from .collected import SelectedResults
+from .metric import DeepLakeMetric
+
 # Whose metrics are known to keep a result for each sample, and to look at all at the end.
 _KNOWN = ('mmdet', 'mmdet_deeplake_plugin', 'mmengine')
 
@@ -53,14 +56,24 @@ class InDatasetOrder(BaseMetric):
         """Let the metric process a batch."""
         self.metric.process(data_batch, data_samples)
 
-    def compute_metrics(self, results: list) -> dict:
+    def evaluate(self, size: int) -> dict:
+        """Let the metric compute its numbers, on all ranks if it can."""
+        if isinstance(self.metric, DeepLakeMetric) and self.metric.is_shared:
+            return self.metric.evaluate_in_order(size, self._positions)
+        return super().evaluate(size)
+
+    def compute_metrics(self, results: Sequence[Any]) -> dict:
         """Let the metric compute its numbers.
 
         Args:
             results: Results of all ranks in the order in which they came.
         """
         if len(results) == len(self._positions):
-            results = [results[position] for position in self._positions]
+            results = (
+                results[self._positions]
+                if isinstance(results, SelectedResults)
+                else [results[position] for position in self._positions]
+            )
         return self.metric.compute_metrics(results)
 
 
@@ -76,7 +89,7 @@ def can_be_put_in_order(evaluator: Any) -> bool:
     """
     return type(evaluator) is Evaluator and all(
         isinstance(metric, BaseMetric)
-        and type(metric).evaluate is BaseMetric.evaluate
+        and type(metric).evaluate in (BaseMetric.evaluate, DeepLakeMetric.evaluate)
         and type(metric).__module__.partition('.')[0] in _KNOWN
         for metric in evaluator.metrics
     )

@@ -25,9 +25,11 @@ from ..evaluation import (
 )
 from ..evaluation.backends.coco import backend_classes
 from ..evaluation.backends.lvis import lvis_package
+from ..evaluation.groups.jobs import Spread, one_by_one
 from ..lake import Lake, blank_size
 from ..structures.masks import as_text_counts
 from ..utils.values import is_list, wrong
+from .collected import PackedResults
 from .format import MetricFormat
 from .ground_truth import GroundTruthReader
 from .options import check_ascending, check_metric_items
@@ -49,6 +51,7 @@ class InstanceFormat(MetricFormat):
     with_degenerate: ClassVar[bool] = True
     with_federation: ClassVar[bool] = False
     with_open_images: ClassVar[bool] = False
+    results_class = PackedResults
 
     @cached_property
     def ground_truth(self) -> GroundTruthReader:
@@ -76,8 +79,10 @@ class InstanceFormat(MetricFormat):
         rows_of: Mapping[Lake, Sequence[int]],
         collected: Sequence[Prediction],
         meta: Mapping[str, Any],
+        spread: Spread = one_by_one,
     ) -> dict[str, float]:
         """Score predictions against the instances of their images."""
+        shared = {'spread': spread} if self.shares_work else {}
         return self.score(
             self.ground_truth.read(rows_of),
             collected,
@@ -85,6 +90,7 @@ class InstanceFormat(MetricFormat):
             self.metrics if self.takes_several else self.metrics[0],
             logger=MMLogger.get_current_instance(),
             **self.options,
+            **shared,
         )
 
 
@@ -109,6 +115,7 @@ class CocoFormat(InstanceFormat):
         'backend': 'pycocotools',
     }
     score = staticmethod(evaluate_coco)
+    shares_work = True
 
     def check_options(self) -> None:
         """Check the numbers to report too, and import the backend, if installed."""
@@ -140,6 +147,7 @@ class LvisFormat(InstanceFormat):
         'outfile_prefix': None,
     }
     score = staticmethod(evaluate_lvis)
+    shares_work = True
     with_federation = True
 
     def check_options(self) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmdet.registry import METRICS
+from mmengine.dist import get_world_size
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from ..datasets.broken_images import describe_rows
 from ..datasets.class_comparison import refuse_joined_classes
+from ..evaluation.groups.jobs import Spread, one_by_one
 from ..lake import Lake, blank_size, find_lake
 from ..utils.gc_paused import gc_paused
 from ..utils.messages import comma_joined, did_you_mean
 from ..utils.values import is_list, refuse_unknown
+from .collected import SelectedResults, interleaved
 from .format import MetricFormat
 from .instances import (
     CocoFormat,
@@ -27,6 +31,7 @@ from .maps import MapFormat
 from .options import ELSEWHERE, check_values
 from .panoptic import PanopticFormat
 from .provenance import keep_numbers
+from .ranks import Ranks
 from .semseg import SemSegFormat
 
 FORMATS: dict[str, type[MetricFormat]] = {
@@ -177,6 +182,7 @@ class DeepLakeMetric(BaseMetric):
             prefix=chosen.prefix if prefix is None else prefix,
             collect_dir=collect_dir,
         )
+        self.results = chosen.results_class()
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep what the format needs of the predictions of a batch.
@@ -204,9 +210,56 @@ class DeepLakeMetric(BaseMetric):
             collected = self.format.collect(sample, self.dataset_meta or {})
             self.results.append((sample['img_path'], collected))
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether all ranks take part in :meth:`evaluate`."""
+        return self.format.shares_work and get_world_size() > 1
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Score the predictions of all ranks, in COCO and LVIS on all ranks.
+
+        Args:
+            size: Number of images. Results beyond it are repeated images, with which
+                samplers fill up the last batch.
+        """
+        if not self.is_shared:
+            return super().evaluate(size)
+        return self.evaluate_in_order(size)
+
     @gc_paused()
-    def compute_metrics(self, results: list) -> dict[str, float]:
-        """Score the predictions of all ranks.
+    def evaluate_in_order(
+        self, size: int, positions: Sequence[int] | None = None
+    ) -> dict[str, float]:
+        """Score the predictions of all ranks on all ranks, which must all call it.
+
+        Args:
+            size: Number of images.
+            positions: Where in the order in which results came that of each image is.
+        """
+        if not self.results:
+            print_log(
+                'DeepLakeMetric got no predictions on this rank',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+        def lead(spread: Spread) -> dict[str, float]:
+            results = interleaved(ranks.collect(lambda: self.results))[:size]
+            if positions is not None and len(results) == len(positions):
+                results = results[positions]
+            numbers = self._score(results, spread)
+            prefix = f'{self.prefix}/' if self.prefix else ''
+            return {f'{prefix}{key}': value for key, value in numbers.items()}
+
+        with Ranks(self.collect_device, self.collect_dir) as ranks:
+            first = ranks.rank == 0
+            numbers = ranks.lead(lead) if first else ranks.follow(self.results)
+        self.results.clear()
+        return numbers
+
+    @gc_paused()
+    def compute_metrics(self, results: Sequence[Any]) -> dict[str, float]:
+        """Score the predictions of all ranks on this one.
 
         Args:
             results: Pairs of ``img_path`` and what the format collected.
@@ -220,23 +273,32 @@ class DeepLakeMetric(BaseMetric):
             ValueError: If a row contains another image than when it was predicted.
             KeyError: If the lake of a prediction is not open in this process.
         """
+        return self._score(results, one_by_one)
+
+    def _score(self, results: Sequence[Any], spread: Spread) -> dict[str, float]:
         # MMDetection's MultiDatasetsEvaluator scores each of joined datasets by itself.
         if isinstance(self.dataset_meta, Sequence):
             refuse_joined_classes(self.dataset_meta)
-        _log_broken([path for path, _ in results])
+        packed = results if isinstance(results, SelectedResults) else None
+        paths = list(packed.paths if packed else (path for path, _ in results))
+        _log_broken(paths)
         # Ranks that were padded with repeated images deliver these twice.
-        by_lake: dict[Lake, dict[int, Any]] = {}
+        by_lake: dict[Lake, dict[int, int]] = {}
         names: dict[Lake, dict[int, str]] = {}
-        for path, collected in results:
+        for number, path in enumerate(paths):
             lake, row = find_lake(path)
-            by_lake.setdefault(lake, {})[row] = collected
+            by_lake.setdefault(lake, {})[row] = number
             names.setdefault(lake, {})[row] = path.rpartition('/')[2]
         for lake, name_of in names.items():
             lake.check_names(name_of)
+        chosen = [number for rows in by_lake.values() for number in rows.values()]
         numbers = self.format.evaluate(
             {lake: list(rows) for lake, rows in by_lake.items()},
-            [collected for rows in by_lake.values() for collected in rows.values()],
+            packed.predictions(chosen)
+            if packed
+            else [results[number][1] for number in chosen],
             self.dataset_meta or {},
+            spread,
         )
         keep_numbers(self.prefix, numbers)
         return numbers

@@ -12,6 +12,7 @@ import numpy as np
 from mmengine.logging import MMLogger, print_log
 
 from ..evaluation import GroundTruth, PanopticPrediction, evaluate_panoptic
+from ..evaluation.groups.jobs import Spread, one_by_one
 from ..evaluation.panoptic import describe, predicted_ids
 from ..lake import Lake, blank_size, find_lake
 from ..structures.seg_maps import colours_of, decode_ids
@@ -83,6 +84,7 @@ class PanopticFormat(MapFormat):
         rows_of: Mapping[Lake, Sequence[int]],
         collected: Sequence[tuple[str, PanopticPrediction]],
         meta: Mapping[str, Any],
+        spread: Spread = one_by_one,
     ) -> dict[str, float]:
         """Score the segments, and write their JSON file if asked to."""
         truth = self.ground_truth.read(rows_of)

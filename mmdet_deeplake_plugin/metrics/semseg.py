@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..datasets.classes import label_map
 from ..evaluation import evaluate_semseg, semseg
+from ..evaluation.groups.jobs import Spread, one_by_one
 from ..lake import Lake, blank_size, find_lake
 from ..structures.seg_maps import decode_labels
 from .maps import MapFormat, naming_row, png_name, write_png
@@ -74,6 +75,7 @@ class SemSegFormat(MapFormat):
         rows_of: Mapping[Lake, Sequence[int]],
         collected: Sequence[Any],
         meta: Mapping[str, Any],
+        spread: Spread = one_by_one,
     ) -> dict[str, float]:
         """Score the numbers of pixels of all images."""
         if self.options['format_only']:

@@ -30,12 +30,12 @@ from mmdet_deeplake_plugin.evaluation.backends.coco import (
     as_run_length,
     box_sizes,
     load_annotations,
-    load_detections,
     mask_areas,
     overlaps,
 )
-from mmdet_deeplake_plugin.evaluation.backends.lvis import load_lvis, load_lvis_results
-from mmdet_deeplake_plugin.evaluation.detections import prepare_detections
+from mmdet_deeplake_plugin.evaluation.backends.lvis import evaluation_of
+from mmdet_deeplake_plugin.evaluation.detections import prepare_predictions
+from mmdet_deeplake_plugin.evaluation.groups.scoring import ClassScoring
 from mmdet_deeplake_plugin.evaluation.verdicts.errors import error_types
 from mmdet_deeplake_plugin.evaluation.verdicts.judge import label_quality, scores_of
 from mmdet_deeplake_plugin.evaluation.verdicts.matching import match_image
@@ -65,14 +65,22 @@ def _as_text(code: dict[str, Any]) -> dict[str, Any]:
     return {**code, 'counts': code['counts'].decode()}
 
 
+def _detections(
+    gt: GroundTruth, predictions: list[Prediction], classes: Any, kind: str
+) -> list[dict[str, Any]]:
+    found = prepare_predictions(gt, predictions, classes, [kind], False, None, 'current')
+    rows = np.arange(found.offsets[-1])
+    scoring = ClassScoring(gt, found, gt.labels_of_classes(classes), ())
+    return scoring.detections(rows, found.images_of(rows), kind)
+
+
 def _coco(
     gt: GroundTruth, predictions: list[Prediction], classes: Any, kind: str, most: int
 ) -> COCOeval:
-    detections = prepare_detections(
-        gt, predictions, classes, [kind], False, None, 'current'
-    )
     annotations = load_annotations(COCO, gt.to_coco())
-    evaluation = COCOeval(annotations, load_detections(annotations, detections[kind]), kind)
+    detections = _detections(gt, predictions, classes, kind)
+    loaded = load_annotations(COCO, {**annotations.dataset, 'annotations': detections})
+    evaluation = COCOeval(annotations, loaded, kind)
     evaluation.params.maxDets = [1, 1, most]
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.evaluate()
@@ -187,14 +195,10 @@ def _federated(case: Any) -> GroundTruth:
 @pytest.mark.parametrize('iou_thr', [0.5, 0.75])
 def test_verdicts_of_lvis_are_those_of_its_package(case, iou_thr):
     """What is not verified is ignored, unless it matches."""
-    lvis = pytest.importorskip('lvis')
+    pytest.importorskip('lvis')
     gt, classes = _federated(case), case.classes
-    detections = prepare_detections(
-        gt, case.predictions, classes, ['bbox'], False, None, 'current'
-    )
-    annotations = load_lvis(gt.to_coco())
-    results = load_lvis_results(annotations, detections['bbox'])
-    evaluation = lvis.LVISEval(annotations, results, 'bbox')
+    detections = _detections(gt, case.predictions, classes, 'bbox')
+    evaluation = evaluation_of(gt.to_coco(), detections, 'bbox')
     evaluation.params.iou_thrs = np.array([iou_thr])
     evaluation.evaluate()
     label_of = gt.labels_of_classes(classes)

@@ -16,6 +16,7 @@ import mmdet.evaluation.functional.recall as stock_recall
 import numpy as np
 import pytest
 import torch
+from helpers.lvis_data import OldNumpy, make_lvis
 from helpers.samples import assert_equal, seeded, stock_config
 from mmdet.datasets import LVISV1Dataset
 from mmdet.evaluation import LVISMetric
@@ -29,74 +30,18 @@ from mmdet_deeplake_plugin.tools.to_coco import to_coco
 register_all_modules()
 
 
-class _OldNumpy:
-    """numpy as the stock classes need it: with ``np.float``, and ragged arrays."""
-
-    float = float
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
-
-    def array(self, values: Any, *args: Any, **kwargs: Any) -> np.ndarray:
-        if isinstance(values, list) and values and isinstance(values[0], np.ndarray):
-            ragged = np.empty(len(values), dtype=object)
-            ragged[:] = values
-            return ragged
-        return np.array(values, *args, **kwargs)
-
-
 @pytest.fixture
 def stock_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets MMDetection's LVISMetric run with a numpy of today."""
-    monkeypatch.setattr(lvis.eval, 'np', _OldNumpy())
-    monkeypatch.setattr(stock_recall, 'np', _OldNumpy())
+    monkeypatch.setattr(lvis.eval, 'np', OldNumpy())
+    monkeypatch.setattr(stock_recall, 'np', OldNumpy())
 
 
 @pytest.fixture(scope='module')
 def lvis_files(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with real photographs, an LVIS file of them, and a lake of both."""
     root = tmp_path_factory.mktemp('lvis')
-    (root / 'val2017').symlink_to(shared_data / 'coco_cc' / 'images')
-    coco = json.loads((shared_data / 'coco_cc' / 'instances.json').read_text())
-    rng = np.random.default_rng(0)
-    ids = [category['id'] for category in coco['categories']]
-    chosen = coco['images'][:12]
-    annotations = [
-        ann
-        for ann in coco['annotations']
-        if not ann['iscrowd'] and ann['image_id'] in {image['id'] for image in chosen}
-    ]
-    images = []
-    for image in chosen:
-        there = {a['category_id'] for a in annotations if a['image_id'] == image['id']}
-        absent = [i for i in ids if i not in there]
-        images.append(
-            {
-                'id': image['id'],
-                'width': image['width'],
-                'height': image['height'],
-                'coco_url': f'http://images.cocodataset.org/val2017/{image["file_name"]}',
-                'license': 3,
-                'neg_category_ids': rng.choice(absent, 30, replace=False).tolist(),
-                'not_exhaustive_category_ids': rng.permutation(sorted(there))[
-                    :1
-                ].tolist(),
-            }
-        )
-    content = {
-        'info': {'version': '1.0'},
-        'images': images,
-        'annotations': [
-            {key: value for key, value in ann.items() if key != 'iscrowd'}
-            for ann in annotations
-        ],
-        'categories': [
-            {**category, 'frequency': 'rcf'[number % 3], 'synset': f's.{number}'}
-            for number, category in enumerate(coco['categories'])
-        ],
-    }
-    (root / 'lvis.json').write_text(json.dumps(content))
-    from_coco(root / 'lvis.json', root, root / 'lake')
+    make_lvis(shared_data, root)
     return root
 
 

@@ -20,6 +20,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ...utils.messages import comma_joined
+from ..groups.matches import Matches, matches_of_images
 from .faster_coco import faster_classes
 
 # pycocotools 2.0.11 accepts at most 255.
@@ -39,7 +40,7 @@ def backend_classes(name: str) -> tuple[type, type]:
         ImportError: If its package is not installed.
     """
     if name == 'pycocotools':
-        return COCO, COCOeval
+        return COCO, PlainEval
     if name == 'faster_coco_eval':
         return faster_classes()
     raise KeyError(
@@ -69,31 +70,6 @@ def load_annotations(coco_class: type, annotations: dict[str, Any]) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
-
-
-def load_detections(coco_gt: Any, detections: list[dict[str, Any]]) -> Any:
-    """Return detections as a ``COCO`` object of the same class as the annotations'.
-
-    It equals that of ``loadRes()``, except for what the evaluation does not use (an
-    outline for each box, a box for each mask), and masks are measured many at a time.
-
-    Args:
-        coco_gt: The annotations.
-        detections: Content of a result file, may be empty; keys are added to them.
-    """
-    for number, (detection, area) in enumerate(
-        zip(detections, _areas(detections)), start=1
-    ):
-        detection.update(id=number, area=area, iscrowd=0)
-    return load_annotations(type(coco_gt), {**coco_gt.dataset, 'annotations': detections})
-
-
-def _areas(detections: Sequence[dict[str, Any]]) -> Iterator[float]:
-    """Yield the area of each mask, or box, in square pixels."""
-    if not detections or 'segmentation' not in detections[0]:
-        yield from (each['bbox'][2] * each['bbox'][3] for each in detections)
-        return
-    yield from mask_areas([each['segmentation'] for each in detections]).tolist()
 
 
 def mask_areas(masks: Sequence[Any]) -> NDArray[np.float64]:
@@ -151,11 +127,53 @@ def as_run_length(segmentation: Any, height: int, width: int) -> dict[str, Any]:
     return segmentation
 
 
-def run(evaluation: Any, logger: logging.Logger | str) -> None:
-    """Run a ``COCOeval`` to its end, and log the summary that it prints."""
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what packages print."""
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation.evaluate()
-        evaluation.accumulate()
+        yield
+
+
+def summarize(
+    kind: str,
+    parameters: Any,
+    precision: NDArray[np.float64],
+    recall: NDArray[np.float64],
+    logger: logging.Logger | str,
+) -> Any:
+    """Return a finished ``COCOeval`` of pycocotools, and log the summary that it prints.
+
+    Args:
+        kind: ``'bbox'`` or ``'segm'``.
+        parameters: Parameters of the evaluation.
+        precision: Shape ``(thresholds, recalls, categories, areas, detections)``.
+        recall: Shape ``(thresholds, categories, areas, detections)``.
+        logger: Logger for the summary.
+    """
+    evaluation = COCOeval(iouType=kind)
+    evaluation.params = parameters
+    evaluation.eval = {'precision': precision, 'recall': recall}
     with contextlib.redirect_stdout(io.StringIO()) as table:
         evaluation.summarize()
     print_log('\n' + table.getvalue().rstrip('\n'), logger=logger)
+    return evaluation
+
+
+class PlainEval(COCOeval):
+    """pycocotools' evaluation."""
+
+    def match(self) -> Matches:
+        """Match detections and annotations of one class, or of all without classes."""
+        self.evaluate()
+        num_images = len(self.params.imgIds)
+        ranges = [
+            [each for each in self.evalImgs[start : start + num_images] if each]
+            for start in range(0, len(self.evalImgs), num_images)
+        ]
+        return matches_of_images(
+            [each['dtScores'] for each in ranges[0]],
+            [[each['dtMatches'] for each in images] for images in ranges],
+            [[each['dtIgnore'] for each in images] for images in ranges],
+            [[each['gtIgnore'] for each in images] for images in ranges],
+            len(self.params.iouThrs),
+        )

@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools.cocoeval import COCOeval
 
+from ..groups.matches import Matches, matches_of_images
+
 INSTALL = "pip install 'mmdet_deeplake_plugin[faster]', or pip install faster-coco-eval"
 _ONE_OF_ONE = 1 / (1 + np.spacing(1))
 
@@ -53,6 +55,12 @@ def faster_classes() -> tuple[type, type]:
                 self.eval['precision'], _count_annotations(self), self.params.recThrs
             )
 
+        def match(self) -> Matches:
+            """Match detections and annotations of one class, or of all."""
+            self.separate_eval = True
+            self.evaluate()
+            return _matches(self._evalImgs_cpp, self.params)
+
     return COCO, FasterEval
 
 
@@ -82,6 +90,36 @@ def as_pycocotools(
     is_one = precision == 1
     alone = is_one.sum(axis=1) == np.where(is_separate, first, -1)[None, :, :, None]
     return np.where(is_one & alone[:, None], _ONE_OF_ONE, precision)
+
+
+def _matches(evaluations: Sequence[Any], params: Any) -> Matches:
+    """Unpack what the package matched.
+
+    Args:
+        evaluations: One for each range of areas and image. Only their pickles can be
+            read: matches, those of annotations, scores, which annotations do not count,
+            which detections do not count.
+        params: Parameters of the evaluation.
+    """
+    states = [each.__getstate__() for each in evaluations]
+    count, num_images = len(params.iouThrs), len(params.imgIds)
+    ranges = [
+        states[start : start + num_images] for start in range(0, len(states), num_images)
+    ]
+
+    def tables(position: int) -> list[list[NDArray[np.bool_]]]:
+        return [
+            [np.array(state[position], dtype=bool).reshape(count, -1) for state in images]
+            for images in ranges
+        ]
+
+    return matches_of_images(
+        [state[2] for state in ranges[0]],
+        tables(0),
+        tables(4),
+        [[state[3] for state in images] for images in ranges],
+        count,
+    )
 
 
 def _count_annotations(evaluation: Any) -> NDArray[np.int64]:

@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
+from numpy.typing import NDArray
+
+from ..groups.matches import Matches, matches_of_images
 
 
 class _Numpy:
@@ -42,51 +45,73 @@ def lvis_package() -> Any:
         ) from error
 
 
-def load_lvis(content: dict[str, Any]) -> Any:
-    """Return annotations as an ``LVIS`` object.
+def evaluation_of(
+    truth: dict[str, Any], detections: list[dict[str, Any]], kind: str
+) -> Any:
+    """Return an ``LVISEval`` that is not evaluated yet.
 
     Args:
-        content: Content of an annotation file.
+        truth: Content of an annotation file.
+        detections: Content of a result file with ``id`` and ``area``, not more than 300
+            of an image, as ``LVISResults`` completes and cuts it.
+        kind: ``'bbox'`` or ``'segm'``.
     """
-    return _indexed(lvis_package().LVIS, content)
+    package = lvis_package()
+    evaluation = package.LVISEval(
+        _indexed(package.LVIS, truth),
+        _indexed(package.LVISResults, {**truth, 'annotations': detections}),
+        kind,
+    )
+    evaluation.params.cat_ids = sorted(each['id'] for each in truth['categories'])
+    return evaluation
 
 
-def load_lvis_results(lvis_gt: Any, detections: list[dict[str, Any]]) -> Any:
-    """Return detections as an ``LVISResults`` object.
+def matches_of(evaluation: Any) -> Matches:
+    """Match detections and annotations of one class.
 
     Args:
-        lvis_gt: The annotations.
-        detections: Content of a result file, may be empty; keys are added to them. Those
-            with masks keep their ``bbox``, whose area is then used as the detection's, as
-            in MMDetection.
+        evaluation: An ``LVISEval``.
     """
-    results = lvis_package().LVISResults
-    if not detections:  # the class accesses the first one
-        return _indexed(results, {**lvis_gt.dataset, 'annotations': []})
-    with _quiet():
-        return results(lvis_gt, detections)
+    with quiet():
+        evaluation.evaluate()
+    num_images = len(evaluation.params.img_ids)
+    found = evaluation.eval_imgs
+    ranges = [
+        [each for each in found[start : start + num_images] if each]
+        for start in range(0, len(found), num_images)
+    ]
+    return matches_of_images(
+        [each['dt_scores'] for each in ranges[0]],
+        [[each['dt_matches'] for each in images] for images in ranges],
+        [[each['dt_ignore'] for each in images] for images in ranges],
+        [[each['gt_ignore'] for each in images] for images in ranges],
+        len(evaluation.params.iou_thrs),
+    )
 
 
-def run_lvis(
-    lvis_gt: Any,
-    lvis_dt: Any,
+def summarize_lvis(
+    categories: list[dict[str, Any]],
     kind: str,
-    cat_ids: list[int],
+    precision: NDArray[np.float64],
+    recall: NDArray[np.float64],
     logger: logging.Logger | str,
 ) -> Any:
-    """Run an ``LVISEval`` to its end, and log the summary that it prints.
+    """Return a finished ``LVISEval``, and log the summary that it prints.
 
     Args:
-        lvis_gt: The annotations.
-        lvis_dt: The detections.
-        kind: ``bbox`` or ``segm``.
-        cat_ids: The categories that count.
+        categories: Those of an annotation file that are scored.
+        kind: ``'bbox'`` or ``'segm'``.
+        precision: Shape ``(thresholds, recalls, categories, areas)``, in the order of the
+            ids.
+        recall: Shape ``(thresholds, categories, areas)``.
         logger: Logger for the summary.
     """
-    evaluation = lvis_package().LVISEval(lvis_gt, lvis_dt, kind)
-    evaluation.params.cat_ids = sorted(cat_ids)
-    with _quiet(), contextlib.redirect_stdout(io.StringIO()) as table:
-        evaluation.run()
+    nothing = {'images': [], 'annotations': [], 'categories': categories}
+    evaluation = evaluation_of(nothing, [], kind)
+    evaluation.freq_groups = evaluation._prepare_freq_group()
+    evaluation.eval = {'precision': precision, 'recall': recall}
+    with quiet(), contextlib.redirect_stdout(io.StringIO()) as table:
+        evaluation.summarize()
         evaluation.print_results()
     print_log('\n' + table.getvalue().rstrip('\n'), logger=logger)
     return evaluation
@@ -97,13 +122,13 @@ def _indexed(kind: type, content: dict[str, Any]) -> Any:
     instance: Any = object.__new__(kind)
     instance.logger = logging.getLogger('lvis')
     instance.dataset = content
-    with _quiet():
+    with quiet():
         instance._create_index()
     return instance
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Give the package the old name of float for a while, and silence its warnings."""
     module: Any = importlib.import_module('lvis.eval')
     logger = logging.getLogger('lvis')

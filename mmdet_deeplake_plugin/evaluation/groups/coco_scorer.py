@@ -1,0 +1,116 @@
+"""Score the instances of one class, or proposals, by COCO's evaluation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backends.coco import backend_classes, load_annotations, quiet, summarize
+from .matches import Curves, Matches, curves_of_matches, join_matches
+
+
+@dataclass(frozen=True, eq=False)
+class CocoScorer:
+    """COCO's evaluation of a metric.
+
+    Attributes:
+        kind: What overlaps: ``'bbox'`` or ``'segm'``.
+        by_class: Whether classes matter; if not, the instances of all are scored at once.
+        thresholds: IoU thresholds, shape ``(T,)``.
+        max_dets: Numbers of detections of an image that are scored, shape ``(M,)``.
+        backend: Implementation, see :func:`.backend_classes`.
+        category_ids: Ids of the categories, in the order that decides between equal
+            scores of different classes in proposals.
+    """
+
+    kind: str
+    by_class: bool
+    thresholds: NDArray[np.float64]
+    max_dets: tuple[int, ...]
+    backend: str
+    category_ids: tuple[int, ...]
+
+    most_of_image = None
+    area_of_masks = True
+
+    def curves(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Curves:
+        """Score instances.
+
+        Args:
+            truth: Content of an annotation file with those of one class, or of all.
+            detections: Content of a result file with ``id``, ``area`` and ``iscrowd``.
+        """
+        evaluation = self._evaluation(truth, detections)
+        with quiet():
+            evaluation.evaluate()
+            evaluation.accumulate()
+        return Curves(
+            np.asarray(evaluation.eval['precision'])[:, :, 0],
+            np.asarray(evaluation.eval['recall'])[:, 0],
+        )
+
+    def match(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Matches:
+        """Match the instances of a part of the images, see :meth:`curves`."""
+        evaluation = self._evaluation(truth, detections)
+        with quiet():
+            matches: Matches = evaluation.match()
+        return matches
+
+    def join(self, parts: Sequence[Matches]) -> Curves:
+        """Score what was matched in all parts of the images."""
+        recalls = self.parameters().recThrs
+        joined = join_matches(parts)
+        max_dets = sorted(self.max_dets)
+        return curves_of_matches(joined, len(self.thresholds), recalls, max_dets)
+
+    def parameters(self) -> Any:
+        """Return the parameters of pycocotools."""
+        parameters = backend_classes('pycocotools')[1](iouType=self.kind).params
+        self._set(parameters)
+        return parameters
+
+    def shape(self, num_classes: int) -> tuple[int, ...]:
+        """Return the shape of the precision of all classes, ``(T, R, K, A, M)``."""
+        found = self.parameters()
+        count = num_classes if self.by_class else 1
+        areas, dets = len(found.areaRng), len(found.maxDets)
+        return len(found.iouThrs), len(found.recThrs), count, areas, dets
+
+    def summarize(
+        self,
+        precision: NDArray[np.float64],
+        recall: NDArray[np.float64],
+        logger: logging.Logger | str,
+    ) -> Any:
+        """Return a finished ``COCOeval``, and log the summary that it prints.
+
+        Args:
+            precision: Shape ``(T, R, K, A, M)``, classes in the order of their ids.
+            recall: Shape ``(T, K, A, M)``.
+            logger: Logger for the summary.
+        """
+        parameters = self.parameters()
+        ids = sorted(set(self.category_ids))
+        parameters.catIds = ids if self.by_class else [-1]
+        return summarize(self.kind, parameters, precision, recall, logger)
+
+    def _evaluation(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Any:
+        coco_class, eval_class = backend_classes(self.backend)
+        coco_gt = load_annotations(coco_class, truth)
+        found = load_annotations(coco_class, {**truth, 'annotations': detections})
+        evaluation = eval_class(coco_gt, found, self.kind)
+        self._set(evaluation.params)
+        evaluation.params.imgIds = [image['id'] for image in truth['images']]
+        present = {category['id'] for category in truth['categories']}
+        evaluation.params.catIds = [each for each in self.category_ids if each in present]
+        return evaluation
+
+    def _set(self, parameters: Any) -> None:
+        parameters.maxDets = sorted(self.max_dets)
+        parameters.iouThrs = self.thresholds
+        parameters.useCats = int(self.by_class)

@@ -1,0 +1,305 @@
+"""Predictions of many images as flat arrays, in memory or in a temporary file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...utils.ragged import indices_of_ranges, offsets_of
+from ...utils.scratch import scratch_array
+from ..ground_truth import Prediction
+
+_COLUMNS = ('bboxes', 'scores', 'labels', 'mask_scores', 'mask_sizes')
+
+
+@dataclass(frozen=True, eq=False)
+class PackedPredictions(Sequence[Prediction]):
+    """Predictions of M images with N detections, each of which can be had by its number.
+
+    The detections of image i are the rows ``offsets[i]:offsets[i + 1]``.
+
+    Attributes:
+        offsets: Where the detections of each image start, shape ``(M + 1,)``.
+        bboxes: Boxes, xyxy in pixels, shape ``(N, 4)``, of the type that was predicted.
+        scores: Confidences, shape ``(N,)``.
+        labels: Class indices, shape ``(N,)``.
+        mask_scores: Confidences of the masks, shape ``(N,)``, those of the boxes where
+            the model has no others; None if it has none at all.
+        with_masks: Whether the model predicts masks, by image, shape ``(M,)``.
+        mask_sizes: Heights and widths of the masks, shape ``(N, 2)``, int32; 0 where
+            there is none; None if there are none at all.
+        mask_offsets: Where the run-length code of each mask starts, shape ``(N + 1,)``;
+            None if there are no masks.
+        mask_counts: The codes, one after the other, uint8; None if there are no masks.
+        odd: Predictions that do not fit into arrays, by the number of the image. None of
+            the metrics scores them.
+    """
+
+    offsets: NDArray[np.int64]
+    bboxes: NDArray[Any]
+    scores: NDArray[Any]
+    labels: NDArray[Any]
+    mask_scores: NDArray[Any] | None
+    with_masks: NDArray[np.bool_]
+    mask_sizes: NDArray[np.int32] | None = None
+    mask_offsets: NDArray[np.int64] | None = None
+    mask_counts: NDArray[np.uint8] | None = None
+    odd: Mapping[int, Prediction] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.offsets) - 1
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the arrays in bytes."""
+        return sum(each.nbytes for each in vars(self).values() if hasattr(each, 'nbytes'))
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Prediction]: ...
+
+    def __getitem__(self, index: int | slice) -> Prediction | list[Prediction]:
+        """Return the prediction of an image, or those of several."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f'there are {len(self)} predictions, got index {index}')
+        index %= len(self)
+        if index in self.odd:
+            return self.odd[index]
+        rows = self.rows(index, index + 1)
+        return Prediction(
+            self.bboxes[rows],
+            self.scores[rows],
+            self.labels[rows],
+            self.masks(range(rows.start, rows.stop)) if self.with_masks[index] else None,
+            None if self.mask_scores is None else self.mask_scores[rows],
+        )
+
+    def rows(self, start: int, stop: int) -> slice:
+        """Return the rows of the images from ``start`` up to ``stop``."""
+        return slice(int(self.offsets[start]), int(self.offsets[stop]))
+
+    def images_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of the image of each row."""
+        return np.searchsorted(self.offsets, rows, side='right') - 1
+
+    def masks(self, rows: Iterable[int]) -> list[dict[str, Any]]:
+        """Return the masks of some rows as run-length codes with text."""
+        if self.mask_sizes is None:
+            return []
+        sizes, starts, counts = self.mask_sizes, self.mask_offsets, self.mask_counts
+        assert starts is not None and counts is not None  # all three or none
+        return [
+            {
+                'size': sizes[row].tolist(),
+                'counts': counts[starts[row] : starts[row + 1]].tobytes().decode(),
+            }
+            for row in rows
+        ]
+
+    def scores_of(self, kind: str) -> NDArray[Any]:
+        """Return the scores by which ``'bbox'`` or ``'segm'`` ranks, shape ``(N,)``."""
+        if kind == 'segm' and self.mask_scores is not None:
+            return self.mask_scores
+        return self.scores
+
+    def is_sound(
+        self, widths: NDArray[np.int64], heights: NDArray[np.int64], num_classes: int
+    ) -> bool:
+        """Return whether there is nothing that a metric would refuse.
+
+        Args:
+            widths: Widths of the images in pixels, shape ``(M,)``.
+            heights: Heights of the images in pixels, shape ``(M,)``.
+            num_classes: Number of classes.
+        """
+        labels = self.labels
+        numbers = (self.bboxes, self.scores, self.mask_scores)
+        sound = (
+            not self.odd
+            and len(self) == len(widths)
+            and all(each is None or np.isfinite(each).all() for each in numbers)
+            and (not len(labels) or (labels.min() >= 0 and labels.max() < num_classes))
+        )
+        if sound and self.mask_sizes is not None:
+            sizes = np.stack([heights, widths], axis=1) * self.with_masks[:, None]
+            counts = np.diff(self.offsets)
+            sound = np.array_equal(self.mask_sizes, np.repeat(sizes, counts, axis=0))
+        return bool(sound)
+
+
+def pack(predictions: Sequence[Prediction]) -> PackedPredictions:
+    """Lay predictions end to end.
+
+    Args:
+        predictions: One per image.
+    """
+    if isinstance(predictions, PackedPredictions):
+        return predictions
+    odd = {n: each for n, each in enumerate(predictions) if not _is_plain(each)}
+    plain = [
+        _NOTHING if number in odd else each for number, each in enumerate(predictions)
+    ]
+    counts = [len(each.labels) for each in plain]
+    masks = [
+        mask for each in plain for mask in each.masks or [_NO_MASK] * len(each.labels)
+    ]
+    with_masks = np.array([each.masks is not None for each in plain], dtype=bool)
+    codes = [mask['counts'].encode() for mask in masks] if with_masks.any() else None
+    scored = any(each.mask_scores is not None for each in plain)
+    return PackedPredictions(
+        offsets=offsets_of(counts),
+        bboxes=_laid([np.asarray(each.bboxes).reshape(-1, 4) for each in plain], (4,)),
+        scores=_laid([each.scores for each in plain]),
+        labels=_laid([each.labels for each in plain]),
+        mask_scores=_laid(
+            [
+                each.scores if each.mask_scores is None else each.mask_scores
+                for each in plain
+            ]
+        )
+        if scored
+        else None,
+        with_masks=with_masks,
+        mask_sizes=None
+        if codes is None
+        else np.array([mask['size'] for mask in masks], np.int32).reshape(-1, 2),
+        mask_offsets=None if codes is None else offsets_of([len(code) for code in codes]),
+        mask_counts=None if codes is None else np.frombuffer(b''.join(codes), np.uint8),
+        odd=odd,
+    )
+
+
+def take(
+    blocks: Sequence[PackedPredictions],
+    images: NDArray[np.int64],
+    on_disk: bool = False,
+) -> PackedPredictions:
+    """Return the predictions of some images, in their order.
+
+    Args:
+        blocks: Predictions; images are numbered through all of them.
+        images: Numbers of images, shape ``(K,)``.
+        on_disk: Whether the arrays lie in temporary files.
+
+    Raises:
+        OSError: If there is no room for the temporary files.
+    """
+    whole = len(blocks) == 1 and np.array_equal(images, np.arange(len(blocks[0])))
+    if whole and not on_disk:
+        return blocks[0]
+    new: Callable[..., NDArray[Any]] = scratch_array if on_disk else np.zeros
+    first = offsets_of([len(block) for block in blocks])
+    block_of = np.searchsorted(first, images, side='right') - 1
+    counts = _joined([np.diff(block.offsets) for block in blocks])[images]
+    offsets = offsets_of(counts)
+    columns: dict[str, NDArray[Any]] = {}
+    for name in _COLUMNS:
+        parts = [_column(block, name) for block in blocks]
+        known = [part for part in parts if part is not None]
+        known = [part for part in known if len(part)] or known[:1]  # for their type
+        if not known:
+            continue
+        shape = int(offsets[-1]), *known[0].shape[1:]
+        columns[name] = new(shape, np.result_type(*known))
+    for number, block in enumerate(blocks):
+        chosen = np.flatnonzero(block_of == number)
+        local = images[chosen] - first[number]
+        source = indices_of_ranges(block.offsets[local], counts[chosen])
+        target = indices_of_ranges(offsets[chosen], counts[chosen])
+        for name, column in columns.items():
+            values = _column(block, name)
+            if name == 'mask_scores' and values is None:
+                values = block.scores
+            if values is not None:
+                column[target] = values[source]
+    codes = _take_codes(blocks, images - first[block_of], block_of, offsets, new)
+    odd = [block.odd for block in blocks]
+    return PackedPredictions(
+        offsets=offsets,
+        mask_scores=columns.pop('mask_scores', None),
+        with_masks=_joined([block.with_masks for block in blocks])[images],
+        mask_offsets=codes and codes[0],
+        mask_counts=codes and codes[1],
+        odd={
+            index: odd[number][image - first[number]]
+            for index, (image, number) in enumerate(zip(images, block_of))
+            if odd[number] and image - first[number] in odd[number]
+        },
+        **columns,
+    )
+
+
+_NOTHING = Prediction(
+    np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int)
+)
+_NO_MASK: dict[str, Any] = {'size': [0, 0], 'counts': ''}
+
+
+def _is_plain(prediction: Prediction) -> bool:
+    """Return whether arrays can hold a prediction, as it is."""
+    count = len(prediction.labels)
+    arrays = (prediction.scores, prediction.labels, prediction.mask_scores)
+    masks = prediction.masks or ()
+    return (
+        len(prediction.bboxes) == count
+        and (not count or np.shape(prediction.bboxes) == (count, 4))
+        and all(each is None or np.shape(each) == (count,) for each in arrays)
+        and (not count or np.asarray(prediction.labels).dtype.kind in 'iu')
+        and (prediction.masks is None or len(masks) == count)
+        and all(
+            isinstance(mask.get('counts'), str) and len(mask['size']) == 2
+            for mask in masks
+        )
+    )
+
+
+def _laid(parts: Sequence[ArrayLike], tail: tuple[int, ...] = ()) -> NDArray[Any]:
+    """Lay arrays end to end; the type of empty ones does not count."""
+    arrays = [np.asarray(part) for part in parts]
+    return _joined([each for each in arrays if len(each)] or arrays[:1], tail)
+
+
+def _joined(parts: Sequence[NDArray[Any]], tail: tuple[int, ...] = ()) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.zeros((0, *tail))
+
+
+def _column(block: PackedPredictions, name: str) -> NDArray[Any] | None:
+    values: NDArray[Any] | None = getattr(block, name)
+    return values
+
+
+def _take_codes(
+    blocks: Sequence[PackedPredictions],
+    local: NDArray[np.int64],
+    block_of: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    new: Callable[..., NDArray[Any]],
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]] | None:
+    """Return offsets and text of the masks of some images; None if no block has any."""
+    if all(block.mask_offsets is None for block in blocks):
+        return None
+    lengths = np.zeros(int(offsets[-1]), dtype=np.int64)
+    pieces: list[tuple[NDArray[np.uint8], int, int]] = []
+    for index, (image, number) in enumerate(zip(local.tolist(), block_of.tolist())):
+        block = blocks[number]
+        if block.mask_offsets is None or block.mask_counts is None:
+            continue
+        rows = block.rows(image, image + 1)
+        starts = block.mask_offsets[rows.start : rows.stop + 1]
+        lengths[offsets[index] : offsets[index + 1]] = np.diff(starts)
+        pieces.append((block.mask_counts, int(starts[0]), int(starts[-1])))
+    text = new((int(lengths.sum()),), np.uint8)
+    end = 0
+    for counts, start, stop in pieces:
+        text[end : end + stop - start] = counts[start:stop]
+        end += stop - start
+    return offsets_of(lengths), text
