@@ -110,6 +110,11 @@ class DataInfos:
         self.masks, self._texts, self._extras = masks, texts, extras
         self._label_map = label_map
 
+    @property
+    def changes_labels(self) -> bool:
+        """Whether texts give instances other labels than those that are stored."""
+        return bool({'phrases', 'grounding'} & dict(self._lake.columns.roles).keys())
+
     def of(self, position: int, prompt: dict[str, Any]) -> dict[str, Any]:
         """Make the dict of a sample.
 
@@ -129,6 +134,8 @@ class DataInfos:
             'width': width,
             **prompt,
         }
+        if lake.columns.style == 'odvg':  # ODVGDataset has none
+            del data_info['img_id']
         if samples.segments is not None:
             data_info['segments_info'] = samples.segments.info(position)
         if lake.columns.is_semantic:

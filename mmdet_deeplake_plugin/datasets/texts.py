@@ -1,12 +1,16 @@
-"""Add texts to samples: captions, and the phrases of a text with their boxes."""
+"""Add texts to samples: captions, phrases with their boxes, and prompts."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..lake import Lake, TextColumn
 from ..utils.shared_by_copies import SharedByCopies
 from .samples import Samples
+
+ROLES = ('caption', 'text', 'phrases', 'grounding')
 
 
 class SampleTexts(SharedByCopies):
@@ -14,6 +18,9 @@ class SampleTexts(SharedByCopies):
 
     ``caption`` becomes ``gt_caption`` (``CocoCaptionDataset``). ``text`` stays ``text``;
     with ``phrases``, labels are indices of the phrases of the image (``ODVGDataset``).
+    ``grounding`` becomes the keys that it holds (``MDETRStyleRefCocoDataset``,
+    ``Flickr30kDataset``, ``DODDataset``, ``RefCocoDataset``), with ``labels``, if there
+    are any, in place of the stored ones.
 
     Args:
         lake: The lake with the texts.
@@ -24,7 +31,7 @@ class SampleTexts(SharedByCopies):
         self._samples = samples
         self._columns = {
             role: TextColumn(lake.source, column)
-            for role in ('caption', 'text', 'phrases')
+            for role in ROLES
             if (column := lake.columns.of(role)) is not None
         }
         self._texts = {
@@ -51,6 +58,8 @@ class SampleTexts(SharedByCopies):
             data_info['text'] = texts['text']
         if 'phrases' in texts:
             self._add_phrases(data_info, position, texts['phrases'])
+        if 'grounding' in texts:
+            self._add_prompt(data_info, position, texts['grounding'])
 
     def _add_phrases(self, data_info: dict[str, Any], position: int, text: str) -> None:
         samples, row = self._samples, int(self._samples.rows[position])
@@ -71,6 +80,25 @@ class SampleTexts(SharedByCopies):
         data_info['phrases'] = phrases
         data_info['dataset_mode'] = 'VG'
 
+    def _add_prompt(self, data_info: dict[str, Any], position: int, text: str) -> None:
+        samples, column = self._samples, self._columns['grounding']
+        row, count = int(samples.rows[position]), int(samples.num_stored[position])
+        keys = column.prompt(text, row)
+        labels = keys.pop('labels', None)
+        if labels is not None:
+            if not isinstance(labels, list) or len(labels) != count:
+                raise ValueError(
+                    f'{column.source.where(column.column, row)}: labels must be a list '
+                    f'with one integer per box, got {labels!r} for {count} boxes; '
+                    'correct the row'
+                )
+            stored = samples.stored[samples.part(position)].tolist()
+            for instance, index in zip(data_info['instances'], stored):
+                instance['bbox_label'] = labels[index]
+        if 'sent_ids' in keys:  # an array, as DODCocoMetric indexes it
+            keys['sent_ids'] = np.array(keys['sent_ids'])
+        data_info.update(keys)
+
 
 def sample_texts(lake: Lake, samples: Samples) -> SampleTexts | None:
     """Return the texts of samples, ``None`` if their lake has none.
@@ -79,7 +107,7 @@ def sample_texts(lake: Lake, samples: Samples) -> SampleTexts | None:
         lake: The lake of the samples.
         samples: The samples.
     """
-    has_any = any(lake.columns.of(role) for role in ('caption', 'text', 'phrases'))
+    has_any = any(map(lake.columns.of, ROLES))
     return SampleTexts(lake, samples) if has_any else None
 
 
@@ -92,21 +120,23 @@ def class_prompt(
     """Return the keys of a sample that hold the classes as text.
 
     Args:
-        lake: The lake of the sample; its role ``text`` takes precedence.
+        lake: The lake of the sample; its texts take precedence.
         metainfo: ``metainfo`` of the dataset.
         return_classes: ``True`` for the form of ``CocoDataset``, ``'label_map'`` for that
-            of ``ODVGDataset``, ``False`` for nothing.
+            of ``ODVGDataset``, which ``True`` also stands for with the style ``odvg``;
+            ``False`` for nothing.
         caption_prompt: Prompts by class name.
     """
-    if not return_classes:
-        return {}
-    if return_classes == 'label_map':
+    is_odvg = lake.columns.style == 'odvg' and not lake.columns.of('text')
+    if return_classes == 'label_map' or (return_classes and is_odvg):
         names = enumerate(metainfo['classes'])
         return {
             'text': {str(label): name for label, name in names},
             'dataset_mode': 'OD',
         }
-    if lake.columns.of('text'):
+    if is_odvg:
+        return {'dataset_mode': 'OD'}
+    if not return_classes or lake.columns.of('text') or lake.columns.of('grounding'):
         return {}
     if lake.columns.is_panoptic:
         return {

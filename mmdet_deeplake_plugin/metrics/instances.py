@@ -85,7 +85,16 @@ class InstanceFormat(MetricFormat):
             self.metrics if self.takes_several else self.metrics[0],
             logger=MMLogger.get_current_instance(),
             **self.options,
+            **self.further_options(meta),
         )
+
+    def further_options(self, meta: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options of ``score`` that the dataset decides.
+
+        Args:
+            meta: ``metainfo`` of the dataset.
+        """
+        return {}
 
 
 class CocoFormat(InstanceFormat):
@@ -97,7 +106,7 @@ class CocoFormat(InstanceFormat):
 
     name = 'COCO'
     prefix = 'coco'
-    known_metrics = coco.METRICS
+    known_metrics: ClassVar[tuple[str, ...]] = coco.METRICS
     defaults: ClassVar[Mapping[str, Any]] = {
         'classwise': False,
         'proposal_nums': (100, 300, 1000),
@@ -108,7 +117,7 @@ class CocoFormat(InstanceFormat):
         'sort_categories': False,
         'backend': 'pycocotools',
     }
-    score = staticmethod(evaluate_coco)
+    score: ClassVar[Callable[..., dict[str, float]]] = staticmethod(evaluate_coco)
 
     def check_options(self) -> None:
         """Check the numbers to report too, and import the backend, if installed."""

@@ -51,7 +51,9 @@ def load_lvis(content: dict[str, Any]) -> Any:
     return _indexed(lvis_package().LVIS, content)
 
 
-def load_lvis_results(lvis_gt: Any, detections: list[dict[str, Any]]) -> Any:
+def load_lvis_results(
+    lvis_gt: Any, detections: list[dict[str, Any]], max_dets: int = 300
+) -> Any:
     """Return detections as an ``LVISResults`` object.
 
     Args:
@@ -59,12 +61,13 @@ def load_lvis_results(lvis_gt: Any, detections: list[dict[str, Any]]) -> Any:
         detections: Content of a result file, may be empty; keys are added to them. Those
             with masks keep their ``bbox``, whose area is then used as the detection's, as
             in MMDetection.
+        max_dets: Number of detections of an image that count, the best; -1 for all.
     """
     results = lvis_package().LVISResults
     if not detections:  # the class accesses the first one
         return _indexed(results, {**lvis_gt.dataset, 'annotations': []})
     with _quiet():
-        return results(lvis_gt, detections)
+        return results(lvis_gt, detections, max_dets)
 
 
 def run_lvis(
@@ -73,6 +76,7 @@ def run_lvis(
     kind: str,
     cat_ids: list[int],
     logger: logging.Logger | str,
+    max_dets: int = 300,
 ) -> Any:
     """Run an ``LVISEval`` to its end, and log the summary that it prints.
 
@@ -82,9 +86,11 @@ def run_lvis(
         kind: ``bbox`` or ``segm``.
         cat_ids: The categories that count.
         logger: Logger for the summary.
+        max_dets: As for :func:`load_lvis_results`.
     """
     evaluation = lvis_package().LVISEval(lvis_gt, lvis_dt, kind)
     evaluation.params.cat_ids = sorted(cat_ids)
+    evaluation.params.max_dets = max_dets
     with _quiet(), contextlib.redirect_stdout(io.StringIO()) as table:
         evaluation.run()
         evaluation.print_results()
