@@ -83,7 +83,8 @@ DATASET = {
         good=[None, 'xywh', 'cxcywhn'], bad=['', 'xyhw', 'XYXY', 3, True, ['xyxy']]
     ),
     'annotation_style': Key(
-        good=[None, 'coco', 'voc', 'crowdhuman', 'openimages'], bad=['', 'COCO', 'pascal', 0, False, ['coco']]
+        good=[None, 'coco', 'voc', 'crowdhuman', 'openimages', 'odvg', 'grounding'],
+        bad=['', 'COCO', 'pascal', 0, False, ['coco']],
     ),
     'label_order': Key(
         good=['classes', 'lake'], bad=['', 'class', None, 3, True, np.array(['lake'])]
@@ -240,7 +241,7 @@ PATH = Key(
 )
 METRIC = {
     'metrics_format': Key(
-        good=['COCO', 'LVIS', 'PascalVOC', 'Panoptic', 'SemSeg'],
+        good=['COCO', 'LVIS', 'PascalVOC', 'Panoptic', 'SemSeg', 'RefExp', 'DOD'],
         bad=['', 'coco', 'VOC', None, True, ['COCO'], {'COCO'}],
     ),
     'metric': Key(
@@ -308,6 +309,44 @@ METRIC = {
     **dict.fromkeys(
         ('use_group_of', 'get_supercategory', 'filter_labels'),
         Key(BOOL.good, BOOL.bad, others=dict(metrics_format='OpenImages')),
+    ),
+    'dump_matches': Key(BOOL.good, BOOL.bad, others=dict(metrics_format='Cityscapes')),
+    **dict.fromkeys(
+        ('occluded_ann', 'separated_ann'),
+        Key(
+            good=[__file__, Path(__file__)],
+            bad=['', None, 3, True, ['out'], 'no/such.pkl'],
+            others=dict(
+                metrics_format='CocoOccludedSeparated',
+                occluded_ann=__file__,
+                separated_ann=__file__,
+            ),
+        ),
+    ),
+    **dict.fromkeys(
+        ('score_thr', 'mask_iou_thr'),
+        Key(
+            good=[0, 0.5, 1, np.float64(0.5)],
+            bad=[-0.1, 50, '0.5', None, True, NAN, [0.5]],
+            others=dict(
+                metrics_format='CocoOccludedSeparated',
+                occluded_ann=__file__,
+                separated_ann=__file__,
+            ),
+        ),
+    ),
+    'topk': Key(
+        good=[None, (1, 5, 10), [1, -1], np.array([1, 5])],
+        bad=[0, -1, 5, 1.5, '1', True, NAN, [], [0], [1.5], ['1'], [-2], {1, 5}],
+        others=dict(metrics_format='Flickr30k'),
+    ),
+    **dict.fromkeys(
+        ('thresh_score', 'thresh_f1'),
+        Key(
+            good=[0, 0.5, 1, np.float64(0.5)],
+            bad=[-0.1, 50, '0.5', None, True, NAN, [0.5]],
+            others=dict(metrics_format='gRefCOCO'),
+        ),
     ),
     'collect_device': Key(
         good=['cpu', 'gpu', 'npu'], bad=['', 'cuda', 'CPU', None, True, ['cpu']]

@@ -43,9 +43,15 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(('palette', 'PALETTE'), _IN_METAINFO.format('palette')),
     'thing_classes': _IN_METAINFO.format('thing_classes'),
+    'need_text': '; write return_classes=False',
 }
 # Styles of stock datasets that do not filter their samples.
-UNFILTERED = {'crowdhuman': 'CrowdHumanDataset', 'openimages': 'OpenImagesDataset'}
+UNFILTERED = {
+    'crowdhuman': 'CrowdHumanDataset',
+    'openimages': 'OpenImagesDataset',
+    'odvg': 'ODVGDataset',
+    'grounding': 'Flickr30kDataset',
+}
 _FILTER_KEYS = ('filter_empty_gt', 'min_size', 'bbox_min_size', 'filter_crowds')
 _PROMPT_KEYS = ('name', 'prefix', 'suffix')
 

@@ -48,7 +48,7 @@ def refuse_other_classes(dataset: Any) -> None:
     first, *others = [
         (member.lake.name, member.metainfo['classes'])
         for member in members_of(dataset)
-        if member.has_labels and not (member.return_classes or member.test_mode)
+        if member.has_labels and not (_has_texts(member) or member.test_mode)
     ] or [('', ())]
     for name, classes in others:
         if classes != first[1]:
@@ -98,7 +98,7 @@ def warn_of_other_classes(dataset: Any) -> None:
         dataset: A dataset that was just read; compared with the one of the other kind
             that this process read last, if it is still in use.
     """
-    if dataset.return_classes:
+    if _has_texts(dataset):
         return
     _latest[dataset.test_mode] = dataset
     tested, trained = _latest.get(True), _latest.get(False)
@@ -116,6 +116,11 @@ def warn_of_other_classes(dataset: Any) -> None:
             'a model gets wrong scores if it is tested on other classes than it is '
             f'trained on: {difference}'
         )
+
+
+def _has_texts(dataset: Any) -> bool:
+    style = dataset.lake.columns.style
+    return bool(dataset.return_classes) or style in ('odvg', 'grounding')
 
 
 def compared(

@@ -172,6 +172,11 @@ class DataInfos:
         has_texts = bool(data.texts)
         self._texts = SampleTexts(lake, data.samples, data.texts) if has_texts else None
 
+    @property
+    def changes_labels(self) -> bool:
+        """Whether texts give instances other labels than those that are stored."""
+        return bool({'phrases', 'grounding'} & dict(self._lake.columns.roles).keys())
+
     def of(self, position: int, prompt: dict[str, Any]) -> dict[str, Any]:
         """Make the dict of a sample.
 
@@ -191,6 +196,8 @@ class DataInfos:
             'width': width,
             **prompt,
         }
+        if lake.columns.style == 'odvg':  # ODVGDataset has none
+            del data_info['img_id']
         if samples.segments is not None:
             data_info['segments_info'] = samples.segments.info(position)
         if lake.columns.is_semantic:

@@ -59,20 +59,18 @@ class DeepLakeDataset(BaseDetDataset):
         deeplake_query: TQL that selects rows of the version or view. With a FROM clause
             it names the lake itself.
         deeplake_tensors: Role -> column, for the roles ``img``, ``gt_bboxes``,
-            ``gt_labels``, ``gt_masks``, ``gt_seg_map``, ``segment_ids``,
-            ``gt_ignore_flags``, ``area``, ``ignore``, ``img_id``, ``file_name``,
-            ``width``, ``height``, ``proposals``, ``proposal_scores``, ``caption``,
-            ``text``, ``phrases``, ``hbox``, ``vbox``, ``is_group_of``, ….
-            Columns of roles that are not listed are inferred by type or usual name,
-            except for ``text`` and ``phrases``. ``None`` disables a role.
+            ``gt_labels``, ``gt_masks``, ``gt_seg_map``, ``gt_ignore_flags``, ``area``,
+            ``img_id``, ``file_name``, ``caption``, ``text``, …, see docs/config.md.
+            Others are inferred by type or usual name; ``None`` disables a role.
         box_format: ``xyxy``, ``xywh`` or ``cxcywh`` in pixels; with the suffix ``n``, in
             fractions of the image. Defaults to what the lake declares.
         annotation_style: ``'coco'`` leaves out degenerate boxes, as ``CocoDataset``
             does; ``'voc'`` keeps all boxes, as ``XMLDataset`` does; ``'panoptic'`` reads
-            things and stuff, as ``CocoPanopticDataset`` does; ``'crowdhuman'`` and
-            ``'openimages'`` are those of the datasets of these names. Defaults to the
-            metadata ``annotation_style`` of the box column, else ``'panoptic'`` if there
-            are columns for ``gt_seg_map`` and ``segment_ids``, else ``'coco'``.
+            things and stuff, as ``CocoPanopticDataset`` does; ``'crowdhuman'``,
+            ``'openimages'``, ``'odvg'`` and ``'grounding'`` (other datasets of texts) are
+            those of the datasets of these names. Defaults to the metadata
+            ``annotation_style`` of the box column, else ``'panoptic'`` if there are
+            columns for ``gt_seg_map`` and ``segment_ids``, else ``'coco'``.
         label_order: ``'classes'``: label ``i`` is ``metainfo['classes'][i]``.
             ``'lake'``: labels follow the order of the lake's classes, as those of
             ``CocoDataset`` follow its file, and ``metainfo['classes']`` is sorted
@@ -104,7 +102,7 @@ class DeepLakeDataset(BaseDetDataset):
             are logged.
         return_classes: Whether to add the classes to samples as ``text``: ``True`` as a
             tuple, as in ``CocoDataset``; ``'label_map'`` as a dict from label to name, as
-            in ``ODVGDataset``. The role ``text`` takes precedence.
+            in ``ODVGDataset``. Texts of the lake take precedence.
         caption_prompt: Prompts for ``return_classes=True``, by class name.
         backend_args: No effect; accepted because stock configs pass it.
 
@@ -240,7 +238,7 @@ class DeepLakeDataset(BaseDetDataset):
             first use), ``seg_map_path`` (a ``deeplake://`` path, ``None`` without maps)
             and ``sample_idx``; for a panoptic lake ``segments_info``, for one with maps
             only ``label_map``; the text of ``return_classes``; and, if the lake has them,
-            ``proposals`` (read at first use), ``gt_caption``, ``text`` and ``phrases``.
+            ``proposals`` (read at first use) and texts.
 
         Raises:
             IndexError: If ``idx`` is out of range.
@@ -355,6 +353,8 @@ class DeepLakeDataset(BaseDetDataset):
         Args:
             idx: Index of the sample.
         """
+        if self._infos.changes_labels:
+            return super().get_cat_ids(idx)
         part = self._samples.part(int(self._positions[idx]))
         return self._samples.labels[part].tolist()
 

@@ -12,6 +12,10 @@ area, lie outside the image or are marked ``ignore`` are left out; crowds get
 
 ``openimages``: as in ``OpenImagesDataset``. Every box is kept.
 
+``odvg``: as in ``ODVGDataset``. Boxes are left out as by ``coco``.
+
+``grounding``: as in the other datasets of texts. Every box is kept.
+
 ``panoptic``: as in ``CocoPanopticDataset``. Things are kept if they are not crowds, have
 an area, and are at least a pixel wide and high.
 
@@ -169,7 +173,7 @@ def make_samples(
         keep &= is_segment(table) & np.asarray(things, dtype=bool)[table.labels]
         keep &= ~table.ignore_flags
     labelled[row[keep]] = True
-    if style == 'coco':
+    if style in ('coco', 'odvg'):
         keep &= ~table.excluded & has_extent(table)
     kept = np.flatnonzero(keep)
     row, labels = row[kept], labels[kept]

@@ -1,4 +1,4 @@
-"""Add texts to samples: captions, and the phrases of a text with their boxes."""
+"""Add texts to samples: captions, phrases with their boxes, and prompts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from ..utils.packed_strings import PackedStrings
 from ..utils.shared_by_copies import SharedByCopies
 from .samples import Samples
 
+ROLES = ('caption', 'text', 'phrases', 'grounding')
+
 
 class SampleTexts(SharedByCopies):
     """Texts of samples, in the form of MMDetection's own datasets.
 
     ``caption`` becomes ``gt_caption`` (``CocoCaptionDataset``). ``text`` stays ``text``;
     with ``phrases``, labels are indices of the phrases of the image (``ODVGDataset``).
+    ``grounding`` becomes the keys that it holds (``MDETRStyleRefCocoDataset``,
+    ``Flickr30kDataset``, ``DODDataset``, ``RefCocoDataset``), with ``labels``, if there
+    are any, in place of the stored ones.
 
     Args:
         lake: The lake with the texts.
@@ -51,6 +56,8 @@ class SampleTexts(SharedByCopies):
             data_info['text'] = texts['text']
         if 'phrases' in texts:
             self._add_phrases(data_info, position, texts['phrases'])
+        if 'grounding' in texts:
+            self._add_prompt(data_info, position, texts['grounding'])
 
     def _add_phrases(self, data_info: dict[str, Any], position: int, text: str) -> None:
         samples, row = self._samples, int(self._samples.rows[position])
@@ -71,6 +78,25 @@ class SampleTexts(SharedByCopies):
         data_info['phrases'] = phrases
         data_info['dataset_mode'] = 'VG'
 
+    def _add_prompt(self, data_info: dict[str, Any], position: int, text: str) -> None:
+        samples, column = self._samples, self._columns['grounding']
+        row, count = int(samples.rows[position]), int(samples.num_stored[position])
+        keys = column.prompt(text, row)
+        labels = keys.pop('labels', None)
+        if labels is not None:
+            if not isinstance(labels, list) or len(labels) != count:
+                raise ValueError(
+                    f'{column.source.where(column.column, row)}: labels must be a list '
+                    f'with one integer per box, got {labels!r} for {count} boxes; '
+                    'correct the row'
+                )
+            stored = samples.stored[samples.part(position)].tolist()
+            for instance, index in zip(data_info['instances'], stored):
+                instance['bbox_label'] = labels[index]
+        if 'sent_ids' in keys:  # an array, as DODCocoMetric indexes it
+            keys['sent_ids'] = np.array(keys['sent_ids'])
+        data_info.update(keys)
+
 
 def packed_texts(lake: Lake, rows: NDArray[np.int64]) -> dict[str, PackedStrings]:
     """Read the texts of rows: role -> texts; empty if the lake has none.
@@ -85,7 +111,7 @@ def packed_texts(lake: Lake, rows: NDArray[np.int64]) -> dict[str, PackedStrings
 def _columns_of_texts(lake: Lake) -> dict[str, TextColumn]:
     return {
         role: TextColumn(lake.source, column)
-        for role in ('caption', 'text', 'phrases')
+        for role in ROLES
         if (column := lake.columns.of(role)) is not None
     }
 
@@ -99,21 +125,23 @@ def class_prompt(
     """Return the keys of a sample that hold the classes as text.
 
     Args:
-        lake: The lake of the sample; its role ``text`` takes precedence.
+        lake: The lake of the sample; its texts take precedence.
         metainfo: ``metainfo`` of the dataset.
         return_classes: ``True`` for the form of ``CocoDataset``, ``'label_map'`` for that
-            of ``ODVGDataset``, ``False`` for nothing.
+            of ``ODVGDataset``, which ``True`` also stands for with the style ``odvg``;
+            ``False`` for nothing.
         caption_prompt: Prompts by class name.
     """
-    if not return_classes:
-        return {}
-    if return_classes == 'label_map':
+    is_odvg = lake.columns.style == 'odvg' and not lake.columns.of('text')
+    if return_classes == 'label_map' or (return_classes and is_odvg):
         names = enumerate(metainfo['classes'])
         return {
             'text': {str(label): name for label, name in names},
             'dataset_mode': 'OD',
         }
-    if lake.columns.of('text'):
+    if is_odvg:
+        return {'dataset_mode': 'OD'}
+    if not return_classes or lake.columns.of('text') or lake.columns.of('grounding'):
         return {}
     if lake.columns.is_panoptic:
         return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,34 @@ def mean_precision(evaluation: Any) -> float:
     precision = evaluation.eval['precision'][..., 0, -1]
     defined = precision[precision > -1]
     return float(defined.mean()) if defined.size else -1.0
+
+
+def group_precision(
+    evaluation: Any, classes: Mapping[int, str], groups: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
+    """Return the precision of groups of classes, at the largest number of detections.
+
+    Args:
+        evaluation: A ``COCOeval`` after ``accumulate()``.
+        classes: Class name by category id.
+        groups: Name of a group -> its classes.
+
+    Returns:
+        ``<group>_ap``, and ``<group>_ap50`` at the first threshold; -1 for a group
+        without ground truth.
+    """
+    precision, ids = evaluation.eval['precision'], evaluation.params.catIds
+    results = {}
+    for name, members in groups.items():
+        chosen = [k for k, cat_id in enumerate(ids) if classes[cat_id] in members]
+        # The order of the values, which decides the last digit, is that of OVCocoMetric.
+        for key, values in (
+            (f'{name}_ap', precision[:, :, chosen, 0, -1]),
+            (f'{name}_ap50', precision[0, :, chosen, 0, -1]),
+        ):
+            defined = values[values > -1]
+            results[key] = float(np.mean(defined)) if defined.size else -1.0
+    return results
 
 
 def _mean(precision: NDArray[np.float64]) -> np.float64:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ..utils.messages import comma_joined
 from .backends.coco import backend_classes, numbered
 from .backends.mmdet import print_recall_summary
-from .classwise import classwise_precision, mean_precision
+from .classwise import classwise_precision, group_precision, mean_precision
 from .detections import prepare_predictions
 from .ground_truth import GroundTruth, Prediction
 from .groups.coco_scorer import CocoScorer
@@ -56,6 +56,7 @@ def evaluate_coco(
     outfile_prefix: str | None = None,
     sort_categories: bool = False,
     backend: str = 'pycocotools',
+    groups: Mapping[str, Sequence[str]] | None = None,
     logger: logging.Logger | str | None = None,
     spread: Spread = one_by_one,
 ) -> dict[str, float]:
@@ -91,6 +92,8 @@ def evaluate_coco(
         backend: Implementation of COCO's evaluation for ``bbox``, ``segm`` and
             ``proposal``: ``pycocotools`` or ``faster_coco_eval``, with the same digits.
             Defaults to ``pycocotools``.
+        groups: Groups of classes, whose ``<group>_ap`` and ``<group>_ap50`` ``bbox`` and
+            ``segm`` report too (with both, those of the later one).
         logger: Logger for the tables, see ``mmengine.logging.print_log``. Defaults to
             None: the current logger.
         spread: Runs the jobs, each of which scores a class. Defaults to one after the
@@ -176,6 +179,7 @@ def evaluate_coco(
             precisions, table = classwise_precision(evaluation, names)
             results.update(precisions)
             print_log(f'\n{table}', logger=log)
+        results.update(group_precision(evaluation, names, groups or {}))
         summary = ' '.join(f'{value:.3f}' for value in evaluation.stats[:6])
         print_log(f'{metric}_mAP_copypaste: {summary}', logger=log)
     return means_first(results, 'mAP')

@@ -91,7 +91,16 @@ class InstanceFormat(MetricFormat):
             logger=MMLogger.get_current_instance(),
             **self.options,
             **shared,
+            **self.further_options(meta),
         )
+
+    def further_options(self, meta: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options of ``score`` that the dataset decides.
+
+        Args:
+            meta: ``metainfo`` of the dataset.
+        """
+        return {}
 
 
 class CocoFormat(InstanceFormat):
@@ -103,7 +112,7 @@ class CocoFormat(InstanceFormat):
 
     name = 'COCO'
     prefix = 'coco'
-    known_metrics = coco.METRICS
+    known_metrics: ClassVar[tuple[str, ...]] = coco.METRICS
     defaults: ClassVar[Mapping[str, Any]] = {
         'classwise': False,
         'proposal_nums': (100, 300, 1000),
@@ -114,7 +123,7 @@ class CocoFormat(InstanceFormat):
         'sort_categories': False,
         'backend': 'pycocotools',
     }
-    score = staticmethod(evaluate_coco)
+    score: ClassVar[Callable[..., dict[str, float]]] = staticmethod(evaluate_coco)
     shares_work = True
 
     def check_options(self) -> None:

@@ -20,6 +20,15 @@ from ..utils.messages import comma_joined, did_you_mean
 from ..utils.values import is_list, refuse_unknown
 from .collected import SelectedResults, interleaved
 from .format import MetricFormat
+from .formats.masks import CityscapesFormat, CocoOccludedFormat
+from .formats.open_vocabulary import (
+    DodFormat,
+    FixedApFormat,
+    Flickr30kFormat,
+    GRefCocoFormat,
+    OvCocoFormat,
+    RefExpFormat,
+)
 from .instances import (
     CocoFormat,
     CrowdHumanFormat,
@@ -38,7 +47,9 @@ FORMATS: dict[str, type[MetricFormat]] = {
     each.name: each
     for each in (
         *(CocoFormat, LvisFormat, VocFormat, PanopticFormat, SemSegFormat),
-        *(CrowdHumanFormat, OpenImagesFormat),
+        *(CrowdHumanFormat, OpenImagesFormat, CityscapesFormat, CocoOccludedFormat),
+        *(FixedApFormat, OvCocoFormat, RefExpFormat, GRefCocoFormat, Flickr30kFormat),
+        DodFormat,
     )
 }
 
@@ -48,17 +59,22 @@ class DeepLakeMetric(BaseMetric):
     """COCO, LVIS, VOC, panoptic or semantic metrics of predictions on lakes.
 
     The numbers equal those of ``CocoMetric(ann_file=…)``, ``LVISMetric(ann_file=…)``,
-    ``VOCMetric``, ``CocoPanopticMetric(ann_file=…)``, ``SemSegMetric`` and
-    ``CrowdHumanMetric(ann_file=…)``. The ground truth is read from the lake on the main
-    rank, maps on the rank that predicted them: areas, crowds and ids as stored, and all
-    annotations of the predicted images, whatever the loader filtered. Predictions
+    ``VOCMetric``, ``CocoPanopticMetric(ann_file=…)``, ``SemSegMetric``,
+    ``CrowdHumanMetric(ann_file=…)``, and so on. The ground truth is read from the lake on
+    the main rank, maps on the rank that predicted them: areas, crowds and ids as stored,
+    and all annotations of the predicted images, whatever the loader filtered. Predictions
     identify their image by ``img_path``, which is one of the default ``meta_keys``. The
     lake must be open in this process, which the evaluated dataset takes care of.
 
     Args:
         metrics_format: ``'COCO'``, ``'LVIS'`` (needs the package ``lvis``, and a lake
             that ``tools.from_coco`` made from an LVIS file), ``'PascalVOC'``,
-            ``'Panoptic'``, ``'SemSeg'``, ``'CrowdHuman'`` or ``'OpenImages'``.
+            ``'Panoptic'``, ``'SemSeg'``, ``'CrowdHuman'``, ``'OpenImages'``,
+            ``'Cityscapes'`` (needs the package ``cityscapesscripts``, and maps of
+            instance ids), ``'CocoOccludedSeparated'``, ``'LVISFixedAP'``,
+            ``'OVCoco'`` (with ``base_classes`` and ``novel_classes`` of ``metainfo``);
+            or, for lakes of ``tools.from_grounding``, ``'RefExp'``, ``'gRefCOCO'``,
+            ``'Flickr30k'`` or ``'DOD'``.
         metric: COCO, LVIS: ``bbox``, ``segm``, ``proposal``, ``proposal_fast`` or a list.
             PascalVOC: ``mAP`` or ``recall``. Panoptic: ``PQ``. SemSeg: ``mIoU``,
             ``mDice``, ``mFscore`` or a list. CrowdHuman: ``AP``, ``MR``, ``JI`` or a
@@ -69,11 +85,12 @@ class DeepLakeMetric(BaseMetric):
             ``segm`` and ``proposal``; or one, with which ``bbox`` and ``segm`` report
             precision at that many. LVIS: for ``proposal_fast`` only.
         iou_thrs: IoU threshold or thresholds. Defaults to 0.5 to 0.95 in steps of
-            0.05 (COCO) or 0.5 (PascalVOC; CrowdHuman, which takes one). LVIS: for
-            ``proposal_fast`` only.
+            0.05 (COCO) or 0.5 (PascalVOC; CrowdHuman and the formats for texts, which
+            take one). LVIS: for ``proposal_fast`` only.
         metric_items: COCO, LVIS: which numbers to report.
-        format_only: All but PascalVOC: write the results and evaluate nothing.
-        outfile_prefix: CrowdHuman: path of the JSON file, without ``.json``. COCO, LVIS:
+        format_only: Formats that write files: write the results and evaluate nothing.
+        outfile_prefix: CrowdHuman: path of the JSON file, without ``.json``. Cityscapes:
+            folder in which ``results`` gets the masks. COCO, LVIS:
             path prefix of the JSON files, ``.bbox.json`` and, if
             the model predicts masks, ``.segm.json``. Panoptic: that of
             ``.panoptic.json`` and of the folder ``.panoptic`` of PNG files.
@@ -96,6 +113,16 @@ class DeepLakeMetric(BaseMetric):
         get_supercategory: OpenImages: whether boxes count for the classes above theirs.
         filter_labels: OpenImages: whether predictions of classes that were not verified
             in an image are left out.
+        dump_matches: Cityscapes: whether to write ``matches.json``.
+        occluded_ann: CocoOccludedSeparated: file of the occluded masks.
+        separated_ann: CocoOccludedSeparated: file of the separated masks.
+        score_thr: CocoOccludedSeparated: least score of the masks that count.
+        mask_iou_thr: CocoOccludedSeparated: IoU from which a mask is found.
+        topk: LVISFixedAP: number of detections of each class that count, 10,000 by
+            default. RefExp, Flickr30k: numbers of boxes among which the right one must
+            be, (1, 5, 10) and (1, 5, 10, -1) by default, -1 for all.
+        thresh_score: gRefCOCO: least score of the boxes that count.
+        thresh_f1: gRefCOCO: F1 from which an image is right.
         collect_device: ``'cpu'``, ``'gpu'`` or ``'npu'``: how ranks exchange results.
         prefix: Prefix of the names. Defaults to ``coco``, ``lvis``, ``pascal_voc``,
             ``coco_panoptic``, ``crowd_human``, ``openimages`` or none, as in the stock
@@ -132,6 +159,14 @@ class DeepLakeMetric(BaseMetric):
         use_group_of: bool = True,
         get_supercategory: bool = True,
         filter_labels: bool = True,
+        dump_matches: bool = False,
+        occluded_ann: str | None = None,
+        separated_ann: str | None = None,
+        score_thr: float = 0.3,
+        mask_iou_thr: float = 0.75,
+        topk: int | Sequence[int] | None = None,
+        thresh_score: float = 0.7,
+        thresh_f1: float = 1.0,
         collect_device: str = 'cpu',
         prefix: str | None = None,
         collect_dir: str | None = None,
@@ -158,6 +193,14 @@ class DeepLakeMetric(BaseMetric):
             use_group_of=use_group_of,
             get_supercategory=get_supercategory,
             filter_labels=filter_labels,
+            dump_matches=dump_matches,
+            occluded_ann=occluded_ann,
+            separated_ann=separated_ann,
+            score_thr=score_thr,
+            mask_iou_thr=mask_iou_thr,
+            topk=topk,
+            thresh_score=thresh_score,
+            thresh_f1=thresh_f1,
         )
         if not isinstance(metrics_format, str) or metrics_format not in FORMATS:
             raise ValueError(

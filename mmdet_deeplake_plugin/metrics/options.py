@@ -29,6 +29,7 @@ ELSEWHERE = {
     **dict.fromkeys(('ann_file', 'seg_prefix'), _OF_LAKE),
     **dict.fromkeys(('backend_args', 'file_client_args'), _OF_LAKE),
     **dict.fromkeys(('use_mp_eval', 'nproc', 'num_ji_process'), _OF_STOCK),
+    'merge_boxes': '; leave it out (it fails in stock too)',
     'iou_thres': '; write iou_thrs=0.5',
     'compare_matching_method': '; leave it out (None is what works in stock too)',
     'iou_metrics': "; write metric=['mIoU'], or the others",
@@ -122,6 +123,20 @@ def _check_some_thresholds(key: str, value: Any) -> None:
     _check_thresholds(key, value)
 
 
+def _check_topk(key: str, value: Any) -> None:
+    numbers = value if is_list(value) else [1 if value is None else value]
+    if not len(numbers) or not all(
+        is_int(each) and (each > 0 or (each == -1 and is_list(value))) for each in numbers
+    ):
+        wanted = 'a positive integer, or a list of them, with -1 for all'
+        raise wrong(key, wanted, value, f'{key}=10000 or {key}=(1, 5, 10)')
+
+
+def _check_share(key: str, value: Any) -> None:
+    if not is_number(value) or not 0 <= value <= 1:
+        raise wrong(key, 'a number from 0 to 1', value, f'{key}=0.5')
+
+
 def _check_ranges(key: str, value: Any) -> None:
     if value is None:
         return
@@ -178,6 +193,12 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     'mr_ref': lambda key, value: check_choice(key, value, crowdhuman.MISS_RATES),
     'ioa_thrs': _check_some_thresholds,
     **dict.fromkeys(('use_group_of', 'get_supercategory', 'filter_labels'), check_bool),
+    **dict.fromkeys(('occluded_ann', 'separated_ann'), _check_path),
+    **dict.fromkeys(
+        ('score_thr', 'mask_iou_thr', 'thresh_score', 'thresh_f1'), _check_share
+    ),
+    'dump_matches': check_bool,
+    'topk': _check_topk,
     'collect_device': lambda key, value: check_choice(key, value, ('cpu', 'gpu', 'npu')),
     'prefix': _check_prefix,
     'collect_dir': _check_path,

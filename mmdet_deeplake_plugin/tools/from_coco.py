@@ -51,7 +51,8 @@ def from_coco(
         panoptic_dir: Folder of the PNG maps of a panoptic JSON. Defaults to the JSON's
             path without ``.json``.
         seg_dir: Folder of semantic PNG maps, named like the images but with the suffix
-            ``.png``. Defaults to None: no maps.
+            ``.png``, or of the ``gtFine_instanceIds.png`` of Cityscapes. Defaults to
+            None: no maps.
         seg_classes: Names of the labels in the maps of ``seg_dir``.
         captions: COCO captions JSON of the same images. Defaults to None: no captions.
 

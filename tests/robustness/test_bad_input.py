@@ -587,7 +587,8 @@ METRICS: dict[str, tuple[dict[str, Any], list[str]]] = {
         dict(metrics_format='Coco'),
         [
             '`metrics_format` must be one of COCO, LVIS, PascalVOC, Panoptic, SemSeg, '
-            "CrowdHuman, OpenImages, got 'Coco'"
+            'CrowdHuman, OpenImages, Cityscapes, CocoOccludedSeparated, LVISFixedAP, OVCoco, '
+            "RefExp, gRefCOCO, Flickr30k, DOD, got 'Coco'"
         ],
     ),
     'unknown-metric': (

@@ -6,10 +6,12 @@ untrained weights.
 
 from __future__ import annotations
 
+import ast
 import math
 
 import pytest
 from helpers.samples import stock_config
+from helpers.tiny_bert import make_bert
 from mmdet.utils import register_all_modules
 from zoo.catalog import LOADERS
 from zoo.compare import smaller
@@ -52,6 +54,7 @@ FAMILIES = {
         'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
         SEGMENTS,
     ),
+    'texts': ('mm_grounding_dino/grounding_dino_swin-t_pretrain_obj365.py', BOXES),
     'semi-supervised': (
         'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
         'student/coco/bbox_mAP',
@@ -65,9 +68,20 @@ def zoo_data(shared_data, tmp_path_factory):
     return ZooData(tmp_path_factory.mktemp('zoo'), shared_data / 'coco_cc')
 
 
-def _pair(name, data):
+def _with_own_encoder(config, folder):
+    """The config with a text encoder that is made here, and without fairscale."""
+    text = str(config['train_dataloader'])
+    bert = make_bert(folder)
+    config['train_dataloader'] = ast.literal_eval(text.replace('bert-base-uncased', bert))
+    config['model']['language_model']['name'] = bert
+    config['model']['encoder']['num_cp'] = 0
+
+
+def _pair(name, data, encoder=None):
     """The config on files and on lakes, dealt by the same sampler."""
     files = stock_config(name).to_dict()
+    if encoder is not None:
+        _with_own_encoder(files, encoder)
     for part in LOADERS:
         loader = smaller(files[f'{part}_dataloader'])
         loader['dataset'] = on_files(loader['dataset'], data)
@@ -100,7 +114,11 @@ def test_a_family_trains_and_evaluates_as_on_files(family, zoo_data, tmp_path):
     name, metric = FAMILIES[family]
     if metric == SEGMENTS:
         pytest.importorskip('panopticapi', reason="MMDetection's own transform needs it")
-    files, lake = _pair(name, zoo_data)
+    encoder = None
+    if family == 'texts':
+        pytest.importorskip('transformers', reason='the text encoder needs it')
+        encoder = tmp_path / 'bert'
+    files, lake = _pair(name, zoo_data, encoder)
     expected, found = run(files, tmp_path / 'files'), run(lake, tmp_path / 'lake')
     assert 'loss' in found.losses and all(map(math.isfinite, found.losses.values()))
     assert found.losses == expected.losses

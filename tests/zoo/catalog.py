@@ -178,6 +178,8 @@ def _group(config: Mapping[str, Any]) -> str:
         return 'CrowdHuman'
     if any(name.startswith('OpenImages') for name in types):
         return 'OpenImages'
+    if types & {'ODVGDataset', 'MDETRStyleRefCocoDataset'}:
+        return 'grounding'
     if 'VOCDataset' in types:
         return 'Pascal VOC'
     if 'WIDERFaceDataset' in types:

@@ -9,11 +9,24 @@ import cv2
 import numpy as np
 from mmdet.datasets import CocoPanopticDataset
 from numpy.typing import NDArray
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from zoo.source import Source, stem
 
 VOID = 255
+# Ids of Cityscapes' labels.
+CITYSCAPES = {
+    'road': 7,
+    'person': 24,
+    'rider': 25,
+    'car': 26,
+    'truck': 27,
+    'bus': 28,
+    'train': 31,
+    'motorcycle': 32,
+    'bicycle': 33,
+}
 
 
 def write_stuff(folder: Path, source: Source) -> list[str]:
@@ -38,6 +51,32 @@ def write_stuff(folder: Path, source: Source) -> list[str]:
             labels[mask] = source.category_index(ann)
         cv2.imwrite(str(folder / f'{stem(info)}.png'), labels)
     return [f'label {number}' for number in range(82)]
+
+
+def write_instance_ids(
+    folder: Path, source: Source, annotations: list[dict[str, Any]], names: dict[int, str]
+) -> None:
+    """Writes maps of instances as Cityscapes has them.
+
+    An instance has 1000 times its label, plus a number; crowds have the label alone, and
+    what no mask covers is road, or unlabelled in a stripe.
+
+    Args:
+        folder: Where to write.
+        source: The images.
+        annotations: Their annotations, with categories of Cityscapes.
+        names: Category id -> name.
+    """
+    folder.mkdir(parents=True)
+    name_of = {ann['id']: names[ann['category_id']] for ann in annotations}
+    for info in source.image_infos:
+        ids = np.full((info['height'], info['width']), CITYSCAPES['road'], np.int32)
+        ids[:, :5] = 0
+        for number, (ann, mask) in enumerate(source.painted(info)):
+            label = CITYSCAPES[name_of[ann['id']]]
+            ids[mask] = label if ann['iscrowd'] else 1000 * label + number
+        name = f'{stem(info)}_gtFine_instanceIds.png'
+        Image.fromarray(ids.astype(np.uint16)).save(folder / name)
 
 
 def write_panoptic(

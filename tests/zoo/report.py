@@ -21,6 +21,10 @@ dataloader (batch size 2, no workers, same seeds) equal those of the twin, tenso
 failure** is a config whose twin, with MMDetection's own dataset and files, fails as well. Models are not
 built.
 
+What MMDetection asks for and cannot be had here is lent to both sides (`tests/zoo/lent.py`): `np.float` and `np.in1d` for the packages
+`lvis` and `cityscapesscripts`, a tokenizer that splits at words in place of BERT's, and, where they are not installed, what is used of the
+packages `ddd-dataset` and `jsonlines`.
+
 Configs that share a dataloader after the rewriting, as most that differ only in the model do, are checked
 once and share the result: {configs} configs have {loaders} distinct dataloaders and {evaluators} distinct
 evaluators that can be compared.

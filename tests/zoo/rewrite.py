@@ -21,7 +21,7 @@ Config = dict[str, Any]
 # What a stock dataset reads -> kind of test data.
 KINDS = {
     'CocoDataset': 'coco',
-    'CityscapesDataset': 'coco',
+    'CityscapesDataset': 'cityscapes',
     'DeepFashionDataset': 'coco',
     'Objects365V1Dataset': 'coco',
     'Objects365V2Dataset': 'coco',
@@ -35,7 +35,13 @@ KINDS = {
     'CrowdHumanDataset': 'crowdhuman',
     'OpenImagesDataset': 'openimages',
     'OpenImagesChallengeDataset': 'openimages challenge',
+    'ODVGDataset': 'captions',
+    'MDETRStyleRefCocoDataset': 'expressions',
+    'Flickr30kDataset': 'phrases',
+    'DODDataset': 'descriptions',
 }
+# Kinds whose samples have texts, whatever the classes.
+TEXTS = ('captions', 'detections', 'expressions', 'any number', 'phrases', 'descriptions')
 # Stock metric -> ``metrics_format`` of DeepLakeMetric.
 FORMATS = {
     'CocoMetric': 'COCO',
@@ -44,10 +50,19 @@ FORMATS = {
     'VOCMetric': 'PascalVOC',
     'CrowdHumanMetric': 'CrowdHuman',
     'OpenImagesMetric': 'OpenImages',
+    'CityScapesMetric': 'Cityscapes',
+    'LVISFixedAPMetric': 'LVISFixedAP',
+    'OVCocoMetric': 'OVCoco',
+    'RefExpMetric': 'RefExp',
+    'gRefCOCOMetric': 'gRefCOCO',
+    'Flickr30kMetric': 'Flickr30k',
+    'DODCocoMetric': 'DOD',
 }
+# Stock metrics that read nothing of files, and stay as they are.
+UNCHANGED = ('DumpODVGResults',)
 _OF_FILES = (
     *('ann_file', 'data_root', 'data_prefix', 'label_file', 'proposal_file'),
-    *('hierarchy_file', 'meta_file', 'image_level_ann_file'),
+    *('hierarchy_file', 'meta_file', 'image_level_ann_file', 'label_map_file', 'need_text'),
 )
 
 
@@ -86,9 +101,17 @@ def on_files(dataset: Config, data: ZooData) -> Config:
 
     def change(leaf: Config) -> Config:
         files = data.files(_kind(leaf), _classes(leaf))
+        if 'label_map_file' in files and 'pipeline' in leaf:
+            steps = [_with_label_map(step, files) for step in leaf['pipeline']]
+            files = {**files, 'pipeline': steps}
         return {**leaf, **files}
 
     return _each_leaf(dataset, change)
+
+
+def _with_label_map(step: Config, files: Config) -> Config:
+    key = 'label_map_file'
+    return {**step, key: files[key]} if step.get(key) else step
 
 
 def evaluator_on_files(evaluator: Any, dataset: Config) -> Any:
@@ -104,9 +127,13 @@ def evaluator_on_files(evaluator: Any, dataset: Config) -> Any:
         ann_file, maps = leaf['ann_file'], leaf['data_prefix'].get('seg')
         if _kind(leaf) == 'panoptic' and metric['type'] == 'CocoMetric':
             ann_file = str(Path(ann_file).with_name(THINGS))
-        known = {'ann_file': ann_file, 'seg_prefix': maps}
+        known = {'ann_file': ann_file, 'seg_prefix': maps or ''}
         if metric['type'] == 'CrowdHumanMetric':
             metric = {**metric, 'num_ji_process': 1}  # forks ten times, not a hundred
+        if metric['type'] == 'CityScapesMetric':
+            metric = {**metric, 'outfile_prefix': str(Path(ann_file).with_name('out'))}
+        if metric['type'] == 'DumpODVGResults':
+            metric = {**metric, 'outfile_path': str(Path(ann_file).with_name('dumped'))}
         return {**metric, **{k: v for k, v in known.items() if k in metric}}
 
     if isinstance(evaluator, (list, tuple)):
@@ -128,6 +155,8 @@ def on_lake(dataset: Config, lakes: Mapping[str, str]) -> Config:
     def change(leaf: Config) -> Config:
         kept = {key: value for key, value in leaf.items() if key not in _OF_FILES}
         path = lakes[leaf['ann_file']]
+        if not leaf.get('need_text', True):
+            kept['return_classes'] = False
         if leaf['type'] == 'CityscapesDataset' and leaf.get('filter_cfg'):
             kept['filter_cfg'] = {**leaf['filter_cfg'], 'filter_crowds': True}
         return {**kept, 'type': 'DeepLakeDataset', 'deeplake_path': path}
@@ -148,6 +177,8 @@ def evaluator_on_lake(evaluator: Any) -> Any:
         return [evaluator_on_lake(metric) for metric in evaluator]
     if 'metrics' in evaluator:
         return {**evaluator, 'metrics': evaluator_on_lake(evaluator['metrics'])}
+    if evaluator['type'] in UNCHANGED:
+        return evaluator
     if evaluator['type'] not in FORMATS:
         raise OutOfReach(evaluator['type'])
     # The last two only spread the same work over processes.
@@ -163,11 +194,17 @@ def _kind(leaf: Config) -> str:
         raise OutOfReach(leaf['type'])
     if leaf.get('proposal_file'):
         return 'proposals'
+    if kind == 'captions' and leaf.get('label_map_file'):
+        return 'detections'
+    if kind == 'expressions' and 'grefcoco' in leaf['ann_file']:
+        return 'any number'
     has_maps = bool((leaf.get('data_prefix') or {}).get('seg'))
     return 'stuff' if kind == 'coco' and has_maps else kind
 
 
 def _classes(leaf: Config) -> tuple[str, ...]:
+    if _kind(leaf) in TEXTS:
+        return ()
     if leaf['type'] == 'V3DetDataset':
         return tuple(f'category {number}' for number in range(13204))
     if leaf['type'].startswith('OpenImages'):

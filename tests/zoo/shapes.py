@@ -17,10 +17,18 @@ from mmengine.structures import InstanceData
 
 from mmdet_deeplake_plugin.tools.from_coco import from_coco
 from mmdet_deeplake_plugin.tools.from_voc import from_voc
-from zoo.maps import things_of, write_panoptic, write_stuff
+from zoo.maps import things_of, write_instance_ids, write_panoptic, write_stuff
 from zoo.open_images import make_challenge, make_openimages
 from zoo.people import make_crowdhuman
 from zoo.source import Source, stem
+from zoo.texts import (
+    make_any_number,
+    make_captions,
+    make_descriptions,
+    make_detections,
+    make_expressions,
+    make_phrases,
+)
 
 Files = dict[str, Any]
 Classes = tuple[str, ...]
@@ -36,6 +44,25 @@ def make_coco(folder: Path, source: Source, classes: Classes) -> tuple[Files, st
     labels.parent.mkdir()
     labels.write_text('\n'.join(classes))
     from_coco(files['ann_file'], source.images, folder / 'lake')
+    return files, str(folder / 'lake')
+
+
+def make_cityscapes(folder: Path, source: Source, classes: Classes) -> tuple[Files, str]:
+    """A COCO file whose images are called as those of Cityscapes, and maps of instances."""
+    content = source.coco(classes)
+    images = folder / 'leftImg8bit' / 'val'
+    maps = folder / 'gtFine' / 'val'
+    images.mkdir(parents=True)
+    infos = []
+    for info in content['images']:
+        name = f'{stem(info)}_leftImg8bit.png'
+        (images / name).symlink_to(source.images / info['file_name'])
+        infos.append({**info, 'file_name': name})
+    names = {each['id']: each['name'] for each in content['categories']}
+    write_instance_ids(maps, source, content['annotations'], names)
+    files = _write_json(folder, {**content, 'images': infos}, source)
+    files['data_prefix'] = dict(img=str(images))
+    from_coco(files['ann_file'], images, folder / 'lake', seg_dir=maps)
     return files, str(folder / 'lake')
 
 
@@ -166,12 +193,19 @@ def make_panoptic(folder: Path, source: Source, classes: Classes) -> tuple[Files
 
 
 MAKERS = {
+    'any number': make_any_number,
+    'captions': make_captions,
+    'cityscapes': make_cityscapes,
     'coco': make_coco,
     'crowdhuman': make_crowdhuman,
+    'descriptions': make_descriptions,
+    'detections': make_detections,
+    'expressions': make_expressions,
     'lvis': make_lvis,
     'openimages': make_openimages,
     'openimages challenge': make_challenge,
     'panoptic': make_panoptic,
+    'phrases': make_phrases,
     'proposals': make_proposals,
     'stuff': make_stuff,
     'voc': make_voc,

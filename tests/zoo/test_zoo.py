@@ -27,6 +27,13 @@ SAMPLE = {
     'Cityscapes': 'cityscapes/mask-rcnn_r50_fpn_1x_cityscapes.py',
     'CrowdHuman': 'crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py',
     'OpenImages': 'openimages/ssd300_32xb8-36e_openimages.py',
+    'detections with texts': 'mm_grounding_dino/lvis/grounding_dino_swin-t_finetune_16xb4_1x_lvis.py',
+    'captions and detections': 'mm_grounding_dino/grounding_dino_swin-t_pretrain_obj365_goldg.py',
+    'expressions': 'mm_grounding_dino/refcoco/grounding_dino_swin-t_finetune_8xb4_5e_refcoco.py',
+    'expressions of any number': 'mm_grounding_dino/refcoco/grounding_dino_swin-t_finetune_8xb4_5e_grefcoco.py',
+    'phrases': 'mm_grounding_dino/flickr30k/grounding_dino_swin-t-pretrain_flickr30k.py',
+    'descriptions': 'mm_grounding_dino/dod/grounding_dino_swin-t_pretrain_zeroshot_concat_dod.py',
+    'base and novel classes': 'mm_grounding_dino/coco/grounding_dino_swin-t_finetune_16xb4_1x_coco_48_17.py',
     'OpenImages challenge': 'openimages/faster-rcnn_r50_fpn_32xb2-cas-1x_openimages-challenge.py',
     'Objects365': 'objects365/retinanet_r50_fpn_1x_objects365v1.py',
     'segments and things': 'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
@@ -37,6 +44,8 @@ NEEDS = {
     'LVIS': 'lvis',
     'panoptic': 'panopticapi',
     'segments and things': 'panopticapi',
+    'Cityscapes': 'cityscapesscripts',
+    'detections with texts': 'lvis',
 }
 
 
@@ -61,7 +70,9 @@ def test_a_config_reads_a_lake_as_it_reads_files(kind, data):
     'kind',
     [
         *('stuff maps', 'open vocabulary', 'Pascal VOC', 'segments and things'),
-        *('CrowdHuman', 'OpenImages', 'WIDER Face'),
+        *('CrowdHuman', 'OpenImages', 'WIDER Face', 'Cityscapes', 'phrases'),
+        *('detections with texts', 'expressions', 'expressions of any number'),
+        *('descriptions', 'base and novel classes'),
     ],
 )
 def test_an_evaluator_gives_the_numbers_of_the_stock_one(kind, data):

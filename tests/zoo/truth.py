@@ -64,3 +64,18 @@ def _code(mask: Any, size: tuple[int, int]) -> dict[str, Any]:
         is_loose = isinstance(mask['counts'], list)
         return coco_mask.frPyObjects(mask, *size) if is_loose else mask
     return coco_mask.merge(coco_mask.frPyObjects(mask, *size))
+
+
+def found_labels(info: dict[str, Any]) -> NDArray[np.int64]:
+    """The labels that a model should find for the instances of a sample.
+
+    Args:
+        info: The sample before its pipeline. For a text, models predict which phrase or
+            description of it is meant.
+    """
+    labels = [part['bbox_label'] for part in info['instances']]
+    if 'phrase_ids' in info:
+        labels = info['phrase_ids']
+    elif 'sent_ids' in info:
+        labels = [info['sent_ids'].tolist().index(1 + label) for label in labels]
+    return np.array(labels, np.int64)

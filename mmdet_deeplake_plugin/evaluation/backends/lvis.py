@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,11 +110,42 @@ def summarize_lvis(
     evaluation = evaluation_of(nothing, [], kind)
     evaluation.freq_groups = evaluation._prepare_freq_group()
     evaluation.eval = {'precision': precision, 'recall': recall}
+    _log_summary(evaluation, logger)
+    return evaluation
+
+
+def score_all(
+    truth: dict[str, Any],
+    detections: list[dict[str, Any]],
+    cat_ids: Sequence[int],
+    logger: logging.Logger | str,
+) -> dict[str, float]:
+    """Score boxes of any number per image, and log the summary.
+
+    Args:
+        truth: Content of an annotation file.
+        detections: Content of a result file; ids and areas are added.
+        cat_ids: The categories that count.
+        logger: Logger for the summary.
+    """
+    for number, detection in enumerate(detections, start=1):
+        _, _, width, height = detection['bbox']
+        detection.update(id=number, area=width * height)
+    evaluation = evaluation_of(truth, detections, 'bbox')
+    evaluation.params.cat_ids = sorted(cat_ids)
+    evaluation.params.max_dets = -1
+    with quiet():
+        evaluation.evaluate()
+        evaluation.accumulate()
+    _log_summary(evaluation, logger)
+    return {key: float(value) for key, value in evaluation.get_results().items()}
+
+
+def _log_summary(evaluation: Any, logger: logging.Logger | str) -> None:
     with quiet(), contextlib.redirect_stdout(io.StringIO()) as table:
         evaluation.summarize()
         evaluation.print_results()
     print_log('\n' + table.getvalue().rstrip('\n'), logger=logger)
-    return evaluation
 
 
 def _indexed(kind: type, content: dict[str, Any]) -> Any:

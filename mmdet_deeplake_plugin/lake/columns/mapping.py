@@ -24,7 +24,7 @@ from .box_format import box_format_of, declared_box_format
 from .managed import category_ids, managed_roles
 from .roles import EXTRA_BOXES, EXTRA_FLAGS, ROLES, Role, is_boxes, is_labels
 
-STYLES = ('coco', 'voc', 'panoptic', 'crowdhuman', 'openimages')
+STYLES = ('coco', 'voc', 'panoptic', 'crowdhuman', 'openimages', 'odvg', 'grounding')
 _PER_BOX = (
     *('gt_masks', 'segment_ids', 'gt_ignore_flags', 'area', 'ignore'),
     *EXTRA_BOXES,
@@ -152,7 +152,7 @@ def map_columns(
         for name in _PER_BOX:  # one value per box
             roles.pop(name, None)
     _check_proposals(handle, roles.get('proposals'))
-    if 'phrases' in roles and 'text' not in roles:
+    if requested.get('phrases') and 'text' not in roles:
         raise ValueError(
             f'deeplake_tensors: phrases={roles["phrases"]!r} needs a column for text, '
             'but text is not set; write the column with the text that contains the '
@@ -232,7 +232,8 @@ def check_style(style: Any) -> None:
             f'annotation_style={style!r} is unknown{did_you_mean(style, STYLES)}; '
             'write coco (drops degenerate boxes, like CocoDataset), voc (keeps all '
             'boxes, like XMLDataset), panoptic (like CocoPanopticDataset), crowdhuman '
-            '(like CrowdHumanDataset) or openimages (like OpenImagesDataset)'
+            '(like CrowdHumanDataset), openimages (like OpenImagesDataset), odvg (like '
+            'ODVGDataset) or grounding (like the datasets of tools.from_grounding)'
         )
 
 

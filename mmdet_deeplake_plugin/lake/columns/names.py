@@ -35,6 +35,9 @@ SEGMENTATION = 'segmentation'
 COCO_IMAGE = 'coco_image'  # JSON of the further keys of an image
 COCO_ANNOTATION = 'coco_annotation'  # JSON of the further keys of a panoptic entry
 CAPTIONS = 'captions'
+TEXT = 'text'  # which contains the phrases
+PHRASES = 'phrases'  # JSON: phrases of the text and their boxes
+GROUNDING = 'grounding'  # JSON: further keys of the sample
 
 # Metadata, with the column that owns it.
 CONVERTER = 'converter'  # the lake itself

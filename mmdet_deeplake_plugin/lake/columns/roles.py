@@ -262,15 +262,23 @@ ROLES: dict[str, Role] = {
             'text: one caption per image, or the captions that tools.from_coco writes',
             takes=is_text,
         ),
-        # Never inferred: many lakes have text that is not a prompt for a detector.
-        Role('text', False, None, (), 'text, which contains the phrases', takes=is_text),
-        Role(
-            'phrases',
-            False,
-            None,
-            (),
-            'text: a JSON list of dicts with phrase, tokens_positive and boxes',
-            takes=is_text,
+        # Inferred in one style only: many lakes have text that is not a prompt.
+        *(
+            Role(name, False, None, (name,), wanted, takes=is_text, style=style)
+            for name, wanted, style in (
+                ('text', 'text, which contains the phrases', 'odvg'),
+                (
+                    'phrases',
+                    'text: a JSON list of dicts with phrase, tokens_positive and boxes',
+                    'odvg',
+                ),
+                (
+                    'grounding',
+                    'text: a JSON object with keys of the sample, as '
+                    'tools.from_grounding writes it',
+                    'grounding',
+                ),
+            )
         ),
         Role('width', False, None, ('width',), 'width in pixels', holds_numbers),
         Role('height', False, None, ('height',), 'height in pixels', holds_numbers),

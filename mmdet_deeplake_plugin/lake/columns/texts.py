@@ -1,4 +1,4 @@
-"""Read texts: captions of images, and phrases of a text with their boxes.
+"""Read texts: captions of images, phrases with their boxes, and prompts.
 
 Texts are short (about 300 bytes per COCO image), so a column is read as a whole and kept
 packed.
@@ -22,7 +22,7 @@ _REGION_KEYS = ('phrase', 'tokens_positive', 'boxes')
 
 
 class TextColumn:
-    """A column that plays the role ``caption``, ``text`` or ``phrases``.
+    """A column that plays the role ``caption``, ``text``, ``phrases`` or ``grounding``.
 
     Args:
         source: Reads the lake.
@@ -84,6 +84,19 @@ class TextColumn:
                 'the lake again'
             ) from error
 
+    def prompt(self, text: str, row: int) -> dict[str, Any]:
+        """Return the keys of a sample that the role ``grounding`` gives.
+
+        Args:
+            text: Content of the row.
+            row: Row number.
+
+        Raises:
+            ValueError: If it is not a JSON object. The message names lake, column and
+                row.
+        """
+        return self._json(text, row, 'grounding', dict)
+
     def regions(self, text: str, row: int, num_boxes: int) -> list[dict[str, Any]]:
         """Return the phrases of an image's text, each with the boxes that it describes.
 
@@ -120,15 +133,16 @@ class TextColumn:
             )
         return regions
 
-    def _json(self, text: str, row: int, what: str) -> list[Any]:
+    def _json(self, text: str, row: int, what: str, kind: type = list) -> Any:
         problem = ''
         try:
-            items = json.loads(text) if text else []
+            items = json.loads(text) if text else kind()
         except ValueError as error:
             items, problem = None, f': {error}'
-        if not isinstance(items, list):
+        if not isinstance(items, kind):
+            name = 'list' if kind is list else 'object'
             raise ValueError(
-                f'{self.source.where(self.column, row)}: {what} must be a JSON list, got '
-                f'{text!r:.60}{problem}; correct the row'
+                f'{self.source.where(self.column, row)}: {what} must be a JSON {name}, '
+                f'got {text!r:.60}{problem}; correct the row'
             )
         return items

@@ -18,6 +18,9 @@ from .._cli import with_progress
 from .coco import CocoAnnotations, file_name
 from .coco_panoptic import map_name
 
+# How Cityscapes calls an image, and the map of its instance ids.
+_CITYSCAPES = ('_leftImg8bit.png', '_gtFine_instanceIds.png')
+
 
 def find_maps(
     ann_path: Path,
@@ -73,7 +76,7 @@ def find_maps(
         return []
     entries = coco.entries or {}
     files = [
-        folder / map_name(file_name(image), entries.get(image['id']))
+        _map_of(folder, file_name(image), entries.get(image['id']))
         for image in coco.images
     ]
     jobs = list(zip(files, coco.images))
@@ -81,6 +84,14 @@ def find_maps(
         ids = [ann['id'] for ann in coco.by_image[image['id']]]
         _check_map(file, image, None if coco.entries is None else ids)
     return files
+
+
+def _map_of(folder: Path, name: str, entry: dict[str, Any] | None) -> Path:
+    if entry is None and name.endswith(_CITYSCAPES[0]):
+        file = folder / name.replace(*_CITYSCAPES)
+        if file.is_file():
+            return file
+    return folder / map_name(name, entry)
 
 
 def _check_map(file: Path, image: dict[str, Any], segment_ids: list[int] | None) -> None:

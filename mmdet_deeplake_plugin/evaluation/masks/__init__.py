@@ -1,0 +1,1 @@
+"""Compare masks in ways that COCO's evaluation does not."""

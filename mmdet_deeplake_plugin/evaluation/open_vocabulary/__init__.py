@@ -1,0 +1,1 @@
+"""Score detectors that find what a text names."""

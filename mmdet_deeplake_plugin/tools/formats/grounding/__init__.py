@@ -1,0 +1,1 @@
+"""Annotation files in which texts name what boxes and masks show."""

@@ -1,0 +1,116 @@
+"""Import an ODVG file, as MM Grounding DINO is trained on, into a lake.
+
+There is one row per line. With a label map the lines are detections, and the samples are
+those of ``ODVGDataset(label_map_file=…)``; without one they are captions with phrases.
+Boxes, texts and image bytes are stored exactly as they are in the files; further keys of
+a line are not kept. Images of which several lines speak are stored with each of them.
+
+All input is checked before anything is written; see ``lake/writer.py`` for what a failure
+leaves behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..lake import LakeLayout, check_dest, names, write_lake
+from ._cli import make_parser, run_tool, with_progress
+from .formats.grounding.odvg import read_label_map, read_odvg
+from .formats.images import image_compression
+
+
+def from_odvg(
+    ann_file: str | os.PathLike[str],
+    img_dir: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    label_map: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> str:
+    """Import the images of an ODVG file.
+
+    Args:
+        ann_file: ODVG file: JSON in each line.
+        img_dir: Folder to which the lines' ``filename`` s are relative.
+        dest: Any Deep Lake URL to write to.
+        label_map: JSON file with the name of each label, for detections. Defaults to
+            None: the lines are captions.
+        overwrite: Whether to replace an existing lake. Defaults to False.
+        progress: Whether to draw a progress bar on stderr. Defaults to False.
+
+    Returns:
+        A sentence that says what was written.
+
+    Raises:
+        FileExistsError: If ``dest`` already exists.
+        FileNotFoundError: If a file or an image is missing.
+        ValueError: If a line is not one of the format, labels have no name, or a file is
+            not an image.
+        OSError: If the storage fails.
+    """
+    path, folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
+    check_dest(url, overwrite)
+    class_names = None if label_map is None else read_label_map(Path(label_map))
+    count = None if class_names is None else len(class_names)
+    # Read twice, as all of a large file would not fit into memory.
+    files, num_boxes = [], 0
+    for image in read_odvg(path, count):
+        files.append(image.file_name)
+        num_boxes += len(image.boxes)
+    layout = LakeLayout(
+        converter='from_odvg',
+        annotation_style='odvg',
+        box_format='ltrb',
+        image_compression=image_compression(folder, list(dict.fromkeys(files))),
+        class_names=['object'] if class_names is None else class_names,
+        per_box={},
+        text_ids=False,
+        texts=(names.TEXT, names.PHRASES) if class_names is None else (),
+    )
+    what = 'captions' if class_names is None else f'{count} classes'
+    summary = f'{len(files)} images, {num_boxes} boxes, {what} from {path.name}'
+    rows = with_progress(
+        _rows(path, folder, count), len(files), 'writing images', progress
+    )
+    write_lake(url, layout, rows, f'Imported {summary}', overwrite)
+    return f'{url}: wrote {summary}'
+
+
+def _rows(path: Path, folder: Path, count: int | None) -> Iterator[dict[str, Any]]:
+    for number, image in enumerate(read_odvg(path, count)):
+        yield {
+            names.IMAGES: (folder / image.file_name).read_bytes(),
+            names.BOXES: image.boxes,
+            names.CATEGORIES: image.labels,
+            names.TEXT: image.caption,
+            names.PHRASES: json.dumps(image.phrases, ensure_ascii=False),
+            names.IMAGE_ID: number,
+            names.FILE_NAME: image.file_name,
+            names.WIDTH: image.width,
+            names.HEIGHT: image.height,
+        }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run :func:`from_odvg` from the command line and return the exit code."""
+    parser = make_parser(
+        'from_odvg',
+        'Import an ODVG file into a Deep Lake dataset.',
+        'cat_train_od.json cat/images lakes/cat_train --label-map cat_label_map.json',
+    )
+    add = parser.add_argument
+    add('ann_file', metavar='ANN_FILE', help='ODVG file: JSON in each line')
+    add('img_dir', metavar='IMG_DIR', help='folder of the images')
+    add('dest', metavar='DEST', help='any Deep Lake URL')
+    add('--label-map', metavar='JSON', help='names of the labels of detections')
+    add('--overwrite', action='store_true', help='replace the lake at DEST')
+    args = parser.parse_args(argv)
+    return run_tool(lambda: from_odvg(**vars(args), progress=True))
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
