@@ -155,6 +155,8 @@ def test_the_interval_is_that_of_literal_draws(synthetic):
         assert np.allclose([each.low, each.high], expected, rtol=0, atol=1e-15)
         assert each.low <= each.high
     assert found[0].positives == sum(each.positives for each in found[1:])
+    for each, ranking in zip(found[1:], this):
+        assert each.images == np.count_nonzero(ranking.positives) <= found[0].images
     averages = [ranking.average() for ranking in this]
     assert found[0].this == mean_average(np.array(averages))
     assert [each.this for each in found[1:]] == pytest.approx(averages, nan_ok=True)

@@ -12,10 +12,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+
 from helpers.browser import Watched, started_browser
 from helpers.lakes import write_lake
 from helpers.predictions import predict
-
 from mmdet_deeplake_plugin.tools.triage import triage
 
 WIDTH, HEIGHT, IMAGES = 480, 360, 60

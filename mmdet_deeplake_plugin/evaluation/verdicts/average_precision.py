@@ -154,6 +154,7 @@ class Difference:
             ``this - other`` over sets of images that are drawn from the given ones.
         high: Upper end of it.
         positives: Number of annotations to find.
+        images: Number of images that have some. With few, the interval says little.
     """
 
     this: float
@@ -161,6 +162,7 @@ class Difference:
     low: float
     high: float
     positives: int
+    images: int
 
 
 def compare_rankings(
@@ -191,12 +193,17 @@ def compare_rankings(
     drawn = [averages(_draw_images(num_images, count, generator)) for count in draws]
     whole = averages(np.ones((1, num_images), dtype=np.int64))
     given, each = _with_mean(whole)[0].tolist(), _with_mean(np.concatenate(drawn))
-    counts = [int(ranking.positives.sum()) for ranking in this]
+    positives = np.array([ranking.positives for ranking in this])
+    positives = np.concatenate([positives.sum(axis=0, keepdims=True), positives])
     return [
-        Difference(one, two, *_interval(each[:, index]), positives)
-        for index, (positives, (one, two)) in enumerate(
-            zip([sum(counts), *counts], given)
+        Difference(
+            one,
+            two,
+            *_interval(each[:, index]),
+            int(positives[index].sum()),
+            int((positives[index] > 0).sum()),
         )
+        for index, (one, two) in enumerate(given)
     ]
 
 

@@ -121,6 +121,7 @@ def _table(
                         'low': number(found.low),
                         'high': number(found.high),
                         'positives': found.positives,
+                        'images': found.images,
                     }
                 )
     return table

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from helpers.browser import wait
-from helpers.lakes import write_lake
+from helpers.browser import Watched, wait
+from helpers.lakes import TYPES, write_lake
 from helpers.predictions import CASES, predict_cases, rows_of_cases
 from helpers.triage_data import CLASSES, COUNT, FILE_NAME, OTHERS, data_of
 
@@ -83,9 +83,18 @@ FILTERS: dict[str, tuple[dict[str, str], list[int]]] = {
 }
 
 
+@pytest.fixture(scope='module')
+def open_page(browser, page_folder) -> Iterator[Any]:
+    """A page that several tests use; each leaves it without a filter."""
+    window = Watched(browser)
+    yield window.open(page_folder)
+    window.close()
+
+
 @pytest.mark.parametrize('name', FILTERS)
-def test_filters(name, page):
+def test_filters(name, open_page):
     """Each finds the images that have such an object, together those with one of all."""
+    page = open_page
     values, expected = FILTERS[name]
     for control, value in values.items():
         field = page.locator(f'#{control}')
@@ -346,6 +355,31 @@ def test_marked_images_become_a_query_and_a_view(many, page, browser):
     assert page.is_disabled('#open-export')
 
 
+IDS: dict[str, dict[str, Any]] = {
+    'texts': dict(
+        rows=rows_of_cases(4, image_id=lambda n: f"it's {n} \"x\" \\ é"),
+        columns={'image_id': TYPES['text']},
+    ),
+    'none': dict(rows=rows_of_cases(4), columns={'image_id': None}),
+}
+
+
+@pytest.mark.parametrize('ids', IDS)
+def test_marked_images_of_other_ids(ids, watched, tmp_path):
+    """Texts with quotes, and rows where there are no ids."""
+    path = write_lake(tmp_path / 'lake', **IDS[ids])
+    predict_cases(path, 4)
+    triage(f'{path}@runs/a', tmp_path / 'page')
+    page = watched().open(tmp_path / 'page')
+    page.evaluate('Triage.mark([1, 3], true)')
+    page.click('#open-export')
+    words = shlex.split(page.input_value('#command'))
+    assert main(words[3:]) == 0
+    view = DeepLakeDataset(path, deeplake_view_id='worst')
+    names = [view.get_data_info(i)['img_path'].rpartition('/')[2] for i in range(len(view))]
+    assert names == ['000001.jpg', '000003.jpg']
+
+
 def test_names_are_text(page):
     """Of classes and files: shown as they are, run nowhere, as nothing of the page."""
     labels = page.locator('#class option').all_inner_texts()
@@ -423,7 +457,7 @@ def test_a_page_of_two_runs(watched, many, tmp_path):
     assert sorted(shown(page)[:20]) == of_kind(1)
     assert sorted(shown(page)[-20:]) == of_kind(0)
     rows = page.locator('#comparison .delta tbody tr').all_inner_texts()
-    assert rows[0].startswith('all classes, all\t') and len(rows) == 4 + 2
+    assert rows[0].startswith('all classes\t') and len(rows) == 4 + 2
     page.locator('#comparison .delta button', has_text='dog').click()
     assert page.input_value('#class') == '1'
     assert page.locator('#comparison .delta tbody tr').first.inner_text().startswith('all\t')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from helpers import ROOT
 from helpers.lakes import TYPES, append, branch, open_lake, picture, write_lake
 from helpers.object_store import ObjectStore
 from helpers.predictions import (
@@ -26,6 +28,7 @@ from mmdet_deeplake_plugin import DeepLakeDataset
 from mmdet_deeplake_plugin.evaluation import COUNTS, ERRORS, VERDICTS
 from mmdet_deeplake_plugin.tools.triage import main, triage
 from mmdet_deeplake_plugin.tools.triage_page import folder as folder_module
+from mmdet_deeplake_plugin.tools.triage_page.folder import page_files
 from mmdet_deeplake_plugin.tools.triage_page.images import THUMB_SIDE
 from mmdet_deeplake_plugin.tools.triage_page.run import PAGE_FATES
 
@@ -386,6 +389,24 @@ def test_a_view_is_of_the_newest_version(path, capsys):
     assert main([path + BRANCH, *options]) == 2
     assert 'leave out --commit, and begin again' in capsys.readouterr().err
     assert list(open_lake(path, writable=False).tags.names()) == []
+
+
+def test_the_page_is_part_of_the_package():
+    """Each of its files is declared, loaded by the page, and short enough to read."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / 'setup.cfg')
+    patterns = config['options.package_data']['mmdet_deeplake_plugin.tools.triage_page']
+    folder = Path(folder_module.__file__).parent
+    found = sorted(file for each in patterns.split() for file in folder.glob(each))
+    assert found == sorted((folder / 'page').iterdir()) == page_files()
+    page = (folder / 'page' / 'page.html').read_text()
+    for file in found:
+        assert len(file.read_text().splitlines()) <= 400
+        assert file.suffix == '.html' or f'"{file.name}"' in page
+    assert set(re.findall(r'(?:src|href)="([^":]+)"', page)) == {
+        'data.js',
+        *(file.name for file in found if file.suffix != '.html'),
+    }
 
 
 def test_help_says_what_the_tool_does(capsys):

@@ -5,6 +5,7 @@
   const { $, element, raw } = T;
   const { table, changes, change } = raw.compare;
   const body = $('comparison').querySelector('.body');
+  const FEW_IMAGES = 10; // of which draws say little
   const SIGNS = { better: '▲', worse: '▼', changed: '◆', same: '=' };
 
   T.changeSign = (image) => SIGNS[changes[change[image]]] ?? '';
@@ -26,24 +27,29 @@
     });
   }
 
+  const isSure = ({ low, high, images }) =>
+    low !== null && images >= FEW_IMAGES && (low > 0 || high < 0);
+
   function line(entry) {
     const label = entry.cls < 0 ? 'all classes' : T.className(entry.cls);
-    const sure = entry.low !== null && (entry.low > 0 || entry.high < 0);
+    const { low, high } = entry;
+    const sure = isSure(entry);
     return element('tr', { class: sure ? 'sure' : '' },
-      element('th', { scope: 'row' }, entry.cls < 0 ? `${label}, ${entry.size}` : entry.size),
+      element('th', { scope: 'row' }, entry.cls < 0 && entry.size === 'all' ? label : entry.size),
       element('td', {}, T.formatted(entry.this)),
       element('td', {}, T.formatted(entry.other)),
-      element('td', {}, `${signed(entry.this === null || entry.other === null ? null : entry.this - entry.other)}${sure ? ' *' : ''}`),
-      element('td', {}, entry.low === null ? '–' : `${signed(entry.low)} … ${signed(entry.high)}`),
-      element('td', {}, String(entry.positives)));
+      element('td', {}, `${signed(low === null ? null : entry.this - entry.other)}${sure ? ' *' : ''}`,
+        element('small', {}, low === null ? '' : `${signed(low)} … ${signed(high)}`)),
+      element('td', {}, String(entry.positives), element('small', {}, `in ${entry.images}`)));
   }
 
   function drawComparison() {
     const [one, other] = T.runs;
     const chosen = table.filter((entry) => entry.cls === T.filter.cls);
     const classes = T.filter.cls < 0 ? table.filter((entry) => entry.cls >= 0 && entry.size === 'all')
-      .sort((a, b) => Math.abs(b.this - b.other) - Math.abs(a.this - a.other)) : [];
-    const head = ['', 'this', 'other', 'Δ AP', '95 %', 'n'].map((text) => element('th', { scope: 'col' }, text));
+      .sort((a, b) => isSure(b) - isSure(a) ||
+        Math.abs(b.this - b.other) - Math.abs(a.this - a.other)) : [];
+    const head = ['', 'this', 'other', 'Δ AP', 'n'].map((text) => element('th', { scope: 'col' }, text));
     const named = classes.map((entry) => {
       const row = line(entry);
       row.firstChild.replaceChildren(element('button', {
@@ -58,7 +64,7 @@
         element('thead', {}, element('tr', {}, ...head)),
         element('tbody', {}, ...chosen.map(line), ...named))),
       element('p', { class: 'note' }, `AP at IoU ${one.iouThr}. The interval holds 95 % of the differences over ` +
-        `${raw.compare.draws} draws of the images; * where it does not hold 0.`),
+        `${raw.compare.draws} draws of the images; * where it does not hold 0 and ${FEW_IMAGES} images or more have such objects.`),
     );
   }
 

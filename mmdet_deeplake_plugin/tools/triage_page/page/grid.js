@@ -4,7 +4,7 @@
   if (!T.raw) return;
   const { $, element } = T;
   const GAP = 8;
-  const CAPTION = 40; // pixels
+  const CAPTION = 42; // pixels
   const MARGIN = 2; // rows above and below what is in sight
   const grid = $('grid');
   const sheet = $('sheet');
@@ -44,6 +44,11 @@
     });
   };
 
+  function unitOf(image) {
+    const [across, down] = T.sizeOf(image);
+    return Math.max(across / width, down / (0.75 * width));
+  }
+
   function make(image, position) {
     const marked = T.marks.has(image);
     const tile = element(
@@ -54,7 +59,7 @@
         'aria-setsize': T.shown.length,
         'aria-label': `${T.nameOf(image)}${marked ? ', marked' : ''}`,
       },
-      element('div', { class: 'picture' }, T.thumbnail(image), T.overlay(image)),
+      element('div', { class: 'picture' }, T.thumbnail(image), T.overlay(image, unitOf(image))),
       element('div', { class: 'name', title: T.nameOf(image) }, T.nameOf(image)),
       element('div', { class: 'numbers' }, caption(image)),
       element('button', {

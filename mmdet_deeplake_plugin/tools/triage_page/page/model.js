@@ -191,7 +191,10 @@ window.Triage = {};
   const markedRows = () => marked().map((image) => raw.images.row[image]);
 
   T.queryOfMarked = () => {
-    if (!raw.key) return `SELECT * WHERE ROW_NUMBER() IN (${markedRows().join(', ')})`;
+    if (!raw.key) { // IN takes columns only
+      return 'SELECT * FROM (SELECT *, ROW_NUMBER() AS marked_row) ' +
+        `WHERE marked_row IN (${markedRows().join(', ')})`;
+    }
     const quoted = (id) => (raw.key.isText ? `'${id.replaceAll("'", "''")}'` : id);
     const ids = marked().map((image) => quoted(raw.images.id[image]));
     return `SELECT * WHERE "${raw.key.column}" IN (${ids.join(', ')})`;

@@ -2,6 +2,7 @@
 // Draws annotations and predictions over an image. Colour, line and sign all say the same.
 (function (T) {
   if (!T.raw) return;
+  const MANY = 30; // objects, whose words would cover the image
   const NS = 'http://www.w3.org/2000/svg';
 
   T.svg = (tag, attributes, ...children) => {
@@ -43,20 +44,15 @@
     return objects;
   };
 
-  function signOf(object, x, y, size) {
-    const s = size;
-    if (object.kind === 'prediction' && object.state === 'wrong') {
-      return `M${x - s},${y - s}l${2 * s},${2 * s}m0,${-2 * s}l${-2 * s},${2 * s}`;
-    }
-    if (object.kind === 'truth' && ['missed', 'mistaken'].includes(object.state)) {
-      return `M${x - s},${y + s}h${2 * s}l${-s},${-2 * s}z`;
-    }
-    return '';
+  // Signs are drawn around the origin; a style makes them as large on every screen.
+  function signOf(object) {
+    if (object.kind === 'prediction') return object.state === 'wrong' ? 'M-1,-1l2,2m0,-2l-2,2' : '';
+    return ['missed', 'mistaken'].includes(object.state) ? 'M-1,1h2l-1,-2z' : '';
   }
 
   // The drawing of one object. Signs stand at the left: of predictions above, of
   // annotations below, so that those of two equal boxes can be told apart.
-  T.drawObject = (object, size) => {
+  T.drawObject = (object) => {
     const [left, top, right, bottom] = object.box;
     const place = {
       x: left, y: top, width: Math.max(right - left, 0), height: Math.max(bottom - top, 0),
@@ -66,10 +62,11 @@
     });
     group.append(T.svg('rect', { ...place, class: 'halo' }));
     group.append(T.svg('rect', { ...place, class: 'line' }));
-    const sign = signOf(object, left, object.kind === 'truth' ? bottom : top, size);
+    const sign = signOf(object);
     if (sign) {
-      group.append(T.svg('path', { d: sign, class: 'halo' }));
-      group.append(T.svg('path', { d: sign, class: 'sign' }));
+      const corner = `translate(${left} ${object.kind === 'truth' ? bottom : top})`;
+      group.append(T.svg('g', { transform: corner },
+        T.svg('path', { d: sign, class: 'halo' }), T.svg('path', { d: sign, class: 'sign' })));
     }
     return group;
   };
@@ -78,14 +75,18 @@
     T.raw.images.width[image] || 1, T.raw.images.height[image] || 1,
   ];
 
-  T.overlay = (image) => {
+  // The drawing of all objects; a unit of it is so many pixels of the image as one pixel
+  // of the screen is.
+  T.overlay = (image, unit) => {
     const [width, height] = T.sizeOf(image);
     const svg = T.svg('svg', {
       viewBox: `0 0 ${width} ${height}`, 'aria-hidden': 'true',
     });
     if (T.isSearching()) svg.classList.add('searching');
-    const size = Math.max(width, height) / 60;
-    for (const object of T.objectsOf(image)) svg.append(T.drawObject(object, size));
+    svg.style.setProperty('--unit', String(unit));
+    const objects = T.objectsOf(image);
+    svg.classList.toggle('crowded', objects.length > MANY);
+    for (const object of objects) svg.append(T.drawObject(object));
     return svg;
   };
 
@@ -117,7 +118,8 @@
     ];
     return shown.map(([kind, state, words]) => {
       const svg = T.svg('svg', { viewBox: '0 0 40 24', class: 'sample', 'aria-hidden': 'true' });
-      svg.append(T.drawObject({ kind, state, box }, 3));
+      svg.style.setProperty('--unit', '0.67');
+      svg.append(T.drawObject({ kind, state, box }));
       return T.element('tr', {}, T.element('td', {}, svg), T.element('td', {}, words));
     });
   };

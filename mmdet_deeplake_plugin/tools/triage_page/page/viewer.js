@@ -35,7 +35,7 @@
     const picture = suffix
       ? element('img', { src: `images/${images.row[image]}.${suffix}`, alt: T.nameOf(image) })
       : element('p', { class: 'broken' }, 'The image is broken.');
-    stage.replaceChildren(picture, T.overlay(image));
+    stage.replaceChildren(picture, T.overlay(image, 1));
     place();
     label();
     list();
@@ -61,7 +61,7 @@
       left: `${corner[0]}px`, top: `${corner[1]}px`,
       width: `${size[0]}px`, height: `${size[1]}px`,
     });
-    stage.style.setProperty('--unit', String(1 / scale));
+    stage.querySelector('svg').style.setProperty('--unit', String(1 / scale));
     $('zoom').textContent = `${Math.round(scale * 100)} %`;
   }
 
@@ -71,9 +71,13 @@
     T.objectsOf(image).forEach((object, index) => {
       const group = svg.children[index];
       group.dataset.key = keyOf(object);
+      // Of annotations in the lower corner; of predictions above, or in the upper one.
       const [left, top, , bottom] = object.box;
-      const below = object.kind === 'truth';
-      const text = T.svg('text', { x: left, y: below ? bottom : top, dx: '0.4em', dy: below ? '1.1em' : '-0.4em' });
+      const isTruth = object.kind === 'truth';
+      const inside = isTruth || top > T.sizeOf(image)[1] / 25 ? '-0.5em' : '1.2em';
+      const text = T.svg('text', {
+        x: left, y: isTruth ? bottom : top, dx: '0.7em', dy: inside,
+      });
       text.textContent = T.describe(object);
       group.append(text);
       group.append(T.svg('title', {}, T.describe(object)));
