@@ -23,7 +23,8 @@ from .predictions import (
     PredictionColumn,
     check_prediction_name,
 )
-from .stored_predictions import StoredPredictions
+from .saved_views import check_view_name, save_view
+from .stored_predictions import StoredPredictions, prediction_names
 from .writer import LakeLayout, check_dest, write_lake
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     'check_prediction_name',
     'check_roles',
     'check_style',
+    'check_view_name',
     'find_lake',
     'lost_in_conversion',
     'metadata_of',
@@ -59,6 +61,8 @@ __all__ = [
     'open_lake',
     'open_object',
     'open_source',
+    'prediction_names',
     'register',
+    'save_view',
     'write_lake',
 ]

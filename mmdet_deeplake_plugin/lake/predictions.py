@@ -192,7 +192,7 @@ class PredictionBranch:
             )
         with self._storage('must be writable'):
             arguments = spec.credentials.resolve()
-            _probe_writing(spec, arguments)
+            probe_writing(spec, arguments)
             dataset: Any = deeplake.open(spec.address, **arguments)
             branches = list(dataset.branches.names())
         if dataset.id != pin.lake_id:
@@ -270,7 +270,7 @@ class PredictionBranch:
             ) from None
 
 
-def _probe_writing(spec: LakeSpec, arguments: Mapping[str, Any]) -> None:
+def probe_writing(spec: LakeSpec, arguments: Mapping[str, Any]) -> None:
     """Raise an error if a lake cannot be written to."""
     if spec.path.startswith('mem://'):
         return

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from ..utils.messages import comma_joined, did_you_mean
 from .columns import names
+from .columns.roles import holds_numbers
+from .connection.json_values import is_json
 from .connection.opening import column_names, metadata_of
 from .connection.source import LakeSource
 
@@ -65,3 +67,21 @@ class StoredPredictions:
             One value per row, ``None`` for rows without predictions.
         """
         return self.source.values(f'{self.name}/{column}', rows)
+
+    def numbers(self) -> dict[str, str]:
+        """Return the columns that have one number per row.
+
+        Returns:
+            Full name of each column by its short one: what follows ``<name>/`` for the
+            columns of these predictions, which come first, and the full name of others.
+        """
+        handle, prefix = self.source.handle, f'{self.name}/'
+        found = [name for name in column_names(handle) if _is_number(handle, name)]
+        own = {name[len(prefix) :]: name for name in found if name.startswith(prefix)}
+        return {**own, **{name: name for name in found if not name.startswith(prefix)}}
+
+
+def _is_number(handle: Any, column: str) -> bool:
+    dtype = handle.schema[column].dtype
+    is_array = 'shape=' in str(dtype) or dtype.is_sequence
+    return holds_numbers(dtype) and not is_json(dtype) and not is_array

@@ -72,3 +72,36 @@ def error_types(
     missed[nearest[errors == LOCALISATION]] = False
     missed[nearest_other[errors == CLASSIFICATION]] = False
     return errors, missed
+
+
+def annotations_behind(
+    ious: NDArray[np.float64],
+    same_class: NDArray[np.bool_],
+    matches: NDArray[np.integer],
+    errors: NDArray[np.integer],
+) -> NDArray[np.int64]:
+    """Return the annotation that each prediction of an image is about.
+
+    Args:
+        ious: Overlap of each prediction with each annotation, 0 for those that do not
+            count, shape ``(n, m)``.
+        same_class: Whether their classes are equal, shape ``(n, m)``.
+        matches: The matched annotation, -1 for none, shape ``(n,)``.
+        errors: Numbers of :data:`ERRORS`, shape ``(n,)``.
+
+    Returns:
+        The match; else, for a wrong class the nearest annotation of another class, for a
+        bad location or a duplicate that of the same class, for both the nearest one. -1
+        for predictions on the background and those without an error; shape ``(n,)``.
+    """
+    about = np.asarray(matches, dtype=np.int64).copy()
+    if not ious.shape[1]:
+        return about
+    for kinds, overlap in (
+        ((CLASSIFICATION,), ious * ~same_class),
+        ((LOCALISATION, DUPLICATE), ious * same_class),
+        ((BOTH,), ious),
+    ):
+        chosen = np.isin(errors, kinds) & (about < 0) & (overlap.max(axis=1) > 0)
+        about[chosen] = overlap[chosen].argmax(axis=1)
+    return about

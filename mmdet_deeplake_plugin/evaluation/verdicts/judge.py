@@ -101,7 +101,7 @@ def judge_image(
     annotation_labels, crowd = gt.labels[part], gt.crowd[part]
     labels = label_of[prediction.labels]
     scores = scores_of(prediction, rules.iou_type)
-    ious, areas = _overlaps(gt, index, prediction, rules.iou_type)
+    ious, areas = overlaps_of_image(gt, index, prediction, rules.iou_type)
     outside = _outside(areas, gt, rules) | _unverified(gt, index, labels)
     ignored = (
         crowd
@@ -240,10 +240,24 @@ def _unverified(
     return partly | ~(present | absent)
 
 
-def _overlaps(
+def overlaps_of_image(
     gt: GroundTruth, index: int, prediction: Prediction, iou_type: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the overlaps, shape ``(n, m)``, and the areas of the predictions."""
+    """Return the overlaps in an image, and the areas of the predictions.
+
+    Args:
+        gt: The annotations; with masks, if those are compared.
+        index: Number of the image in ``gt``.
+        prediction: What the model found in it.
+        iou_type: What overlaps: ``'bbox'`` or ``'segm'`` (masks).
+
+    Returns:
+        IoU of predictions and annotations, shape ``(n, m)``, with a crowd the share of
+        the prediction; areas in square pixels, shape ``(n,)``.
+
+    Raises:
+        ValueError: If masks are compared, but one of the sides has none.
+    """
     part = gt.instances(index)
     crowd = gt.crowd[part]
     if iou_type == 'bbox':

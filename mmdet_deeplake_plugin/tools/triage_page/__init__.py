@@ -1,0 +1,1 @@
+"""A page on which one looks at what a model got wrong."""
