@@ -18,10 +18,12 @@ from .images.worker_plan import WorkerPlan
 from .lake import Lake, find_lake
 from .open import open_columns, open_lake, open_object, open_source
 from .paths import PREFIX, blank_size
+from .prediction_draft import PredictionColumn
 from .predictions import (
     PredictionBranch,
-    PredictionColumn,
+    PredictionWrite,
     check_prediction_name,
+    write_predictions,
 )
 from .stored_predictions import StoredPredictions
 from .writer import LakeLayout, check_dest, write_lake
@@ -41,6 +43,7 @@ __all__ = [
     'LakeSpec',
     'PredictionBranch',
     'PredictionColumn',
+    'PredictionWrite',
     'ReadPlan',
     'ReadTimeouts',
     'StoredPredictions',
@@ -61,4 +64,5 @@ __all__ = [
     'open_source',
     'register',
     'write_lake',
+    'write_predictions',
 ]
