@@ -126,7 +126,8 @@ def judge_image(
         WRONG,
     ).astype(np.uint8)
     # Matching goes by score, so predictions below the threshold change no other match.
-    counted = (scores >= rules.score_thr) & np.isin(verdicts, (WRONG, RIGHT))
+    is_counted = (verdicts == WRONG) | (verdicts == RIGHT)
+    counted = (scores >= rules.score_thr) & is_counted
     return conclude(
         verdicts,
         annotation_of,
@@ -171,8 +172,8 @@ def conclude(
     found[annotation_of[counted & matched]] = True
     errors = np.zeros(len(verdicts), dtype=np.uint8)
     errors[counted], missed = error_types(
-        ious[np.ix_(counted, counting)],
-        same_class[np.ix_(counted, counting)],
+        ious[counted][:, counting],
+        same_class[counted][:, counting],
         verdicts[counted] == RIGHT,
         found[counting],
         iou_thr,
