@@ -58,7 +58,7 @@ def measure(contender: str, metric: str, count: int) -> dict[str, Any]:
         dataset: Any = coco(data, PIPELINES[PLAIN], test_mode=True)
     else:
         dataset = plugin(data.lake, PIPELINES[PLAIN], test_mode=True)
-    samples = _predictions(dataset, metric, count)
+    samples = predictions_of(dataset, metric, count)
     before = memory_of()['rss']
     began = time.perf_counter()
     if contender == COCO:
@@ -93,7 +93,7 @@ def main() -> None:
     count = sizes(args.quick).evaluated
     masks(count)
     for metric in METRICS:
-        _write_predictions(metric, count)
+        write_predictions_of(metric, count)
     report = Report('evaluation', 'How long does an evaluation take?', args.quick)
     report.settings = {
         'images': count,
@@ -154,8 +154,14 @@ def _same(numbers: dict[str, float], others: dict[str, float]) -> bool:
     )
 
 
-def _predictions(dataset: Any, metric: str, count: int) -> list[dict[str, Any]]:
-    """The same predictions for whatever dataset gives the images."""
+def predictions_of(dataset: Any, metric: str, count: int) -> list[dict[str, Any]]:
+    """The same predictions for whatever dataset gives the images.
+
+    Args:
+        dataset: The images.
+        metric: ``'bbox'`` or ``'segm'``.
+        count: Number of images.
+    """
     found = pickle.loads(_file_of_predictions(metric, count).read_bytes())
     samples = []
     for number, instances in enumerate(found):
@@ -175,8 +181,13 @@ def _file_of_predictions(metric: str, count: int) -> Path:
     return masks(count).folder / f'predictions_{metric}_{DETECTIONS}.pkl'
 
 
-def _write_predictions(metric: str, count: int) -> None:
-    """True boxes that were moved, and false alarms; written once."""
+def write_predictions_of(metric: str, count: int) -> None:
+    """True boxes that were moved, and false alarms; written once.
+
+    Args:
+        metric: ``'bbox'`` or ``'segm'``.
+        count: Number of images.
+    """
     path = _file_of_predictions(metric, count)
     if path.exists():
         return

@@ -18,6 +18,7 @@ SCRIPTS = (
     'overhead',
     'startup_memory',
     'evaluation',
+    'predictions',
     'object_storage',
     'storage_patterns',
     'scale',

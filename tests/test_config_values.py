@@ -407,7 +407,9 @@ PREDICTIONS = {
         bad=[3, (3,), (9, 0), (-1, 3), ('0', '9'), (0, NAN), 'small', True, (0, 1, 2)],
     ),
     'iou_type': Key(good=['bbox', 'segm'], bad=['', 'mask', None, 3, ['bbox']]),
-    'metrics_format': Key(good=['COCO', 'LVIS'], bad=['', 'lvis', 'PascalVOC', None, 3]),
+    'metrics_format': Key(
+        good=['COCO', 'LVIS', 'Panoptic'], bad=['', 'lvis', 'PascalVOC', None, 3]
+    ),
     'collect_device': METRIC['collect_device'],
     'collect_dir': PATH,
 }

@@ -27,6 +27,7 @@ from .verdicts.judge import (
     judge_image,
     scores_of,
 )
+from .verdicts.segments import judge_segments
 from .voc import evaluate_voc
 
 __all__ = [
@@ -52,5 +53,6 @@ __all__ = [
     'evaluate_voc',
     'join_ground_truth',
     'judge_image',
+    'judge_segments',
     'scores_of',
 ]

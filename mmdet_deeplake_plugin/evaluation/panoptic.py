@@ -46,6 +46,25 @@ class PanopticPrediction:
     pairs: NDArray[np.int64]
 
 
+@dataclass(frozen=True, eq=False)
+class SegmentMatches:
+    """Matches of the ``K`` predicted and the ``M`` true segments of an image.
+
+    Attributes:
+        annotation_of: True segment that each predicted one matches, -1 for none, shape
+            ``(K,)``.
+        ious: IoU of predicted and true segments without pixels that are void in the
+            truth, 0 with crowds, shape ``(K, M)``.
+        excused: Whether more than half of a predicted segment is void in the truth or
+            lies in a crowd of its class, so that it counts only if it matches, shape
+            ``(K,)``.
+    """
+
+    annotation_of: NDArray[np.int64]
+    ious: NDArray[np.float64]
+    excused: NDArray[np.bool_]
+
+
 def predicted_ids(
     pixels: NDArray[Any], num_classes: int, ignore_index: int | None
 ) -> NDArray[np.int64]:
@@ -159,6 +178,64 @@ def evaluate_panoptic(
     }
 
 
+def match_segments(
+    truth: GroundTruth,
+    index: int,
+    prediction: PanopticPrediction,
+    label_of: NDArray[np.int64],
+) -> SegmentMatches:
+    """Match the predicted segments of an image with the true ones.
+
+    Args:
+        truth: Ground truth with ``segment_ids``.
+        index: Number of the image in it.
+        prediction: The predicted segments.
+        label_of: Label in the ground truth of each predicted label.
+
+    Raises:
+        ValueError: If the map holds a segment that the ground truth does not list, or
+            ``segment_ids`` were not read.
+    """
+    part = truth.instances(index)
+    if truth.segment_ids is None:
+        raise ValueError(
+            'panoptic quality needs segment_ids, but the ground truth has none; read '
+            'them too'
+        )
+    true_ids, pred_ids = truth.segment_ids[part].tolist(), prediction.ids.tolist()
+    row_of = {segment: row for row, segment in enumerate(pred_ids)}
+    column_of = {segment: column for column, segment in enumerate(true_ids)}
+    labels, pred_labels = truth.labels[part], label_of[prediction.labels]
+    crowd, areas = truth.crowd[part], truth.areas[part].tolist()
+    pred_areas = prediction.areas.tolist()
+    pixels = {(true, pred): count for true, pred, count in prediction.pairs.tolist()}
+    ious = np.zeros((len(pred_ids), len(true_ids)))
+    for (true, pred), count in pixels.items():
+        if true not in column_of:
+            if true != VOID:
+                raise ValueError(
+                    f'image {truth.img_ids[index]!r}: the map holds segment {true}, '
+                    'which segment_ids of the row do not list; correct one of them'
+                )
+            continue
+        column = column_of[true]
+        if pred not in row_of or crowd[column]:
+            continue
+        row = row_of[pred]
+        union = pred_areas[row] + areas[column] - count - pixels.get((VOID, pred), 0)
+        ious[row, column] = count / union if union else 1.0
+    rows, columns = np.nonzero((ious > 0.5) & (pred_labels[:, None] == labels[None]))
+    annotation_of = np.full(len(pred_ids), -1, dtype=np.int64)
+    annotation_of[rows] = columns
+    crowd_of = {labels[column]: true_ids[column] for column in np.flatnonzero(crowd)}
+    excused = [
+        pixels.get((VOID, pred), 0) + pixels.get((crowd_of.get(label, -1), pred), 0)
+        for pred, label in zip(pred_ids, pred_labels)
+    ]
+    excused_share = np.array(excused, dtype=np.int64) / prediction.areas
+    return SegmentMatches(annotation_of, ious, excused_share > 0.5)
+
+
 def _match(
     truth: GroundTruth,
     index: int,
@@ -166,53 +243,25 @@ def _match(
     category_of: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Count matches and mistakes of an image by category, and sum up IoUs."""
-    counts = np.zeros((len(truth.category_names), 3), dtype=np.int64)
     shared = np.zeros(len(truth.category_names))
-    part = truth.instances(index)
-    if truth.segment_ids is None:
-        raise ValueError(
-            'panoptic quality needs segment_ids, but the ground truth has none; read '
-            'them too'
-        )
-    true_ids = truth.segment_ids[part].tolist()
-    category = dict(zip(true_ids, truth.labels[part].tolist()))
-    area = dict(zip(true_ids, truth.areas[part].tolist()))
-    crowd = dict(zip(true_ids, truth.crowd[part].tolist()))
-    pred_category = dict(
-        zip(prediction.ids.tolist(), category_of[prediction.labels].tolist())
-    )
-    pred_area = dict(zip(prediction.ids.tolist(), prediction.areas.tolist()))
-    pixels = {(true, pred): count for true, pred, count in prediction.pairs.tolist()}
-    matched: dict[int, int] = {}
-    for (true, pred), count in pixels.items():
-        if true not in category:
-            if true != VOID:
-                raise ValueError(
-                    f'image {truth.img_ids[index]!r}: the map holds segment {true}, '
-                    'which segment_ids of the row do not list; correct one of them'
-                )
-            continue
-        if crowd[true] or category[true] != pred_category.get(pred):
-            continue
-        union = pred_area[pred] + area[true] - count - pixels.get((VOID, pred), 0)
-        iou = count / union
-        if iou > 0.5:
-            counts[category[true], _TP] += 1
-            shared[category[true]] += iou
-            matched[true] = pred
-    crowd_of = {}
-    for true in true_ids:
-        if crowd[true]:
-            crowd_of[category[true]] = true
-        elif true not in matched:
-            counts[category[true], _FN] += 1
-    for pred in pred_category.keys() - matched.values():
-        label = pred_category[pred]
-        excused = pixels.get((VOID, pred), 0)
-        if label in crowd_of:
-            excused += pixels.get((crowd_of[label], pred), 0)
-        if excused / pred_area[pred] <= 0.5:
-            counts[label, _FP] += 1
+    matches = match_segments(truth, index, prediction, category_of)
+    part, matched = truth.instances(index), matches.annotation_of
+    labels, pred_labels = truth.labels[part], category_of[prediction.labels]
+    right = np.flatnonzero(matched >= 0)
+    if truth.segment_ids is not None:
+        # In the order of the true ids, as sums of floats depend on it.
+        true_ids = truth.segment_ids[part][matched[right]]
+        right = right[np.argsort(true_ids, kind='stable')]
+    for pred in right:
+        shared[pred_labels[pred]] += matches.ious[pred, matched[pred]]
+    missed = ~truth.crowd[part] & ~np.isin(np.arange(len(labels)), matched)
+    counts = np.zeros((len(shared), 3), dtype=np.int64)
+    for outcome, found in (
+        (_TP, pred_labels[right]),
+        (_FP, pred_labels[(matched < 0) & ~matches.excused]),
+        (_FN, labels[missed]),
+    ):
+        counts[:, outcome] = np.bincount(found, minlength=len(shared))
     return counts, shared
 
 

@@ -18,10 +18,12 @@ from .images.worker_plan import WorkerPlan
 from .lake import Lake, find_lake
 from .open import open_columns, open_lake, open_object, open_source
 from .paths import PREFIX, blank_size
+from .prediction_draft import PredictionColumn
 from .predictions import (
     PredictionBranch,
-    PredictionColumn,
+    PredictionWrite,
     check_prediction_name,
+    write_predictions,
 )
 from .saved_views import check_view_name, save_view
 from .stored_predictions import StoredPredictions, prediction_names
@@ -42,6 +44,7 @@ __all__ = [
     'LakeSpec',
     'PredictionBranch',
     'PredictionColumn',
+    'PredictionWrite',
     'ReadPlan',
     'ReadTimeouts',
     'StoredPredictions',
@@ -65,4 +68,5 @@ __all__ = [
     'register',
     'save_view',
     'write_lake',
+    'write_predictions',
 ]

@@ -1,67 +1,38 @@
 """Write predictions as columns on a branch of the lake that they were made on.
 
-The branch that was evaluated stays as it is. Columns get one commit at the end; until
-then no reader sees them. After a failure the branch is deleted if it was new; what a
-process that was killed or has lost its storage leaves is a branch without columns, which
-the next try takes over.
+The branch that was evaluated stays as it is, unless it is the one that is named. Columns
+get one commit at the end; until then no reader sees them. After a failure the branch is
+deleted if it was new; what a process that was killed or has lost its storage leaves is a
+branch without columns, which the next try takes over.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import deeplake
-import deeplake.types as types
 import numpy as np
 from numpy.typing import NDArray
 
-from ..utils.messages import first_line
-from ..version import __version__
-from .columns import names
-from .connection.failures import is_access_denied
+from ..utils.messages import comma_joined
 from .connection.fork_safety import call_with_deadline
 from .connection.opening import column_names, open_branch, open_version
-from .connection.redaction import redact
 from .connection.resolve import select_rows
 from .connection.resolve_object import same_rows
 from .connection.source import LakeSource
 from .connection.spec import LakeSpec
+from .prediction_draft import (
+    MESSAGE,
+    Block,
+    PredictionColumn,
+    PredictionDraft,
+    storage_errors,
+)
 
-SIGNATURE = f'mmdet_deeplake_plugin {__version__}'
-_MESSAGE = 'Predictions of '  # with which each commit of this module begins
 _PROBE = 'mmdet_deeplake_plugin_may_write'
-KINDS: dict[str, Any] = {
-    'boxes': types.BoundingBox(dtype='float32', format='ltrb', bbox_type='pixel'),
-    'labels': types.ClassLabel(types.Array('int32', 1)),
-    'numbers': types.Array('float32', 1),
-    'integers': types.Array('int32', 1),
-    'text': types.Text(),
-    'count': types.Int32(),
-    'number': types.Float64(),
-}
-
-# Handles whose storage failed.
-_failed: list[Any] = []
-
-Block = tuple[NDArray[np.int64], Mapping[str, list[Any]]]
-
-
-@dataclass(frozen=True)
-class PredictionColumn:
-    """A column to write.
-
-    Args:
-        kind: One of :data:`KINDS`. ``boxes`` are left, top, right, bottom in pixels.
-        class_names: Names of the ``labels``.
-    """
-
-    kind: str
-    class_names: tuple[str, ...] = ()
 
 
 class PredictionBranch:
@@ -99,7 +70,7 @@ class PredictionBranch:
         Args:
             columns: The columns, by what follows ``<name>/``.
             blocks: Row numbers, ascending, shape ``(K,)``, and K values of each column.
-                Rows that do not come are null.
+                Rows that are in none of them are null.
             provenance: What is to be known of the predictions; plain values. It is stored
                 with the boxes.
 
@@ -108,74 +79,17 @@ class PredictionBranch:
             OSError: If the storage fails; the lake then reads as before, unless it has
                 lost what it confirmed.
         """
+        write_predictions([PredictionWrite(self, columns, blocks, provenance)])
+
+    def draft(self) -> PredictionDraft:
+        """Open the branch for writing.
+
+        Raises:
+            ValueError, PermissionError, OSError: As :meth:`check`.
+        """
         dataset, is_new = self._open()
-        rows_in_lake = self._rows_of_view()
-        if is_new:
-            with self._storage('cannot make it'):
-                dataset.branch(self.branch, self.source.pin.version)
-        target: Any = None
-        try:
-            with self._storage('cannot add columns to it'):
-                target = dataset.branches[self.branch].open()
-                self._add(target, columns, provenance)
-            rows: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-            values: Mapping[str, list[Any]] = {}
-            for rows, values in blocks:
-                rows = rows if rows_in_lake is None else rows_in_lake[rows]
-                with self._storage('cannot write to it'):
-                    for column in columns:
-                        _assign(target[self._full(column)], rows, values[column])
-            with self._storage('cannot commit to it'):
-                target.commit(
-                    f'{_MESSAGE}{self.name} ({SIGNATURE}): {_brief(provenance)}'
-                )
-            self._verify(columns, rows, values)
-        except OSError:
-            # Without its storage, a handle waits for locks when it cleans up or is
-            # destroyed. The branch has no columns, and the next try takes it over.
-            _failed.append(target)
-            raise
-        except BaseException:
-            if target is not None:
-                target.rollback()
-            if is_new:
-                dataset.branches[self.branch].delete()
-            raise
-
-    def _verify(
-        self,
-        columns: Mapping[str, PredictionColumn],
-        rows: NDArray[np.int64],
-        values: Mapping[str, list[Any]],
-    ) -> None:
-        """Read the last row again: a full disk does not always make itself known."""
-        head = open_branch(self.source.spec, self.branch)
-        for column in columns if len(rows) else ():
-            found = head[self._full(column)][int(rows[-1])]
-            if not np.array_equal(found, values[column][-1]):
-                raise OSError(
-                    f'{self._where}: row {rows[-1]} of column {self._full(column)!r} is '
-                    'not what was written (is the disk full?); delete the branch'
-                )
-
-    def _full(self, column: str) -> str:
-        return f'{self.name}/{column}'
-
-    def _add(
-        self,
-        target: Any,
-        columns: Mapping[str, PredictionColumn],
-        provenance: Mapping[str, Any],
-    ) -> None:
-        for short, column in columns.items():
-            full = self._full(short)
-            target.add_column(full, types.Nullable(KINDS[column.kind]))
-            metadata = target[full].metadata
-            metadata[names.PREDICTIONS] = self.name
-            if column.class_names:
-                metadata[names.CLASS_NAMES] = list(column.class_names)
-            if column.kind == 'boxes':
-                metadata[names.PROVENANCE] = json.dumps(provenance, sort_keys=True)
+        rows = self._rows_of_view()
+        return PredictionDraft(self.source, self.branch, self.name, dataset, is_new, rows)
 
     def _open(self) -> tuple[Any, bool]:
         """Return the lake, open for writing, and whether the branch is new."""
@@ -187,8 +101,8 @@ class PredictionBranch:
             )
         if self.branch == 'main':
             raise ValueError(
-                "branch='main' must not be used for predictions, as that branch stays as "
-                "it is; write branch='runs/NAME', or leave it out"
+                "branch='main' must not be used for predictions, which belong on a "
+                "branch of their own; write branch='runs/NAME', or leave it out"
             )
         with self._storage('must be writable'):
             arguments = spec.credentials.resolve()
@@ -226,7 +140,7 @@ class PredictionBranch:
             problem = f'its newest version is {versions[-1][0]}'
         elif not is_base:
             problem = 'it was not made from the version that was evaluated'
-        elif all(message.startswith(_MESSAGE) for _, message in versions[1:]):
+        elif all(message.startswith(MESSAGE) for _, message in versions[1:]):
             return
         else:
             problem = f'it has other changes ({versions[-1][1]!r})'
@@ -252,26 +166,75 @@ class PredictionBranch:
             )
         return rows
 
-    @contextmanager
-    def _storage(self, what: str) -> Iterator[None]:
-        """Turn Deep Lake's errors into ``OSError``, without secrets."""
-        try:
-            yield
-        except Exception as error:
-            cause = redact(first_line(error), self.source.spec.credentials.secrets())
-            if is_access_denied(error) or 'denied' in cause.lower():
-                raise PermissionError(
-                    f'{self._where} {what}, but the storage refused: {cause}; write '
-                    'deeplake_credentials that may write, or leave DeepLakePredictions '
-                    'out'
-                ) from None
+    def _storage(self, what: str) -> Any:
+        return storage_errors(self.source, self._where, what)
+
+
+@dataclass(frozen=True)
+class PredictionWrite:
+    """What is written to a lake; see :meth:`PredictionBranch.write`.
+
+    Args:
+        branch: Where.
+        columns: The columns, by what follows the name and a slash.
+        blocks: Row numbers, and the values of each column.
+        provenance: What is to be known of the predictions.
+    """
+
+    branch: PredictionBranch
+    columns: Mapping[str, PredictionColumn]
+    blocks: Iterable[Block]
+    provenance: Mapping[str, Any]
+
+
+def write_predictions(writes: Iterable[PredictionWrite]) -> None:
+    """Write predictions to several lakes: to all of them, or to none.
+
+    All values are written before the first commit. If a later one fails, the branches
+    that were made are deleted, and columns on branches of others removed by a commit.
+
+    Args:
+        writes: One per lake.
+
+    Raises:
+        ValueError, PermissionError: As :meth:`PredictionBranch.check`; or if two are for
+            the same branch of a lake.
+        OSError: If a storage fails. The message names the branches that could not be
+            restored.
+    """
+    drafts: list[PredictionDraft] = []
+    seen: set[tuple[str, str]] = set()
+    try:
+        for write in writes:
+            source, branch = write.branch.source, write.branch.branch
+            if (source.spec.path, branch) in seen:
+                raise ValueError(
+                    f'branch {branch!r} of {source.spec.path} must be written to once, '
+                    'but several of the joined datasets are views or versions of this '
+                    'lake; predict on the lake, or on one after the other'
+                )
+            seen.add((source.spec.path, branch))
+            drafts.append(write.branch.draft())
+            drafts[-1].fill(write.columns, write.blocks, write.provenance)
+        for draft in drafts:
+            draft.commit()
+    except BaseException as error:
+        left = [draft.where for draft in drafts if not draft.take_back()]
+        if left:
             raise OSError(
-                f'{self._where} {what}: {cause}; the lake reads as before'
-            ) from None
+                f'{error}. Predictions were committed to {comma_joined(left)} and could '
+                'not be taken back; delete what is there before the next try'
+            ) from error
+        raise
 
 
 def probe_writing(spec: LakeSpec, arguments: Mapping[str, Any]) -> None:
-    """Raise an error if a lake cannot be written to."""
+    """Raise an error if a lake cannot be written to.
+
+    Args:
+        spec: The lake.
+        arguments: How it is opened: its credentials, resolved.
+    """
     if spec.path.startswith('mem://'):
         return
     if spec.is_remote:
@@ -297,34 +260,15 @@ def check_prediction_name(key: str, value: Any) -> None:
         value: Its value; ``None`` for the default.
 
     Raises:
-        ValueError: If it is empty, or has other signs than letters, digits and ``_-.``; a
-            branch may have slashes too.
+        ValueError: If it is empty, or has other characters than letters, digits and
+            ``_-.``; a branch may have slashes too.
     """
     if value is None:
         return
-    signs = '_-./' if key == 'branch' else '_-.'
+    others = '_-./' if key == 'branch' else '_-.'
     fits = isinstance(value, str) and value.strip('/') == value and value
-    if not fits or not all(each.isalnum() or each in signs for each in value):
+    if not fits or not all(each.isalnum() or each in others for each in value):
         raise ValueError(
-            f'{key} of DeepLakePredictions must be of letters, digits and {signs}, got '
+            f'{key} of DeepLakePredictions must be of letters, digits and {others}, got '
             f'{value!r}; write {key}={"runs/" if key == "branch" else ""}rtmdet_tiny'
         )
-
-
-def _assign(column: Any, rows: NDArray[np.int64], values: list[Any]) -> None:
-    """Write values to rows, adjacent ones at once."""
-    order = np.argsort(rows, kind='stable')
-    rows = rows[order]
-    for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
-        if len(part):
-            first = int(rows[part[0]])
-            column[first : first + len(part)] = [values[order[each]] for each in part]
-
-
-def _brief(provenance: Mapping[str, Any]) -> str:
-    parts = [f'{key} {value}' for key, value in provenance.items() if _is_plain(value)]
-    return ', '.join(parts)
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, (str, int)) and value != ''

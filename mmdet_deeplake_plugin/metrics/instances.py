@@ -26,7 +26,7 @@ from ..evaluation import (
 from ..evaluation.backends.coco import backend_classes
 from ..evaluation.backends.lvis import lvis_package
 from ..evaluation.groups.jobs import Spread, one_by_one
-from ..lake import Lake, blank_size
+from ..lake import Lake, blank_size, find_lake
 from ..structures.masks import as_text_counts
 from ..utils.values import is_list, wrong
 from .collected import PackedResults
@@ -71,7 +71,18 @@ class InstanceFormat(MetricFormat):
                 check_ascending(self.options['proposal_nums'], metric)
 
     def collect(self, sample: Mapping[str, Any], meta: Mapping[str, Any]) -> Prediction:
-        """Copy boxes, scores, labels and masks to the CPU."""
+        """Copy boxes, scores, labels and masks to the CPU.
+
+        Raises:
+            ValueError: If the lake has no boxes to compare with.
+        """
+        lake, _ = find_lake(sample['img_path'])
+        if lake.columns.of('gt_bboxes') is None and not self.options.get('format_only'):
+            raise ValueError(
+                f'metrics_format={self.name!r} compares boxes, but {lake.name} has no '
+                'column for gt_bboxes; name it in deeplake_tensors, or leave '
+                'DeepLakeMetric out'
+            )
         return collect_instances(sample)
 
     def evaluate(

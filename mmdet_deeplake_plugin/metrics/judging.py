@@ -15,9 +15,12 @@ from ..evaluation import (
     SCORES,
     VERDICTS,
     GroundTruth,
+    Judgement,
+    PanopticPrediction,
     Prediction,
     Rules,
     judge_image,
+    judge_segments,
     scores_of,
 )
 from ..lake import Lake, PredictionColumn
@@ -73,6 +76,7 @@ class Blocks:
         gt: The annotations of these rows.
         classes: Class names: label i of a prediction means ``classes[i]``.
         rules: How to judge.
+        segments: One per row if panoptic segments are judged; ``None`` for instances.
 
     Attributes:
         sums: Sums over the images of what is counted, complete after the last block.
@@ -89,13 +93,14 @@ class Blocks:
         gt: GroundTruth,
         classes: Sequence[str],
         rules: Rules,
+        segments: Sequence[PanopticPrediction] | None = None,
     ) -> None:
         gt.check_predictions(predictions, classes)
         self.columns = columns_of(lake, predictions)
         self.sums: Counter[str] = Counter()
         self._rows, self._predictions, self._gt = rows, predictions, gt
         self._label_of, self._rules = gt.labels_of_classes(classes), rules
-        self._is_judged = has_labels(lake)
+        self._segments, self._is_judged = segments, has_labels(lake)
 
     def __iter__(self) -> Iterator[tuple[Any, Mapping[str, list[Any]]]]:
         """Yield row numbers and the values of each column."""
@@ -117,7 +122,7 @@ class Blocks:
         if 'masks' in self.columns:
             values['masks'] = pack_segmentations(list(prediction.masks or []))
         if self._is_judged:
-            judged = judge_image(self._gt, index, prediction, self._label_of, self._rules)
+            judged = self._judge(index)
             self.sums.update({name: int(judged.numbers[name]) for name in COUNTS})
             values.update(
                 verdict=judged.verdicts.astype(np.int32),
@@ -129,3 +134,10 @@ class Blocks:
                 **judged.numbers,
             )
         return values
+
+    def _judge(self, index: int) -> Judgement:
+        gt, label_of, rules = self._gt, self._label_of, self._rules
+        if self._segments is None:
+            return judge_image(gt, index, self._predictions[index], label_of, rules)
+        segments, background_thr = self._segments[index], rules.background_thr
+        return judge_segments(gt, index, segments, label_of, background_thr)

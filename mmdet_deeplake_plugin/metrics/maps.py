@@ -26,18 +26,19 @@ class MapFormat(MetricFormat):
 
     key: ClassVar[str]
 
-    def prediction_of(self, sample: Mapping[str, Any]) -> Any:
+    @classmethod
+    def prediction_of(cls, sample: Mapping[str, Any]) -> Any:
         """Return the map of a data sample.
 
         Raises:
             KeyError: If the model does not predict such a map.
         """
-        if self.key not in sample:
+        if cls.key not in sample:
             raise KeyError(
-                f'metrics_format={self.name!r} compares maps, but the model does not '
-                f'predict {self.key}; use a model that does, or another metrics_format'
+                f'metrics_format={cls.name!r} compares maps, but the model does not '
+                f'predict {cls.key}; use a model that does, or another metrics_format'
             )
-        return sample[self.key]
+        return sample[cls.key]
 
 
 @contextlib.contextmanager

@@ -56,15 +56,16 @@ FORMATS: dict[str, type[MetricFormat]] = {
 
 @METRICS.register_module()
 class DeepLakeMetric(BaseMetric):
-    """COCO, LVIS, VOC, panoptic or semantic metrics of predictions on lakes.
+    """COCO, LVIS, VOC, CrowdHuman, OpenImages, panoptic or semantic metrics on lakes.
 
     The numbers equal those of ``CocoMetric(ann_file=…)``, ``LVISMetric(ann_file=…)``,
-    ``VOCMetric``, ``CocoPanopticMetric(ann_file=…)``, ``SemSegMetric``,
-    ``CrowdHumanMetric(ann_file=…)``, and so on. The ground truth is read from the lake on
-    the main rank, maps on the rank that predicted them: areas, crowds and ids as stored,
-    and all annotations of the predicted images, whatever the loader filtered. Predictions
-    identify their image by ``img_path``, which is one of the default ``meta_keys``. The
-    lake must be open in this process, which the evaluated dataset takes care of.
+    ``VOCMetric``, ``CrowdHumanMetric(ann_file=…)``, ``OpenImagesMetric``,
+    ``CocoPanopticMetric(ann_file=…)``, ``SemSegMetric``, and so on. The ground truth is
+    read from the lake on the main rank, maps on the rank that predicted them: areas,
+    crowds and ids as stored, and all annotations of the predicted images, whatever the
+    loader filtered. Predictions identify their image by ``img_path``, which is one of the
+    default ``meta_keys``. The lake must be open in this process, which the evaluated
+    dataset takes care of.
 
     Args:
         metrics_format: ``'COCO'``, ``'LVIS'`` (needs the package ``lvis``, and a lake
@@ -85,8 +86,8 @@ class DeepLakeMetric(BaseMetric):
             ``segm`` and ``proposal``; or one, with which ``bbox`` and ``segm`` report
             precision at that many. LVIS: for ``proposal_fast`` only.
         iou_thrs: IoU threshold or thresholds. Defaults to 0.5 to 0.95 in steps of
-            0.05 (COCO) or 0.5 (PascalVOC; CrowdHuman and the formats for texts, which
-            take one). LVIS: for ``proposal_fast`` only.
+            0.05 (COCO) or 0.5 (PascalVOC, OpenImages; CrowdHuman and the formats for
+            texts, which take one). LVIS: for ``proposal_fast`` only.
         metric_items: COCO, LVIS: which numbers to report.
         format_only: Formats that write files: write the results and evaluate nothing.
         outfile_prefix: CrowdHuman: path of the JSON file, without ``.json``. Cityscapes:
@@ -130,9 +131,10 @@ class DeepLakeMetric(BaseMetric):
         collect_dir: Folder for the exchange by ``'cpu'``.
 
     Raises:
-        ValueError: If a key is wrong, or belongs to another format; when evaluating, if
-            the model predicts a label without a class.
-        KeyError: When evaluating, if the lake of a prediction is not open.
+        ValueError: If a key is wrong, or belongs to another format; at the first batch,
+            if the lake has no boxes or maps to compare with; when evaluating, if the
+            model predicts a label without a class.
+        KeyError: If the lake of a prediction is not open.
         ImportError: If the package of the backend is not installed.
     """
 

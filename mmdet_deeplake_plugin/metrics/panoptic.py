@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from mmengine.logging import MMLogger, print_log
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 
-from ..evaluation import GroundTruth, PanopticPrediction, evaluate_panoptic
+from ..evaluation import (
+    GroundTruth,
+    PanopticPrediction,
+    Prediction,
+    evaluate_panoptic,
+)
 from ..evaluation.groups.jobs import Spread, one_by_one
 from ..evaluation.panoptic import describe, predicted_ids
 from ..lake import Lake, blank_size, find_lake
+from ..structures.masks import segmentations_of_bitmaps
 from ..structures.seg_maps import colours_of, decode_ids
 from .ground_truth import GroundTruthReader
 from .maps import MapFormat, naming_row, png_name, write_png
@@ -55,21 +64,12 @@ class PanopticFormat(MapFormat):
             ValueError: If the lake has no map, or one of another size.
         """
         prediction = self.prediction_of(sample)
-        pixels = prediction['sem_seg'].cpu().numpy()[0]
-        path, num_classes = sample['img_path'], len(meta['classes'])
+        pixels, num_classes, ignored = _pixels_of(prediction, meta)
+        path = sample['img_path']
         lake, row = find_lake(path)
-        ignored = prediction.get('ignore_index', num_classes)
         if blank_size(path):
             pixels = np.full_like(pixels, num_classes)
-        truth = None
-        if not self.options['format_only']:
-            if lake.seg_maps is None or not lake.columns.is_panoptic:
-                raise ValueError(
-                    f'metrics_format={self.name!r} compares segments, but {lake.name} '
-                    'has no columns for gt_seg_map and segment_ids; name them in '
-                    "deeplake_tensors, or write metrics_format='COCO'"
-                )
-            truth = decode_ids(lake.seg_maps.of_row(row))
+        truth = None if self.options['format_only'] else _true_ids(lake, row)
         name = png_name(path)
         if self.options['outfile_prefix'] is not None:
             folder = Path(f'{self.options["outfile_prefix"]}.panoptic')
@@ -144,3 +144,69 @@ def _things(
     for lake in lakes:
         is_thing.update(zip(lake.columns.class_names, lake.columns.things))
     return [is_thing.get(name, False) for name in truth.category_names]
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedSegments:
+    """The segments that a model found in an image.
+
+    Attributes:
+        instances: Their boxes, labels and masks, with scores of 1.
+        overlap: What they share with the true ones.
+    """
+
+    instances: Prediction
+    overlap: PanopticPrediction
+
+
+def collect_segments(
+    sample: Mapping[str, Any], meta: Mapping[str, Any]
+) -> PredictedSegments:
+    """Turn a predicted map into segments, and compare it with the stored one.
+
+    Args:
+        sample: A prediction with ``img_path`` and ``pred_panoptic_seg``.
+        meta: ``metainfo`` of the dataset.
+
+    Raises:
+        KeyError: If the model does not predict a panoptic map.
+        ValueError: If the lake has boxes, but no map, or one of another size.
+    """
+    prediction = PanopticFormat.prediction_of(sample)
+    pixels, num_classes, ignored = _pixels_of(prediction, meta)
+    lake, row = find_lake(sample['img_path'])
+    truth = None if lake.columns.of('gt_bboxes') is None else _true_ids(lake, row)
+    with naming_row(lake, row):
+        overlap = describe(pixels, truth, num_classes, ignored)
+    masks: list[Any] = []
+    # One at a time: all of an image take pixels times segments bytes.
+    for segment in overlap.ids:
+        masks += segmentations_of_bitmaps((pixels == segment)[..., None])
+    boxes = coco_mask.toBbox(masks).reshape(-1, 4) if masks else np.zeros((0, 4))
+    boxes[:, 2:] += boxes[:, :2]
+    instances = Prediction(
+        bboxes=boxes.astype(np.float32),
+        scores=np.ones(len(masks), dtype=np.float32),
+        labels=overlap.labels,
+        masks=masks,
+    )
+    return PredictedSegments(instances, overlap)
+
+
+def _pixels_of(
+    prediction: Mapping[str, Any], meta: Mapping[str, Any]
+) -> tuple[NDArray[Any], int, int]:
+    """Return a predicted map, and the two labels that mean void."""
+    num_classes = len(meta['classes'])
+    pixels = prediction['sem_seg'].cpu().numpy()[0]
+    return pixels, num_classes, prediction.get('ignore_index', num_classes)
+
+
+def _true_ids(lake: Lake, row: int) -> NDArray[np.int32]:
+    if lake.seg_maps is None or not lake.columns.is_panoptic:
+        raise ValueError(
+            f'metrics_format={PanopticFormat.name!r} compares segments, but {lake.name} '
+            'has no columns for gt_seg_map and segment_ids; name them in '
+            "deeplake_tensors, or write metrics_format='COCO'"
+        )
+    return decode_ids(lake.seg_maps.of_row(row))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,9 +17,11 @@ from ..evaluation import ERRORS, IOU_TYPES, Prediction, Rules
 from ..lake import (
     Lake,
     PredictionBranch,
+    PredictionWrite,
     blank_size,
     check_prediction_name,
     find_lake,
+    write_predictions,
 )
 from ..utils.gc_paused import gc_paused
 from ..utils.values import (
@@ -33,23 +36,28 @@ from .ground_truth import GroundTruthReader
 from .instances import collect_instances
 from .judging import Blocks
 from .options import check_values
+from .panoptic import PanopticFormat, PredictedSegments, collect_segments
 from .provenance import describe_run, run_name, stage, take_numbers
+
+_FORMATS = ('COCO', 'LVIS', PanopticFormat.name)
 
 
 @METRICS.register_module()
 class DeepLakePredictions(BaseMetric):
     """Writes predictions as columns on a branch of the lake that was evaluated.
 
-    The branch that was evaluated stays as it is, and its rows keep their numbers. Rows
-    that were not predicted, broken images among them, are null. Every column's name
-    begins with ``<name>/``: per prediction ``boxes``, ``labels``, ``scores``, ``masks``,
-    ``verdict``, ``match``, ``iou`` and ``error``; per annotation ``gt_fate`` and
-    ``gt_iou``; per image the counts, ``f1`` and ``label_quality``. Lakes without boxes
-    get the first four. Verdicts are those of COCO's matching, errors those of TIDE.
+    The branch that was evaluated stays as it is, unless ``branch`` names it, and its rows
+    keep their numbers. Rows that were not predicted, broken images among them, are null.
+    Every column's name begins with ``<name>/``: per prediction ``boxes``, ``labels``,
+    ``scores``, ``masks``, ``verdict``, ``match``, ``iou`` and ``error``; per annotation
+    ``gt_fate`` and ``gt_iou``; per image the counts, ``f1`` and ``label_quality``. Lakes
+    without boxes get the first four. Verdicts are those of COCO's matching, or of
+    panoptic quality's; errors are those of TIDE.
 
     Use it in ``test_evaluator``, beside ``DeepLakeMetric``, whose numbers it then keeps
     too, or on ``results.pkl`` with ``eval_metric.py``. It reports no numbers, and does
-    nothing in the validations of a training.
+    nothing in the validations of a training. Of several lakes, as in ``ConcatDataset``,
+    all are written, or none is.
 
     Args:
         name: Name of the predictions. Defaults to that of the folder ``work_dir``.
@@ -66,7 +74,9 @@ class DeepLakePredictions(BaseMetric):
         iou_type: ``'bbox'``, or ``'segm'`` to compare masks.
         metrics_format: ``'COCO'``, or ``'LVIS'``: predictions of classes that were not
             searched for in an image, or only in parts of it, are not wrong. Needs a lake
-            that ``tools.from_coco`` made from an LVIS file.
+            that ``tools.from_coco`` made from an LVIS file. ``'Panoptic'``: the segments
+            of panoptic maps, which match with an IoU of more than 0.5 and have a score
+            of 1; it takes only ``background_thr`` of the keys above.
         collect_device: ``'cpu'``, ``'gpu'`` or ``'npu'``: how ranks exchange results.
         collect_dir: Folder for the exchange by ``'cpu'``.
 
@@ -108,7 +118,7 @@ class DeepLakePredictions(BaseMetric):
             )
         check_int('max_dets', max_dets, 1, 'max_dets=100')
         check_choice('iou_type', iou_type, IOU_TYPES)
-        check_choice('metrics_format', metrics_format, ('COCO', 'LVIS'))
+        check_choice('metrics_format', metrics_format, _FORMATS)
         _check_area_range(area_range)
         check_values(dict(collect_device=collect_device, collect_dir=collect_dir))
         super().__init__(collect_device=collect_device, collect_dir=collect_dir)
@@ -120,6 +130,9 @@ class DeepLakePredictions(BaseMetric):
             area_range=None if area_range is None else tuple(map(float, area_range)),  # type: ignore[arg-type]
             iou_type=iou_type,
         )
+        self._is_panoptic = metrics_format == PanopticFormat.name
+        if self._is_panoptic:
+            _refuse_keys_of_instances(self.rules)
         self._name, self._branch, self._format = name, branch, metrics_format
         self._checked: set[str] = set()
 
@@ -128,15 +141,20 @@ class DeepLakePredictions(BaseMetric):
 
         Args:
             data_batch: Unused.
-            data_samples: Samples with ``img_path`` and ``pred_instances``, as
-                :class:`DeepLakeMetric` takes them.
+            data_samples: Samples with ``img_path`` and ``pred_instances`` or
+                ``pred_panoptic_seg``, as :class:`DeepLakeMetric` takes them.
 
         Raises:
-            KeyError: If a sample has no ``img_path``, or its lake is not open.
+            KeyError: If a sample has no ``img_path``, or lacks the map to write, or its
+                lake is not open.
             ValueError, PermissionError, OSError: If the lake cannot be written to.
+            ValueError: If datasets with other classes are joined, or a map has another
+                size than the stored one.
         """
         if stage() == 'val':
             return
+        if isinstance(self.dataset_meta, Sequence):
+            refuse_joined_classes(self.dataset_meta)
         for sample in data_samples:
             if 'img_path' not in sample:
                 raise KeyError(
@@ -148,8 +166,13 @@ class DeepLakePredictions(BaseMetric):
             if is_main_process() and lake.key not in self._checked:
                 self._branch_of(lake).check()
                 self._checked.add(lake.key)
-            collected = None if blank_size(path) else collect_instances(sample)
+            collected = None if blank_size(path) else self._collect(sample)
             self.results.append((path, collected))
+
+    def _collect(self, sample: Mapping[str, Any]) -> Prediction | PredictedSegments:
+        if self._is_panoptic:
+            return collect_segments(sample, self.dataset_meta or {})
+        return collect_instances(sample)
 
     def evaluate(self, size: int) -> dict:
         """Write the predictions of all ranks, except in the validation of a training.
@@ -164,7 +187,7 @@ class DeepLakePredictions(BaseMetric):
 
     @gc_paused()
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Write the predictions of all ranks, in a commit for each lake.
+        """Write the predictions of all ranks, in a commit per lake: to all, or to none.
 
         Args:
             results: Pairs of ``img_path`` and the prediction, ``None`` for an image that
@@ -176,9 +199,7 @@ class DeepLakePredictions(BaseMetric):
                 predicted.
             OSError: If the storage fails.
         """
-        if isinstance(self.dataset_meta, Sequence):
-            refuse_joined_classes(self.dataset_meta)
-        by_lake: dict[Lake, dict[int, Prediction]] = {}
+        by_lake: dict[Lake, dict[int, Any]] = {}
         names: dict[Lake, dict[int, str]] = {}
         for path, prediction in results:
             lake, row = find_lake(path)
@@ -189,49 +210,58 @@ class DeepLakePredictions(BaseMetric):
             lake.check_names(names[lake])
             self._branch_of(lake).check()
         run = {**describe_run(), 'metric': take_numbers()}
-        for lake, of_row in by_lake.items():
-            self._write(lake, dict(sorted(of_row.items())), run)
+        sums: dict[Lake, Counter[str]] = {}
+
+        def writes() -> Iterator[PredictionWrite]:
+            for lake, of_row in by_lake.items():
+                blocks = self._blocks_of(lake, dict(sorted(of_row.items())))
+                sums[lake] = blocks.sums
+                provenance = self._provenance_of(lake, len(of_row), run)
+                branch = self._branch_of(lake)
+                yield PredictionWrite(branch, blocks.columns, blocks, provenance)
+
+        write_predictions(writes())
+        for lake, counts in sums.items():
+            branch = self._branch_of(lake)
+            print_log(
+                f'DeepLakePredictions: wrote {branch.name!r} of {len(by_lake[lake])} '
+                f'rows to branch {branch.branch!r} of {lake.name}'
+                + (f': {_listed(counts)}' if counts else ''),
+                logger='current',
+            )
         self._checked.clear()  # a further test writes again
         return {}
 
-    def _write(
-        self, lake: Lake, of_row: Mapping[int, Prediction], run: Mapping[str, Any]
-    ) -> None:
+    def _blocks_of(self, lake: Lake, of_row: Mapping[int, Any]) -> Blocks:
         meta: Any = self.dataset_meta or {}
-        rows, predictions = list(of_row), list(of_row.values())
+        rows, found = list(of_row), list(of_row.values())
         reader = GroundTruthReader(
             with_masks=self.rules.iou_type == 'segm',
             with_federation=self._format == 'LVIS',
             with_stuff=True,
         )
-        blocks = Blocks(
+        return Blocks(
             lake,
             rows,
-            predictions,
+            [each.instances for each in found] if self._is_panoptic else found,
             reader.read({lake: rows}),
             meta['classes'],
             self.rules,
+            [each.overlap for each in found] if self._is_panoptic else None,
         )
+
+    def _provenance_of(
+        self, lake: Lake, count: int, run: Mapping[str, Any]
+    ) -> dict[str, Any]:
         pin = lake.source.pin
-        provenance = {
+        return {
             'lake': pin.lake_id,
             'branch': pin.branch,
             'version': pin.version,
-            'rows': len(rows),
+            'rows': count,
             **run,
             'rules': {**asdict(self.rules), 'metrics_format': self._format},
         }
-        branch = self._branch_of(lake)
-        branch.write(blocks.columns, blocks, provenance)
-        counts = ', '.join(
-            f'{blocks.sums[key]} {key}'
-            for key in ('tp', 'fp', 'fn', *ERRORS[1:], 'missed')
-        )
-        print_log(
-            f'DeepLakePredictions: wrote {branch.name!r} of {len(rows)} rows to branch '
-            f'{branch.branch!r} of {lake.name}' + (f': {counts}' if blocks.sums else ''),
-            logger='current',
-        )
 
     def _branch_of(self, lake: Lake) -> PredictionBranch:
         run = run_name()
@@ -260,3 +290,20 @@ def _check_area_range(value: Any) -> None:
     ):
         wanted = 'two areas in square pixels, the lesser one first'
         raise wrong('area_range', wanted, value, 'area_range=(0, 1024)')
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ', '.join(
+        f'{counts[key]} {key}' for key in ('tp', 'fp', 'fn', *ERRORS[1:], 'missed')
+    )
+
+
+def _refuse_keys_of_instances(rules: Rules) -> None:
+    defaults = asdict(Rules())
+    for key, value in asdict(rules).items():
+        if key != 'background_thr' and value != defaults[key]:
+            raise ValueError(
+                f"{key}={value!r} has no meaning for metrics_format='Panoptic', whose "
+                'segments match with an IoU of more than 0.5 and have no scores; leave '
+                'it out'
+            )

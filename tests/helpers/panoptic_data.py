@@ -1,4 +1,4 @@
-"""Makes panoptic and semantic data in COCO's form out of real images and instances."""
+"""Makes panoptic and semantic data in COCO's form out of real data, and predicts on it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from mmdet.datasets import CocoPanopticDataset
+from mmengine.fileio import get
 from pycocotools import mask as coco_mask
+
+from mmdet_deeplake_plugin.structures.seg_maps import decode_ids
 
 THINGS = CocoPanopticDataset.METAINFO['thing_classes']
 STUFF = CocoPanopticDataset.METAINFO['stuff_classes']
 CLASSES = CocoPanopticDataset.METAINFO['classes']
+VOID = len(CLASSES)
 
 
 def make_panoptic(instances: Path, root: Path) -> Path:
@@ -114,3 +119,68 @@ def _segments(
     if len(segments) > 4:  # one that CocoPanopticDataset leaves out
         segments[2]['bbox'][2] = 0.5
     return ids, segments
+
+
+def true_pixels(info: dict) -> np.ndarray:
+    """The ground truth in the form that heads predict."""
+    ids = decode_ids(get(info['seg_map_path']))
+    pixels = np.full(ids.shape, VOID, np.int64)
+    for number, segment in enumerate(info['segments_info'], start=1):
+        pixels[ids == segment['id']] = segment['category'] + 1000 * number
+    return pixels
+
+
+def _moved(pixels: np.ndarray, rng: Any) -> np.ndarray:
+    """Segments that moved, changed their class, grew together or vanished."""
+    found = np.roll(pixels, rng.integers(-9, 10, 2), axis=(0, 1))
+    for segment in np.unique(found):
+        chance = rng.random()
+        if chance < 0.1:
+            found[found == segment] = VOID
+        elif chance < 0.2:
+            found[found == segment] = rng.integers(VOID) + 1000 * rng.integers(1, 9)
+        elif chance < 0.3:
+            found[found == segment] = rng.choice(np.unique(found))
+    return found
+
+
+def _noise(pixels: np.ndarray, rng: Any) -> np.ndarray:
+    coarse = rng.integers(0, VOID + 1, (5, 7)) + 1000 * rng.integers(0, 3, (5, 7))
+    height, width = pixels.shape
+    return cv2.resize(coarse.astype(np.float64), (width, height), interpolation=0).astype(
+        np.int64
+    )
+
+
+PREDICTIONS = {
+    'moved': _moved,
+    'perfect': lambda pixels, rng: pixels,
+    'noise': _noise,
+    'nothing': lambda pixels, rng: np.full_like(pixels, VOID),
+    'void-in-parts': lambda pixels, rng: np.where(
+        rng.random(pixels.shape) < 0.3, VOID, pixels
+    ),
+    'one-segment': lambda pixels, rng: np.full_like(pixels, 100),
+    'ignored': lambda pixels, rng: np.where(rng.random(pixels.shape) < 0.2, 255, pixels),
+}
+
+
+def panoptic_samples(dataset: Any, kind: str) -> list[dict]:
+    """Data samples with predictions of a kind in ``PREDICTIONS``, as models give them."""
+    rng = np.random.default_rng(3)
+    samples = []
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        pixels = PREDICTIONS[kind](true_pixels(info), rng)
+        found: dict = dict(sem_seg=torch.tensor(pixels[None]))
+        if kind == 'ignored':
+            found['ignore_index'] = 255
+        samples.append(
+            dict(
+                img_id=info['img_id'],
+                img_path=info['img_path'],
+                ori_shape=(info['height'], info['width']),
+                pred_panoptic_seg=found,
+            )
+        )
+    return samples

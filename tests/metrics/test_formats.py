@@ -81,7 +81,9 @@ class _Count(MetricFormat):
     def collect(self, sample: Any, meta: Any) -> bool:
         return sample['score'] > 0.5
 
-    def evaluate(self, rows_of: Any, collected: Any, meta: Any) -> dict[str, float]:
+    def evaluate(
+        self, rows_of: Any, collected: Any, meta: Any, spread: Any = None
+    ) -> dict[str, float]:
         assert sum(map(len, rows_of.values())) == len(collected)
         total = sum(collected)
         numbers = {'number': total, 'share': total / len(collected)}

@@ -8,16 +8,14 @@ import math
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from helpers.lakes import row, write_lake
-from helpers.panoptic_data import CLASSES
+from helpers.panoptic_data import CLASSES, PREDICTIONS, VOID, panoptic_samples
 from mmdet.evaluation import CocoMetric, CocoPanopticMetric
 from mmdet.structures import DetDataSample
 from mmengine.evaluator import Evaluator
-from mmengine.fileio import get
 from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
 
@@ -26,8 +24,6 @@ from mmdet_deeplake_plugin.structures.seg_maps import decode_ids
 from mmdet_deeplake_plugin.tools.from_coco import from_coco
 
 pytest.importorskip('panopticapi', reason='CocoPanopticMetric needs panopticapi')
-
-VOID = len(CLASSES)
 
 
 @pytest.fixture(scope='module')
@@ -40,70 +36,6 @@ def whole(panoptic_lake) -> DeepLakeDataset:
 def dataset(whole) -> DeepLakeDataset:
     """A third of it, with an image of stuff alone and one whose things are crowds."""
     return whole.get_subset(14)
-
-
-def _true_pixels(info: dict) -> np.ndarray:
-    """The ground truth in the form that heads predict."""
-    ids = decode_ids(get(info['seg_map_path']))
-    pixels = np.full(ids.shape, VOID, np.int64)
-    for number, segment in enumerate(info['segments_info'], start=1):
-        pixels[ids == segment['id']] = segment['category'] + 1000 * number
-    return pixels
-
-
-def _moved(pixels: np.ndarray, rng: Any) -> np.ndarray:
-    """Segments that moved, changed their class, grew together or vanished."""
-    found = np.roll(pixels, rng.integers(-9, 10, 2), axis=(0, 1))
-    for segment in np.unique(found):
-        chance = rng.random()
-        if chance < 0.1:
-            found[found == segment] = VOID
-        elif chance < 0.2:
-            found[found == segment] = rng.integers(VOID) + 1000 * rng.integers(1, 9)
-        elif chance < 0.3:
-            found[found == segment] = rng.choice(np.unique(found))
-    return found
-
-
-def _noise(pixels: np.ndarray, rng: Any) -> np.ndarray:
-    coarse = rng.integers(0, VOID + 1, (5, 7)) + 1000 * rng.integers(0, 3, (5, 7))
-    height, width = pixels.shape
-    return cv2.resize(coarse.astype(np.float64), (width, height), interpolation=0).astype(
-        np.int64
-    )
-
-
-PREDICTIONS = {
-    'moved': _moved,
-    'perfect': lambda pixels, rng: pixels,
-    'noise': _noise,
-    'nothing': lambda pixels, rng: np.full_like(pixels, VOID),
-    'void-in-parts': lambda pixels, rng: np.where(
-        rng.random(pixels.shape) < 0.3, VOID, pixels
-    ),
-    'one-segment': lambda pixels, rng: np.full_like(pixels, 100),
-    'ignored': lambda pixels, rng: np.where(rng.random(pixels.shape) < 0.2, 255, pixels),
-}
-
-
-def _samples(dataset: DeepLakeDataset, kind: str) -> list[dict]:
-    rng = np.random.default_rng(3)
-    samples = []
-    for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
-        pixels = PREDICTIONS[kind](_true_pixels(info), rng)
-        found: dict = dict(sem_seg=torch.tensor(pixels[None]))
-        if kind == 'ignored':
-            found['ignore_index'] = 255
-        samples.append(
-            dict(
-                img_id=info['img_id'],
-                img_path=info['img_path'],
-                ori_shape=(info['height'], info['width']),
-                pred_panoptic_seg=found,
-            )
-        )
-    return samples
 
 
 def _evaluate(metric: Any, dataset: Any, samples: list[dict]) -> dict:
@@ -124,7 +56,7 @@ def _stock(root: Path, **options: Any) -> CocoPanopticMetric:
 @pytest.mark.parametrize('kind', PREDICTIONS)
 def test_numbers_are_those_of_coco_panoptic_metric(kind, dataset, panoptic_root):
     """PQ, SQ, RQ of all, things and stuff: every digit, with void and crowds."""
-    samples = _samples(dataset, kind)
+    samples = panoptic_samples(dataset, kind)
     ours = _evaluate(DeepLakeMetric('Panoptic'), dataset, samples)
     stock = _evaluate(_stock(panoptic_root), dataset, samples)
     assert ours == stock
@@ -152,7 +84,7 @@ class _Cells(logging.Handler):
 
 def test_classwise_logs_the_numbers_of_each_class(dataset, panoptic_root):
     """Each class of the stock table stands in ours with the same three numbers."""
-    samples = _samples(dataset, 'moved')
+    samples = panoptic_samples(dataset, 'moved')
     logger = MMLogger.get_current_instance()
     tables = []
     for metric in (
@@ -172,7 +104,7 @@ def test_written_results_are_those_of_coco_panoptic_metric(
 ):
     """The JSON and the PNG files to submit hold the same segments."""
     dataset = whole
-    samples = _samples(dataset, 'moved')
+    samples = panoptic_samples(dataset, 'moved')
     for name, metric in (
         (
             'ours',
@@ -205,7 +137,7 @@ def test_written_results_are_those_of_coco_panoptic_metric(
 
 def test_writing_and_scoring_go_together(dataset, tmp_path):
     """Without format_only, outfile_prefix does not change the numbers."""
-    samples = _samples(dataset, 'moved')
+    samples = panoptic_samples(dataset, 'moved')
     metric = DeepLakeMetric('Panoptic', outfile_prefix=str(tmp_path / 'out'))
     numbers = _evaluate(metric, dataset, samples)
     assert numbers == _evaluate(DeepLakeMetric('Panoptic'), dataset, samples)
@@ -215,7 +147,7 @@ def test_writing_and_scoring_go_together(dataset, tmp_path):
 def test_a_part_of_the_rows_is_scored_alone(dataset, panoptic_lake):
     """Ground truth is that of the images that were predicted, and repeats count once."""
     part = DeepLakeDataset(panoptic_lake, test_mode=True, indices=4)
-    samples = _samples(part, 'perfect')
+    samples = panoptic_samples(part, 'perfect')
     once = _evaluate(DeepLakeMetric('Panoptic'), part, samples)
     metric = DeepLakeMetric('Panoptic')
     metric.dataset_meta = part.metainfo
@@ -235,7 +167,7 @@ def test_no_stuff_at_all_gives_nan(panoptic_root, tmp_path):
     images, lake = panoptic_root / 'images', tmp_path / 'lake'
     from_coco(tmp_path / 'things.json', images, lake, panoptic_dir=folder)
     dataset = DeepLakeDataset(str(lake), test_mode=True, indices=2)
-    numbers = _evaluate(DeepLakeMetric('Panoptic'), dataset, _samples(dataset, 'perfect'))
+    numbers = _evaluate(DeepLakeMetric('Panoptic'), dataset, panoptic_samples(dataset, 'perfect'))
     assert numbers['coco_panoptic/PQ_th'] == numbers['coco_panoptic/PQ'] > 0
     assert math.isnan(numbers['coco_panoptic/PQ_st'])
 
@@ -284,7 +216,7 @@ def test_boxes_of_panoptic_models_are_scored_on_things(whole, panoptic_root, tmp
 
 def test_a_broken_image_counts_as_one_in_which_nothing_is_found(dataset):
     """What is predicted on the black picture in its place is no segment."""
-    samples = _samples(dataset, 'perfect')
+    samples = panoptic_samples(dataset, 'perfect')
     info = dataset.get_data_info(2)
     row = int(dataset.rows_of(np.array([2]))[0])
     size = info['width'], info['height']
@@ -324,7 +256,7 @@ def test_results_of_a_test_set_without_ground_truth_are_written(panoptic_root, t
 
 def test_what_a_model_returns_is_understood(dataset):
     """Data samples of a model, handed on by the evaluator, in either format."""
-    samples = _samples(dataset, 'moved')
+    samples = panoptic_samples(dataset, 'moved')
     evaluator = Evaluator(DeepLakeMetric('Panoptic'))
     evaluator.dataset_meta = dataset.metainfo
     for sample in samples:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.lakes import HEIGHT, TYPES, WIDTH, open_lake, row, tag, write_lake
+from helpers.object_store import ObjectStore
 from mmdet.datasets import ConcatDataset
 from mmdet.utils import register_all_modules
 from mmengine.logging import MessageHub
@@ -22,7 +23,8 @@ from mmdet_deeplake_plugin import (
     DeepLakeMetric,
     DeepLakePredictions,
 )
-from mmdet_deeplake_plugin.evaluation import COUNTS, ERRORS
+from mmdet_deeplake_plugin.evaluation import COUNTS, ERRORS, SCORES
+from mmdet_deeplake_plugin.lake import LakeSpec, StoredPredictions, open_source
 from mmdet_deeplake_plugin.metrics.provenance import (
     describe_run,
     keep_numbers,
@@ -34,6 +36,7 @@ register_all_modules()
 # Every row has the boxes of a cat and of a dog.
 CAT, DOG = (2.0, 2.0, 22.0, 22.0), (30.0, 5.0, 60.0, 35.0)
 ELSEWHERE = (0.0, 30.0, 9.0, 39.0)
+COLUMNS = ('boxes', 'labels', 'scores', 'verdict', 'match', 'iou', 'error', 'gt_fate')
 Found = list[tuple[tuple[float, ...], float, int]]
 # What is found in each row of a lake, and the counts that follow.
 CASES: list[tuple[Found, dict[str, int]]] = [
@@ -211,6 +214,18 @@ def test_joined_lakes_are_written_each(path, tmp_path):
     assert _column(other, 'net/fn') == [0, 1]
 
 
+def test_two_views_of_a_lake_are_not_written_at_once(path):
+    """Both would go to the same branch; nothing is written then."""
+    for name, query in (('early', 'image_id < 2'), ('late', 'image_id > 3')):
+        tag(path, f'SELECT * WHERE {query}', name)
+    parts = [DeepLakeDataset(path, test_mode=True, deeplake_view_id=v) for v in ('early', 'late')]
+    joined = ConcatDataset(parts)
+    samples = [_sample(joined, index, CASES[0][0]) for index in range(len(joined))]
+    with pytest.raises(ValueError, match=r"branch 'runs/a' of .* must be written to once, bu"):
+        _write(joined, samples)
+    assert _branches(path) == ['main']
+
+
 def test_classes_of_the_dataset_become_labels_of_the_lake(path):
     """A model of some classes, in another order."""
     meta = dict(classes=('dog', 'cat'))
@@ -318,6 +333,32 @@ def test_a_signed_address_of_a_checkpoint_is_not_stored(monkeypatch):
     assert json.loads(json.dumps(kept)) == {'coco/mAP': 0.2, 'voc/mAP': 0.5}
 
 
+def test_on_object_storage_the_same_is_written(path, tmp_path):
+    """Every value, and the provenance; what was evaluated keeps its bytes."""
+    with ObjectStore.start(tmp_path) as store:
+        creds = dict(creds=store.creds)
+        url = store.upload(path, 'lake')
+        before = store.objects('lake')
+        dataset = DeepLakeDataset(url, test_mode=True, deeplake_credentials=creds)
+        found = [_sample(dataset, index, found) for index, (found, _) in enumerate(CASES)]
+        _write(dataset, found)
+        after = store.objects('lake')
+        assert {k: v for k, v in before.items() if '/_meta/' not in k}.items() <= after.items()
+        _write_cases(path)
+        remote, local = (
+            StoredPredictions(open_source(LakeSpec.from_config(at, **keys))[0], 'net')
+            for at, keys in (
+                (f'{url}@runs/a', dict(credentials=creds)),
+                (f'{path}@runs/a', {}),
+            )
+        )
+        assert remote.provenance == local.provenance
+        rows = np.arange(len(CASES))
+        for column in (*COLUMNS, *COUNTS, *SCORES):
+            pairs = zip(remote.values(column, rows), local.values(column, rows))
+            assert all(np.array_equal(*pair) for pair in pairs), column
+
+
 MISTAKES = {
     'name taken': (dict(), r"the name 'net' is taken by its columns \(net/boxes, …\)"),
     'main': (dict(branch='main'), "branch='main' must not be used for predictions"),
@@ -354,7 +395,71 @@ def test_wrong_predictions_are_refused(path):
     with pytest.raises(ValueError, match=r'contains the image .* but the prediction was'):
         moved = sample['img_path'].replace('/0/', '/1/')
         _write(dataset, [{**sample, 'img_path': moved}])
-    assert list(open_lake(path, writable=False).branches.names()) == ['main']
+    assert _branches(path) == ['main']
+
+
+def test_a_model_without_masks_is_not_compared_by_masks(tmp_path):
+    """The error names the image, and nothing is written."""
+    content = _rows(1)
+    content[0]['segmentation'] = json.dumps([[[2, 2, 22, 2, 22, 22]], [[30, 5, 60, 5, 60, 35]]])
+    path = write_lake(tmp_path / 'lake', content, {'segmentation': TYPES['text']})
+    dataset = DeepLakeDataset(path, test_mode=True)
+    with pytest.raises(ValueError, match=r"but the model predicts none \(image 0"):
+        _write(dataset, [_sample(dataset, 0, CASES[0][0])], iou_type='segm')
+    assert _branches(path) == ['main']
+
+
+def test_a_lake_without_annotations_has_nothing_to_score_by(tmp_path):
+    """DeepLakeMetric says so at the first batch; written files need no boxes."""
+    content = [{k: each[k] for k in each if k not in ('boxes', 'categories')} for each in _rows()]
+    path = write_lake(tmp_path / 'lake', content, dict(boxes=None, categories=None))
+    dataset = DeepLakeDataset(
+        path,
+        test_mode=True,
+        deeplake_tensors=dict(gt_bboxes=None, gt_labels=None),
+        metainfo=dict(classes=('cat', 'dog')),
+    )
+    sample = _sample(dataset, 0, CASES[0][0])
+    for metrics_format in ('COCO', 'PascalVOC'):
+        metric = DeepLakeMetric(metrics_format)
+        metric.dataset_meta = dataset.metainfo
+        with pytest.raises(ValueError, match=r'has no column for gt_bboxes; name it in deep'):
+            metric.process({}, [sample])
+    metric = DeepLakeMetric(format_only=True, outfile_prefix=str(tmp_path / 'out'))
+    metric.dataset_meta = dataset.metainfo
+    metric.process({}, [sample])
+    assert metric.evaluate(1) == {}
+    assert len(json.loads((tmp_path / 'out.bbox.json').read_text())) == 2
+
+
+def test_joined_lakes_have_the_same_classes(path, tmp_path):
+    """Else labels would mean several things; the error shows both lists."""
+    other = write_lake(tmp_path / 'other', _rows(2), class_names=('dog', 'cat', 'owl'))
+    parts = [DeepLakeDataset(each, test_mode=True) for each in (path, other)]
+    joined = ConcatDataset(parts)
+    with pytest.raises(ValueError, match='must have the same classes in the same order, bu'):
+        _write(joined, [_sample(joined, 0, CASES[0][0])])
+    assert _branches(path) == ['main']
+
+
+def test_columns_that_are_elsewhere_are_named(path):
+    """Predictions are on their branch, and under their name."""
+    _write_cases(path)
+    query = 'SELECT * WHERE "net/fp" > 0'
+    with pytest.raises(ValueError, match=r'(?s)deeplake_query=.*net/fp'):
+        DeepLakeDataset(path, deeplake_query=query)
+    dataset = DeepLakeDataset(f'{path}@runs/a')
+    for weights in (
+        dict(type='column', name='net/fnn'),
+        dict(type='query', expression='"nett/fn" + 1'),
+    ):
+        with pytest.raises(ValueError, match=r'(?s)cannot compute .*(net/fnn|nett/fn)'):
+            list(DeepLakeLoader(dataset, shuffle=True, seed=0, weights=weights))
+
+
+def _branches(path: str) -> list[str]:
+    lake = open_lake(path, writable=False)  # branches end with their lake
+    return list(lake.branches.names())
 
 
 def _names(path: str) -> list[str]:

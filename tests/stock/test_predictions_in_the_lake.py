@@ -172,31 +172,57 @@ def test_two_ranks_write_what_one_writes(run_tool, trained, tested, lake, tmp_pa
     )
 
 
-def test_training_reads_the_answer(run_tool, tested, tmp_path):
-    """The stock train.py on a query of the branch, weighed by one of its columns."""
-    path = f'{tested[1]}@runs/rtmdet_small'
-    where = '"net/fn" > 0'
-    config = tmp_path / 'on_errors.py'
+def _loop_config(folder: Path, select: str) -> Path:
+    """A training on some rows, weighed by a column, that writes what resume compares."""
+    config = folder / 'on_errors.py'
     config.write_text(
         f"_base_ = '{Path(__file__).parent / 'on_lake.py'}'\n"
-        "train_dataloader = dict(\n"
+        'train_dataloader = dict(\n'
         "    sampler=dict(weights=dict(type='column', name='net/fn')),\n"
-        f"    dataset=dict(indices=None, deeplake_query='SELECT * WHERE {where}'))\n"
+        f'    dataset=dict(indices=None, {select}))\n'
         'val_cfg = val_dataloader = val_evaluator = None\n'
+        'train_cfg = dict(max_epochs=1)\n'
+        "custom_hooks = [dict(type='DeepLakeResumeHook')]\n"
     )
-    output = run_tool(
-        'train.py',
-        config,
-        *('--work-dir', tmp_path / 'work'),
-        options=['train_cfg.max_epochs=1', 'custom_hooks.1.switch_epoch=0'],
-        BCCD_TRAIN_LAKE=path,
-    )
-    missed = [int(value) for value in _columns(path)['net/fn']]
-    count = sum(value > 0 for value in missed)
-    assert 0 < count
-    assert f'DeepLakeDataset: {count} of {count} rows of lake {path}' in output
-    steps = [entry['step'] for entry in iterations(training_log(tmp_path / 'work'))]
-    assert steps[-1] == -(-count // 4)
+    return config
+
+
+def _correct(path: str, query: str) -> None:
+    """Moves the boxes of the worst image on a branch that begins at the predictions."""
+    main = open_lake(path)
+    predicted = main.branches['runs/rtmdet_small'].open()
+    predicted.branch('relabel')
+    relabel = main.branches['relabel'].open()
+    worst = int(predicted.query(query)['image_id'][0])
+    row = relabel['image_id'][:].tolist().index(worst)
+    relabel[row]['boxes'] = relabel[row]['boxes'] + 1.0
+    relabel.commit('moved boxes')
+
+
+def test_the_loop_goes_round(run_tool, tested, tmp_path):
+    """Worst view, training on it with weights; corrected labels; no resume across them."""
+    path, work_dir = tested[1], tmp_path / 'work'
+    worst = 'SELECT * WHERE "net/fn" > 0 ORDER BY "net/f1" LIMIT 9'
+    main = open_lake(path)
+    branch = main.branches['runs/rtmdet_small'].open()
+    branch.query(worst).tag('worst')
+    config = _loop_config(tmp_path, "deeplake_view_id='worst'")
+    arguments = (config, '--work-dir', work_dir)
+    output = run_tool('train.py', *arguments, BCCD_TRAIN_LAKE=path)
+    assert f'DeepLakeDataset: 9 of 9 rows of lake {path}' in output
+    steps = [entry['step'] for entry in iterations(training_log(work_dir))]
+    assert steps[-1] == 3
+    _correct(path, worst)
+    _loop_config(tmp_path, f"deeplake_query='{worst}'")
+    with pytest.raises(
+        pytest.fail.Exception,
+        match=r'(?s)DeepLakeResumeHook: this run would not continue exactly after the '
+        r'checkpoint: .*lakes\.0\.branch: \S+ in the checkpoint, relabel now',
+    ):
+        run_tool('train.py', *arguments, '--resume', BCCD_TRAIN_LAKE=f'{path}@relabel')
+    again = (config, '--work-dir', tmp_path / 'again')
+    output = run_tool('train.py', *again, BCCD_TRAIN_LAKE=f'{path}@relabel')
+    assert f'DeepLakeDataset: 9 of 9 rows of lake {path}@relabel' in output
 
 
 def test_a_lake_without_annotations_is_predicted_on(run_tool, trained, tmp_path):

@@ -126,33 +126,71 @@ def judge_image(
         WRONG,
     ).astype(np.uint8)
     # Matching goes by score, so predictions below the threshold change no other match.
-    counted = (scores >= rules.score_thr) & np.isin(verdicts, (WRONG, RIGHT))
-    by, counting = matches.prediction_of[0], np.flatnonzero(~ignored)
-    found = (by >= 0) & ~ignored & np.append(counted, False)[by]
-    same_class = labels[:, None] == annotation_labels[None]
-    errors = np.zeros(len(labels), dtype=np.uint8)
-    errors[counted], missed = error_types(
-        ious[np.ix_(counted, counting)],
-        same_class[np.ix_(counted, counting)],
-        verdicts[counted] == RIGHT,
-        found[counting],
+    is_counted = (verdicts == WRONG) | (verdicts == RIGHT)
+    counted = (scores >= rules.score_thr) & is_counted
+    return conclude(
+        verdicts,
+        annotation_of,
+        ious,
+        labels[:, None] == annotation_labels[None],
+        scores,
+        counted,
+        ignored,
         rules.iou_thr,
         rules.background_thr,
     )
+
+
+def conclude(
+    verdicts: NDArray[np.uint8],
+    annotation_of: NDArray[np.int64],
+    ious: NDArray[np.float64],
+    same_class: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    counted: NDArray[np.bool_],
+    ignored: NDArray[np.bool_],
+    iou_thr: float,
+    background_thr: float,
+) -> Judgement:
+    """Judge an image whose predictions are matched with its annotations.
+
+    Args:
+        verdicts: Numbers of :data:`VERDICTS`, shape ``(n,)``.
+        annotation_of: Annotation that each prediction matches, -1 for none, shape
+            ``(n,)``.
+        ious: Overlap of each prediction with each annotation, shape ``(n, m)``.
+        same_class: Whether their classes are equal, shape ``(n, m)``.
+        scores: Confidences, shape ``(n,)``.
+        counted: Which right and wrong predictions count in errors, fates and numbers,
+            shape ``(n,)``.
+        ignored: Which annotations do not count, shape ``(m,)``.
+        iou_thr: IoU from which on a prediction matches.
+        background_thr: IoU up to which a wrong prediction is on the background.
+    """
+    counting, matched = np.flatnonzero(~ignored), annotation_of >= 0
+    found = np.zeros(len(ignored), dtype=bool)
+    found[annotation_of[counted & matched]] = True
+    errors = np.zeros(len(verdicts), dtype=np.uint8)
+    errors[counted], missed = error_types(
+        ious[counted][:, counting],
+        same_class[counted][:, counting],
+        verdicts[counted] == RIGHT,
+        found[counting],
+        iou_thr,
+        background_thr,
+    )
     best = ious[:, counting].max(axis=1, initial=0.0)
-    matched = annotation_of >= 0
     best[matched] = ious[matched, annotation_of[matched]]
     confident = np.where(same_class & counted[:, None], ious, 0.0)
     numbers = _numbers(verdicts[counted], errors, missed, found[counting])
     numbers['label_quality'] = label_quality(errors, scores, best)
+    fates = np.where(ignored, FATES.index('ignored'), np.where(found, FOUND, MISSED))
     return Judgement(
         verdicts=verdicts,
         matches=annotation_of,
         ious=best,
         errors=errors,
-        fates=np.where(ignored, len(FATES) - 1, np.where(found, FOUND, MISSED)).astype(
-            np.uint8
-        ),
+        fates=fates.astype(np.uint8),
         best_ious=confident.max(axis=0, initial=0.0),
         numbers=numbers,
     )

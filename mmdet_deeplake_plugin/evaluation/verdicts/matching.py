@@ -74,17 +74,18 @@ def match_image(
     scored = np.zeros(count, dtype=bool)
     ranked = np.argsort(-np.asarray(scores, dtype=np.float64), kind='stable')
     ranked_labels = labels[ranked]
-    for label in np.unique(labels):
-        chosen = ranked[ranked_labels == label][:max_dets]
-        scored[chosen] = True
+    among_best = _among_best(ranked_labels, max_dets)
+    scored[ranked[among_best]] = True
+    for label in np.unique(annotation_labels):
+        chosen = ranked[among_best & (ranked_labels == label)]
+        if not len(chosen):
+            continue
         of_class = annotation_labels == label
         # From the last one on, as argmax finds the first of equal ones.
         groups = [
             np.flatnonzero(of_class & ~annotation_ignored)[::-1],
             np.flatnonzero(of_class & annotation_ignored)[::-1],
         ]
-        if not of_class.any():
-            continue
         highest = ious[np.ix_(chosen, np.flatnonzero(of_class))].max(axis=1)
         for number, threshold in enumerate(thresholds.tolist()):
             least = min(threshold, _HIGHEST_THRESHOLD)
@@ -104,3 +105,16 @@ def match_image(
     return Matches(
         annotation_of, ignored | (~matched & outside & scored), prediction_of, scored
     )
+
+
+def _among_best(ranked_labels: NDArray[np.integer], max_dets: int) -> NDArray[np.bool_]:
+    """Return whether each of the ranked predictions is among the best of its class."""
+    count = len(ranked_labels)
+    if count <= max_dets:
+        return np.ones(count, dtype=bool)
+    by_class = np.argsort(ranked_labels, kind='stable')
+    grouped = ranked_labels[by_class]
+    among_best = np.zeros(count, dtype=bool)
+    # Position in the class: that in the group less that of the group's first.
+    among_best[by_class] = np.arange(count) - np.searchsorted(grouped, grouped) < max_dets
+    return among_best

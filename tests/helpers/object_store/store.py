@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from html import unescape
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -131,6 +133,17 @@ class ObjectStore:
         self._ask('DELETE', '/copies')
         return self.url(name)
 
+    def objects(self, name: str) -> dict[str, bytes]:
+        """Content of each object below a folder by its key, past faults and log."""
+        listing = self._get(f'/{BUCKET}?list-type=2&prefix={quote(name)}/').decode()
+        keys = map(unescape, re.findall(r'<Key>(.*?)</Key>', listing))
+        return {key: self._get(quote(f'/{BUCKET}/{key}')) for key in keys}
+
+    def remove(self, key: str) -> None:
+        """Removes an object, past faults and log."""
+        ask_moto(self._moto, 'DELETE', quote(f'/{BUCKET}/{key}'), {'authorization': ANYONE})
+        self._ask('DELETE', '/copies')
+
     # --------------------------------------------------------------------------- faults
 
     def set_faults(
@@ -218,6 +231,12 @@ class ObjectStore:
         answer = ask_moto(self._moto, 'PUT', target, {'authorization': ANYONE}, body)
         if answer.status != 200:
             raise RuntimeError(f'PUT {target}: {answer.status} {answer.body!r}')
+
+    def _get(self, target: str) -> bytes:
+        answer = ask_moto(self._moto, 'GET', target, {'authorization': ANYONE})
+        if answer.status != 200 or not isinstance(answer.body, bytes):
+            raise RuntimeError(f'GET {target}: {answer.status} {answer.body!r}')
+        return answer.body
 
     def _ask(self, method: str, target: str, given: Any = None) -> Any:
         body = b'' if given is None else json.dumps(given).encode()
