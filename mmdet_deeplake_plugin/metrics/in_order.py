@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 from .collected import SelectedResults
 from .metric import DeepLakeMetric
+from .predictions import DeepLakePredictions
 
 # Whose metrics are known to keep a result for each sample, and to look at all at the end.
 _KNOWN = ('mmdet', 'mmdet_deeplake_plugin', 'mmengine')
+_KNOWN_WAYS = tuple(
+    metric.evaluate for metric in (BaseMetric, DeepLakeMetric, DeepLakePredictions)
+)
 
 
 class InDatasetOrder(BaseMetric):
@@ -60,6 +64,8 @@ class InDatasetOrder(BaseMetric):
         """Let the metric compute its numbers, on all ranks if it can."""
         if isinstance(self.metric, DeepLakeMetric) and self.metric.is_shared:
             return self.metric.evaluate_in_order(size, self._positions)
+        if isinstance(self.metric, DeepLakePredictions) and self.metric.is_idle:
+            return {}
         return super().evaluate(size)
 
     def compute_metrics(self, results: Sequence[Any]) -> dict:
@@ -89,7 +95,7 @@ def can_be_put_in_order(evaluator: Any) -> bool:
     """
     return type(evaluator) is Evaluator and all(
         isinstance(metric, BaseMetric)
-        and type(metric).evaluate in (BaseMetric.evaluate, DeepLakeMetric.evaluate)
+        and type(metric).evaluate in _KNOWN_WAYS
         and type(metric).__module__.partition('.')[0] in _KNOWN
         for metric in evaluator.metrics
     )

@@ -136,6 +136,11 @@ class DeepLakePredictions(BaseMetric):
         self._name, self._branch, self._format = name, branch, metrics_format
         self._checked: set[str] = set()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is written now: in the validation of a training."""
+        return stage() == 'val'
+
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the predictions of a batch; check at the first that they can be written.
 
@@ -151,7 +156,7 @@ class DeepLakePredictions(BaseMetric):
             ValueError: If datasets with other classes are joined, or a map has another
                 size than the stored one.
         """
-        if stage() == 'val':
+        if self.is_idle:
             return
         if isinstance(self.dataset_meta, Sequence):
             refuse_joined_classes(self.dataset_meta)
@@ -183,7 +188,7 @@ class DeepLakePredictions(BaseMetric):
         Returns:
             Nothing, as no number is reported.
         """
-        return {} if stage() == 'val' else super().evaluate(size)
+        return {} if self.is_idle else super().evaluate(size)
 
     @gc_paused()
     def compute_metrics(self, results: list) -> dict[str, float]:

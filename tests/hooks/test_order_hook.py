@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.chunked import write_chunked
+from helpers.lakes import open_lake
 from mmdet.evaluation import DumpDetResults
 from mmdet.structures import DetDataSample
 from mmdet.utils import register_all_modules
@@ -226,6 +227,22 @@ def test_the_evaluator_has_its_metrics_back(make):
     assert evaluator.metrics == [metric] and isinstance(metric, DeepLakeMetric)
     runner.test()
     assert evaluator.metrics == [metric]
+
+
+def test_predictions_are_written_to_their_rows(make, path, lines):
+    """As without the hook; an evaluator that writes them keeps the order of workers."""
+    found = []
+    for with_hook in (False, True):
+        branch = f'runs/{with_hook}'
+        writes = dict(type='mmdet.DeepLakePredictions', name='net', branch=branch)
+        make(hooks_of(with_hook), [METRIC, writes]).test()
+        assert any(BY_WORKER in line for line in lines) == with_hook
+        main = open_lake(path, writable=False)
+        rows = main.branches[branch].open()
+        found.append([rows[name][:] for name in ('net/scores', 'net/boxes')])
+    for plain, ours in zip(*found):
+        assert len(plain) == len(ours) == 91
+        assert all(map(np.array_equal, plain, ours))
 
 
 LEFT = {
