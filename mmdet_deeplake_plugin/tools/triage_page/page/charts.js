@@ -204,7 +204,10 @@
     }, String(count)));
   }
 
+  let factsOf = null; // the run whose facts are shown
   function drawFacts() {
+    if (factsOf === T.run()) return;
+    factsOf = T.run();
     const rows = [];
     const add = (key, value) => {
       if (value !== null && typeof value === 'object' && !Array.isArray(value)) {

@@ -5,7 +5,7 @@
   const { $, element } = T;
   const GAP = 8;
   const CAPTION = 42; // pixels
-  const MARGIN = 2; // rows above and below what is in sight
+  const MARGIN = 1; // rows above and below what is in sight
   const grid = $('grid');
   const sheet = $('sheet');
   const tiles = new Map(); // image -> element
@@ -44,34 +44,37 @@
     });
   };
 
-  function unitOf(image) {
-    const [across, down] = T.sizeOf(image);
-    return Math.max(across / width, down / (0.75 * width));
-  }
-
-  function make(image, position) {
-    const marked = T.marks.has(image);
+  function make(image) {
     const tile = element(
       'div',
-      {
-        id: `image-${image}`, role: 'option', class: `tile${marked ? ' marked' : ''}`,
-        'aria-selected': String(marked), 'aria-posinset': position + 1,
-        'aria-setsize': T.shown.length,
-        'aria-label': `${T.nameOf(image)}${marked ? ', marked' : ''}`,
-      },
-      element('div', { class: 'picture' }, T.thumbnail(image), T.overlay(image, unitOf(image))),
+      { id: `image-${image}`, role: 'option' },
+      element('div', { class: 'picture' }, T.thumbnail(image), element('canvas')),
       element('div', { class: 'name', title: T.nameOf(image) }, T.nameOf(image)),
-      element('div', { class: 'numbers' }, caption(image)),
-      element('button', {
-        type: 'button', class: 'tick', tabindex: '-1', 'aria-hidden': 'true',
-        title: marked ? 'Unmark' : 'Mark',
-      }, marked ? '✓' : ''),
+      element('div', { class: 'numbers' }),
+      element('button', { type: 'button', class: 'tick', tabindex: '-1', 'aria-hidden': 'true' }),
     );
     tile.dataset.image = image;
     return tile;
   }
 
-  // Adds the tiles that came into sight and drops those that left it.
+  function update(tile, position) {
+    const image = T.shown[position];
+    const marked = T.marks.has(image);
+    tile.className = marked ? 'tile marked' : 'tile';
+    tile.setAttribute('aria-selected', String(marked));
+    tile.setAttribute('aria-posinset', position + 1);
+    tile.setAttribute('aria-setsize', T.shown.length);
+    tile.setAttribute('aria-label', `${T.nameOf(image)}${marked ? ', marked' : ''}`);
+    tile.style.left = `${GAP + (position % columns) * (width + GAP)}px`;
+    tile.style.top = `${GAP + Math.floor(position / columns) * rowHeight()}px`;
+    tile.querySelector('.numbers').textContent = caption(image);
+    const tick = tile.querySelector('.tick');
+    tick.title = marked ? 'Unmark' : 'Mark';
+    tick.textContent = marked ? '✓' : '';
+    T.paint(tile.querySelector('canvas'), image, width, 0.75 * width);
+  }
+
+  // Adds the tiles that came into sight, drops those that left it, and updates all if told.
   function fill(afresh) {
     const height = rowHeight();
     const first = Math.max(0, Math.floor(grid.scrollTop / height) - MARGIN) * columns;
@@ -79,20 +82,19 @@
     const last = Math.min(T.shown.length, first + rows * columns);
     const wanted = new Set(T.shown.slice(first, last));
     for (const [image, tile] of tiles) {
-      if (afresh || !wanted.has(image)) {
+      if (!wanted.has(image)) {
         tile.remove();
         tiles.delete(image);
       }
     }
     for (let position = first; position < last; position++) {
       const image = T.shown[position];
-      if (!tiles.has(image)) {
-        const tile = make(image, position);
-        tile.style.left = `${GAP + (position % columns) * (width + GAP)}px`;
-        tile.style.top = `${GAP + Math.floor(position / columns) * height}px`;
-        tiles.set(image, tile);
-        sheet.append(tile);
+      const isNew = !tiles.has(image);
+      if (isNew) {
+        tiles.set(image, make(image));
+        sheet.append(tiles.get(image));
       }
+      if (isNew || afresh) update(tiles.get(image), position);
       tiles.get(image).classList.toggle('active', position === active);
     }
     grid.setAttribute('aria-activedescendant', `image-${T.active()}`);

@@ -2,6 +2,7 @@
 // Draws annotations and predictions over an image. Colour, line and sign all say the same.
 (function (T) {
   if (!T.raw) return;
+  const SIGN = 5; // pixels, as in overlay.css
   const MANY = 30; // objects, whose words would cover the image
   const NS = 'http://www.w3.org/2000/svg';
 
@@ -88,6 +89,71 @@
     svg.classList.toggle('crowded', objects.length > MANY);
     for (const object of objects) svg.append(T.drawObject(object));
     return svg;
+  };
+
+  // How each kind of box looks, as the style sheet has it.
+  const looks = new Map();
+  function lookOf(object) {
+    const key = `${object.kind} ${object.state}`;
+    if (!looks.has(key)) {
+      const group = T.drawObject({ ...object, box: [0, 0, 1, 1] });
+      const probe = T.svg('svg', { class: 'probe' }, group);
+      document.body.append(probe);
+      const read = (name) => {
+        const style = getComputedStyle(group.querySelector(name));
+        const dash = style.strokeDasharray;
+        return {
+          stroke: style.stroke, fill: style.fill, alpha: Number(style.strokeOpacity),
+          width: parseFloat(style.strokeWidth),
+          dash: dash === 'none' ? [] : dash.split(',').map(parseFloat),
+        };
+      };
+      const sign = signOf(object) ? { path: new Path2D(signOf(object)), ...read('.sign') } : null;
+      looks.set(key, { halo: read('.halo'), line: read('.line'), sign });
+      probe.remove();
+    }
+    return looks.get(key);
+  }
+
+  // The same drawing as pixels, for thumbnails: thousands of boxes cost too much as elements.
+  T.paint = (canvas, image, width, height) => {
+    const ratio = window.devicePixelRatio || 1;
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+    const pen = canvas.getContext('2d');
+    const [across, down] = T.sizeOf(image);
+    const scale = Math.min(width / across, height / down);
+    const corner = [(width - across * scale) / 2, (height - down * scale) / 2];
+    const searching = T.isSearching();
+    for (const object of T.objectsOf(image)) {
+      const { halo, line, sign } = lookOf(object);
+      const [left, top, right, bottom] = object.box;
+      const [x, y] = [corner[0] + left * scale, corner[1] + top * scale];
+      const [w, h] = [(right - left) * scale, (bottom - top) * scale];
+      const alpha = searching && !object.hit ? 0.4 : 1;
+      pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+      for (const look of [halo, line]) {
+        pen.globalAlpha = alpha * look.alpha;
+        pen.strokeStyle = look.stroke;
+        pen.lineWidth = look.width;
+        pen.setLineDash(look.dash);
+        pen.strokeRect(x, y, w, h);
+      }
+      if (!sign) continue;
+      pen.setLineDash([]);
+      pen.translate(x, object.kind === 'truth' ? y + h : y);
+      pen.scale(SIGN, SIGN);
+      for (const look of [halo, sign]) {
+        pen.globalAlpha = alpha * look.alpha;
+        pen.strokeStyle = look.stroke;
+        pen.lineWidth = look.width / SIGN;
+        pen.stroke(sign.path);
+      }
+      if (sign.fill !== 'none') {
+        pen.fillStyle = sign.fill;
+        pen.fill(sign.path);
+      }
+    }
   };
 
   // Says what an object is, in words.
