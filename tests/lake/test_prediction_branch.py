@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from helpers.lakes import append, box_type, branch, open_lake, tag, version, write_lake
 from helpers.object_store import Fault, ObjectStore
-from helpers.predictions import (
+from helpers.prediction_columns import (
     COLUMNS,
     ROWS,
     assert_written,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from helpers.lakes import open_lake, version, write_lake
 from helpers.object_store import Fault, ObjectStore
-from helpers.predictions import (
+from helpers.prediction_columns import (
     COLUMNS,
     assert_written,
     blocks,
