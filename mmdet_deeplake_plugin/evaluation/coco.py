@@ -135,6 +135,7 @@ def evaluate_coco(
     names = gt.categories_of_classes(classes)
     if sort_categories:
         names = dict(sorted(names.items()))
+    metrics = list(dict.fromkeys(metrics))
     scored = [metric for metric in metrics if metric != 'proposal_fast']
     scoring = ClassScoring(
         gt,

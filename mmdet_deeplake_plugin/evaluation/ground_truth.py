@@ -288,7 +288,7 @@ class GroundTruth:
         """
         if rows is None:
             rows = np.arange(len(self.labels))
-        numbers = range(len(self)) if images is None else images.tolist()
+        numbers = list(range(len(self))) if images is None else images.tolist()
         chosen = range(len(self.category_ids)) if labels is None else labels
         columns = zip(
             (rows + 1).tolist(),
@@ -317,11 +317,13 @@ class GroundTruth:
         listed: list[dict[str, Any]] = [
             {
                 'id': self.img_ids[number],
-                'width': int(self.widths[number]),
-                'height': int(self.heights[number]),
+                'width': width,
+                'height': height,
                 'file_name': self.file_names[number],
             }
-            for number in numbers
+            for number, width, height in zip(
+                numbers, self.widths[numbers].tolist(), self.heights[numbers].tolist()
+            )
         ]
         categories: list[dict[str, Any]] = [
             {'id': self.category_ids[label], 'name': self.category_names[label]}

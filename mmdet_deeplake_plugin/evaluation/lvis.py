@@ -111,6 +111,7 @@ def evaluate_lvis(
     jobs = scoring.jobs()
     done = spread(scoring, jobs)
     results: dict[str, float] = {}
+    evaluations: dict[str, Any] = {}
     for metric in metrics:
         print_log(f'Evaluating {metric}...', logger=log)
         if metric == 'proposal_fast':
@@ -118,8 +119,11 @@ def evaluate_lvis(
             nums, thresholds = list(proposal_nums), thresholds_of(iou_thrs)
             results.update(fast_recall(gt, found, nums, thresholds, every, log))
             continue
-        kind = kinds.index(_KINDS[metric])
-        evaluation = scoring.summarize(kind, jobs, done, log)
+        kind = _KINDS[metric]
+        if kind not in evaluations:
+            number = kinds.index(kind)
+            evaluations[kind] = scoring.summarize(number, jobs, done, log)
+        evaluation = evaluations[kind]
         usual = _RECALL_ITEMS if metric == 'proposal' else _PRECISION_ITEMS
         prefix = '' if metric == 'proposal' else f'{metric}_'
         for item, value in evaluation.get_results().items():

@@ -343,7 +343,7 @@ class DeepLakeMetric(BaseMetric):
             if packed
             else [results[number][1] for number in chosen],
             self.dataset_meta or {},
-            spread,
+            **({'spread': spread} if self.format.shares_work else {}),
         )
         keep_numbers(self.prefix, numbers)
         return numbers

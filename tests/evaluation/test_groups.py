@@ -209,8 +209,8 @@ def test_instances_that_are_held_at_once(backend, monkeypatch):
     """No evaluation sees more than the bound, also if one class has nearly all."""
     monkeypatch.setattr(jobs_module, 'MOST_INSTANCES', 300)
     seen: list[int] = []
-    load = 'mmdet_deeplake_plugin.evaluation.groups.coco_scorer.load_annotations'
-    original = CocoScorer._evaluation.__globals__['load_annotations']
+    load = 'mmdet_deeplake_plugin.evaluation.groups.coco_scorer.load_unfiltered'
+    original = CocoScorer._evaluation.__globals__['load_unfiltered']
 
     def counting(kind: type, content: dict[str, Any]) -> Any:
         seen.append(len(content['annotations']))
@@ -319,10 +319,10 @@ def test_what_does_not_fit_into_arrays_is_kept_for_its_error():
 
 
 def test_the_best_of_an_image_are_those_of_lvis():
-    """Sorted as the package sorts, where an image has too many."""
+    """The highest scores, and of equal ones the first, where an image has too many."""
     scores = np.array([0.5, 0.9, 0.5, 0.5, 0.7, 0.1, 0.2], np.float32)
     rows = best_of_images(np.array([0, 5, 5, 7]), scores, 3)
-    assert rows.tolist() == [1, 4, 0, 5, 6]
+    assert rows.tolist() == [0, 1, 4, 5, 6]
     assert best_of_images(np.array([0, 5, 5, 7]), scores, None).tolist() == list(range(7))
 
 

@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,27 @@ def load_annotations(coco_class: type, annotations: dict[str, Any]) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
+
+
+def load_unfiltered(coco_class: type, annotations: dict[str, Any]) -> Any:
+    """Return annotations as a ``COCO`` object of which all annotations are asked for.
+
+    To find those of given images and categories takes longer than to match them.
+
+    Args:
+        coco_class: The backend's ``COCO``.
+        annotations: Content of an annotation file.
+    """
+    return load_annotations(_unfiltered(coco_class), annotations)
+
+
+@cache
+def _unfiltered(coco_class: Any) -> type:
+    class Unfiltered(coco_class):
+        def getAnnIds(self, *_: Any, **__: Any) -> list[int]:  # noqa: N802
+            return list(self.anns)
+
+    return Unfiltered
 
 
 def mask_areas(masks: Sequence[Any]) -> NDArray[np.float64]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends.coco import backend_classes, load_annotations, quiet, summarize
+from ..backends.coco import backend_classes, load_unfiltered, quiet, summarize
 from .matches import Curves, Matches, curves_of_matches, join_matches
 
 
@@ -61,10 +61,11 @@ class CocoScorer:
             matches: Matches = evaluation.match()
         return matches
 
-    def join(self, parts: Sequence[Matches]) -> Curves:
-        """Score what was matched in all parts of the images."""
+    def join(self, parts: list[Matches]) -> Curves:
+        """Score what was matched in all parts of the images, which are taken out."""
         recalls = self.parameters().recThrs
         joined = join_matches(parts)
+        parts.clear()  # they take as much again
         max_dets = sorted(self.max_dets)
         return curves_of_matches(joined, len(self.thresholds), recalls, max_dets)
 
@@ -101,8 +102,8 @@ class CocoScorer:
 
     def _evaluation(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Any:
         coco_class, eval_class = backend_classes(self.backend)
-        coco_gt = load_annotations(coco_class, truth)
-        found = load_annotations(coco_class, {**truth, 'annotations': detections})
+        coco_gt = load_unfiltered(coco_class, truth)
+        found = load_unfiltered(coco_class, {**truth, 'annotations': detections})
         evaluation = eval_class(coco_gt, found, self.kind)
         self._set(evaluation.params)
         evaluation.params.imgIds = [image['id'] for image in truth['images']]
@@ -114,3 +115,5 @@ class CocoScorer:
         parameters.maxDets = sorted(self.max_dets)
         parameters.iouThrs = self.thresholds
         parameters.useCats = int(self.by_class)
+        # Packages keep a deep copy, of each id of an image too, and do not change it.
+        parameters.__deepcopy__ = lambda _: copy.copy(parameters)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -50,11 +49,13 @@ class LvisScorer:
         """Match the instances of a part of the images, see :meth:`curves`."""
         return matches_of(evaluation_of(truth, detections, self.kind))
 
-    def join(self, parts: Sequence[Matches]) -> Curves:
-        """Score what was matched in all parts of the images."""
+    def join(self, parts: list[Matches]) -> Curves:
+        """Score what was matched in all parts of the images, which are taken out."""
         num_thresholds, num_recalls, *_ = self.shape(1)
         recalls = np.linspace(0, 1, num_recalls)
-        return curves_of_matches(join_matches(parts), num_thresholds, recalls, [None])
+        joined = join_matches(parts)
+        parts.clear()  # they take as much again
+        return curves_of_matches(joined, num_thresholds, recalls, [None])
 
     def shape(self, num_classes: int) -> tuple[int, ...]:
         """Return the shape of the precision of all classes, ``(T, R, K, A, 1)``."""

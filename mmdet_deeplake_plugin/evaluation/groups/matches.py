@@ -1,7 +1,7 @@
 """Join what was matched in parts of the images, and compute the curves of it.
 
 Matching is what takes memory. What COCO's evaluation needs to rank the detections of all
-images is their score, and at each threshold whether they match and whether they count: 24
+images is their score, and at each threshold whether they match and whether they count: 28
 bytes for a detection. The curves are those that ``COCOeval.accumulate`` of pycocotools
 computes from the same matches, to the last bit.
 """

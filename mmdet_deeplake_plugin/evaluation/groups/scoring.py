@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ...utils.ragged import indices_of_ranges
 from ..backends.coco import box_sizes, mask_areas
 from ..ground_truth import GroundTruth
 from .jobs import Job, divide
@@ -43,8 +44,8 @@ class Scorer(Protocol):
     def match(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Matches:
         """Match the instances of a part of the images."""
 
-    def join(self, parts: Sequence[Matches]) -> Curves:
-        """Score what was matched in all parts, in the order of the ids of images."""
+    def join(self, parts: list[Matches]) -> Curves:
+        """Score what was matched in all parts, in the order of ids; takes them out."""
 
     def shape(self, num_classes: int) -> tuple[int, ...]:
         """Return the shape of the precision of all classes, ``(T, R, K, A, M)``."""
@@ -62,7 +63,7 @@ class Rows:
     """Rows of instances by label.
 
     Args:
-        rows: Rows in the order in which they count, image by image.
+        rows: Rows in ascending order.
         labels: Stored label of each, shape ``(len(rows),)``.
         num_labels: Number of stored labels.
     """
@@ -70,15 +71,38 @@ class Rows:
     def __init__(
         self, rows: NDArray[np.int64], labels: NDArray[np.int64], num_labels: int
     ) -> None:
-        order = np.argsort(labels, kind='stable')
-        self._rows, self._by_label = rows, rows[order]
-        self._ends = np.searchsorted(labels[order], np.arange(num_labels + 1))
+        self._rows, self._labels, self._num_labels = rows, labels, num_labels
+
+    @cached_property
+    def _by_label(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        order = np.argsort(self._labels, kind='stable')
+        ends = np.searchsorted(self._labels[order], np.arange(self._num_labels + 1))
+        return self._rows[order], ends
 
     def of(self, label: int | None) -> NDArray[np.int64]:
         """Return the rows of a label, or all."""
         if label is None:
             return self._rows
-        return self._by_label[self._ends[label] : self._ends[label + 1]]
+        rows, ends = self._by_label
+        return rows[ends[label] : ends[label + 1]]
+
+    def inside(
+        self, offsets: NDArray[np.int64], images: NDArray[np.int64], label: int | None
+    ) -> NDArray[np.int64]:
+        """Return the rows of a label, or all, in some images.
+
+        Args:
+            offsets: Where the rows of each image start.
+            images: Numbers of the images.
+            label: Stored label; None for all.
+        """
+        rows = indices_of_ranges(offsets[images], np.diff(offsets)[images])
+        places = np.searchsorted(self._rows, rows)
+        places[places == len(self._rows)] = 0
+        chosen = self._rows[places] == rows if len(self._rows) else rows < 0
+        if label is not None:
+            chosen[chosen] = self._labels[places[chosen]] == label
+        return rows[chosen]
 
 
 @dataclass(eq=False)
@@ -118,20 +142,22 @@ class ClassScoring:
     def run(self, job: Job) -> Curves | Matches:
         """Score the instances of a job, or match them if it is a part of the images."""
         scorer = self.scorers[job.metric]
-        found, true = self._rows_of(scorer).of(job.label), self._true.of(job.label)
-        found_in, true_in = self.predictions.images_of(found), self.gt.images_of(true)
-        if job.images is not None:
-            inside, true_inside = (
-                (job.images[0] <= places) & (places < job.images[1])
-                for places in (self._places[found_in], self._places[true_in])
-            )
-            found, found_in = found[inside], found_in[inside]
-            true, true_in = true[true_inside], true_in[true_inside]
+        found, true = self._rows_of(scorer), self._true
+        if job.images is None:
+            found_rows, true_rows = found.of(job.label), true.of(job.label)
+        else:
+            part = self._in_order[slice(*job.images)]
+            found_rows = found.inside(self.predictions.offsets, part, job.label)
+            true_rows = true.inside(self.gt.offsets, part, job.label)
+        found_in = self.predictions.images_of(found_rows)
+        true_in = self.gt.images_of(true_rows)
         # Images without anything of the class change nothing, but cost memory and time.
         images = np.union1d(found_in, true_in)
         labels = self.label_of.tolist() if job.label is None else [job.label]
-        truth = self.gt.to_coco(images, true, labels)
-        detections = self.detections(found, found_in, scorer.kind, scorer.area_of_masks)
+        truth = self.gt.to_coco(images, true_rows, labels)
+        detections = self.detections(
+            found_rows, found_in, scorer.kind, scorer.area_of_masks
+        )
         score = scorer.curves if job.images is None else scorer.match
         return score(truth, detections)
 
@@ -139,7 +165,7 @@ class ClassScoring:
         self,
         metric: int,
         jobs: Sequence[Job],
-        results: Sequence[Curves | Matches],
+        results: list[Any],
         logger: logging.Logger | str,
     ) -> Any:
         """Join the results of a metric, and return the package's finished evaluation.
@@ -147,16 +173,17 @@ class ClassScoring:
         Args:
             metric: Number of the metric.
             jobs: All jobs.
-            results: Their results.
+            results: Their results; those of the metric are taken out.
             logger: Logger for the summary.
         """
         scorer = self.scorers[metric]
         shape = scorer.shape(len(self.label_of))
         precision, recall = np.full(shape, -1.0), np.full((shape[0], *shape[2:]), -1.0)
         parts: dict[int | None, list[Any]] = {}
-        for job, result in zip(jobs, results):
+        for number, job in enumerate(jobs):
             if job.metric == metric:
-                parts.setdefault(job.label, []).append(result)
+                parts.setdefault(job.label, []).append(results[number])
+                results[number] = None  # large ones are not kept for the next metric
         # Packages list classes in the order of their ids.
         ids = self.gt.category_ids
         order = sorted(self.label_of.tolist(), key=lambda label: ids[label])
@@ -220,13 +247,15 @@ class ClassScoring:
         return detections
 
     @cached_property
-    def _places(self) -> NDArray[np.int64]:
-        """Place of each image in the order of ids, which decides between equal scores."""
+    def _in_order(self) -> NDArray[np.int64]:
+        """Images in the order of their ids, which decides between equal scores."""
         ids = self.gt.img_ids
-        order = sorted(range(len(ids)), key=lambda index: ids[index])
-        places = np.empty(len(ids), dtype=np.int64)
-        places[order] = np.arange(len(ids))
-        return places
+        return np.array(sorted(range(len(ids)), key=lambda index: ids[index]))
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """Place of each image in that order."""
+        return np.argsort(self._in_order)
 
     @cached_property
     def _true(self) -> Rows:
@@ -248,20 +277,18 @@ class ClassScoring:
 def best_of_images(
     offsets: NDArray[np.int64], scores: NDArray[Any], most: int | None
 ) -> NDArray[np.int64]:
-    """Return the rows of the best detections of each image.
+    """Return the rows of the best detections of each image, in ascending order.
 
     Args:
         offsets: Where the detections of each image start, shape ``(M + 1,)``.
         scores: Confidences, shape ``(N,)``.
-        most: Number of detections beyond which those of an image are ranked and cut; None
-            to take all.
+        most: Number of detections of an image; None to take all. Of equal ones, the
+            first count.
     """
-    rows = np.arange(offsets[-1])
-    if most is None:
-        return rows
-    kept = np.ones(len(rows), dtype=bool)
-    for index in np.flatnonzero(np.diff(offsets) > most).tolist():
-        part = slice(offsets[index], offsets[index + 1])
-        rows[part] = rows[part][np.argsort(-scores[part], kind='stable')]
-        kept[part.start + most : part.stop] = False
-    return rows[kept]
+    kept = np.ones(int(offsets[-1]), dtype=bool)
+    if most is not None:
+        for index in np.flatnonzero(np.diff(offsets) > most).tolist():
+            start, stop = offsets[index : index + 2].tolist()
+            ranked = np.argsort(-scores[start:stop], kind='stable')
+            kept[start + ranked[most:]] = False
+    return np.flatnonzero(kept)
