@@ -17,8 +17,12 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
 
 T = TypeVar('T')
 
@@ -220,3 +224,51 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _kill_group(number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(number, 9)
+
+
+def run_ranks(script: str, name: str, ranks: int, **keys: Any) -> list[Any]:
+    """Makes a measurement on several ranks at once, each a process of its own.
+
+    Args:
+        script: ``__file__`` of the script that serves it.
+        name: Its name there; it takes ``rank``, ``ranks`` and ``store``, and passes
+            them to :func:`joined`.
+        ranks: Number of ranks.
+        keys: Further keyword arguments for :func:`run_child`.
+
+    Returns:
+        What it returned on each rank.
+
+    Raises:
+        NotRunError: If it fails on any of them.
+    """
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(ranks) as threads:
+        store = str(Path(folder, 'store'))
+        answers = [
+            threads.submit(
+                run_child, script, name, rank=rank, ranks=ranks, store=store, **keys
+            )
+            for rank in range(ranks)
+        ]
+        return [answer.result() for answer in answers]
+
+
+def joined(rank: int, ranks: int, store: str) -> None:
+    """Joins the ranks of :func:`run_ranks` by gloo; a single one stays as it is."""
+    if ranks > 1:
+        torch.distributed.init_process_group(
+            'gloo', init_method=f'file://{store}', rank=rank, world_size=ranks
+        )
+
+
+def touch(value: Any) -> None:
+    """Reads every page of the arrays in an object; only then they count.
+
+    Args:
+        value: An array, or an object with some in its attributes.
+    """
+    if isinstance(value, np.ndarray):
+        value.view(np.uint8).reshape(-1)[::4096].sum()
+    else:
+        for each in getattr(value, '__dict__', {}).values():
+            touch(each)

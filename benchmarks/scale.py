@@ -1,4 +1,8 @@
-"""Ten million rows, a hundred, a thousand: what does the order of an epoch cost?
+"""Ten million rows, a hundred, a thousand: what do annotations and orders cost?
+
+Annotations are made up as those of COCO are spread, and shared by the ranks of a node as
+a dataset shares them; memory is the sum over all ranks of what came after the imports,
+every page read, and pages that several map divided among them.
 
 Orders are built as the loader builds them, for one rank, in a process of its own that may
 take a minute and 20 GiB. What would take more is extrapolated from the size below, and
@@ -14,10 +18,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
-from _children import NotRunError, memory_of, run_child, serve
+from _children import NotRunError, joined, memory_of, run_child, run_ranks, serve, touch
 from _common import Bars, Report, beside_each_other, make_parser, progress, shown
+from _data import BOXES
+from mmengine.dist import barrier
 
 from mmdet_deeplake_plugin.datasets.dataset import DeepLakeDataset
+from mmdet_deeplake_plugin.datasets.samples import Samples
 from mmdet_deeplake_plugin.lake import ImageReader
 from mmdet_deeplake_plugin.lake.images.chunk_map import ChunkMap
 from mmdet_deeplake_plugin.samplers.checks import default_lanes
@@ -28,6 +35,9 @@ from mmdet_deeplake_plugin.shuffle.epoch import epoch_order, rank_length, rank_s
 from mmdet_deeplake_plugin.shuffle.lanes import ChunkIndex, Lanes
 from mmdet_deeplake_plugin.shuffle.repeats import sample_counts
 from mmdet_deeplake_plugin.tools.planning.simulation import Epoch, Simulation
+from mmdet_deeplake_plugin.utils.distributed import once_per_node
+from mmdet_deeplake_plugin.utils.packed_strings import PackedStrings
+from mmdet_deeplake_plugin.utils.ragged import offsets_of
 
 ROW_BYTES, CHUNK_ROWS = 160_000, 52
 BATCH_SIZE, WORKERS = 8, 2
@@ -83,6 +93,53 @@ class FakeDataset:
     def rows_of(self) -> Any:
         """Row of each sample."""
         return self._rows
+
+
+def hold(rows: int, rank: int, ranks: int, store: str) -> dict[str, float]:
+    """Memory in MiB of annotations that a rank holds, made up by the first.
+
+    Args:
+        rows: Number of rows.
+        rank: This rank.
+        ranks: Number of ranks.
+        store: Where they find each other.
+
+    Returns:
+        ``held``: pages in memory; ``peak``: at most; ``bytes``: size of all arrays.
+    """
+    joined(rank, ranks, store)
+    barrier()
+    before = memory_of()
+    samples = once_per_node(partial(_made_up, rows), rows)
+    touch(samples)
+    barrier()
+    after = memory_of()
+    barrier()  # all have measured
+    return {
+        'held': after['pss'] - before['pss'],
+        'peak': after['peak'] - before['rss'],
+        'bytes': samples.nbytes,
+    }
+
+
+def _made_up(rows: int) -> Samples:
+    dice = np.random.default_rng(0)
+    counts = np.minimum(dice.geometric(1 / BOXES, rows), 90)
+    total = int(counts.sum())
+    return Samples(
+        rows=np.arange(rows),
+        offsets=offsets_of(counts),
+        boxes=dice.random((total, 4)),
+        labels=dice.integers(0, 80, total, np.int32),
+        ignore_flags=np.zeros(total, bool),
+        widths=np.full(rows, 640),
+        heights=np.full(rows, 480),
+        img_ids=np.arange(rows),
+        names=PackedStrings(f'{number:012d}.jpg' for number in range(rows)),
+        labelled=np.ones(rows, bool),
+        stored=np.zeros(total, np.int32),
+        num_stored=counts.astype(np.int32),
+    )
 
 
 def build(order: str, rows: int, ranks: int) -> dict[str, float]:
@@ -150,7 +207,7 @@ def simulate(rows: int, ranks: int) -> dict[str, float]:
 
 def main() -> None:
     """Measures, and reports."""
-    serve({'build': build, 'simulate': simulate})
+    serve({'build': build, 'simulate': simulate, 'hold': hold})
     args = make_parser(__doc__).parse_args()
     sizes = (10**5, 10**6) if args.quick else (10**7, 10**8, 10**9)
     report = Report('scale', 'What breaks first, at what size?', args.quick)
@@ -159,9 +216,40 @@ def main() -> None:
         'workers of a rank': WORKERS,
         'ranks': '1 and 1,024',
     }
+    _annotations(report, (10**4,) if args.quick else (10**6, 10**7))
     _orders(report, sizes)
     _reads(report, sizes[0] if args.quick else 10**7)
     report.write()
+
+
+def _annotations(report: Report, sizes: tuple[int, ...]) -> None:
+    table: list[list[Any]] = []
+    for rows in sizes:
+        for ranks in (1, 2, 4):
+            try:
+                runs = run_ranks(__file__, 'hold', ranks, memory_gib=MOST_GIB, rows=rows)
+            except NotRunError as error:
+                table.append([rows, ranks, f'not run: {error}', None, None, None])
+                continue
+            held = sum(run['held'] for run in runs)
+            peak = max(run['peak'] for run in runs)
+            size = runs[0]['bytes'] / rows
+            table.append([rows, ranks, held, held * (1 << 20) / rows, size, peak])
+    report.raw['annotations'] = table
+    report.table(
+        'Annotations of all ranks of a node',
+        [
+            'rows',
+            'ranks',
+            'MiB of all together',
+            'bytes per row',
+            'of them in arrays',
+            'peak of the first rank, MiB',
+        ],
+        table,
+        f'{BOXES} boxes per row. The peak is that of sharing; reading takes more, see '
+        'below.',
+    )
 
 
 def _orders(report: Report, sizes: tuple[int, ...]) -> None:

@@ -5,6 +5,9 @@ from a lake, each in a process of its own. Time runs from after the imports to t
 batch of a dataloader. Memory is read from ``/proc/PID/smaps_rollup`` after a few batches:
 ``private`` is what a process shares with no other.
 
+With several ranks, memory is the sum over all of them of what came after the imports,
+pages that several map divided among them; every page of the annotations has been read.
+
 The images are one small JPEG: nothing here depends on their pixels. The JSON holds boxes
 only; COCO's own holds polygons as well, and takes longer.
 """
@@ -16,7 +19,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from _children import NotRunError, memory_of, run_child, serve
+from _children import NotRunError, joined, memory_of, run_child, run_ranks, serve, touch
 from _common import (
     Bars,
     Report,
@@ -32,6 +35,7 @@ from _data import annotations
 from _sizes import sizes
 from mmdet.utils import register_all_modules
 from mmengine.dataset import DefaultSampler, pseudo_collate
+from mmengine.dist import barrier
 from torch.utils.data import DataLoader
 
 from mmdet_deeplake_plugin import DeepLakeLoader
@@ -96,9 +100,43 @@ def measure(contender: str, count: int, workers: int, method: str) -> dict[str, 
     }
 
 
+def measure_rank(count: int, rank: int, ranks: int, store: str) -> dict[str, float]:
+    """Seconds to the dataset of a rank, and the memory that came with it in MiB.
+
+    Args:
+        count: Number of images.
+        rank: This rank.
+        ranks: Number of ranks.
+        store: Where they find each other.
+
+    Returns:
+        ``built``: seconds; ``held``: memory; ``peak``: at most, above the imports.
+    """
+    register_all_modules()
+    joined(rank, ranks, store)
+    lake = annotations(count).lake
+    barrier()
+    before = memory_of()
+    began = time.perf_counter()
+    dataset = plugin(lake, PIPELINES[PLAIN])
+    sampler = DeepLakeLoader(dataset, seed=0)
+    built = time.perf_counter() - began
+    touch(dataset._samples)
+    order = iter(sampler)
+    next(order)
+    barrier()
+    after = memory_of()
+    barrier()  # all have measured
+    return {
+        'built': built,
+        'held': after['pss'] - before['pss'],
+        'peak': after['peak'] - before['rss'],
+    }
+
+
 def main() -> None:
     """Measures, and reports."""
-    serve({'measure': measure})
+    serve({'measure': measure, 'measure_rank': measure_rank})
     parser = make_parser(__doc__)
     parser.add_argument(
         '--rows', type=int, nargs='+', help='numbers of images (118000 1200000)'
@@ -119,6 +157,7 @@ def main() -> None:
             _usual(report, count, repetitions)
         else:
             _large(report, count)
+        _ranks(report, count)
     report.write()
 
 
@@ -268,6 +307,49 @@ def _large(report: Report, count: int) -> None:
     else:
         report.goal(time_goal, '', None)
         report.goal(memory_goal, '', None)
+
+
+def _ranks(report: Report, count: int) -> None:
+    """All ranks of a node together."""
+    rows: list[list[Any]] = []
+    for ranks in (1, 2, 4):
+        try:
+            runs = run_ranks(
+                __file__, 'measure_rank', ranks, memory_gib=MOST_GIB, count=count
+            )
+        except NotRunError as error:
+            rows.append([ranks, f'not run: {error}', None, None, None, None])
+            continue
+        report.raw.setdefault(f'{count} ranks', {})[str(ranks)] = runs
+        held = sum(run['held'] for run in runs)
+        base = rows[0][1] if rows and isinstance(rows[0][1], float) else held
+        others = [run['peak'] for run in runs[1:]]
+        rows.append(
+            [
+                ranks,
+                held,
+                held / base,
+                max(run['built'] for run in runs),
+                runs[0]['peak'],
+                max(others) if others else None,
+            ]
+        )
+    report.table(
+        f'{count:,} images, ranks of one node',
+        [
+            'ranks',
+            'MiB of all together',
+            'of one rank',
+            's to the dataset',
+            'peak of the rank that reads, MiB',
+            'peak of another',
+        ],
+        rows,
+        'Above what the imports take.',
+    )
+    if count >= 1_000_000 and isinstance(rows[-1][2], float):
+        text = f'{count:,} images: 4 ranks hold at most 1.3 × the memory of one'
+        report.goal(text, shown(rows[-1][2]), rows[-1][2] <= 1.3)
 
 
 def _above(values: list[float], base: list[float]) -> float:
