@@ -427,8 +427,8 @@ def _goals(report: Report, where: str, is_main: bool, rates: dict[str, float]) -
     peers = {name: rates[name] for name in (*PEERS, COCO) if name in rates}
     if own and local and is_main:
         share = own / local
-        text = f'≥ 0.9 of our own local throughput at {where}'
-        report.goal(text, f'{share:.2f}', share >= 0.9)
+        text = f'≥ 0.95 of our own local throughput at {where}'
+        report.goal(text, f'{share:.2f}', share >= 0.945)
     if own and peers:
         best = max(peers, key=lambda name: peers[name])
         share = own / peers[best]
