@@ -66,6 +66,29 @@ def test_the_first_view(page):
     page.wait_for_selector('#image-0')
 
 
+COLOURED = """() => {
+    const {width, height} = document.querySelector("#image-3 canvas");
+    const pen = new OffscreenCanvas(width, height).getContext("2d", {willReadFrequently: true});
+    pen.drawImage(document.querySelector("#image-3 canvas"), 0, 0);
+    const pixels = pen.getImageData(0, 0, width, height);
+    let coloured = 0;
+    for (let at = 3; at < pixels.data.length; at += 4) coloured += pixels.data[at] > 200;
+    return coloured;
+}"""
+
+
+def test_thumbnails_show_boxes(page):
+    """Of annotations and of predictions; those that the filter does not ask for are faint."""
+    both = page.evaluate(COLOURED)
+    page.uncheck('#show-truth')
+    predictions = page.evaluate(COLOURED)
+    assert 0 < predictions < both
+    page.select_option('#error', label='background')
+    assert 0 < page.evaluate(COLOURED) < predictions
+    page.uncheck('#show-predictions')
+    assert page.evaluate(COLOURED) == 0
+
+
 FILTERS: dict[str, tuple[dict[str, str], list[int]]] = {
     'class': ({'class': CLASSES[2]}, of_kind(3)),
     'missed': ({'what': 'missed'}, of_kind(1, 5)),

@@ -113,6 +113,16 @@ def test_a_view_alone(path, capsys):
     assert head.version == before and list(head.tags.names()) == ['worst']
 
 
+def test_a_page_of_a_saved_view(path, tmp_path):
+    """Its rows, in their order."""
+    query = 'SELECT * WHERE image_id > 3 ORDER BY image_id DESC'
+    triage(path + BRANCH, query=query, tag='late')
+    triage(path, tmp_path / 'all', view_id='late')
+    assert data_of(tmp_path / 'all')['images']['id'] == ['6', '5', '4']
+    triage(path, tmp_path / 'one', view_id='late', worst=1)
+    assert data_of(tmp_path / 'one')['images']['id'] == ['5']
+
+
 def test_a_page_is_replaced_only_if_told(path, tmp_path):
     """And whole: what the old page had is gone."""
     out = tmp_path / 'page'
