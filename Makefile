@@ -11,6 +11,8 @@ VENV_BENCH := .venv-bench
 VENV_DOCS := .venv-docs
 # A fifth, that builds and checks the wheel and the source distribution.
 VENV_PACKAGE := .venv-package
+# Microsoft's emulator of Azure Blob Storage, for the tests; needs Node.js.
+AZURITE := .azurite
 # Packages that some of MMDetection's own transforms need, beside .venv: they ask for an
 # older numpy than they work with.
 ZOO := $(abspath .zoo)
@@ -81,7 +83,13 @@ lint: setup
 	ruff check .
 	mypy
 
-test: lint $(VENV_V3)/.ready
+# Without Node.js, or its registry, the tests on Azure are skipped, and say why.
+$(AZURITE)/.ready:
+	mkdir -p $(AZURITE)
+	-! command -v npm || (npm install --prefix $(AZURITE) --omit=dev --ignore-scripts \
+	  --no-audit --no-fund --loglevel=error azurite@3.37.0 && touch $@)
+
+test: lint $(VENV_V3)/.ready $(AZURITE)/.ready
 	python -m pytest --numprocesses 2 --dist loadfile --max-worker-restart 0 --durations 15
 
 docs: $(VENV_DOCS)/.ready

@@ -27,7 +27,10 @@ from mmengine.logging import print_log
 from ..utils.atomic_folder import atomic_folder
 from ..version import __version__
 from .columns import names
-from .connection.spec import address_of
+from .connection.credentials import Credentials, resolved_secrets
+from .connection.redaction import redact
+from .connection.retry import check_connection
+from .connection.spec import LakeSpec, address_of
 
 MAX_BATCH_ROWS = 64
 MAX_BATCH_BYTES = 64 * 2**20
@@ -80,12 +83,13 @@ class LakeLayout:
         return f'mmdet_deeplake_plugin.tools.{self.converter} {__version__}'
 
 
-def check_dest(dest: str, overwrite: bool) -> None:
+def check_dest(dest: str, overwrite: bool, credentials: Any = None) -> None:
     """Check early that a lake can be written to ``dest``.
 
     Args:
         dest: Any Deep Lake URL: a folder, ``file://``, ``s3://``, ``mem://`` ...
         overwrite: Whether an existing lake may be replaced.
+        credentials: ``deeplake_credentials`` of a config; ``None``: the environment.
 
     Raises:
         FileExistsError: If ``dest`` contains a lake and ``overwrite`` is false, or
@@ -94,7 +98,7 @@ def check_dest(dest: str, overwrite: bool) -> None:
         OSError: If the storage cannot be accessed.
     """
     url, folder = _locate(dest)
-    if _contains_lake(url):
+    if _contains_lake(url, _arguments(url, credentials)):
         if not overwrite:
             raise FileExistsError(
                 f'DEST {dest} already contains a lake; pass --overwrite to replace it'
@@ -113,6 +117,7 @@ def write_lake(
     rows: Iterable[Row],
     message: str,
     overwrite: bool = False,
+    credentials: Any = None,
 ) -> None:
     """Write ``rows`` in their order as a new lake with one commit.
 
@@ -125,27 +130,37 @@ def write_lake(
         rows: Values of each row, see :class:`LakeLayout`.
         message: Message of the commit.
         overwrite: Whether to replace an existing lake. Defaults to False.
+        credentials: As in :func:`check_dest`.
 
     Raises:
         FileExistsError, ValueError: As in :func:`check_dest`.
         OSError: If the storage fails.
     """
-    check_dest(dest, overwrite)
+    check_dest(dest, overwrite, credentials)
     url, folder = _locate(dest)
     if folder is not None:
         with atomic_folder(folder, replace=overwrite) as partial:
-            with closing(_NewLake(address_of(str(partial)), layout)) as lake:
+            with closing(_NewLake(address_of(str(partial)), layout, {})) as lake:
                 lake.fill(rows, message)
         return
-    if _contains_lake(url):
-        _delete(url)
-    new_lake = _NewLake(url, layout)
+    arguments = _arguments(url, credentials)
+    if _contains_lake(url, arguments):
+        _delete(url, arguments)
+    new_lake = _NewLake(url, layout, arguments)
     try:
         with closing(new_lake):
             new_lake.fill(rows, message)
     except BaseException:
-        _discard(url)
+        _discard(url, arguments)
         raise
+
+
+def _arguments(url: str, credentials: Any) -> dict[str, Any]:
+    """Return the arguments of Deep Lake's functions that hold the credentials."""
+    keys = Credentials.from_config(credentials)
+    with _storage_errors(f'cannot reach {url}'):
+        check_connection(LakeSpec(url, credentials=keys))
+    return keys.resolve()
 
 
 def _locate(dest: str) -> tuple[str, Path | None]:
@@ -173,9 +188,9 @@ class _NewLake:
     which the traceback of an exception would keep alive.
     """
 
-    def __init__(self, url: str, layout: LakeLayout) -> None:
+    def __init__(self, url: str, layout: LakeLayout, arguments: dict[str, Any]) -> None:
         with _storage_errors(f'cannot create a lake at {url}'):
-            self._dataset = deeplake.create(url)
+            self._dataset = deeplake.create(url, **arguments)
         self._layout = layout
 
     def close(self) -> None:
@@ -251,20 +266,20 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield batch
 
 
-def _delete(dest: str) -> None:
+def _delete(dest: str, arguments: dict[str, Any]) -> None:
     with _storage_errors(f'cannot delete the lake at {dest}'):
-        deeplake.delete(dest)
+        deeplake.delete(dest, **arguments)
 
 
-def _contains_lake(dest: str) -> bool:
+def _contains_lake(dest: str, arguments: dict[str, Any]) -> bool:
     with _storage_errors(f'cannot check whether {dest} contains a lake'):
-        return bool(deeplake.exists(dest))
+        return bool(deeplake.exists(dest, **arguments))
 
 
-def _discard(dest: str) -> None:
+def _discard(dest: str, arguments: dict[str, Any]) -> None:
     """Delete a half-written lake; if that fails too, log it and go on."""
     try:
-        _delete(dest)
+        _delete(dest, arguments)
     except OSError as error:
         print_log(
             f'DEST {dest} is incomplete and could not be deleted; delete it '
@@ -280,4 +295,5 @@ def _storage_errors(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise OSError(f'{what}: {error}') from error
+        # Deep Lake's messages may hold signed URLs, so its errors are not chained.
+        raise OSError(f'{what}: {redact(str(error), resolved_secrets())}') from None

@@ -46,12 +46,24 @@ def add_lake_options(parser: argparse.ArgumentParser) -> None:
     add('--commit', default='', help='version id (default: the latest version)')
     add('--view', default='', help='name of a saved view (tag)')
     add('--query', default='', help='TQL query that selects rows')
+    add_credentials(parser)
+
+
+def add_credentials(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name the credentials of a lake."""
+    add = parser.add_argument
     add('--token', metavar='REF', help="Deep Lake token as 'env:NAME' or 'file:PATH'")
     add(
         '--creds',
         metavar='REF',
         help="storage credentials as JSON in 'env:NAME' or 'file:PATH'",
     )
+
+
+def with_credentials(args: argparse.Namespace) -> dict[str, Any]:
+    """Return all options, with those of :func:`add_credentials` as ``credentials``."""
+    keys = dict(vars(args))
+    return {'credentials': {each: keys.pop(each) for each in ('token', 'creds')}, **keys}
 
 
 def lake_keys(args: argparse.Namespace) -> dict[str, Any]:

@@ -18,9 +18,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..lake import check_dest, write_lake
-from ._cli import make_parser, run_tool, with_progress
+from ._cli import (
+    add_credentials,
+    make_parser,
+    run_tool,
+    with_credentials,
+    with_progress,
+)
 from .formats.coco import read_coco
 from .formats.coco_captions import read_captions
 from .formats.coco_layout import coco_layout, coco_rows
@@ -37,6 +44,7 @@ def from_coco(
     seg_dir: str | os.PathLike[str] | None = None,
     seg_classes: Sequence[str] = (),
     captions: str | os.PathLike[str] | None = None,
+    credentials: Any = None,
 ) -> str:
     """Import a COCO annotation file and its images.
 
@@ -55,6 +63,8 @@ def from_coco(
             None: no maps.
         seg_classes: Names of the labels in the maps of ``seg_dir``.
         captions: COCO captions JSON of the same images. Defaults to None: no captions.
+        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
+            None: from the environment.
 
     Returns:
         A sentence that says what was written.
@@ -67,7 +77,7 @@ def from_coco(
         OSError: If the storage fails.
     """
     ann_path, image_folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
-    check_dest(url, overwrite)
+    check_dest(url, overwrite, credentials)
     coco = read_coco(ann_path)
     maps = find_maps(ann_path, coco, panoptic_dir, seg_dir, seg_classes, progress)
     texts = None if captions is None else read_captions(Path(captions), coco.images)
@@ -81,7 +91,7 @@ def from_coco(
         summary += f', {texts.num_captions} captions'
     rows = coco_rows(coco, image_folder, layout, maps, texts)
     rows = with_progress(rows, len(coco.images), 'writing images', progress)
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite)
+    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
     return f'{url}: wrote {summary}'
 
 
@@ -97,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('img_dir', metavar='IMG_DIR', help='folder of the images')
     add('dest', metavar='DEST', help='any Deep Lake URL')
     add('--overwrite', action='store_true', help='replace the lake at DEST')
+    add_credentials(parser)
     add(
         '--panoptic-dir',
         metavar='DIR',
@@ -123,6 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.seg_classes
             else (),
             captions=args.captions,
+            credentials=with_credentials(args)['credentials'],
         )
     )
 

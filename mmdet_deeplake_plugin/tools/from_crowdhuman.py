@@ -20,7 +20,13 @@ from typing import Any
 import numpy as np
 
 from ..lake import LakeLayout, check_dest, names, write_lake
-from ._cli import make_parser, run_tool, with_progress
+from ._cli import (
+    add_credentials,
+    make_parser,
+    run_tool,
+    with_credentials,
+    with_progress,
+)
 from .formats.crowdhuman import CrowdHumanImage, read_odgt
 from .formats.images import image_compression, stored_size
 
@@ -31,6 +37,7 @@ def from_crowdhuman(
     dest: str | os.PathLike[str],
     overwrite: bool = False,
     progress: bool = False,
+    credentials: Any = None,
 ) -> str:
     """Import the images of an annotation file and their boxes.
 
@@ -40,6 +47,8 @@ def from_crowdhuman(
         dest: Any Deep Lake URL to write to.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw progress bars on stderr. Defaults to False.
+        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
+            None: from the environment.
 
     Returns:
         A sentence that says what was written.
@@ -52,7 +61,7 @@ def from_crowdhuman(
         OSError: If the storage fails.
     """
     path, folder, url = Path(odgt), Path(img_dir), os.fspath(dest)
-    check_dest(url, overwrite)
+    check_dest(url, overwrite, credentials)
     images = read_odgt(path)
     files = [f'{image.image_id}.jpg' for image in images]
     layout = LakeLayout(
@@ -72,7 +81,7 @@ def from_crowdhuman(
         f'{path.name}'
     )
     rows = with_progress(_rows(folder, images), len(images), 'writing images', progress)
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite)
+    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
     return f'{url}: wrote {summary}'
 
 
@@ -108,8 +117,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('img_dir', metavar='IMG_DIR', help='folder of the images')
     add('dest', metavar='DEST', help='any Deep Lake URL')
     add('--overwrite', action='store_true', help='replace the lake at DEST')
+    add_credentials(parser)
     args = parser.parse_args(argv)
-    return run_tool(lambda: from_crowdhuman(**vars(args), progress=True))
+    return run_tool(lambda: from_crowdhuman(**with_credentials(args), progress=True))
 
 
 if __name__ == '__main__':

@@ -21,7 +21,13 @@ import numpy as np
 
 from ..lake import LakeLayout, check_dest, names, write_lake
 from ..utils.ragged import offsets_of
-from ._cli import make_parser, run_tool, with_progress
+from ._cli import (
+    add_credentials,
+    make_parser,
+    run_tool,
+    with_credentials,
+    with_progress,
+)
 from .formats.images import image_compression, stored_size
 from .formats.openimages import (
     OpenImagesBoxes,
@@ -44,6 +50,7 @@ def from_openimages(
     image_labels: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = False,
+    credentials: Any = None,
 ) -> str:
     """Import the images of a file of boxes.
 
@@ -57,6 +64,8 @@ def from_openimages(
             None: the metric then takes the classes of the boxes for all that is known.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw progress bars on stderr. Defaults to False.
+        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
+            None: from the environment.
 
     Returns:
         A sentence that says what was written.
@@ -68,7 +77,7 @@ def from_openimages(
         OSError: If the storage fails.
     """
     path, folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
-    check_dest(url, overwrite)
+    check_dest(url, overwrite, credentials)
     is_challenge = path.suffix == '.txt'
     class_names, label_of = read_classes(Path(label_file), is_challenge)
     hierarchy = read_hierarchy(Path(hierarchy_file), label_of)
@@ -98,7 +107,7 @@ def from_openimages(
     rows = with_progress(
         _rows(folder, boxes, verified), count, 'writing images', progress
     )
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite)
+    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
     return f'{url}: wrote {summary}'
 
 
@@ -148,8 +157,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('--hierarchy-file', required=True, metavar='FILE', help='JSON, or .np')
     add('--image-labels', metavar='CSV', help='verified labels of images')
     add('--overwrite', action='store_true', help='replace the lake at DEST')
+    add_credentials(parser)
     args = parser.parse_args(argv)
-    return run_tool(lambda: from_openimages(**vars(args), progress=True))
+    return run_tool(lambda: from_openimages(**with_credentials(args), progress=True))
 
 
 if __name__ == '__main__':

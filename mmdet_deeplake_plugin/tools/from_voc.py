@@ -24,7 +24,14 @@ import numpy as np
 
 from ..lake import LakeLayout, check_dest, names, write_lake
 from ..utils.messages import warn
-from ._cli import comma_list, make_parser, run_tool, with_progress
+from ._cli import (
+    add_credentials,
+    comma_list,
+    make_parser,
+    run_tool,
+    with_credentials,
+    with_progress,
+)
 from .formats.images import check_files, image_compression
 from .formats.voc import VocAnnotation, read_split, read_voc
 
@@ -40,6 +47,7 @@ def from_voc(
     progress: bool = False,
     image_folders: bool = False,
     minus_one: bool = True,
+    credentials: Any = None,
 ) -> str:
     """Import the images of one split and their annotations.
 
@@ -59,6 +67,8 @@ def from_voc(
             file names, below ``img_subdir``, as those of WIDER Face. Defaults to False.
         minus_one: Whether the first pixel is 1, which is VOC's convention. WIDER Face
             counts from 0. Defaults to True.
+        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
+            None: from the environment.
 
     Returns:
         A sentence that says what was written.
@@ -71,7 +81,7 @@ def from_voc(
         OSError: If the storage fails.
     """
     root, url = Path(voc_root), os.fspath(dest)
-    check_dest(url, overwrite)
+    check_dest(url, overwrite, credentials)
     split_file, image_ids = read_split(root, os.fspath(split))
     files = {image_id: f'{img_subdir}/{image_id}.jpg' for image_id in image_ids}
     if not image_folders:
@@ -105,7 +115,7 @@ def from_voc(
     )
     rows = _rows(root, files, annotations, class_names, minus_one)
     rows = with_progress(rows, len(image_ids), 'writing images', progress)
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite)
+    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
     return f'{url}: wrote {summary}'
 
 
@@ -205,8 +215,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='the first pixel is 0, not 1 (WIDER Face)',
     )
     add('--overwrite', action='store_true', help='replace the lake at DEST')
+    add_credentials(parser)
     args = parser.parse_args(argv)
-    return run_tool(lambda: from_voc(**vars(args), progress=True))
+    return run_tool(lambda: from_voc(**with_credentials(args), progress=True))
 
 
 if __name__ == '__main__':

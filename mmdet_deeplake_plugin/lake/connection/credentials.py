@@ -29,6 +29,9 @@ CREDS_KEYS = (
     'account_name',
     'account_key',
     'sas_token',
+    'blob_endpoint',
+    'ca_file',
+    'gcs_oauth_token',
     'creds_key',
 )
 # Not secret: a config, a repr and a pickle may show their values.
@@ -37,6 +40,8 @@ _PLAIN_KEYS = (
     'endpoint_url',
     'profile_name',
     'account_name',
+    'blob_endpoint',
+    'ca_file',
     'creds_key',
 )
 
@@ -152,7 +157,7 @@ class Credentials:
             current = _secrets_of(self.resolve())
         except ValueError:
             current = []
-        return [*_handed_out, *current]
+        return [*resolved_secrets(), *current]
 
     def age(self) -> tuple[int, ...]:
         """Return modification time (ns) and inode of each referenced file.
@@ -199,6 +204,11 @@ class Credentials:
     def __setstate__(self, state: dict[str, Any]) -> None:
         for key, value in state.items():
             object.__setattr__(self, key, value)
+
+
+def resolved_secrets() -> list[str]:
+    """Return the secrets that this process resolved so far, to redact them from texts."""
+    return [*_handed_out]
 
 
 def _creds_from_config(creds: Any) -> str | tuple[tuple[str, str], ...]:

@@ -1,8 +1,8 @@
 """Classify errors of Deep Lake: access denied, unreachable or missing.
 
 Deep Lake has exception types for these, but it raises ``StorageInternalError``, its type
-for server errors, also for an unknown or expired S3 key and for a wrong signature. Only
-the message distinguishes them.
+for server errors, also for an unknown or expired S3 key, for a wrong signature, and for
+what Azure and Google refuse. Only the message distinguishes them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,17 @@ _DENIED = (
     deeplake.StorageAccessDenied,
     deeplake.ExpiredTokenError,
 )
-# S3 answers an expired or malformed session token with status 400.
+# S3 answers an expired or malformed session token with status 400. Google's codes are
+# those of gRPC: 7 is "permission denied" and 16 "unauthenticated".
 _DENIED_MESSAGE = re.compile(
     r'status=40[13]\b|code=(?:Expired|Invalid)Token|code=(?:Request|Token)\w*Expired'
     r'|code=TokenRefreshRequired'
+    r'|^\[Azure\]\s+Error with code(?:Auth|Insufficient|InvalidAuth|AccountIsDisabled)'
+    r'|^\[GCS\] Error with code (?:7|16)\b'
 )
+_MISSING_MESSAGE = re.compile(r'^\[Azure\]\s+Error with codeContainerNotFound')
+# A RuntimeError, after Azure's client has tried for half a minute.
+_NO_CONNECTION = 'Fail to get a new connection for: '
 _UNREACHABLE = (
     deeplake.StorageNetworkConnectionError,
     deeplake.StorageInternalError,
@@ -48,9 +54,10 @@ def is_unreachable(error: BaseException) -> bool:
     """Return whether the storage could not be reached, or failed.
 
     Args:
-        error: An error of Deep Lake; check :func:`is_access_denied` first.
+        error: An error of Deep Lake; check :func:`is_access_denied` and
+            :func:`is_missing` first.
     """
-    return isinstance(error, _UNREACHABLE)
+    return isinstance(error, _UNREACHABLE) or str(error).startswith(_NO_CONNECTION)
 
 
 def is_network_failure(error: BaseException) -> bool:
@@ -59,7 +66,8 @@ def is_network_failure(error: BaseException) -> bool:
     Args:
         error: An error of Deep Lake or of a read with a deadline.
     """
-    return isinstance(error, (ConnectionError, TimeoutError)) or is_unreachable(error)
+    is_transient = isinstance(error, (ConnectionError, TimeoutError))
+    return is_transient or (is_unreachable(error) and not is_missing(error))
 
 
 def is_missing(error: BaseException) -> bool:
@@ -68,4 +76,4 @@ def is_missing(error: BaseException) -> bool:
     Args:
         error: An error of Deep Lake.
     """
-    return isinstance(error, _MISSING)
+    return isinstance(error, _MISSING) or bool(_MISSING_MESSAGE.search(str(error)))

@@ -190,10 +190,10 @@ def _raise_explained(spec: LakeSpec, error: Exception) -> None:
             f'{where}: access denied with {spec.credentials!r}: {reason}. Check '
             'deeplake_credentials, or the environment (ACTIVELOOP_TOKEN, AWS_PROFILE, …)'
         ) from None
-    if is_unreachable(error):
-        raise ConnectionError(f'{where}: {reason}') from None
     if is_missing(error):  # a bucket, or a dataset hosted by Activeloop
         raise FileNotFoundError(f'{where}: {reason}') from None
+    if is_unreachable(error):
+        raise ConnectionError(f'{where}: {reason}') from None
 
 
 def column_names(handle: Any) -> list[str]:

@@ -7,7 +7,6 @@ process reads those.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import replace
 from typing import Any, Optional
@@ -32,11 +31,6 @@ from .spec import LakeSpec, Pin
 _ROW = 'mmdet_row'
 _SAMPLE = re.compile(r'\bSAMPLE\b', re.IGNORECASE)
 _ROWS_AT_ONCE = 1000
-_HOSTS = {
-    's3': 's3.amazonaws.com',
-    'gcs': 'storage.googleapis.com',
-    'gs': 'storage.googleapis.com',
-}
 
 # The pin, the rows in it (``None`` for all), and an open handle of that state (``None``
 # if it is not open yet).
@@ -83,15 +77,8 @@ def resolve(spec: LakeSpec) -> Resolved:
 
 def _host(spec: LakeSpec) -> str:
     """Return the host of the storage, for messages."""
-    scheme, _, rest = spec.path.partition('://')
-    creds = spec.credentials.resolve().get('creds') or {}
-    endpoint = creds.get('endpoint_url') or os.environ.get('AWS_ENDPOINT_URL', '')
-    if scheme == 's3' and endpoint:
-        return urlsplit(endpoint).netloc or endpoint
-    if scheme in ('az', 'azure'):
-        return f'{rest.partition("/")[0]}.blob.core.windows.net'
     api: Any = deeplake
-    return _HOSTS.get(scheme) or str(api.client.endpoint)
+    return urlsplit(spec.endpoint).netloc or spec.endpoint or str(api.client.endpoint)
 
 
 def _resolve(spec: LakeSpec) -> Resolved:

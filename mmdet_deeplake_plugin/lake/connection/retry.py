@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import random
+import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment
 
 from ...structures.image_check import BrokenImageError
 from ...utils.messages import first_line, warn
 from .failures import is_access_denied, is_network_failure
 from .fork_safety import call_with_deadline
 from .redaction import redact
-from .spec import LakeSpec
+from .spec import AZURE, LakeSpec
 
 T = TypeVar('T')
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds
 _DENIED_SECONDS = 60.0
 _FEW_ATTEMPTS = 3
+_CONNECT_SECONDS = 10.0
 _LAST_ATTEMPT = 1.0  # seconds; granted to the last attempt, however little is left
 # Not the global generator that transforms use: a retry must not change a sample.
 _jitter = random.SystemRandom()
@@ -65,6 +69,11 @@ def retry_read(
             is wrong, as ``read`` raises them.
     """
     timeouts, remote = spec.timeouts, spec.is_remote
+
+    def read_if_reachable() -> T:
+        check_connection(spec)
+        return read()
+
     began = renewed = time.monotonic()
     pause, attempts = _FIRST_PAUSE, 0
     age = spec.credentials.age() if remote else ()
@@ -75,7 +84,8 @@ def retry_read(
             if not remote:
                 return read()
             return call_with_deadline(
-                read, min(timeouts.read_timeout, max(left, _LAST_ATTEMPT))
+                read_if_reachable,
+                min(timeouts.read_timeout, max(left, _LAST_ATTEMPT)),
             )
         except Exception as error:
             if _is_final(error) or (is_access_denied(error) and not try_denied):
@@ -104,6 +114,32 @@ def retry_read(
     raise LakeReadError(
         f'{what}: {_cause(failure, spec)} ({attempts} attempts in {spent:.1f} s){hint()}'
     ) from None  # messages of Deep Lake may contain signed URLs
+
+
+def check_connection(spec: LakeSpec) -> None:
+    """Connect to the host of a lake on Azure, before Deep Lake does.
+
+    If Deep Lake cannot connect to it for half a minute, it aborts the whole process.
+
+    Args:
+        spec: The lake; nothing is done for one on other storage, or behind a proxy.
+
+    Raises:
+        ConnectionError: If the host is unknown or does not answer.
+    """
+    if spec.path.partition('://')[0] not in AZURE:
+        return
+    if {'https', 'all'} & getproxies_environment().keys():
+        return
+    url = urlsplit(spec.endpoint)
+    port = url.port or (80 if url.scheme == 'http' else 443)
+    try:
+        socket.create_connection((url.hostname, port), _CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(
+            f'cannot connect to {url.netloc}: {error.strerror or error}; check the '
+            'account in the path, and the network'
+        ) from error
 
 
 def _without_frames(error: Exception) -> Exception:

@@ -11,7 +11,8 @@ from ...utils.values import check_text
 from .credentials import Credentials
 
 _LOCAL = ('file', 'mem')
-BUCKETS = ('s3', 'gcs', 'gs', 'az', 'azure')  # object storage of one's own
+AZURE = ('az', 'azure')
+BUCKETS = ('s3', 'gcs', 'gs', 'gcp', *AZURE)  # object storage of one's own
 _FROM = re.compile(r'\bFROM\s+(?:"([^"]+)"|\'([^\']+)\')', re.IGNORECASE)
 
 
@@ -144,6 +145,22 @@ class LakeSpec:
         """Whether the lake is read over a network."""
         scheme, mark, _ = self.path.partition('://')
         return bool(mark) and scheme not in _LOCAL
+
+    @property
+    def endpoint(self) -> str:
+        """URL that Deep Lake asks for a lake on S3, Google or Azure, else ``''``."""
+        scheme, _, rest = self.path.partition('://')
+        creds = self.credentials.resolve().get('creds') or {}
+        if scheme in AZURE:
+            url = f'https://{rest.partition("/")[0]}.blob.core.windows.net'
+            return str(creds.get('blob_endpoint') or url)
+        if scheme == 's3':
+            given = creds.get('endpoint_url') or os.environ.get('AWS_ENDPOINT_URL')
+            return str(given or 'https://s3.amazonaws.com')
+        if scheme in BUCKETS:
+            given = os.environ.get('CLOUD_STORAGE_EMULATOR_ENDPOINT')
+            return given or 'https://storage.googleapis.com'
+        return ''
 
     @property
     def address(self) -> str:

@@ -10,7 +10,7 @@
 ``GET /log?keys=``       the requests, those whose key the expression matches
 ``GET /totals?keys=``    sums over them
 ``DELETE /log``          forgets them
-``DELETE /copies``       forgets copied objects, when moto's have changed
+``DELETE /copies``       forgets copied objects, when those behind have changed
 =======================  =====================================================
 """
 
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from helpers.object_store.faults import Fault, FaultPlan
-from helpers.object_store.signature import Gate, Key
+from helpers.object_store.signature import Key
 from helpers.object_store.wire import Answer, Request, read_body, read_head
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def _do(proxy: Proxy, request: Request) -> Any:
     elif action == 'DELETE /faults':
         proxy.plan = FaultPlan()
     elif action == 'PUT /keys':
-        proxy.gate = Gate([Key(**key) for key in given['keys']], given['refusal'])
+        proxy.accept([Key(**key) for key in given['keys']], given['refusal'])
     elif action == 'POST /kill':
         proxy.kill(float(query['seconds']) if 'seconds' in query else None)
     elif action == 'POST /revive':

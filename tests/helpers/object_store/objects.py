@@ -108,7 +108,7 @@ class Objects:
             self._copies[name] = copy
 
     def _download(self, path: str) -> _Copy | Answer:
-        answer = ask_moto(self._port, 'GET', path, {'authorization': ANYONE})
+        answer = ask_server(self._port, 'GET', path, {'authorization': ANYONE})
         if answer.status != 200:
             return answer
         assert isinstance(answer.body, bytes)
@@ -118,26 +118,22 @@ class Objects:
         return _Copy(file, len(answer.body), headers)
 
     async def _forward(self, request: Request) -> Answer:
-        headers = {
-            name: value
-            for name, value in request.headers.items()
-            if name not in _HOP_BY_HOP
-        }
-        return await asyncio.get_running_loop().run_in_executor(
-            self._threads,
-            ask_moto,
-            self._port,
-            request.method,
-            request.target,
-            headers,
-            request.body,
-        )
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, forward, self._port, request)
 
 
-def ask_moto(
+def forward(port: int, request: Request) -> Answer:
+    """Sends a request on to the server behind the proxy."""
+    headers = {
+        name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP
+    }
+    return ask_server(port, request.method, request.target, headers, request.body)
+
+
+def ask_server(
     port: int, method: str, target: str, headers: Mapping[str, str], body: bytes = b''
 ) -> Answer:
-    """Sends a request to moto."""
+    """Sends a request to a server of the loopback."""
     connection = http.client.HTTPConnection('127.0.0.1', port)
     try:
         connection.putrequest(

@@ -12,16 +12,18 @@ import itertools
 import json
 import os
 import socket
+import ssl
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from helpers.object_store.connection import Connection, ResetError, shorten
 from helpers.object_store.control import serve_control
+from helpers.object_store.dialects import DIALECTS, Dialect
 from helpers.object_store.faults import CUT_KINDS, SILENT_KINDS, Fault, FaultPlan, Strike
 from helpers.object_store.log import Log, Record
-from helpers.object_store.objects import Objects
 from helpers.object_store.parent import end_with_parent
-from helpers.object_store.signature import Gate, key_id
+from helpers.object_store.signature import Key
 from helpers.object_store.wire import (
     ERRORS,
     Answer,
@@ -36,30 +38,50 @@ _BUFFER = 1024 * 1024
 
 
 class Proxy:
-    """Serves S3 on a port of the loopback.
+    """Serves a storage on an address of the loopback.
 
     Args:
-        objects: What answers the requests that are let through.
-        port: Where to listen; 0 is any free port.
+        dialect: The kind of storage.
+        server: Port of the server with the objects.
+        folder: An empty folder for copies of objects.
+        place: Address and port to listen on; port 0 is any free one.
+        tls: What the connections are wrapped in, if anything.
 
     Attributes:
+        objects: What answers the requests that are let through.
         plan: The faults.
         gate: The accepted keys.
         log: The requests so far.
     """
 
-    def __init__(self, objects: Objects, port: int) -> None:
-        self.objects = objects
+    def __init__(
+        self,
+        dialect: Dialect,
+        server: int,
+        folder: Path,
+        place: tuple[str, int],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._dialect = dialect
+        self._tls = tls
+        self._keys: dict[str, Key] = {}
+        self.objects = dialect.objects(server, folder)
         self.plan = FaultPlan()
-        self.gate = Gate()
+        self.accept([], '')
         self.log = Log()
         self._begin = time.monotonic()
         self._numbers = itertools.count()
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._revival: asyncio.TimerHandle | None = None
-        self._reserved = _bind(port)
-        self.port: int = self._reserved.getsockname()[1]
+        self._reserved = _bind(place)
+        self._place: tuple[str, int] = self._reserved.getsockname()
+        self.port = self._place[1]
+
+    def accept(self, keys: Sequence[Key], refusal: str) -> None:
+        """Replaces the keys that are let in, and what others are told."""
+        self._keys.update({key.id: key for key in keys})
+        self.gate = self._dialect.gate([*self._keys.values()], keys, refusal)
 
     async def revive(self) -> None:
         """Listens, if it does not."""
@@ -68,7 +90,11 @@ class Proxy:
             self._revival = None
         if self._server is None:
             self._server = await asyncio.start_server(
-                self._serve, sock=self._reserved, backlog=1024, limit=_BUFFER
+                self._serve,
+                sock=self._reserved,
+                backlog=1024,
+                limit=_BUFFER,
+                ssl=self._tls,
             )
 
     def kill(self, seconds: float | None = None) -> None:
@@ -77,7 +103,7 @@ class Proxy:
             self._server.close()
             self._server = None
             # A socket that is bound but does not listen refuses, and keeps the port.
-            self._reserved = _bind(self.port)
+            self._reserved = _bind(self._place)
         for connection in self._connections:
             connection.kill()
         if self._revival:
@@ -124,7 +150,7 @@ class Proxy:
             key=request.key,
             query=request.query,
             range=request.headers.get('range', ''),
-            key_id=key_id(request),
+            key_id=self.gate.key_id(request),
             connection=connection.number,
             start=round(begin - self._begin, 6),
             fault=strike.fault.kind if strike.fault else '',
@@ -164,16 +190,26 @@ async def _send(
     raise ResetError
 
 
-def _bind(port: int) -> socket.socket:
-    """A socket that is bound to a port of the loopback, and does not listen."""
+def _bind(place: tuple[str, int]) -> socket.socket:
+    """A socket that is bound to an address, and does not listen."""
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind(('127.0.0.1', port))
+    bound.bind(place)
     return bound
 
 
-async def _main(moto: int, port: int, folder: Path) -> None:
-    proxy = Proxy(Objects(moto, folder), port)
+async def _main(arguments: argparse.Namespace) -> None:
+    tls = None
+    if arguments.certificate:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(arguments.certificate)
+    proxy = Proxy(
+        DIALECTS[arguments.dialect],
+        arguments.server,
+        arguments.folder,
+        (arguments.address, arguments.port),
+        tls,
+    )
     await proxy.revive()
     control = await serve_control(proxy)
     print(json.dumps({'port': proxy.port, 'control': control}), flush=True)
@@ -182,11 +218,14 @@ async def _main(moto: int, port: int, folder: Path) -> None:
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--moto', type=int, required=True)
-    parser.add_argument('--port', type=int, required=True)
+    parser.add_argument('--dialect', choices=DIALECTS, default='s3')
+    parser.add_argument('--server', type=int, required=True)
+    parser.add_argument('--address', default='127.0.0.1')
+    parser.add_argument('--port', type=int, default=0)
+    parser.add_argument('--certificate', type=Path)
     parser.add_argument('--folder', type=Path, required=True)
     parser.add_argument('--parent', type=int, required=True)
     arguments = parser.parse_args()
     end_with_parent(arguments.parent)
     os.makedirs(arguments.folder, exist_ok=True)
-    asyncio.run(_main(arguments.moto, arguments.port, arguments.folder))
+    asyncio.run(_main(arguments))

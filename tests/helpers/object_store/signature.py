@@ -77,11 +77,10 @@ class Gate:
             return 'SignatureDoesNotMatch'
         return ''
 
-
-def key_id(request: Request) -> str:
-    """Id of the key that a request was signed with; empty for one without."""
-    match = _AUTHORIZATION.match(request.headers.get('authorization', ''))
-    return match['id'] if match else ''
+    def key_id(self, request: Request) -> str:
+        """Id of the key that a request was signed with; empty for one without."""
+        match = _AUTHORIZATION.match(request.headers.get('authorization', ''))
+        return match['id'] if match else ''
 
 
 def _sign(request: Request, scope: str, signed: str, secret: str) -> str:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as S3 speaks it: requests read, answers built, errors as XML."""
+"""HTTP/1.1 as object storage speaks it: requests read, answers built, errors as XML."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
-# S3 error code -> status and message.
+# Error code -> status and message. Those of S3, and how Azure and Google refuse a key.
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 ERRORS = {
     'AccessDenied': (403, 'Access Denied'),
+    'AuthenticationFailed': (403, 'Server failed to authenticate the request.'),
     'ExpiredToken': (400, 'The provided token has expired.'),
     'InternalError': (500, 'We encountered an internal error. Please try again.'),
     'InvalidAccessKeyId': (
@@ -30,6 +31,7 @@ ERRORS = {
     ),
     'SlowDown': (503, 'Please reduce your request rate.'),
     'TooManyRequests': (429, 'Too many requests.'),
+    'Unauthorized': (401, 'Invalid Credentials'),
 }
 _REASONS = {
     200: 'OK',
@@ -37,6 +39,7 @@ _REASONS = {
     206: 'Partial Content',
     304: 'Not Modified',
     400: 'Bad Request',
+    401: 'Unauthorized',
     403: 'Forbidden',
     404: 'Not Found',
     416: 'Range Not Satisfiable',
@@ -140,7 +143,9 @@ def error(code: str, request: Request) -> Answer:
         '<RequestId>0000000000000000</RequestId></Error>'
     )
     body = b'' if request.is_head else xml.encode()
-    return Answer(status, {'Content-Type': 'application/xml'}, body)
+    # Azure's clients read the code from a header.
+    headers = {'Content-Type': 'application/xml', 'x-ms-error-code': code}
+    return Answer(status, headers, body)
 
 
 async def read_head(reader: asyncio.StreamReader) -> Request | None:
