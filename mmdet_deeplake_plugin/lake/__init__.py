@@ -1,6 +1,7 @@
 """The only package that uses Deep Lake; other packages import from here, not below."""
 
 from .backend import DeepLakeBackend, register
+from .branch import check_name
 from .coco_columns import CocoColumns, lost_in_conversion
 from .columns import names
 from .columns.annotations import AnnotationTable
@@ -10,6 +11,7 @@ from .connection.opening import metadata_of
 from .connection.retry import LakeReadError
 from .connection.source import LakeSource
 from .connection.spec import LakeSpec, ReadTimeouts
+from .corrections import CorrectedRow, CorrectionBranch
 from .images.chunk_cache import ChunkCache
 from .images.column import ImageColumn
 from .images.read_plan import ReadPlan
@@ -31,6 +33,8 @@ __all__ = [
     'AnnotationTable',
     'ChunkCache',
     'CocoColumns',
+    'CorrectedRow',
+    'CorrectionBranch',
     'DeepLakeBackend',
     'ImageColumn',
     'ImageReader',
@@ -48,6 +52,7 @@ __all__ = [
     'WorkerPlan',
     'blank_size',
     'check_dest',
+    'check_name',
     'check_prediction_name',
     'check_roles',
     'check_style',

@@ -1,40 +1,28 @@
 """Write predictions as columns on a branch of the lake that they were made on.
 
-The branch that was evaluated stays as it is. Columns get one commit at the end; until
-then no reader sees them. After a failure the branch is deleted if it was new; what a
-process that was killed or has lost its storage leaves is a branch without columns, which
-the next try takes over.
+See ``branch.py`` for how. What a process that was killed leaves is a branch without
+columns, which the next try takes over.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import deeplake
 import deeplake.types as types
 import numpy as np
 from numpy.typing import NDArray
 
-from ..utils.messages import first_line
-from ..version import __version__
+from .branch import SIGNATURE, LakeBranch, assign, check_name
 from .columns import names
-from .connection.failures import is_access_denied
-from .connection.fork_safety import call_with_deadline
 from .connection.opening import column_names, open_branch, open_version
-from .connection.redaction import redact
 from .connection.resolve import select_rows
 from .connection.resolve_object import same_rows
 from .connection.source import LakeSource
-from .connection.spec import LakeSpec
 
-SIGNATURE = f'mmdet_deeplake_plugin {__version__}'
 _MESSAGE = 'Predictions of '  # with which each commit of this module begins
-_PROBE = 'mmdet_deeplake_plugin_may_write'
 KINDS: dict[str, Any] = {
     'boxes': types.BoundingBox(dtype='float32', format='ltrb', bbox_type='pixel'),
     'labels': types.ClassLabel(types.Array('int32', 1)),
@@ -44,9 +32,6 @@ KINDS: dict[str, Any] = {
     'count': types.Int32(),
     'number': types.Float64(),
 }
-
-# Handles whose storage failed.
-_failed: list[Any] = []
 
 Block = tuple[NDArray[np.int64], Mapping[str, list[Any]]]
 
@@ -75,7 +60,14 @@ class PredictionBranch:
 
     def __init__(self, source: LakeSource, branch: str, name: str) -> None:
         self.source, self.branch, self.name = source, branch, name
-        self._where = f'branch {branch!r} of {source.name}'
+        self._target = LakeBranch(
+            source,
+            branch,
+            what='predictions',
+            again='predict again',
+            without='deeplake_credentials that may write, or leave DeepLakePredictions '
+            'out',
+        )
 
     def check(self) -> None:
         """Refuse what cannot be written, before the work begins.
@@ -110,53 +102,21 @@ class PredictionBranch:
         """
         dataset, is_new = self._open()
         rows_in_lake = self._rows_of_view()
-        if is_new:
-            with self._storage('cannot make it'):
-                dataset.branch(self.branch, self.source.pin.version)
-        target: Any = None
-        try:
-            with self._storage('cannot add columns to it'):
-                target = dataset.branches[self.branch].open()
+        with self._target.writing(dataset, is_new) as target:
+            with self._target.storage('cannot add columns to it'):
                 self._add(target, columns, provenance)
             rows: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
             values: Mapping[str, list[Any]] = {}
             for rows, values in blocks:
                 rows = rows if rows_in_lake is None else rows_in_lake[rows]
-                with self._storage('cannot write to it'):
+                with self._target.storage('cannot write to it'):
                     for column in columns:
-                        _assign(target[self._full(column)], rows, values[column])
-            with self._storage('cannot commit to it'):
-                target.commit(
-                    f'{_MESSAGE}{self.name} ({SIGNATURE}): {_brief(provenance)}'
-                )
-            self._verify(columns, rows, values)
-        except OSError:
-            # Without its storage, a handle waits for locks when it cleans up or is
-            # destroyed. The branch has no columns, and the next try takes it over.
-            _failed.append(target)
-            raise
-        except BaseException:
-            if target is not None:
-                target.rollback()
-            if is_new:
-                dataset.branches[self.branch].delete()
-            raise
-
-    def _verify(
-        self,
-        columns: Mapping[str, PredictionColumn],
-        rows: NDArray[np.int64],
-        values: Mapping[str, list[Any]],
-    ) -> None:
-        """Read the last row again: a full disk does not always make itself known."""
-        head = open_branch(self.source.spec, self.branch)
-        for column in columns if len(rows) else ():
-            found = head[self._full(column)][int(rows[-1])]
-            if not np.array_equal(found, values[column][-1]):
-                raise OSError(
-                    f'{self._where}: row {rows[-1]} of column {self._full(column)!r} is '
-                    'not what was written (is the disk full?); delete the branch'
-                )
+                        assign(target[self._full(column)], rows, values[column])
+            message = f'{_MESSAGE}{self.name} ({SIGNATURE}): {_brief(provenance)}'
+            self._target.commit(target, message)
+            if len(rows):
+                last = {self._full(column): values[column][-1] for column in columns}
+                self._target.verify(int(rows[-1]), last)
 
     def _full(self, column: str) -> str:
         return f'{self.name}/{column}'
@@ -179,32 +139,11 @@ class PredictionBranch:
 
     def _open(self) -> tuple[Any, bool]:
         """Return the lake, open for writing, and whether the branch is new."""
-        spec, pin = self.source.spec, self.source.pin
-        if pin.is_v3:
-            raise ValueError(
-                f'{self.source.name} is in the format of Deep Lake 3, which cannot be '
-                'written to; convert it with deeplake.convert'
-            )
-        if self.branch == 'main':
-            raise ValueError(
-                "branch='main' must not be used for predictions, as that branch stays as "
-                "it is; write branch='runs/NAME', or leave it out"
-            )
-        with self._storage('must be writable'):
-            arguments = spec.credentials.resolve()
-            _probe_writing(spec, arguments)
-            dataset: Any = deeplake.open(spec.address, **arguments)
-            branches = list(dataset.branches.names())
-        if dataset.id != pin.lake_id:
-            raise ValueError(
-                f'{self.source.name} was written anew since it was opened; predict again'
-            )
-        if self.branch not in branches:
-            # On another branch than main the version is looked up there.
-            with self._storage('cannot open the evaluated one'):
-                evaluated = dataset.branches[pin.branch].open()
-            return evaluated, True
-        with self._storage('cannot open it'):
+        pin = self.source.pin
+        dataset, is_new = self._target.open()
+        if is_new:
+            return dataset, True
+        with self._target.storage('cannot open it'):
             found = dataset.branches[self.branch]
             base, own = found.base, dataset.branches[pin.branch].id
             head = found.open()
@@ -213,7 +152,7 @@ class PredictionBranch:
         taken = [each for each in column_names(head) if each.startswith(f'{self.name}/')]
         if taken:
             raise ValueError(
-                f'{self._where}: the name {self.name!r} is taken by its columns '
+                f'{self._target.where}: the name {self.name!r} is taken by its columns '
                 f'({taken[0]}, …); write another name=, or another branch='
             )
         return dataset, False
@@ -231,8 +170,8 @@ class PredictionBranch:
         else:
             problem = f'it has other changes ({versions[-1][1]!r})'
         raise ValueError(
-            f'{self._where} exists, and {problem}, so its rows may be others; write '
-            'another branch=, or delete it'
+            f'{self._target.where} exists, and {problem}, so its rows may be others; '
+            'write another branch=, or delete it'
         )
 
     def _rows_of_view(self) -> NDArray[np.int64] | None:
@@ -252,42 +191,6 @@ class PredictionBranch:
             )
         return rows
 
-    @contextmanager
-    def _storage(self, what: str) -> Iterator[None]:
-        """Turn Deep Lake's errors into ``OSError``, without secrets."""
-        try:
-            yield
-        except Exception as error:
-            cause = redact(first_line(error), self.source.spec.credentials.secrets())
-            if is_access_denied(error) or 'denied' in cause.lower():
-                raise PermissionError(
-                    f'{self._where} {what}, but the storage refused: {cause}; write '
-                    'deeplake_credentials that may write, or leave DeepLakePredictions '
-                    'out'
-                ) from None
-            raise OSError(
-                f'{self._where} {what}: {cause}; the lake reads as before'
-            ) from None
-
-
-def _probe_writing(spec: LakeSpec, arguments: Mapping[str, Any]) -> None:
-    """Raise an error if a lake cannot be written to."""
-    if spec.path.startswith('mem://'):
-        return
-    if spec.is_remote:
-        writer = deeplake.storage.Writer(spec.address, **arguments)
-
-        def write_and_remove() -> None:
-            writer.set_async(_PROBE, b'').result()
-            writer.remove(_PROBE)
-
-        call_with_deadline(write_and_remove, spec.timeouts.read_timeout)
-        return
-    # On a local disk, Deep Lake's writer says nothing if it fails.
-    for folder in (spec.path, os.path.join(spec.path, '_deeplake_log')):
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f'{folder} is read-only for this user')
-
 
 def check_prediction_name(key: str, value: Any) -> None:
     """Refuse what cannot be the name of predictions or of a branch.
@@ -300,25 +203,9 @@ def check_prediction_name(key: str, value: Any) -> None:
         ValueError: If it is empty, or has other signs than letters, digits and ``_-.``; a
             branch may have slashes too.
     """
-    if value is None:
-        return
-    signs = '_-./' if key == 'branch' else '_-.'
-    fits = isinstance(value, str) and value.strip('/') == value and value
-    if not fits or not all(each.isalnum() or each in signs for each in value):
-        raise ValueError(
-            f'{key} of DeepLakePredictions must be of letters, digits and {signs}, got '
-            f'{value!r}; write {key}={"runs/" if key == "branch" else ""}rtmdet_tiny'
-        )
-
-
-def _assign(column: Any, rows: NDArray[np.int64], values: list[Any]) -> None:
-    """Write values to rows, adjacent ones at once."""
-    order = np.argsort(rows, kind='stable')
-    rows = rows[order]
-    for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
-        if len(part):
-            first = int(rows[part[0]])
-            column[first : first + len(part)] = [values[order[each]] for each in part]
+    example = f'{key}={"runs/" if key == "branch" else ""}rtmdet_tiny'
+    if value is not None:
+        check_name(f'{key} of DeepLakePredictions', value, key == 'branch', example)
 
 
 def _brief(provenance: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from mmdet_deeplake_plugin.lake import (
     StoredPredictions,
     predictions,
 )
+from mmdet_deeplake_plugin.lake import branch as branch_module
 from mmdet_deeplake_plugin.lake import open_lake as open_ours
 
 COLUMNS = {
@@ -36,6 +37,7 @@ COLUMNS = {
     'f1': PredictionColumn('number'),
 }
 ROWS = [0, 1, 3, 5]
+WRITING = (predictions.__file__, branch_module.__file__)
 
 
 def _values(rows: list[int]) -> dict[str, list[Any]]:
@@ -213,7 +215,7 @@ def _killed_at(path: str, line: int) -> int:
 
         def trace(frame: Any, event: str, _: Any) -> Any:
             nonlocal count
-            if frame.f_code.co_filename != predictions.__file__:
+            if frame.f_code.co_filename not in WRITING:
                 return None
             count += event == 'line'
             if count == line:
