@@ -2,6 +2,7 @@
 
 from .backend import DeepLakeBackend, register
 from .branch import check_name
+from .branch_differences import BranchDifference, compare_branches
 from .coco_columns import CocoColumns, lost_in_conversion
 from .columns import names
 from .columns.annotations import AnnotationTable
@@ -31,6 +32,7 @@ from .writer import LakeLayout, check_dest, write_lake
 __all__ = [
     'PREFIX',
     'AnnotationTable',
+    'BranchDifference',
     'ChunkCache',
     'CocoColumns',
     'CorrectedRow',
@@ -56,6 +58,7 @@ __all__ = [
     'check_prediction_name',
     'check_roles',
     'check_style',
+    'compare_branches',
     'find_lake',
     'lost_in_conversion',
     'metadata_of',

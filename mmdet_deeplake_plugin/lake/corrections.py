@@ -1,7 +1,8 @@
 """Write corrected annotations of some rows to a branch of their lake.
 
-See ``branch.py`` for how. Only values that differ are written, in the types and the box
-convention of the lake's own columns.
+See ``branch.py`` for how. Values are written in the types and the box convention of the
+lake's own columns, all of a row, so that it stays whole if branches that correct the same
+row are merged.
 """
 
 from __future__ import annotations
@@ -61,14 +62,6 @@ class CorrectedRow:
     def is_rearranged(self) -> bool:
         """Whether annotations are added, removed or in another order."""
         return self.kept.tolist() != list(range(self.stored))
-
-    def changes(self, role: str) -> bool:
-        """Return whether the column of a role changes in this row.
-
-        Args:
-            role: A role, or ``ANN_ID`` or ``ANN_POSITION``.
-        """
-        return self.is_rearranged or bool(self.values.get(role))
 
 
 class CorrectionBranch:
@@ -220,16 +213,15 @@ class CorrectionBranch:
     def _values_of(self, rows: Sequence[CorrectedRow]) -> dict[str, dict[int, Any]]:
         """Return what is to be written: column -> row -> value."""
         self._refuse_foreign(rows)
+        numbers = np.array([each.row for each in rows], dtype=np.int64)
         written = {}
         for role, column in self._columns.items():
-            changed = [each for each in rows if each.changes(role)]
-            numbers = np.array([each.row for each in changed], dtype=np.int64)
             change = self._masks if role == 'gt_masks' else self._numbers
-            if changed:
-                written[column] = {
-                    each.row: change(role, column, each, value)
-                    for each, value in zip(changed, self.source.values(column, numbers))
-                }
+            stored = self.source.values(column, numbers)
+            written[column] = {
+                each.row: change(role, column, each, value)
+                for each, value in zip(rows, stored)
+            }
         return written
 
     def _refuse_foreign(self, rows: Sequence[CorrectedRow]) -> None:

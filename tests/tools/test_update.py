@@ -292,6 +292,25 @@ def test_crowds_and_areas_can_be_corrected(lake, coco, tmp_path):
     assert export(f'{lake}@relabel', tmp_path) == coco
 
 
+def test_merged_branches_leave_rows_whole(lake, coco, tmp_path):
+    """Two corrections of one image: the one that is merged last wins, in all columns."""
+    added = copy.deepcopy(only(coco, 28))
+    added['annotations'].append({**find(added, 9), 'id': 99})
+    update(lake, write(added, tmp_path), 'first')
+    second = copy.deepcopy(only(coco, 28, 30))
+    find(second, 9)['category_id'] = 7
+    del find(second, 5)['segmentation']
+    find(second, 5)['iscrowd'] = 1
+    update(lake, write(second, tmp_path), 'second')
+    main = open_lake(lake)
+    main.merge('first')
+    main.merge('second')
+    expected = copy.deepcopy(coco)
+    find(expected, 9)['category_id'] = 7
+    find(expected, 5)['iscrowd'] = 1
+    assert export(lake, tmp_path) == expected
+
+
 def test_corrections_go_on_from_the_branch(lake, coco, tmp_path):
     """The branch itself is corrected, in a second commit; the lake of before is refused."""
     coco = corrected_of(coco)
