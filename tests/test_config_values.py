@@ -384,6 +384,7 @@ TABLE: dict[str, dict[str, Key]] = {
     'DeepLakeReportHook': {'details': BOOL},
     'DeepLakeSkippedImagesHook': {},
     'DeepLakeClassCheckHook': {},
+    'DeepLakeLossHook': {},
     'DeepLakeOrderHook': {},
 }
 EACH = [

@@ -32,6 +32,7 @@ from ..utils.values import (
 from .ground_truth import GroundTruthReader
 from .instances import collect_instances
 from .judging import Blocks
+from .losses import loss_of
 from .options import check_values
 from .provenance import describe_run, run_name, stage, take_numbers
 
@@ -44,7 +45,8 @@ class DeepLakePredictions(BaseMetric):
     that were not predicted, broken images among them, are null. Every column's name
     begins with ``<name>/``: per prediction ``boxes``, ``labels``, ``scores``, ``masks``,
     ``verdict``, ``match``, ``iou`` and ``error``; per annotation ``gt_fate`` and
-    ``gt_iou``; per image the counts, ``f1`` and ``label_quality``. Lakes without boxes
+    ``gt_iou``; per image the counts, ``f1``, ``label_quality`` and, with
+    :class:`DeepLakeLossHook`, ``loss``. Lakes without boxes
     get the first four. Verdicts are those of COCO's matching, errors those of TIDE.
 
     Use it in ``test_evaluator``, beside ``DeepLakeMetric``, whose numbers it then keeps
@@ -149,7 +151,7 @@ class DeepLakePredictions(BaseMetric):
                 self._branch_of(lake).check()
                 self._checked.add(lake.key)
             collected = None if blank_size(path) else collect_instances(sample)
-            self.results.append((path, collected))
+            self.results.append((path, collected, loss_of(path)))
 
     def evaluate(self, size: int) -> dict:
         """Write the predictions of all ranks, except in the validation of a training.
@@ -167,8 +169,8 @@ class DeepLakePredictions(BaseMetric):
         """Write the predictions of all ranks, in a commit for each lake.
 
         Args:
-            results: Pairs of ``img_path`` and the prediction, ``None`` for an image that
-                is broken.
+            results: ``img_path``, the prediction, ``None`` for an image that is broken,
+                and its loss, ``None`` without ``DeepLakeLossHook``, for each image.
 
         Raises:
             ValueError: If a label has no class, a prediction is damaged, masks that are
@@ -180,22 +182,28 @@ class DeepLakePredictions(BaseMetric):
             refuse_joined_classes(self.dataset_meta)
         by_lake: dict[Lake, dict[int, Prediction]] = {}
         names: dict[Lake, dict[int, str]] = {}
-        for path, prediction in results:
+        losses: dict[Lake, dict[int, float | None]] = {}
+        for path, prediction, loss in results:
             lake, row = find_lake(path)
             names.setdefault(lake, {})[row] = path.rpartition('/')[2]
             if prediction is not None:
                 by_lake.setdefault(lake, {})[row] = prediction
+                losses.setdefault(lake, {})[row] = loss
         for lake in by_lake:
             lake.check_names(names[lake])
             self._branch_of(lake).check()
         run = {**describe_run(), 'metric': take_numbers()}
         for lake, of_row in by_lake.items():
-            self._write(lake, dict(sorted(of_row.items())), run)
+            self._write(lake, dict(sorted(of_row.items())), losses[lake], run)
         self._checked.clear()  # a further test writes again
         return {}
 
     def _write(
-        self, lake: Lake, of_row: Mapping[int, Prediction], run: Mapping[str, Any]
+        self,
+        lake: Lake,
+        of_row: Mapping[int, Prediction],
+        losses: Mapping[int, float | None],
+        run: Mapping[str, Any],
     ) -> None:
         meta: Any = self.dataset_meta or {}
         rows, predictions = list(of_row), list(of_row.values())
@@ -211,6 +219,7 @@ class DeepLakePredictions(BaseMetric):
             reader.read({lake: rows}),
             meta['classes'],
             self.rules,
+            [losses[row] for row in rows],
         )
         pin = lake.source.pin
         provenance = {
