@@ -3,7 +3,7 @@
 Named in a config's ``custom_imports``, it registers ``DeepLakeDataset``,
 ``DeepLakeLoader``, ``DeepLakeMetric`` and ``DeepLakePredictions``, the file backend that
 serves their images to the stock pipelines, a dataset for mosaics, a batch sampler, a
-collate function and five opt-in hooks. ``config_path`` finds the configs that ship.
+collate function and six opt-in hooks. ``config_path`` finds the configs that ship.
 """
 
 from .requirements import check_requirements
@@ -15,6 +15,7 @@ from .collate import deeplake_collate  # noqa: E402
 from .datasets import DeepLakeDataset, DeepLakeMultiImageMixDataset  # noqa: E402
 from .hooks import (  # noqa: E402
     DeepLakeClassCheckHook,
+    DeepLakeLossHook,
     DeepLakeOrderHook,
     DeepLakeReportHook,
     DeepLakeResumeHook,
@@ -35,6 +36,7 @@ __all__ = [
     'DeepLakeClassCheckHook',
     'DeepLakeDataset',
     'DeepLakeLoader',
+    'DeepLakeLossHook',
     'DeepLakeMetric',
     'DeepLakeMultiImageMixDataset',
     'DeepLakeOrderHook',

@@ -425,6 +425,7 @@ TABLE: dict[str, dict[str, Key]] = {
     'DeepLakeReportHook': {'details': BOOL},
     'DeepLakeSkippedImagesHook': {},
     'DeepLakeClassCheckHook': {},
+    'DeepLakeLossHook': {},
     'DeepLakeOrderHook': {},
 }
 EACH = [

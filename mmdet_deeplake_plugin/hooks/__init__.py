@@ -1,6 +1,7 @@
-"""Opt-in hooks: check classes, order, resume in mid-epoch, report, skipped images."""
+"""Opt-in hooks: classes, losses, order, resume in mid-epoch, report, skipped images."""
 
 from .class_check import DeepLakeClassCheckHook
+from .loss import DeepLakeLossHook
 from .order import DeepLakeOrderHook
 from .report import DeepLakeReportHook
 from .resume import DeepLakeResumeHook
@@ -8,6 +9,7 @@ from .skipped_images import DeepLakeSkippedImagesHook
 
 __all__ = [
     'DeepLakeClassCheckHook',
+    'DeepLakeLossHook',
     'DeepLakeOrderHook',
     'DeepLakeReportHook',
     'DeepLakeResumeHook',

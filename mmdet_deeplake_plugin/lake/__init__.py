@@ -1,6 +1,8 @@
 """The only package that uses Deep Lake; other packages import from here, not below."""
 
 from .backend import DeepLakeBackend, register
+from .branch import check_name
+from .branch_differences import BranchDifference, compare_branches
 from .coco_columns import CocoColumns, lost_in_conversion
 from .columns import names
 from .columns.annotations import AnnotationTable
@@ -10,6 +12,7 @@ from .connection.opening import metadata_of
 from .connection.retry import LakeReadError
 from .connection.source import LakeSource
 from .connection.spec import LakeSpec, ReadTimeouts
+from .corrections import CorrectedRow, CorrectionBranch
 from .images.chunk_cache import ChunkCache
 from .images.column import ImageColumn
 from .images.read_plan import ReadPlan
@@ -32,8 +35,11 @@ from .writer import LakeLayout, check_dest, write_lake
 __all__ = [
     'PREFIX',
     'AnnotationTable',
+    'BranchDifference',
     'ChunkCache',
     'CocoColumns',
+    'CorrectedRow',
+    'CorrectionBranch',
     'DeepLakeBackend',
     'ImageColumn',
     'ImageReader',
@@ -52,10 +58,12 @@ __all__ = [
     'WorkerPlan',
     'blank_size',
     'check_dest',
+    'check_name',
     'check_prediction_name',
     'check_roles',
     'check_style',
     'check_view_name',
+    'compare_branches',
     'find_lake',
     'lost_in_conversion',
     'metadata_of',

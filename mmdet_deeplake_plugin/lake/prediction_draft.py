@@ -17,16 +17,13 @@ import deeplake.types as types
 import numpy as np
 from numpy.typing import NDArray
 
-from ..utils.messages import first_line
-from ..version import __version__
+from .branch import SIGNATURE, assign, storage_errors
 from .columns import names
-from .connection.failures import is_access_denied
 from .connection.fork_safety import call_with_deadline
 from .connection.opening import open_branch
-from .connection.redaction import redact
 from .connection.source import LakeSource
 
-SIGNATURE = f'mmdet_deeplake_plugin {__version__}'
+WITHOUT = 'deeplake_credentials that may write, or leave DeepLakePredictions out'
 MESSAGE = 'Predictions of '  # with which each commit of this module begins
 KINDS: dict[str, Any] = {
     'boxes': types.BoundingBox(dtype='float32', format='ltrb', bbox_type='pixel'),
@@ -117,7 +114,7 @@ class PredictionDraft:
             rows = rows if self._rows_in_lake is None else self._rows_in_lake[rows]
             with self._storage('cannot write to it'):
                 for column in columns:
-                    _assign(self._target[self._full(column)], rows, values[column])
+                    assign(self._target[self._full(column)], rows, values[column])
             self._last = rows, values
 
     def _make(self) -> None:
@@ -201,43 +198,11 @@ class PredictionDraft:
     @contextmanager
     def _storage(self, what: str) -> Iterator[None]:
         try:
-            with storage_errors(self._source, self.where, what):
+            with storage_errors(self._source, self.where, what, WITHOUT):
                 yield
         except OSError:
             self._is_lost = True
             raise
-
-
-@contextmanager
-def storage_errors(source: LakeSource, where: str, what: str) -> Iterator[None]:
-    """Turn Deep Lake's errors into ``OSError``, without secrets.
-
-    Args:
-        source: The lake.
-        where: Branch and lake.
-        what: What must be, or cannot be done.
-    """
-    try:
-        yield
-    except Exception as error:
-        cause = redact(first_line(error), source.spec.credentials.secrets())
-        if is_access_denied(error) or 'denied' in cause.lower():
-            raise PermissionError(
-                f'{where} {what}, but the storage refused: {cause}; write '
-                'deeplake_credentials that may write, or leave DeepLakePredictions out; '
-                'the lake reads as before'
-            ) from None
-        raise OSError(f'{where} {what}: {cause}; the lake reads as before') from None
-
-
-def _assign(column: Any, rows: NDArray[np.int64], values: list[Any]) -> None:
-    """Write values to rows, adjacent ones at once."""
-    order = np.argsort(rows, kind='stable')
-    rows = rows[order]
-    for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
-        if len(part):
-            first = int(rows[part[0]])
-            column[first : first + len(part)] = [values[order[each]] for each in part]
 
 
 def _brief(provenance: Mapping[str, Any]) -> str:

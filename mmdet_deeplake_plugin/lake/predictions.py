@@ -8,31 +8,26 @@ branch without columns, which the next try takes over.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import deeplake
 import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.messages import comma_joined
-from .connection.fork_safety import call_with_deadline
+from .branch import LakeBranch, check_name
 from .connection.opening import column_names, open_branch, open_version
 from .connection.resolve import select_rows
 from .connection.resolve_object import same_rows
 from .connection.source import LakeSource
-from .connection.spec import LakeSpec
 from .prediction_draft import (
     MESSAGE,
+    WITHOUT,
     Block,
     PredictionColumn,
     PredictionDraft,
-    storage_errors,
 )
-
-_PROBE = 'mmdet_deeplake_plugin_may_write'
 
 
 class PredictionBranch:
@@ -46,7 +41,7 @@ class PredictionBranch:
 
     def __init__(self, source: LakeSource, branch: str, name: str) -> None:
         self.source, self.branch, self.name = source, branch, name
-        self._where = f'branch {branch!r} of {source.name}'
+        self._target = LakeBranch(source, branch, 'predictions', 'predict again', WITHOUT)
 
     def check(self) -> None:
         """Refuse what cannot be written, before the work begins.
@@ -93,32 +88,11 @@ class PredictionBranch:
 
     def _open(self) -> tuple[Any, bool]:
         """Return the lake, open for writing, and whether the branch is new."""
-        spec, pin = self.source.spec, self.source.pin
-        if pin.is_v3:
-            raise ValueError(
-                f'{self.source.name} is in the format of Deep Lake 3, which cannot be '
-                'written to; convert it with deeplake.convert'
-            )
-        if self.branch == 'main':
-            raise ValueError(
-                "branch='main' must not be used for predictions, which belong on a "
-                "branch of their own; write branch='runs/NAME', or leave it out"
-            )
-        with self._storage('must be writable'):
-            arguments = spec.credentials.resolve()
-            probe_writing(spec, arguments)
-            dataset: Any = deeplake.open(spec.address, **arguments)
-            branches = list(dataset.branches.names())
-        if dataset.id != pin.lake_id:
-            raise ValueError(
-                f'{self.source.name} was written anew since it was opened; predict again'
-            )
-        if self.branch not in branches:
-            # On another branch than main the version is looked up there.
-            with self._storage('cannot open the evaluated one'):
-                evaluated = dataset.branches[pin.branch].open()
-            return evaluated, True
-        with self._storage('cannot open it'):
+        pin = self.source.pin
+        dataset, is_new = self._target.open()
+        if is_new:
+            return dataset, True
+        with self._target.storage('cannot open it'):
             found = dataset.branches[self.branch]
             base, own = found.base, dataset.branches[pin.branch].id
             head = found.open()
@@ -127,7 +101,7 @@ class PredictionBranch:
         taken = [each for each in column_names(head) if each.startswith(f'{self.name}/')]
         if taken:
             raise ValueError(
-                f'{self._where}: the name {self.name!r} is taken by its columns '
+                f'{self._target.where}: the name {self.name!r} is taken by its columns '
                 f'({taken[0]}, …); write another name=, or another branch='
             )
         return dataset, False
@@ -145,8 +119,8 @@ class PredictionBranch:
         else:
             problem = f'it has other changes ({versions[-1][1]!r})'
         raise ValueError(
-            f'{self._where} exists, and {problem}, so its rows may be others; write '
-            'another branch=, or delete it'
+            f'{self._target.where} exists, and {problem}, so its rows may be others; '
+            'write another branch=, or delete it'
         )
 
     def _rows_of_view(self) -> NDArray[np.int64] | None:
@@ -165,9 +139,6 @@ class PredictionBranch:
                 f'{query!r} finds again, but it found others; predict on the lake instead'
             )
         return rows
-
-    def _storage(self, what: str) -> Any:
-        return storage_errors(self.source, self._where, what)
 
 
 @dataclass(frozen=True)
@@ -228,30 +199,6 @@ def write_predictions(writes: Iterable[PredictionWrite]) -> None:
         raise
 
 
-def probe_writing(spec: LakeSpec, arguments: Mapping[str, Any]) -> None:
-    """Raise an error if a lake cannot be written to.
-
-    Args:
-        spec: The lake.
-        arguments: How it is opened: its credentials, resolved.
-    """
-    if spec.path.startswith('mem://'):
-        return
-    if spec.is_remote:
-        writer = deeplake.storage.Writer(spec.address, **arguments)
-
-        def write_and_remove() -> None:
-            writer.set_async(_PROBE, b'').result()
-            writer.remove(_PROBE)
-
-        call_with_deadline(write_and_remove, spec.timeouts.read_timeout)
-        return
-    # On a local disk, Deep Lake's writer says nothing if it fails.
-    for folder in (spec.path, os.path.join(spec.path, '_deeplake_log')):
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f'{folder} is read-only for this user')
-
-
 def check_prediction_name(key: str, value: Any) -> None:
     """Refuse what cannot be the name of predictions or of a branch.
 
@@ -263,12 +210,6 @@ def check_prediction_name(key: str, value: Any) -> None:
         ValueError: If it is empty, or has other characters than letters, digits and
             ``_-.``; a branch may have slashes too.
     """
-    if value is None:
-        return
-    others = '_-./' if key == 'branch' else '_-.'
-    fits = isinstance(value, str) and value.strip('/') == value and value
-    if not fits or not all(each.isalnum() or each in others for each in value):
-        raise ValueError(
-            f'{key} of DeepLakePredictions must be of letters, digits and {others}, got '
-            f'{value!r}; write {key}={"runs/" if key == "branch" else ""}rtmdet_tiny'
-        )
+    example = f'{key}={"runs/" if key == "branch" else ""}rtmdet_tiny'
+    if value is not None:
+        check_name(f'{key} of DeepLakePredictions', value, key == 'branch', example)

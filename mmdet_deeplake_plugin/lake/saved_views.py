@@ -9,11 +9,11 @@ from typing import Any
 import deeplake
 
 from ..utils.messages import first_line
+from .branch import probe_writing
 from .connection.failures import is_access_denied
 from .connection.opening import column_names
 from .connection.redaction import redact
 from .connection.source import LakeSource
-from .predictions import probe_writing
 
 _SIGNS = '_-.'
 

@@ -76,6 +76,7 @@ class Blocks:
         gt: The annotations of these rows.
         classes: Class names: label i of a prediction means ``classes[i]``.
         rules: How to judge.
+        losses: Loss of each row's image; without any the column is not written.
         segments: One per row if panoptic segments are judged; ``None`` for instances.
 
     Attributes:
@@ -93,10 +94,14 @@ class Blocks:
         gt: GroundTruth,
         classes: Sequence[str],
         rules: Rules,
+        losses: Sequence[float | None],
         segments: Sequence[PanopticPrediction] | None = None,
     ) -> None:
         gt.check_predictions(predictions, classes)
         self.columns = columns_of(lake, predictions)
+        if len(losses) and None not in losses:
+            self.columns['loss'] = _NUMBER
+        self._losses = losses
         self.sums: Counter[str] = Counter()
         self._rows, self._predictions, self._gt = rows, predictions, gt
         self._label_of, self._rules = gt.labels_of_classes(classes), rules
@@ -118,6 +123,7 @@ class Blocks:
             'boxes': np.asarray(prediction.bboxes, dtype=np.float32).reshape(-1, 4),
             'labels': self._label_of[prediction.labels].astype(np.int32),
             'scores': scores_of(prediction, self._rules.iou_type).astype(np.float32),
+            'loss': self._losses[index],
         }
         if 'masks' in self.columns:
             values['masks'] = pack_segmentations(list(prediction.masks or []))

@@ -35,6 +35,7 @@ from ..utils.values import (
 from .ground_truth import GroundTruthReader
 from .instances import collect_instances
 from .judging import Blocks
+from .losses import loss_of
 from .options import check_values
 from .panoptic import PanopticFormat, PredictedSegments, collect_segments
 from .provenance import describe_run, run_name, stage, take_numbers
@@ -50,9 +51,9 @@ class DeepLakePredictions(BaseMetric):
     keep their numbers. Rows that were not predicted, broken images among them, are null.
     Every column's name begins with ``<name>/``: per prediction ``boxes``, ``labels``,
     ``scores``, ``masks``, ``verdict``, ``match``, ``iou`` and ``error``; per annotation
-    ``gt_fate`` and ``gt_iou``; per image the counts, ``f1`` and ``label_quality``. Lakes
-    without boxes get the first four. Verdicts are those of COCO's matching, or of
-    panoptic quality's; errors are those of TIDE.
+    ``gt_fate`` and ``gt_iou``; per image the counts, ``f1``, ``label_quality`` and, with
+    :class:`DeepLakeLossHook`, ``loss``. Lakes without boxes get the first four. Verdicts
+    are those of COCO's matching, or of panoptic quality's; errors are those of TIDE.
 
     Use it in ``test_evaluator``, beside ``DeepLakeMetric``, whose numbers it then keeps
     too, or on ``results.pkl`` with ``eval_metric.py``. It reports no numbers, and does
@@ -172,7 +173,7 @@ class DeepLakePredictions(BaseMetric):
                 self._branch_of(lake).check()
                 self._checked.add(lake.key)
             collected = None if blank_size(path) else self._collect(sample)
-            self.results.append((path, collected))
+            self.results.append((path, collected, loss_of(path)))
 
     def _collect(self, sample: Mapping[str, Any]) -> Prediction | PredictedSegments:
         if self._is_panoptic:
@@ -195,8 +196,8 @@ class DeepLakePredictions(BaseMetric):
         """Write the predictions of all ranks, in a commit per lake: to all, or to none.
 
         Args:
-            results: Pairs of ``img_path`` and the prediction, ``None`` for an image that
-                is broken.
+            results: ``img_path``, the prediction, ``None`` for an image that is broken,
+                and its loss, ``None`` without ``DeepLakeLossHook``, for each image.
 
         Raises:
             ValueError: If a label has no class, a prediction is damaged, masks that are
@@ -206,11 +207,13 @@ class DeepLakePredictions(BaseMetric):
         """
         by_lake: dict[Lake, dict[int, Any]] = {}
         names: dict[Lake, dict[int, str]] = {}
-        for path, prediction in results:
+        losses: dict[Lake, dict[int, float | None]] = {}
+        for path, prediction, loss in results:
             lake, row = find_lake(path)
             names.setdefault(lake, {})[row] = path.rpartition('/')[2]
             if prediction is not None:
                 by_lake.setdefault(lake, {})[row] = prediction
+                losses.setdefault(lake, {})[row] = loss
         for lake in by_lake:
             lake.check_names(names[lake])
             self._branch_of(lake).check()
@@ -219,7 +222,7 @@ class DeepLakePredictions(BaseMetric):
 
         def writes() -> Iterator[PredictionWrite]:
             for lake, of_row in by_lake.items():
-                blocks = self._blocks_of(lake, dict(sorted(of_row.items())))
+                blocks = self._blocks_of(lake, dict(sorted(of_row.items())), losses[lake])
                 sums[lake] = blocks.sums
                 provenance = self._provenance_of(lake, len(of_row), run)
                 branch = self._branch_of(lake)
@@ -237,7 +240,12 @@ class DeepLakePredictions(BaseMetric):
         self._checked.clear()  # a further test writes again
         return {}
 
-    def _blocks_of(self, lake: Lake, of_row: Mapping[int, Any]) -> Blocks:
+    def _blocks_of(
+        self,
+        lake: Lake,
+        of_row: Mapping[int, Any],
+        losses: Mapping[int, float | None],
+    ) -> Blocks:
         meta: Any = self.dataset_meta or {}
         rows, found = list(of_row), list(of_row.values())
         reader = GroundTruthReader(
@@ -252,6 +260,7 @@ class DeepLakePredictions(BaseMetric):
             reader.read({lake: rows}),
             meta['classes'],
             self.rules,
+            [losses[row] for row in rows],
             [each.overlap for each in found] if self._is_panoptic else None,
         )
 

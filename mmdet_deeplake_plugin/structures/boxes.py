@@ -69,6 +69,40 @@ def to_xywh(
     return np.concatenate([first - second / 2, second], axis=1)
 
 
+def from_xywh(
+    boxes: ArrayLike, box_format: str, widths: ArrayLike, heights: ArrayLike
+) -> NDArray[np.float64]:
+    """Convert COCO's left, top, width, height in pixels to any convention.
+
+    Args:
+        boxes: Boxes of shape ``(N, 4)``: left, top, width, height in pixels.
+        box_format: One of :data:`BOX_FORMATS`.
+        widths: Width in pixels of each box's image, shape ``(N,)`` or scalar.
+        heights: Height in pixels of each box's image, shape ``(N,)`` or scalar.
+
+    Returns:
+        Boxes of shape ``(N, 4)`` in the order of ``box_format``.
+
+    Raises:
+        ValueError: If ``box_format`` is not one of the six.
+
+    Examples:
+        >>> from_xywh([[240, 120, 160, 240]], 'cxcywhn', 640, 480)
+        array([[0.5 , 0.5 , 0.25, 0.5 ]])
+    """
+    check_box_format(box_format)
+    pixels = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    order = box_format.removesuffix('n')
+    if order == 'xyxy':
+        pixels[:, 2:] += pixels[:, :2]
+    elif order == 'cxcywh':
+        pixels[:, :2] += pixels[:, 2:] / 2
+    if box_format.endswith('n'):
+        pixels[:, 0::2] /= np.asarray(widths, dtype=np.float64).reshape(-1, 1)
+        pixels[:, 1::2] /= np.asarray(heights, dtype=np.float64).reshape(-1, 1)
+    return pixels
+
+
 def check_box_format(box_format: object, key: str = 'box_format') -> str:
     """Return ``box_format`` if it is one of the six conventions.
 

@@ -126,6 +126,68 @@ def segmentations_of_bitmaps(bitmaps: NDArray[Any]) -> list[Segmentation]:
     return [as_text_counts(code) for code in coco_mask.encode(layers)]
 
 
+def polygons_of_segmentations(
+    segmentations: Sequence[Segmentation],
+) -> list[NDArray[np.float32]] | NDArray[np.float32]:
+    """Convert segmentations to what Deep Lake's type ``Polygon`` stores.
+
+    Args:
+        segmentations: One per instance.
+
+    Returns:
+        For each instance the points of its polygon, shape ``(k, 2)``, x and y in pixels.
+
+    Raises:
+        ValueError: If an instance does not consist of one polygon.
+    """
+    polygons = []
+    for number, segmentation in enumerate(segmentations):
+        parts = segmentation if isinstance(segmentation, list) else []
+        if len(parts) != 1 or too_few_points(parts):
+            raise ValueError(
+                f'instance {number}: the column holds one polygon of three points or '
+                f'more per instance, got {_shortened(segmentation)}; write one polygon'
+            )
+        polygons.append(np.array(parts[0], dtype=np.float32).reshape(-1, 2))
+    return polygons or np.zeros((0, 0, 2), dtype=np.float32)
+
+
+def bitmaps_of_segmentations(
+    segmentations: Sequence[Segmentation], width: int, height: int
+) -> NDArray[np.bool_]:
+    """Convert segmentations to dense masks, as pycocotools draws them.
+
+    Args:
+        segmentations: One per instance; one without pixels may be ``None`` or empty.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+
+    Returns:
+        Masks of shape ``(height, width, N)``.
+    """
+    layers = np.zeros((height, width, len(segmentations)), dtype=np.bool_)
+    for number, segmentation in enumerate(segmentations):
+        if segmentation:
+            code = as_run_length(segmentation, height, width)
+            layers[:, :, number] = coco_mask.decode(code) != 0
+    return layers
+
+
+def as_run_length(segmentation: Any, height: int, width: int) -> dict[str, Any]:
+    """Return polygons or a run-length code as a compressed run-length code.
+
+    Args:
+        segmentation: As in a COCO file.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+    """
+    if isinstance(segmentation, list):
+        return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation['counts'], list):
+        return coco_mask.frPyObjects(segmentation, height, width)
+    return segmentation
+
+
 def as_text_counts(code: dict[str, Any]) -> dict[str, Any]:
     """Return an RLE with ``counts`` as text, also if they are bytes.
 

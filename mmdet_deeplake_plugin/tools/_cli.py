@@ -6,6 +6,7 @@ Parsers, the options that name a lake, progress bars, exit codes.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -39,13 +40,19 @@ def make_parser(name: str, description: str, example: str) -> argparse.ArgumentP
     )
 
 
-def add_lake_options(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say which rows of which lake to read."""
+def add_lake_options(parser: argparse.ArgumentParser, with_rows: bool = True) -> None:
+    """Add the arguments that say which rows of which lake to read.
+
+    Args:
+        parser: The parser.
+        with_rows: Whether rows can be selected.
+    """
     add = parser.add_argument
     add('path', metavar='LAKE', help='local folder, s3://…, al://org/name')
     add('--commit', default='', help='version id (default: the latest version)')
-    add('--view', default='', help='name of a saved view (tag)')
-    add('--query', default='', help='TQL query that selects rows')
+    if with_rows:
+        add('--view', default='', help='name of a saved view (tag)')
+        add('--query', default='', help='TQL query that selects rows')
     add_credentials(parser)
 
 
@@ -66,14 +73,38 @@ def with_credentials(args: argparse.Namespace) -> dict[str, Any]:
     return {'credentials': {each: keys.pop(each) for each in ('token', 'creds')}, **keys}
 
 
+def add_column_options(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what the columns of a lake mean."""
+    add = parser.add_argument
+    add(
+        '--tensors',
+        type=_json_object,
+        metavar='JSON',
+        help='role -> column, as deeplake_tensors in a config',
+    )
+    add('--box-format', help='as box_format in a config')
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r} is not JSON: {error}') from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(
+            f'must be a JSON object {{"role": "column"}}, got {text!r}'
+        )
+    return value
+
+
 def lake_keys(args: argparse.Namespace) -> dict[str, Any]:
     """Return the options of :func:`add_lake_options` as arguments for a tool."""
     return dict(
         path=args.path,
         credentials=dict(token=args.token, creds=args.creds),
         commit_id=args.commit,
-        view_id=args.view,
-        query=args.query,
+        view_id=getattr(args, 'view', ''),
+        query=getattr(args, 'query', ''),
     )
 
 

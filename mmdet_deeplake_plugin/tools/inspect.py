@@ -1,7 +1,8 @@
 """Show what a lake contains and how this package would read it.
 
 Columns and the role of each, box convention, classes, numbers of rows and boxes, saved
-views and versions, and a snippet to paste into a config.
+views and versions, how branches differ from what they were made of, and a snippet to
+paste into a config.
 """
 
 from __future__ import annotations
@@ -13,11 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.samples import has_extent
-from ..lake import Lake, LakeSource, LakeSpec, open_columns, open_source
+from ..lake import (
+    BranchDifference,
+    Lake,
+    LakeSource,
+    LakeSpec,
+    compare_branches,
+    open_columns,
+    open_source,
+)
 from ._cli import add_lake_options, lake_keys, make_parser, run_tool
 
 _SHOWN_CLASSES = 20
 _SHOWN_VERSIONS = 5
+_SHOWN_BRANCHES = 20
 _MAIN_ROLES = ('img', 'gt_bboxes', 'gt_labels', 'gt_masks', 'gt_seg_map', 'segment_ids')
 
 
@@ -78,7 +88,45 @@ def _state(source: LakeSource, rows: NDArray[np.int64] | None) -> list[str]:
         f'  {entry.id}  {entry.timestamp:%Y-%m-%d %H:%M}  {entry.message or ""}'
         for entry in history[-_SHOWN_VERSIONS:]
     ]
+    return [*lines, *_branches(source)]
+
+
+def _branches(source: LakeSource) -> list[str]:
+    """Show what branches have, and what they were made of has not."""
+    names = [name for name in source.handle.branches.names() if name != 'main']
+    lines = ['', 'branches:'] if names else []
+    for each in compare_branches(source, names[:_SHOWN_BRANCHES]):
+        lines.append(f'  {each.name}, made of {each.base} (version {each.version}):')
+        lines += [
+            f'    {version}  {time:%Y-%m-%d %H:%M}  {message}'
+            for version, time, message in each.commits[-_SHOWN_VERSIONS:]
+        ]
+        lines += [f'    {line}' for line in _difference(each)]
+    if len(names) > _SHOWN_BRANCHES:
+        lines.append(f'  … and {len(names) - _SHOWN_BRANCHES} more')
     return lines
+
+
+def _difference(branch: BranchDifference) -> list[str]:
+    lines = []
+    if branch.rows != branch.rows_of_base:
+        lines.append(f'{branch.rows} rows, where {branch.base} had {branch.rows_of_base}')
+    rows = set().union(*branch.changed.values())
+    if rows:
+        columns = ', '.join(f'{name} ({len(of)})' for name, of in branch.changed.items())
+        lines.append(f'rows changed: {len(rows)}, in {columns}')
+    for what, names in (('added', branch.added), ('removed', branch.removed)):
+        if names:
+            lines.append(f'columns {what}: {", ".join(_by_prefix(names))}')
+    return lines or ['no difference']
+
+
+def _by_prefix(names: Sequence[str]) -> list[str]:
+    """Return names, those of a set of predictions as one."""
+    prefixes = [name.rpartition('/')[0] for name in names]
+    counts = {each: prefixes.count(each) for each in dict.fromkeys(prefixes) if each}
+    sets = [f'{prefix}/… ({count})' for prefix, count in counts.items()]
+    return sets + [name for name, prefix in zip(names, prefixes) if not prefix]
 
 
 def _columns(source: LakeSource, roles: dict[str, str]) -> list[str]:

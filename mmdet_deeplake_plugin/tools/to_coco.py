@@ -13,7 +13,6 @@ number, and images without a file name are named by their row.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -32,6 +31,7 @@ from ..lake import (
 )
 from ..utils.values import is_number
 from ._cli import (
+    add_column_options,
     add_lake_options,
     lake_keys,
     make_parser,
@@ -188,18 +188,6 @@ def _map_files(
     return check_targets('--maps-dir', maps_dir, map_names, overwrite)
 
 
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f'{text!r} is not JSON: {error}') from error
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(
-            f'must be a JSON object {{"role": "column"}}, got {text!r}'
-        )
-    return value
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run :func:`to_coco` from the command line and return the exit code."""
     parser = make_parser(
@@ -210,13 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_lake_options(parser)
     add = parser.add_argument
     add('out_json', metavar='OUT_JSON', help='file to write')
-    add(
-        '--tensors',
-        type=_json_object,
-        metavar='JSON',
-        help='role -> column, as deeplake_tensors in a config',
-    )
-    add('--box-format', help='as box_format in a config')
+    add_column_options(parser)
     add('--images-dir', metavar='DIR', help='also write the images, as they are stored')
     add('--maps-dir', metavar='DIR', help='also write the PNG maps, as they are stored')
     add('--captions', metavar='JSON', help='also write the captions, to this file')

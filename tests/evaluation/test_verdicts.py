@@ -27,7 +27,6 @@ from mmdet_deeplake_plugin.evaluation import (
     judge_image,
 )
 from mmdet_deeplake_plugin.evaluation.backends.coco import (
-    as_run_length,
     box_sizes,
     load_annotations,
     mask_areas,
@@ -39,6 +38,7 @@ from mmdet_deeplake_plugin.evaluation.groups.scoring import ClassScoring
 from mmdet_deeplake_plugin.evaluation.verdicts.errors import error_types
 from mmdet_deeplake_plugin.evaluation.verdicts.judge import label_quality, scores_of
 from mmdet_deeplake_plugin.evaluation.verdicts.matching import match_image
+from mmdet_deeplake_plugin.structures.masks import as_run_length
 
 
 def _with_masks(case: Any) -> tuple[GroundTruth, list[Prediction]]:

@@ -37,6 +37,8 @@ from mmdet_deeplake_plugin import (
     DeepLakeResumeHook,
 )
 from mmdet_deeplake_plugin.lake import ImageReader
+from mmdet_deeplake_plugin.tools.to_coco import to_coco
+from mmdet_deeplake_plugin.tools.update import update
 
 register_all_modules()
 
@@ -550,6 +552,27 @@ def test_another_version_of_the_lake_is_an_error(training, tmp_path):
     config = training.config()
     config.train_dataloader.dataset.deeplake_commit_id = old
     assert training.run(config, start='iter_9.pth') == whole[9:]
+
+
+def test_a_branch_with_corrections_is_an_error(training, tmp_path):
+    """Both branches and versions are named; a training of its own reads the branch."""
+    training.lake = str(shutil.copytree(training.lake, tmp_path / 'lake'))
+    whole = training.run(training.config())
+    to_coco(training.lake, tmp_path / 'out.json')
+    content = json.loads((tmp_path / 'out.json').read_text())
+    content['annotations'][0]['bbox'][0] += 1
+    (tmp_path / 'out.json').write_text(json.dumps(content))
+    update(training.lake, tmp_path / 'out.json', 'relabel')
+    old = version(training.lake)
+    training.lake += '@relabel'
+    new = open_lake(training.lake, writable=False).version
+    text = (
+        f'{BEGIN}lakes.0.branch: main in the checkpoint, relabel now; '
+        f'lakes.0.version: {old} in the checkpoint, {new} now. Restore what differs, or '
+    )
+    with pytest.raises(ValueError, match=re.escape(text)):
+        training.run(training.config(), start='iter_9.pth')
+    assert training.run(training.config()) == whole
 
 
 def test_stock_batches_cannot_move_to_other_ranks(training):

@@ -26,7 +26,7 @@ from helpers.prediction_columns import (
 
 from mmdet_deeplake_plugin.lake import LakeSource, LakeSpec, PredictionBranch
 from mmdet_deeplake_plugin.lake import open_lake as open_ours
-from mmdet_deeplake_plugin.lake.prediction_draft import SIGNATURE
+from mmdet_deeplake_plugin.lake.branch import SIGNATURE
 
 
 def _head(path: str) -> Any:

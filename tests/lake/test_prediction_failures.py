@@ -27,6 +27,7 @@ from helpers.prediction_columns import (
 from mmdet_deeplake_plugin.lake import (
     LakeSpec,
     PredictionWrite,
+    branch,
     prediction_draft,
     predictions,
     write_predictions,
@@ -98,7 +99,7 @@ def _forked(task: Callable[[], None]) -> int:
 def _killed_at(path: str, line: int) -> int:
     """Write in a process that kills itself at the line-th line; how many ran, if not."""
     reader, writer = os.pipe()
-    traced = {predictions.__file__, prediction_draft.__file__}
+    traced = {predictions.__file__, prediction_draft.__file__, branch.__file__}
 
     def task() -> None:
         count = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from mmdet_deeplake_plugin import (
 )
 from mmdet_deeplake_plugin.evaluation import COUNTS, ERRORS, SCORES
 from mmdet_deeplake_plugin.lake import LakeSpec, StoredPredictions, open_source
+from mmdet_deeplake_plugin.metrics.losses import keep_losses
 from mmdet_deeplake_plugin.metrics.provenance import (
     describe_run,
     keep_numbers,
@@ -53,6 +55,8 @@ CASES: list[tuple[Found, dict[str, int]]] = [
     ([(CAT, 0.9, 1), (DOG, 0.8, 1)], dict(tp=1, fp=1, fn=1, classification=1)),
     ([(CAT, 0.2, 0)], dict(fn=2, missed=2)),
 ]
+# As DeepLakeLossHook would hand them over.
+LOSSES = [7.5, 1.0, 0.0, 3.0, 2.0, 0.5]
 
 
 def _rows(count: int = len(CASES)) -> list[dict]:
@@ -82,11 +86,15 @@ def _sample(dataset: Any, index: int, found: Found, masks: bool = False) -> dict
     return dict(img_path=info['img_path'], pred_instances=instances)
 
 
-def _write(dataset: Any, samples: list[dict], **keys: Any) -> None:
+def _write(
+    dataset: Any, samples: list[dict], losses: Sequence[float] = (), **keys: Any
+) -> None:
     metric = DeepLakePredictions(**{'name': 'net', 'branch': 'runs/a', **keys})
     metric.dataset_meta = dataset.metainfo
+    keep_losses(dict(zip((sample.get('img_path') for sample in samples), losses)))
     for sample in samples:
         metric.process({}, [sample])
+    keep_losses({})
     assert metric.evaluate(len(samples)) == {}
 
 
@@ -95,6 +103,7 @@ def _write_cases(path: str, **keys: Any) -> DeepLakeDataset:
     _write(
         dataset,
         [_sample(dataset, index, found) for index, (found, _) in enumerate(CASES)],
+        LOSSES,
         **keys,
     )
     return dataset
@@ -128,14 +137,16 @@ QUESTIONS = {
     'SELECT * WHERE "net/label_quality" IS NOT NULL ORDER BY "net/label_quality" '
     'LIMIT 2': [4, 3],
     'SELECT * WHERE "net/f1" < "old/f1"': [4, 5],
+    'SELECT * WHERE "old/fp" + "old/fn" == 0 AND "net/fp" + "net/fn" > 0': [5],
+    'SELECT * WHERE "net/loss" IS NOT NULL ORDER BY "net/loss" DESC LIMIT 2': [0, 3],
 }
 
 
 @pytest.mark.parametrize('query', QUESTIONS)
 def test_questions_are_answered(query, path):
-    """Each kind of query of the page, on a branch with two runs."""
+    """Each query of the page, on a branch with two runs."""
     dataset = _write_cases(path)
-    better = [CASES[index if index < 4 else 1][0] for index in range(len(CASES))]
+    better = [CASES[index][0] for index in (0, 1, 2, 3, 1, 0)]
     samples = [_sample(dataset, index, found) for index, found in enumerate(better)]
     _write(dataset, samples, name='old')
     asked = DeepLakeDataset(f'{path}@runs/a', deeplake_query=query)
@@ -144,8 +155,10 @@ def test_questions_are_answered(query, path):
     assert len(asked.get_data_info(0)['instances']) == 2
     page = (Path(__file__).parents[2] / 'docs' / 'loop.md').read_text()
     shape = query.replace('LIMIT 2', 'LIMIT 200').replace('categories == 1', 'categories == 2')
-    shape = shape.replace('"net/f1" < "old/f1"', '"b/f1" < "a/f1"')
-    assert f'`{shape}`' in page
+    if 'old/' in shape:
+        shape = shape.replace('"net/', '"b/').replace('"old/', '"a/')
+    assert f'| `{shape}` |' in page
+    assert page.count('| `SELECT') == len(QUESTIONS)
 
 
 def test_a_saved_view_of_the_branch_is_read(path):
@@ -163,11 +176,11 @@ def test_a_column_weighs_the_samples(path):
     """Rows without errors do not come; rows that are null are an error that says how."""
     _write_cases(path)
     dataset = DeepLakeDataset(f'{path}@runs/a')
-    weights = dict(type='column', name='net/fn')
+    weights = dict(type='column', name='net/loss')
     drawn = set(DeepLakeLoader(dataset, shuffle=True, seed=0, weights=weights))
-    assert drawn <= {1, 4, 5}
+    assert drawn <= {0, 1, 3, 4, 5}  # the loss of the third is 0
     dataset = DeepLakeDataset(path, test_mode=True)
-    _write(dataset, [_sample(dataset, 0, CASES[0][0])], branch='runs/b')
+    _write(dataset, [_sample(dataset, 0, CASES[0][0])], [1.0], branch='runs/b')
     dataset = DeepLakeDataset(f'{path}@runs/b')
     with pytest.raises(ValueError, match=r'such as None; leave out such rows with deepl'):
         list(DeepLakeLoader(dataset, shuffle=True, seed=0, weights=weights))

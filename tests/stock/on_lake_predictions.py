@@ -1,4 +1,4 @@
-"""The small RTMDet on lakes, with predictions written to the lake that is tested."""
+"""The small RTMDet on lakes; a test writes predictions and losses to the lake."""
 
 _base_ = './on_lake.py'
 
@@ -8,3 +8,4 @@ test_evaluator = [
 ]
 # What eval_metric.py reads; nothing is written after an epoch of training.
 val_evaluator = test_evaluator
+custom_hooks = [*_base_.custom_hooks, dict(type='DeepLakeLossHook')]

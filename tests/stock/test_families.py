@@ -16,6 +16,7 @@ from mmdet.utils import register_all_modules
 from zoo.catalog import LOADERS
 from zoo.compare import smaller
 from zoo.data import ZooData
+from zoo.losses import Losses, annotated_first
 from zoo.rewrite import (
     evaluator_on_files,
     evaluator_on_lake,
@@ -23,7 +24,7 @@ from zoo.rewrite import (
     on_files,
     on_lake,
 )
-from zoo.small_run import run
+from zoo.small_run import run, shrunken
 
 register_all_modules()
 
@@ -110,7 +111,11 @@ def _pair(name, data, encoder=None):
 
 @pytest.mark.parametrize('family', FAMILIES)
 def test_a_family_trains_and_evaluates_as_on_files(family, zoo_data, tmp_path):
-    """Every loss of the step is finite and that of files; the metrics are there."""
+    """Losses of the step and metrics are those of files; images have those of model.loss.
+
+    The metrics of files, which are computed without DeepLakeLossHook, also say that it
+    leaves the model as it was.
+    """
     name, metric = FAMILIES[family]
     if metric == SEGMENTS:
         pytest.importorskip('panopticapi', reason="MMDetection's own transform needs it")
@@ -119,12 +124,27 @@ def test_a_family_trains_and_evaluates_as_on_files(family, zoo_data, tmp_path):
         pytest.importorskip('transformers', reason='the text encoder needs it')
         encoder = tmp_path / 'bert'
     files, lake = _pair(name, zoo_data, encoder)
-    expected, found = run(files, tmp_path / 'files'), run(lake, tmp_path / 'lake')
+    for config in (files, lake):
+        pipeline = config['val_dataloader']['dataset']['pipeline']
+        loads = [each for each in pipeline if 'Annotations' in each['type']]
+        if not loads:  # as in the semi-supervised one
+            pipeline.insert(-1, dict(type='LoadAnnotations', with_bbox=True))
+        for each in loads if metric == MASKS else ():  # not all load them to validate
+            each['with_mask'] = True
+    hooks = lake.get('custom_hooks') or []
+    lake['custom_hooks'] = [*hooks, dict(type='DeepLakeLossHook')]
+    losses = Losses(shrunken(annotated_first(files['val_dataloader']['dataset'])))
+    expected = run(files, tmp_path / 'files')
+    found = run(lake, tmp_path / 'lake', losses)
     assert 'loss' in found.losses and all(map(math.isfinite, found.losses.values()))
     assert found.losses == expected.losses
     assert metric in found.metrics
     # CocoMetric gives nothing at all for a model that detects nothing.
     assert {key: found.metrics[key] for key in expected.metrics} == expected.metrics
+    assert losses.found == losses.expected and len(losses.found) == 3
+    mean = f'val/{"student/" if family == "semi-supervised" else ""}loss'
+    assert found.metrics[mean] == math.fsum(losses.found.values()) / 3
+    assert set(found.metrics) > {mean, *expected.metrics}
 
 
 def test_our_mosaics_train_as_on_files(zoo_data, tmp_path):

@@ -6,10 +6,12 @@ import ast
 import re
 
 import deeplake
+import numpy as np
 import pytest
-from helpers.lakes import row, write_lake
+from helpers.lakes import branch, open_lake, row, version, write_lake
 
 from mmdet_deeplake_plugin import DeepLakeDataset
+from mmdet_deeplake_plugin.lake.branch_differences import _changed_rows
 from mmdet_deeplake_plugin.tools.inspect import inspect, main
 from mmdet_deeplake_plugin.tools.to_coco import to_coco
 
@@ -82,3 +84,69 @@ def test_an_empty_lake_is_shown_with_what_it_misses(columns, problem, tmp_path):
     assert 'rows:     0' in text and 'problem: ' in text and problem in text
     with pytest.raises(ValueError, match=re.escape(problem)):
         to_coco(path, tmp_path / 'out.json')
+
+
+@pytest.fixture
+def branched(tmp_path) -> str:
+    """A lake with three branches: of updated rows, of further columns, of more rows."""
+    path = write_lake(tmp_path / 'lake')
+    main = open_lake(path)
+    main[3]['file_name'] = 'before.jpg'  # belongs to main, not to a branch
+    main.commit('renamed')
+    main.branch('relabel')
+    head = main.branches['relabel'].open()
+    head['boxes'][1:3] = [np.ones((1, 4)), np.zeros((2, 4))]
+    head['categories'][2:3] = [np.array([0, 1], np.int32)]
+    head.commit('corrected two')
+    main.branch('runs/a')
+    head = main.branches['runs/a'].open()
+    for name in ('net/tp', 'net/fp', 'note'):
+        head.add_column(name, deeplake.types.Nullable(deeplake.types.Int32()))
+    head.commit('predictions of net')
+    branch(path, 'more', [7, 8])
+    return path
+
+
+def test_shows_how_branches_differ(branched):
+    """Commits, rows and columns of each, not those of what it was made of."""
+    made_of = f'made of main (version {version(branched)}):'
+    shown = inspect(branched).split('\nbranches:\n')[1].split('\n\n')[0]
+    lines = [re.sub(r'[0-9a-z]{19}  \S+ \S+', 'ID', line) for line in shown.split('\n')]
+    assert lines == [
+        f'  more, {made_of}',
+        '    ID  ',
+        '    8 rows, where main had 6',
+        f'  relabel, {made_of}',
+        '    ID  corrected two',
+        '    rows changed: 2, in boxes (2), categories (1)',
+        f'  runs/a, {made_of}',
+        '    ID  predictions of net',
+        '    columns added: net/… (2), note',
+    ]
+    assert '\nbranches:\n' in inspect(f'{branched}@relabel')
+
+
+def test_rows_are_compared_by_value_without_a_list_of_files(branched, monkeypatch):
+    """The same rows, by the public way."""
+    base, head = open_lake(branched, False), open_lake(f'{branched}@relabel', False)
+    columns = ('boxes', 'categories', 'file_name', 'images')
+    found = [_changed_rows(head, base, column) for column in columns]
+    assert found == [{1, 2}, {2}, set(), set()]
+    module = 'mmdet_deeplake_plugin.lake.branch_differences.list_updates'
+    monkeypatch.setattr(module, lambda *_: None)
+    assert [_changed_rows(head, base, column) for column in columns] == found
+
+
+def test_a_branch_can_be_merged(branched):
+    """As docs/loop.md shows it: corrections and further columns come to main."""
+    dataset = open_lake(branched)
+    for name in ('relabel', 'runs/a'):
+        dataset.merge(name, message=f'Merge {name}')
+    head = open_lake(branched, False)
+    assert head['boxes'][1].tolist() == [[1, 1, 1, 1]]
+    assert head['categories'][2].tolist() == [0, 1]
+    assert head['boxes'][0].tolist() == [[1, 2, 10, 12]]
+    assert head['file_name'][3] == 'before.jpg'
+    assert 'net/tp' in [column.name for column in head.schema.columns]
+    assert len(head) == 6
+    assert [each.message for each in head.history][-2:] == ['Merge relabel', 'Merge runs/a']

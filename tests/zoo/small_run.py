@@ -52,16 +52,18 @@ class _Watch(Hook):
         self._result.metrics = dict(metrics)
 
 
-def run(config: dict[str, Any], work_dir: Path) -> Result:
+def run(config: dict[str, Any], work_dir: Path, *hooks: Hook) -> Result:
     """Trains for a step and evaluates, by MMEngine's Runner.
 
     Args:
         config: Stock config, whose data are test data already.
         work_dir: Where MMEngine writes its log.
+        hooks: Further hooks.
     """
     result = Result()
     runner = Runner.from_cfg(Config(_small(config, work_dir)))
-    runner.register_hook(_Watch(result))
+    for hook in (_Watch(result), *hooks):
+        runner.register_hook(hook)
     runner.train()
     return result
 
@@ -72,9 +74,9 @@ def _small(config: dict[str, Any], work_dir: Path) -> dict[str, Any]:
         optimizer.pop(key, None)
     return {
         **config,
-        'model': _shrunken(_small_model(config['model'])),
-        'train_dataloader': _shrunken(config['train_dataloader']),
-        'val_dataloader': _shrunken(config['val_dataloader']),
+        'model': shrunken(_small_model(config['model'])),
+        'train_dataloader': shrunken(config['train_dataloader']),
+        'val_dataloader': shrunken(config['val_dataloader']),
         'train_cfg': dict(type='IterBasedTrainLoop', max_iters=1, val_interval=1),
         'test_dataloader': None,
         'test_evaluator': None,
@@ -107,12 +109,12 @@ def _small_model(part: Any) -> Any:
     return part
 
 
-def _shrunken(part: Any, is_size: bool = False) -> Any:
+def shrunken(part: Any, is_size: bool = False) -> Any:
     """Pipelines and batch augmentations for images of about 100 pixels."""
     if isinstance(part, dict):
-        return {key: _shrunken(value, key in _SIZES) for key, value in part.items()}
+        return {key: shrunken(value, key in _SIZES) for key, value in part.items()}
     if isinstance(part, (list, tuple)):
-        return type(part)(_shrunken(value, is_size) for value in part)
+        return type(part)(shrunken(value, is_size) for value in part)
     if is_size and isinstance(part, int) and abs(part) > STEP:
         # A border is half of a size.
         unit = STEP // 2 if part < 0 else STEP

@@ -134,21 +134,6 @@ def overlaps(detections: Any, annotations: Any, crowd: ArrayLike) -> NDArray[np.
     return np.asarray(coco_mask.iou(detections, annotations, flags), dtype=np.float64)
 
 
-def as_run_length(segmentation: Any, height: int, width: int) -> dict[str, Any]:
-    """Return polygons or a run-length code as a compressed run-length code.
-
-    Args:
-        segmentation: As in a COCO file.
-        height: Height of the image in pixels.
-        width: Width of the image in pixels.
-    """
-    if isinstance(segmentation, list):
-        return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-    if isinstance(segmentation['counts'], list):
-        return coco_mask.frPyObjects(segmentation, height, width)
-    return segmentation
-
-
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Drop what packages print."""

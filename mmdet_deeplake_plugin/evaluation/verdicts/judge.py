@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends.coco import as_run_length, box_sizes, mask_areas, overlaps
+from ...structures.masks import as_run_length
+from ..backends.coco import box_sizes, mask_areas, overlaps
 from ..ground_truth import GroundTruth, Prediction
 from .errors import BACKGROUND, CLASSIFICATION, ERRORS, LOCALISATION, error_types
 from .matching import match_image

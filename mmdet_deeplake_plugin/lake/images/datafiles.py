@@ -54,3 +54,21 @@ def list_datafiles(handle: Any, column: str) -> DataFiles:
         [end - start for start, end in zip(starts, ends)],
         [not has_updates and end == beyond for end, beyond in zip(ends, following)],
     )
+
+
+def list_updates(handle: Any, column: str) -> dict[str, list[int]] | None:
+    """List the files with updated rows of a column.
+
+    Args:
+        handle: An open dataset.
+        column: Name of the column.
+
+    Returns:
+        Path of each file to the numbers of its rows; ``None`` for views, v3 lakes and
+        versions of Deep Lake without the report.
+    """
+    try:
+        files = handle._datafiles_report[column].update_datafiles
+        return {str(file.filename): [int(row) for row in file.offsets] for file in files}
+    except (AttributeError, KeyError, RuntimeError, TypeError):
+        return None

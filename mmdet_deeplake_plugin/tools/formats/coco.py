@@ -110,13 +110,14 @@ def file_name(image: dict[str, Any]) -> Any:
     return image.get('file_name')
 
 
-def read_coco(ann_file: Path) -> CocoAnnotations:
+def read_coco(ann_file: Path, needs_annotations: bool = False) -> CocoAnnotations:
     """Read and check a COCO annotation file.
 
     Args:
         ann_file: JSON file with ``images``, ``categories`` and ``annotations``, of
             instances or, with ``segments_info``, panoptic. Without ``annotations`` (image
             lists of test sets) the images have no boxes.
+        needs_annotations: Whether it is an error if ``annotations`` are missing.
 
     Returns:
         The file's content.
@@ -128,6 +129,11 @@ def read_coco(ann_file: Path) -> CocoAnnotations:
     content = _load(ann_file)
     images, categories = content['images'], content['categories']
     annotations = content.get('annotations')
+    if annotations is None and needs_annotations:
+        raise ValueError(
+            f"{ann_file} must have 'annotations', got {list(content)}; write all that "
+            'the images are to have, [] for none'
+        )
     if annotations is None:
         warn(
             f"{ann_file} has no 'annotations': storing all {len(images)} images without "

@@ -47,10 +47,10 @@ def coco_content(
     if lake.columns.is_panoptic:
         annotations = as_entries(table, category_ids, img_ids, names, entries)
     else:
-        instances = _instances(lake, kept, table, img_ids, category_ids)
+        found = stored_instances(lake, kept, table, img_ids, category_ids)
         count = len(table.labels)
-        instances = with_progress(instances, count, 'reading annotations', progress)
-        annotations = _in_file_order(kept, table, list(instances))
+        found = with_progress(found, count, 'reading annotations', progress)
+        annotations = _in_file_order(kept, table, list(found))
     categories = kept.categories() or [
         {'id': label, 'name': str(label)} for label in np.unique(table.labels).tolist()
     ]
@@ -98,14 +98,22 @@ def image_entries(
     return images
 
 
-def _instances(
+def stored_instances(
     lake: Lake,
     kept: CocoColumns,
     table: AnnotationTable,
     img_ids: Sequence[Any],
     category_ids: Sequence[int],
 ) -> Iterator[dict[str, Any]]:
-    """Yield the annotations, image by image."""
+    """Yield the annotations, image by image.
+
+    Args:
+        lake: The lake.
+        kept: Its further columns.
+        table: Annotations of the rows.
+        img_ids: Image id of each row.
+        category_ids: Category id of each label.
+    """
     ids = kept.per_box(names.ANN_ID, table.rows)
     if ids is None or len(ids) != len(table.labels):
         ids = list(range(1, len(table.labels) + 1))

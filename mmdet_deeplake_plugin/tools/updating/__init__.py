@@ -1,0 +1,1 @@
+"""Compare corrected annotations with those of a lake."""
