@@ -12,7 +12,7 @@ from mmengine.model import BaseTTAModel
 from mmengine.registry import HOOKS
 
 from ..lake import blank_size
-from ..metrics.losses import keep_losses
+from ..metrics.provenance import keep_losses
 from ..utils.values import refuse_unknown
 from .image_annotations import ImageAnnotations
 from .image_losses import detector_of, losses_of, name_of_detector

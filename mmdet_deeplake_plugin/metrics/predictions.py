@@ -35,10 +35,9 @@ from ..utils.values import (
 from .ground_truth import GroundTruthReader
 from .instances import collect_instances
 from .judging import Blocks
-from .losses import loss_of
 from .options import check_values
 from .panoptic import PanopticFormat, PredictedSegments, collect_segments
-from .provenance import describe_run, run_name, stage, take_numbers
+from .provenance import describe_run, loss_of, run_name, stage, take_numbers
 
 _FORMATS = ('COCO', 'LVIS', PanopticFormat.name)
 

@@ -1,4 +1,4 @@
-"""Say which run, checkpoint and versions predictions come from, without secrets.
+"""Say which run predictions come from, and keep what it says of them, without secrets.
 
 The config itself may hold secrets, so only its digest is kept.
 """
@@ -18,7 +18,7 @@ from mmengine.logging import MessageHub
 
 from ..version import __version__
 
-_NUMBERS = 'deeplake_metric'
+_NUMBERS, _LOSSES = 'deeplake_metric', 'deeplake_losses'
 _BYTES_AT_ONCE = 2**20
 
 
@@ -46,6 +46,26 @@ def take_numbers() -> dict[str, float]:
     """Return what was kept since the last call."""
     hub = MessageHub.get_current_instance()
     return dict(hub.runtime_info.pop(_NUMBERS, {}))
+
+
+def keep_losses(losses: Mapping[str, float]) -> None:
+    """Keep the losses of the batch that is predicted next, in place of all before.
+
+    Args:
+        losses: ``img_path`` to loss.
+    """
+    hub = MessageHub.get_current_instance()
+    hub.update_info(_LOSSES, dict(losses), resumed=False)  # checkpoints stay as they are
+
+
+def loss_of(path: str) -> float | None:
+    """Return the loss of an image of the current batch, ``None`` if it is not known.
+
+    Args:
+        path: Its ``img_path``.
+    """
+    losses = MessageHub.get_current_instance().runtime_info.get(_LOSSES) or {}
+    return losses.get(path)
 
 
 def stage() -> str:

@@ -27,7 +27,7 @@ from torch import nn
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLossHook
 from mmdet_deeplake_plugin.hooks.image_annotations import ImageAnnotations
 from mmdet_deeplake_plugin.hooks.image_losses import losses_of
-from mmdet_deeplake_plugin.metrics.losses import loss_of
+from mmdet_deeplake_plugin.metrics.provenance import loss_of
 
 register_all_modules()
 

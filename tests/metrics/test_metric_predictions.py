@@ -26,9 +26,9 @@ from mmdet_deeplake_plugin import (
 )
 from mmdet_deeplake_plugin.evaluation import COUNTS, ERRORS, SCORES
 from mmdet_deeplake_plugin.lake import LakeSpec, StoredPredictions, open_source
-from mmdet_deeplake_plugin.metrics.losses import keep_losses
 from mmdet_deeplake_plugin.metrics.provenance import (
     describe_run,
+    keep_losses,
     keep_numbers,
     take_numbers,
 )

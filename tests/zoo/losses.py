@@ -12,7 +12,7 @@ from mmdet.registry import DATASETS
 from mmengine.hooks import Hook
 from torch import nn
 
-from mmdet_deeplake_plugin.metrics.losses import loss_of
+from mmdet_deeplake_plugin.metrics.provenance import loss_of
 
 _AS_EVALUATED = (nn.modules.batchnorm._BatchNorm, nn.Dropout, nn.MultiheadAttention)
 
