@@ -23,7 +23,7 @@ export PATH := $(BIN):$(PATH)
 
 help:
 	@echo 'make setup  create .venv with pinned versions'
-	@echo 'make demo   train and test a detector on aerial photographs (5 to 8 minutes)'
+	@echo 'make demo   train and test a detector on aerial photographs (6 to 9 minutes)'
 	@echo 'make s3     run an S3 server with a lake in it, that can be told to fail'
 	@echo 'make zoo    run the dataloaders of all configs of MMDetection (10 minutes)'
 	@echo 'make bench  run the benchmarks and write docs/performance.md (about half an hour)'

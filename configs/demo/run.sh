@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The main workflow on real photographs: images -> lakes -> stock train.py and test.py.
-# `make demo` runs it; all output goes to demo_out/.
+# The main workflow on real photographs: images -> lakes -> stock train.py and test.py ->
+# predictions in the lake -> training on the worst images. `make demo` runs it; all output
+# goes to demo_out/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -14,7 +15,7 @@ export TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1
 export OMP_WAIT_POLICY=PASSIVE
 mkdir -p $out
 
-echo '== 1/5 aerial photographs with tree crowns (package deepforest, MIT licence)'
+echo '== 1/7 aerial photographs with tree crowns (package deepforest, MIT licence)'
 if [ ! -d $out/photos ]; then
     [ -f $out/$wheel ] || python -m pip download --quiet --no-deps --dest $out deepforest==2.1.0
     python - "$out" "$wheel" <<'PYTHON'
@@ -31,25 +32,46 @@ with zipfile.ZipFile(out / wheel) as archive:
 PYTHON
 fi
 
-echo '== 2/5 tiles of 320 pixels, split into train and val'
+echo '== 2/7 tiles of 320 pixels, split into train and val'
 python configs/demo/tile.py $out/photos $out/tiles --overwrite
 
-echo '== 3/5 two lakes'
+echo '== 3/7 two lakes'
 python -m mmdet_deeplake_plugin.tools.from_voc $out/tiles train $out/lakes/train --overwrite
 python -m mmdet_deeplake_plugin.tools.from_voc $out/tiles val $out/lakes/val --overwrite
 
-echo '== 4/5 stock tools/train.py on the lakes'
+echo '== 4/7 stock tools/train.py on the lakes'
 rm -rf $out/work_dir
 python "$stock/train.py" $config --work-dir $out/work_dir
 
-echo '== 5/5 stock tools/test.py: scores, and pictures of predictions over ground truth'
+echo '== 5/7 stock tools/test.py: scores, and pictures of predictions over ground truth'
 checkpoint=$(ls $out/work_dir/best_*.pth)
 python "$stock/test.py" $config "$checkpoint" --work-dir $out/work_dir --show-dir pictures \
     | tee $out/test.log
+
+
+echo '== 6/7 stock tools/test.py on the training tiles: predictions into their lake'
+loop=configs/demo/rtmdet_tiny_tree-crowns_worst_cpu.py
+python "$stock/test.py" $loop "$checkpoint" --work-dir $out/loop_dir
+python - $out/lakes/train <<'PYTHON'
+import sys
+
+import deeplake
+
+lake = deeplake.open(sys.argv[1])
+branch = lake.branches['runs/demo'].open()
+worst = 'SELECT * WHERE "rtmdet_tiny/fn" > 0 ORDER BY "rtmdet_tiny/fn" DESC LIMIT 32'
+branch.query(worst).tag('worst')
+PYTHON
+
+echo '== 7/7 stock tools/train.py on the 32 tiles with the most crowns that were missed'
+python "$stock/train.py" $loop --work-dir $out/loop_dir --cfg-options load_from="$checkpoint" \
+    | tee $out/loop.log
+# python -m mmdet_deeplake_plugin.tools.triage $out/lakes/train@runs/demo --name rtmdet_tiny --out $out/page --overwrite
 
 pictures=$(ls -d $out/work_dir/*/pictures | tail -1)
 echo
 echo '== done'
 grep -E 'Average (Precision|Recall)' $out/test.log || true
 echo "checkpoint: $checkpoint"
+echo "loop:       $(grep -oE 'coco/bbox_mAP_50: [0-9.]+' $out/loop.log | tail -1) on the val tiles after 4 more epochs"
 echo "pictures:   $pictures ($(ls "$pictures" | wc -l) images: left ground truth, right prediction)"
