@@ -10,12 +10,15 @@ window.Triage = {};
     return;
   }
 
-  function decode(packed) {
-    const text = atob(packed.data);
+  function bytesOf(base64) {
+    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64); // since 2025
+    const text = atob(base64);
     const bytes = new Uint8Array(text.length);
     for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
-    return new KINDS[packed.type](bytes.buffer);
+    return bytes;
   }
+
+  const decode = (packed) => new KINDS[packed.type](bytesOf(packed.data).buffer);
 
   function decodeAll(values) {
     const decoded = {};
