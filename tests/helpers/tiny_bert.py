@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Iterable
 from pathlib import Path
 
 SPECIAL = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *'.?,-')
 
 
-def make_bert(folder: Path) -> str:
-    """Writes encoder and tokenizer, which splits words into letters, and returns the folder.
+def make_bert(folder: Path, texts: Iterable[str]) -> str:
+    """Writes encoder and tokenizer, and returns the folder.
 
     Args:
         folder: Where to write.
+        texts: What must not take too many tokens: other words are split into letters.
     """
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     folder.mkdir(parents=True)
     letters = string.ascii_lowercase + string.digits
-    vocabulary = [*SPECIAL, *letters, *(f'##{letter}' for letter in letters)]
+    words = {word for text in texts for word in text.lower().split() if len(word) > 1}
+    parts = [f'##{letter}' for letter in letters]
+    vocabulary = [*SPECIAL, *letters, *parts, *sorted(words)]
     (folder / 'vocab.txt').write_text('\n'.join(vocabulary))
     BertTokenizerFast(vocab_file=str(folder / 'vocab.txt')).save_pretrained(folder)
     torch.manual_seed(0)

@@ -12,6 +12,7 @@ import math
 import pytest
 from helpers.samples import stock_config
 from helpers.tiny_bert import make_bert
+from mmdet.datasets import CocoDataset
 from mmdet.utils import register_all_modules
 from zoo.catalog import LOADERS
 from zoo.compare import smaller
@@ -72,7 +73,7 @@ def zoo_data(shared_data, tmp_path_factory):
 def _with_own_encoder(config, folder):
     """The config with a text encoder that is made here, and without fairscale."""
     text = str(config['train_dataloader'])
-    bert = make_bert(folder)
+    bert = make_bert(folder, CocoDataset.METAINFO['classes'])
     config['train_dataloader'] = ast.literal_eval(text.replace('bert-base-uncased', bert))
     config['model']['language_model']['name'] = bert
     config['model']['encoder']['num_cp'] = 0
