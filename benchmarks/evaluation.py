@@ -115,7 +115,7 @@ def _rank(rank: int, ranks: int, metric: str, count: int, folder: str) -> None:
         'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=ranks
     )
     dataset = plugin(masks(count).lake, PIPELINES[PLAIN], test_mode=True)
-    samples = _predictions(dataset, metric, count)
+    samples = predictions_of(dataset, metric, count)
     keys = dict(metric=metric, backend='faster_coco_eval', collect_dir=f'{folder}/shared')
     for _ in range(2):  # the first time, the lake reads what it keeps
         evaluator = DeepLakeMetric(**keys)

@@ -52,21 +52,13 @@ python "$stock/test.py" $config "$checkpoint" --work-dir $out/work_dir --show-di
 echo '== 6/7 stock tools/test.py on the training tiles: predictions into their lake'
 loop=configs/demo/rtmdet_tiny_tree-crowns_worst_cpu.py
 python "$stock/test.py" $loop "$checkpoint" --work-dir $out/loop_dir
-python - $out/lakes/train <<'PYTHON'
-import sys
-
-import deeplake
-
-lake = deeplake.open(sys.argv[1])
-branch = lake.branches['runs/demo'].open()
-worst = 'SELECT * WHERE "rtmdet_tiny/fn" > 0 ORDER BY "rtmdet_tiny/fn" DESC LIMIT 32'
-branch.query(worst).tag('worst')
-PYTHON
+# A page to look at what it got wrong, and its 32 worst tiles as a view.
+python -m mmdet_deeplake_plugin.tools.triage $out/lakes/train@runs/demo --worst 32 --by fn \
+    --tag worst --out $out/page --overwrite
 
 echo '== 7/7 stock tools/train.py on the 32 tiles with the most crowns that were missed'
 python "$stock/train.py" $loop --work-dir $out/loop_dir --cfg-options load_from="$checkpoint" \
     | tee $out/loop.log
-# python -m mmdet_deeplake_plugin.tools.triage $out/lakes/train@runs/demo --name rtmdet_tiny --out $out/page --overwrite
 
 pictures=$(ls -d $out/work_dir/*/pictures | tail -1)
 echo
@@ -74,4 +66,5 @@ echo '== done'
 grep -E 'Average (Precision|Recall)' $out/test.log || true
 echo "checkpoint: $checkpoint"
 echo "loop:       $(grep -oE 'coco/bbox_mAP_50: [0-9.]+' $out/loop.log | tail -1) on the val tiles after 4 more epochs"
+echo "page:       $out/page/index.html (the worst tiles, with what was missed)"
 echo "pictures:   $pictures ($(ls "$pictures" | wc -l) images: left ground truth, right prediction)"
