@@ -76,7 +76,11 @@ def smaller(loader: dict[str, Any]) -> dict[str, Any]:
     """
     dropped = ('persistent_workers', 'prefetch_factor', 'pin_memory')
     kept = {key: value for key, value in loader.items() if key not in dropped}
-    fixed = 'batch_size' in (loader.get('sampler') or {})
+    sampler = dict(loader.get('sampler') or {})
+    if 'dataset_size' in sampler:  # of each joined dataset; ours have fewer images
+        sampler['dataset_size'] = [min(size, 20) for size in sampler['dataset_size']]
+        kept['sampler'] = sampler
+    fixed = 'batch_size' in sampler
     return {**kept, 'num_workers': 0, **({} if fixed else {'batch_size': 2})}
 
 
