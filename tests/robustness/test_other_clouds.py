@@ -118,6 +118,8 @@ def test_an_epoch_reads_each_chunk_whole_and_once(store):
 @pytest.mark.parametrize('kind', KINDS)
 def test_requests_that_fail_cost_time_and_no_sample(kind, store, record_property):
     """Two fifths of the requests fail, at the opening and in an epoch."""
+    if kind == 'reset' and isinstance(store, AzureStore):
+        pytest.xfail('Deep Lake 4.7.4 then takes one chunk for another, at times')
     # A cut body costs Azure's client five seconds, and each failure in a row makes
     # Google's wait for twice as long.
     limit = 2 if kind == 'truncate' else 4
