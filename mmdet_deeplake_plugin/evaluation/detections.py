@@ -53,6 +53,12 @@ def prepare_predictions(
     packed = pack(predictions)
     if not packed.is_sound(gt.widths, gt.heights, len(classes)):
         gt.check_predictions(predictions, classes)
+        for index in packed.odd:
+            raise ValueError(
+                f'the prediction for image {gt.img_ids[index]!r} must have one number '
+                'per box in scores, labels and mask_scores, shape (N,), and a mask per '
+                'box, if any; correct what the model returns'
+            )
     stored_labels = gt.labels_of_classes(classes)
     if 'segm' in metrics:
         _check_predicted_masks(gt, packed)
@@ -143,9 +149,13 @@ def _write(path: str, parts: Iterator[list[dict[str, Any]]]) -> None:
         return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     draft = f'{path}.part'
-    with open(draft, 'w', encoding='utf-8') as file:
-        file.write('[')
-        for number, text in enumerate(texts):
-            file.write(f', {text}' if number else text)
-        file.write(']')
-    os.replace(draft, path)
+    try:
+        with open(draft, 'w', encoding='utf-8') as file:
+            file.write('[')
+            for number, text in enumerate(texts):
+                file.write(f', {text}' if number else text)
+            file.write(']')
+        os.replace(draft, path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise

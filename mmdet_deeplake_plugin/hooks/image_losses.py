@@ -133,7 +133,16 @@ def _copied(value: Any) -> Any:
         return value.detach().clone()
     if type(value) in (dict, OrderedDict):  # buffers among them
         return {key: (part, _copied(part)) for key, part in value.items()}
+    if _is_helper(value):
+        return {key: (part, _copied(part)) for key, part in vars(value).items()}
     return copy.copy(value) if isinstance(value, (list, set)) else value
+
+
+def _is_helper(value: Any) -> bool:
+    """Return whether an object is a part of a head such as an assigner or a sampler."""
+    package = type(value).__module__.partition('.')[0]
+    has_state = hasattr(value, '__dict__') and not isinstance(value, (nn.Module, type))
+    return has_state and package in ('mmdet', 'mmcv', 'mmengine')
 
 
 def _restore(module: nn.Module, attributes: dict[str, tuple[Any, Any]]) -> None:
@@ -154,6 +163,11 @@ def _put_back(value: Any, kept: Any) -> None:
         value.clear()
         for key, (part, before) in kept.items():
             value[key] = part
+            _put_back(part, before)
+    elif _is_helper(value):
+        vars(value).clear()
+        for key, (part, before) in kept.items():
+            vars(value)[key] = part
             _put_back(part, before)
     elif isinstance(value, list):
         value[:] = kept

@@ -101,7 +101,7 @@ class DeepLakeLossHook(Hook):
         for image, sample in zip(data_batch['inputs'], data_batch['data_samples']):
             path = sample.get('img_path', '')
             if blank_size(path):  # a broken image
-                of_images.append(None)
+                of_images.append({})  # not None, which MMEngine leaves out
                 continue
             annotated = self._annotations.as_image(sample)
             try:
@@ -130,10 +130,9 @@ class DeepLakeLossHook(Hook):
         self._losses = {}
 
 
-def _means(losses: list[dict[str, float] | None]) -> dict[str, float]:
+def _means(losses: list[dict[str, float]]) -> dict[str, float]:
     """Return the mean of each loss over the images that have it."""
-    known = [each for each in losses if each is not None]
-    names = dict.fromkeys(name for each in known for name in each)
-    values = {name: [each[name] for each in known if name in each] for name in names}
+    names = dict.fromkeys(name for each in losses for name in each)
+    values = {name: [each[name] for each in losses if name in each] for name in names}
     # Exact sums, so that the order of images does not matter.
     return {name: math.fsum(each) / len(each) for name, each in values.items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -29,8 +30,12 @@ from .connection.spec import LakeSpec
 SIGNATURE = f'mmdet_deeplake_plugin {__version__}'
 _PROBE = 'mmdet_deeplake_plugin_may_write'
 
-# Handles whose storage failed.
-_failed: list[Any] = []
+# What Deep Lake says, after 5 seconds, of a lock on object storage that another process
+# holds, or one that has died held less than 30 seconds ago.
+_CONTENDED, _LONGEST_LOCK = 'lock contended', 60.0
+
+# Handles whose storage failed: without it, one waits for locks when it is destroyed.
+lost_handles: list[Any] = []
 
 
 class LakeBranch:
@@ -97,25 +102,49 @@ class LakeBranch:
             dataset: The lake, see :meth:`open`.
             is_new: Whether the branch is to be made.
         """
-        if is_new:
-            with self.storage('cannot make it'):
-                dataset.branch(self.branch, self.source.pin.version)
         target: Any = None
         try:
+            if is_new:
+                self.make(dataset)
             with self.storage('cannot open it'):
                 target = dataset.branches[self.branch].open()
             yield target
         except OSError:
             # Without its storage, a handle waits for locks when it cleans up or is
             # destroyed. The branch has no changes, and the next try takes it over.
-            _failed.append(target)
+            lost_handles.append(target)
             raise
         except BaseException:
+            self._take_back(dataset, target, is_new)
+            raise
+
+    def make(self, dataset: Any) -> None:
+        """Make the branch, once the lock of a process that was killed has lapsed.
+
+        Args:
+            dataset: The lake, see :meth:`open`.
+        """
+        deadline = time.monotonic() + _LONGEST_LOCK
+        with self.storage('cannot make it'):
+            while True:
+                try:
+                    dataset.branch(self.branch, self.source.pin.version)
+                    return
+                except Exception as error:
+                    if _CONTENDED not in str(error) or time.monotonic() > deadline:
+                        raise
+
+    def _take_back(self, dataset: Any, target: Any, is_new: bool) -> None:
+        def undo() -> None:
             if target is not None:
                 target.rollback()
             if is_new:
                 dataset.branches[self.branch].delete()
-            raise
+
+        try:
+            call_with_deadline(undo, self.source.spec.timeouts.read_timeout)
+        except Exception:  # of any type, depending on the storage
+            lost_handles.append((target, dataset))
 
     def commit(self, target: Any, message: str) -> None:
         """Commit what was written.
@@ -139,11 +168,11 @@ class LakeBranch:
         """
         head = open_branch(self.source.spec, self.branch)
         for column, value in values.items():
-            is_nan = isinstance(value, float) and math.isnan(value)
-            if not (is_nan or np.array_equal(head[column][row], value)):
+            found = head[column][row]
+            if not (_are_nan(found, value) or np.array_equal(found, value)):
                 raise OSError(
                     f'{self.where}: row {row} of column {column!r} is not what was '
-                    'written (is the disk full?); delete the branch'
+                    f'written (is the disk full?); make space, and {self._again}'
                 )
 
     def storage(self, what: str) -> AbstractContextManager[None]:
@@ -177,6 +206,10 @@ def storage_errors(
                 'the lake reads as before'
             ) from None
         raise OSError(f'{where} {what}: {cause}; the lake reads as before') from None
+
+
+def _are_nan(*values: Any) -> bool:
+    return all(isinstance(each, float) and math.isnan(each) for each in values)
 
 
 def assign(column: Any, rows: NDArray[np.int64], values: list[Any]) -> None:

@@ -61,8 +61,11 @@ def compare_branches(source: LakeSource, names: list[str]) -> list[BranchDiffere
     for name in names:
         head = open_branch(spec, name)
         base_id, version = main.branches[name].base
-        base_name = known.get(base_id, '')
-        base = open_version(open_branch(spec, base_name), spec, version)
+        base_name = known.get(base_id)
+        if base_name is None:
+            base, base_name = head, 'a branch that was deleted'
+        else:
+            base = open_version(open_branch(spec, base_name), spec, version)
         own, before = column_names(head), column_names(base)
         shared = [column for column in own if column in before]
         changed = {column: _changed_rows(head, base, column) for column in shared}

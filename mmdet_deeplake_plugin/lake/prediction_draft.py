@@ -7,7 +7,6 @@ either all lakes of an evaluation get their predictions, or none does.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +16,9 @@ import deeplake.types as types
 import numpy as np
 from numpy.typing import NDArray
 
-from .branch import SIGNATURE, assign, storage_errors
+from .branch import SIGNATURE, LakeBranch, assign, lost_handles
 from .columns import names
 from .connection.fork_safety import call_with_deadline
-from .connection.opening import open_branch
-from .connection.source import LakeSource
 
 WITHOUT = 'deeplake_credentials that may write, or leave DeepLakePredictions out'
 MESSAGE = 'Predictions of '  # with which each commit of this module begins
@@ -34,13 +31,6 @@ KINDS: dict[str, Any] = {
     'count': types.Int32(),
     'number': types.Float64(),
 }
-
-# What Deep Lake says, after 5 seconds, of a lock on object storage that another process
-# holds, or one that has died held less than 30 seconds ago.
-_CONTENDED, _LONGEST_LOCK = 'lock contended', 60.0
-
-# Handles whose storage failed: without it, one waits for locks when it is destroyed.
-_lost: list[Any] = []
 
 Block = tuple[NDArray[np.int64], Mapping[str, list[Any]]]
 
@@ -62,8 +52,7 @@ class PredictionDraft:
     """Columns of predictions on a branch.
 
     Args:
-        source: The lake that was evaluated.
-        branch: Name of the branch.
+        target: The branch.
         name: Name of the predictions.
         dataset: The lake, open for writing.
         is_new: Whether the branch is to be made.
@@ -75,15 +64,14 @@ class PredictionDraft:
 
     def __init__(
         self,
-        source: LakeSource,
-        branch: str,
+        target: LakeBranch,
         name: str,
         dataset: Any,
         is_new: bool,
         rows_in_lake: NDArray[np.int64] | None,
     ) -> None:
-        self.where = f'branch {branch!r} of {source.name}'
-        self._source, self._branch, self._name = source, branch, name
+        self.where = target.where
+        self._branch, self._name = target, name
         self._dataset, self._is_new, self._rows_in_lake = dataset, is_new, rows_in_lake
         self._target: Any = None
         self._columns: tuple[str, ...] = ()
@@ -104,11 +92,11 @@ class PredictionDraft:
         """
         self._columns, self._provenance = tuple(columns), provenance
         if self._is_new:
-            with self._storage('cannot make it'):
-                self._make()
+            with self._noticed():
+                self._branch.make(self._dataset)
             self._is_made = True
         with self._storage('cannot add columns to it'):
-            self._target = self._dataset.branches[self._branch].open()
+            self._target = self._dataset.branches[self._branch.branch].open()
             self._add(columns)
         for rows, values in blocks:
             rows = rows if self._rows_in_lake is None else self._rows_in_lake[rows]
@@ -116,17 +104,6 @@ class PredictionDraft:
                 for column in columns:
                     assign(self._target[self._full(column)], rows, values[column])
             self._last = rows, values
-
-    def _make(self) -> None:
-        """Make the branch, once the lock of a process that was killed has lapsed."""
-        deadline = time.monotonic() + _LONGEST_LOCK
-        while True:
-            try:
-                self._dataset.branch(self._branch, self._source.pin.version)
-                return
-            except Exception as error:
-                if _CONTENDED not in str(error) or time.monotonic() > deadline:
-                    raise
 
     def commit(self) -> None:
         """Make the columns visible, and read the last row again.
@@ -139,7 +116,10 @@ class PredictionDraft:
                 f'{MESSAGE}{self._name} ({SIGNATURE}): {_brief(self._provenance)}'
             )
         self._is_committed = True
-        self._verify()
+        rows, values = self._last
+        if len(rows):
+            last = {self._full(column): values[column][-1] for column in self._columns}
+            self._branch.verify(int(rows[-1]), last)
 
     def take_back(self) -> bool:
         """Take back what was written, and the branch if it was made.
@@ -149,20 +129,20 @@ class PredictionDraft:
             no columns; the next try takes it over.
         """
         if not self._is_lost:
-            seconds = self._source.spec.timeouts.read_timeout
+            seconds = self._branch.source.spec.timeouts.read_timeout
             try:
                 call_with_deadline(self._undo, seconds)
                 return True
             except Exception:  # of any type, depending on the storage
                 self._is_lost = True
-        _lost.append((self._target, self._dataset))
+        lost_handles.append((self._target, self._dataset))
         return not self._is_committed
 
     def _undo(self) -> None:
         if self._target is not None and not self._is_committed:
             self._target.rollback()
         if self._is_made:
-            self._dataset.branches[self._branch].delete()
+            self._dataset.branches[self._branch.branch].delete()
         elif self._is_committed:
             for column in self._columns:
                 self._target.remove_column(self._full(column))
@@ -179,27 +159,19 @@ class PredictionDraft:
             if column.kind == 'boxes':
                 metadata[names.PROVENANCE] = json.dumps(self._provenance, sort_keys=True)
 
-    def _verify(self) -> None:
-        """Read the last row again: a full disk does not always make itself known."""
-        rows, values = self._last
-        head = open_branch(self._source.spec, self._branch)
-        for column in self._columns if len(rows) else ():
-            found = head[self._full(column)][int(rows[-1])]
-            if not np.array_equal(found, values[column][-1]):
-                raise OSError(
-                    f'{self.where}: row {rows[-1]} of column {self._full(column)!r} is '
-                    'not what was written (is the disk full?); make space, and predict '
-                    'again'
-                )
-
     def _full(self, column: str) -> str:
         return f'{self._name}/{column}'
 
     @contextmanager
     def _storage(self, what: str) -> Iterator[None]:
+        with self._noticed(), self._branch.storage(what):
+            yield
+
+    @contextmanager
+    def _noticed(self) -> Iterator[None]:
+        """Remember that the storage failed."""
         try:
-            with storage_errors(self._source, self.where, what, WITHOUT):
-                yield
+            yield
         except OSError:
             self._is_lost = True
             raise

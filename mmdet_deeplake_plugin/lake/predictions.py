@@ -9,6 +9,7 @@ branch without columns, which the next try takes over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,9 +51,11 @@ class PredictionBranch:
             PermissionError: If the storage refuses to write.
             OSError: If it fails for another reason.
             ValueError: If the branch exists and is not one of predictions of this
-                version, the name is taken, or the lake cannot be written to.
+                version, the name is taken, the lake cannot be written to, or it is a
+                view whose rows are not found in it.
         """
         self._open()
+        self._rows_of_view()
 
     def write(
         self,
@@ -84,7 +87,7 @@ class PredictionBranch:
         """
         dataset, is_new = self._open()
         rows = self._rows_of_view()
-        return PredictionDraft(self.source, self.branch, self.name, dataset, is_new, rows)
+        return PredictionDraft(self._target, self.name, dataset, is_new, rows)
 
     def _open(self) -> tuple[Any, bool]:
         """Return the lake, open for writing, and whether the branch is new."""
@@ -131,12 +134,15 @@ class PredictionBranch:
         view = self.source.handle
         head = open_branch(spec, pin.branch)
         query = head.tags[pin.tag].query
-        handle = open_version(head, spec, pin.version)
-        rows = select_rows(handle, [query], spec)
-        if not same_rows(view, handle, rows):
+        rows = None
+        with suppress(ValueError):  # if the view is one of another branch
+            handle = open_version(head, spec, pin.version)
+            rows = select_rows(handle, [query], spec)
+        if rows is None or not same_rows(view, handle, rows):
             raise ValueError(
                 f'the view {pin.tag!r} of {spec.path} must have rows that its query '
-                f'{query!r} finds again, but it found others; predict on the lake instead'
+                f'{query!r} finds again, but it found others; predict on the lake, or on '
+                'the branch on which the view was saved, with deeplake_query'
             )
         return rows
 

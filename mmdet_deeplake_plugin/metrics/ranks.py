@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 from mmengine.dist import all_gather_object, broadcast_object_list, get_dist_info
 
 from ..evaluation.groups.jobs import Job, Spread, Task, deal
-from ..utils.distributed import on_main_rank
+from ..utils.distributed import on_main_rank, portable
 from ..utils.scratch import read_value, write_value
 
 _FOLDER = '.dist_test'  # as MMEngine, when no folder is set
@@ -63,7 +62,7 @@ class Ranks(contextlib.AbstractContextManager):
             own = task()
             sent = self._send(own) if self.rank else None
         except Exception as error:  # else the others would wait
-            failure = _portable(error)
+            failure = portable(error)
         outcomes = all_gather_object((sent, failure))
         if self.rank:
             return []
@@ -81,7 +80,7 @@ class Ranks(contextlib.AbstractContextManager):
         try:
             result = work(self._spread)
         except Exception as error:
-            broadcast_object_list([('failed', _portable(error))])
+            broadcast_object_list([('failed', portable(error))])
             raise
         broadcast_object_list([('done', result)])
         return result
@@ -157,12 +156,3 @@ class Ranks(contextlib.AbstractContextManager):
     def _make_folder(self) -> Path:
         self._parent.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=self._parent)).absolute()
-
-
-def _portable(error: Exception) -> Exception:
-    """Return an error that other processes can raise too."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # such as one whose constructor takes more than a text
-        return RuntimeError(f'{type(error).__name__}: {error}')
-    return error

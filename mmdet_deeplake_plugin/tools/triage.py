@@ -134,7 +134,9 @@ def triage(
 def _texts(path: str, stored: StoredPredictions, query: str) -> dict[str, str]:
     """Return what the page says about itself."""
     tool = ['python', '-m', 'mmdet_deeplake_plugin.tools.triage']
-    command = shlex.join([*tool, path, '--name', stored.name])
+    # A view of a view cannot be saved.
+    is_view = bool(stored.source.pin.tag)
+    command = '' if is_view else shlex.join([*tool, path, '--name', stored.name])
     return {'lake': path, 'query': query, 'command': command}
 
 

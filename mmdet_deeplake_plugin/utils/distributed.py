@@ -26,7 +26,7 @@ def on_main_rank(task: Callable[[], T]) -> T:
         try:
             outcome = [(task(), None)]
         except Exception as error:  # every rank must fail, or the others would wait
-            broadcast_object_list([(None, _portable(error))])
+            broadcast_object_list([(None, portable(error))])
             raise
     broadcast_object_list(outcome)
     result, failure = outcome[0]
@@ -107,7 +107,7 @@ def _on_all_ranks(step: Callable[[], T]) -> list[T]:
     try:
         outcome = step(), None
     except Exception as error:  # every rank must fail, or the others would wait
-        own, outcome = error, (None, _portable(error))
+        own, outcome = error, (None, portable(error))
     outcomes = all_gather_object(outcome)
     if own is not None:
         raise own
@@ -117,7 +117,7 @@ def _on_all_ranks(step: Callable[[], T]) -> list[T]:
     return [result for result, _ in outcomes]
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """Return an error that other processes can unpickle."""
     try:
         pickle.loads(pickle.dumps(error))

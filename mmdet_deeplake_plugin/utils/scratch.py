@@ -37,7 +37,10 @@ def scratch_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     try:
         with tempfile.TemporaryFile() as file:
             # Else a full disk would end the process at some later write to the array.
-            os.posix_fallocate(file.fileno(), 0, size)
+            if hasattr(os, 'posix_fallocate'):  # not on macOS
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                os.ftruncate(file.fileno(), size)
             mapped = np.memmap(file, dtype, 'r+', shape=shape)
     except OSError as error:
         raise OSError(

@@ -13,11 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmdet_deeplake_plugin.evaluation import FATES, VERDICTS, Rules, judge_image
-from mmdet_deeplake_plugin.evaluation.backends.coco import (
-    load_annotations,
-    load_detections,
-)
-from mmdet_deeplake_plugin.evaluation.detections import prepare_detections
+from mmdet_deeplake_plugin.evaluation.backends.coco import box_sizes, load_annotations
 from mmdet_deeplake_plugin.evaluation.verdicts.average_precision import (
     Ranking,
     compare_rankings,
@@ -59,11 +55,20 @@ def _rankings(case: Any) -> list[Ranking]:
 
 
 def _stock(case: Any) -> COCOeval:
-    detections = prepare_detections(
-        case.gt, case.predictions, case.classes, ['bbox'], False, None, 'current'
-    )
+    label_of = case.gt.labels_of_classes(case.classes)
+    detections = [
+        {'image_id': img_id, 'bbox': box, 'score': score, 'category_id': category}
+        for img_id, each in zip(case.gt.img_ids, case.predictions)
+        for box, score, category in zip(
+            box_sizes(each.bboxes).tolist(),
+            np.asarray(each.scores, dtype=np.float64).tolist(),
+            [case.gt.category_ids[label_of[label]] for label in each.labels],
+        )
+    ]
     annotations = load_annotations(COCO, case.gt.to_coco())
-    evaluation = COCOeval(annotations, load_detections(annotations, detections['bbox']), 'bbox')
+    with contextlib.redirect_stdout(io.StringIO()):
+        loaded = annotations.loadRes(detections)
+    evaluation = COCOeval(annotations, loaded, 'bbox')
     evaluation.params.iouThrs = np.array([0.5])
     evaluation.params.catIds = list(case.gt.category_ids)
     evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ['all']

@@ -49,6 +49,7 @@ class CocoScorer:
         with quiet():
             evaluation.evaluate()
             evaluation.accumulate()
+        del evaluation.params.__deepcopy__  # a cycle, which nobody collects meanwhile
         return Curves(
             np.asarray(evaluation.eval['precision'])[:, :, 0],
             np.asarray(evaluation.eval['recall'])[:, 0],
@@ -59,6 +60,7 @@ class CocoScorer:
         evaluation = self._evaluation(truth, detections)
         with quiet():
             matches: Matches = evaluation.match()
+        del evaluation.params.__deepcopy__
         return matches
 
     def join(self, parts: list[Matches]) -> Curves:

@@ -159,7 +159,10 @@ def pack(predictions: Sequence[Prediction]) -> PackedPredictions:
         offsets=offsets_of(counts),
         bboxes=_laid([np.asarray(each.bboxes).reshape(-1, 4) for each in plain], (4,)),
         scores=_laid([each.scores for each in plain]),
-        labels=_laid([each.labels for each in plain]),
+        # Where nothing is detected at all, they may be of any type.
+        labels=_laid([each.labels for each in plain])
+        if any(counts)
+        else np.zeros(0, np.int64),
         mask_scores=_laid(
             [
                 each.scores if each.mask_scores is None else each.mask_scores

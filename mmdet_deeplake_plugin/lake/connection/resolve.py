@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...utils.messages import comma_joined, did_you_mean, first_line
+from .failures import is_unreachable
 from .opening import (
     NoDatasetError,
     column_names,
@@ -153,6 +154,8 @@ def select_rows(
             views.append(views[-1].query(_keep_row_number(query)))
             rows = _row_numbers(views[-1], query)
         except (RuntimeError, KeyError, ValueError) as error:
+            if is_unreachable(error):
+                raise
             raise ValueError(
                 f'deeplake_query={query!r} failed: {first_line(error)}. A query must '
                 'select rows, for example SELECT * WHERE …; columns: '

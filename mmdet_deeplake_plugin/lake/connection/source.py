@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...utils.messages import comma_joined, first_line
 from ...utils.shared_by_copies import SharedByCopies
 from .credentials import Credentials
+from .failures import is_unreachable
 from .json_values import is_json, parse_json, split_key
 from .opening import column_names, open_at
 from .retry import retry_read
@@ -183,6 +184,8 @@ class LakeSource(SharedByCopies):
                 view = handle.query(f'SELECT {expression} AS computed')
                 return read_values(view, 'computed', rows)
             except (RuntimeError, KeyError) as error:
+                if is_unreachable(error):
+                    raise
                 raise ValueError(
                     f'{self.name}: cannot compute {expression}: {first_line(error)}; '
                     f'columns: {comma_joined(column_names(handle))}'

@@ -122,6 +122,11 @@ def _check_same_images(
     lake: Lake, other: StoredPredictions, rows: NDArray[np.int64]
 ) -> None:
     """Refuse a run on a version of the lake that has other images in these rows."""
+    if lake.source.pin.tag:
+        raise ValueError(
+            f'--compare needs the rows of the lake, but {lake.name} is a saved view; '
+            'write --query in place of --view'
+        )
     fits = other.source.num_rows > int(rows.max())
     for role in ('img_id', 'file_name'):
         column = lake.columns.of(role)

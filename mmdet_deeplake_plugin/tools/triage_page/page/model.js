@@ -204,7 +204,9 @@ window.Triage = {};
   };
 
   const shellQuoted = (text) => `'${text.replaceAll("'", `'"'"'`)}'`;
+  // A view of a view cannot be saved: then there is only the query.
   T.commandOfMarked = (view) =>
+    raw.command &&
     `${raw.command} --query ${shellQuoted(T.queryOfMarked())} --tag ${shellQuoted(view)}`;
 
   T.formatted = (value) => {
