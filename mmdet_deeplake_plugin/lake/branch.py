@@ -7,7 +7,6 @@ lost its storage leaves is a branch without changes.
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -209,7 +208,10 @@ def storage_errors(
 
 
 def _are_nan(*values: Any) -> bool:
-    return all(isinstance(each, float) and math.isnan(each) for each in values)
+    found = [np.asarray(each) for each in values]
+    return all(each.dtype.kind == 'f' and each.ndim == 0 for each in found) and all(
+        map(np.isnan, found)
+    )
 
 
 def assign(column: Any, rows: NDArray[np.int64], values: list[Any]) -> None:

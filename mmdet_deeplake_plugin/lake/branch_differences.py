@@ -20,7 +20,8 @@ class BranchDifference:
 
     Args:
         name: Its name.
-        base: Name of the branch that it was made of.
+        base: Name of the branch that it was made of; empty if that was deleted, and then
+            there are no differences.
         version: Version of that branch.
         commits: Id, time and message of each commit on it, the first one first.
         added: Columns that it has and its base has not.
@@ -63,7 +64,7 @@ def compare_branches(source: LakeSource, names: list[str]) -> list[BranchDiffere
         base_id, version = main.branches[name].base
         base_name = known.get(base_id)
         if base_name is None:
-            base, base_name = head, 'a branch that was deleted'
+            base, base_name = head, ''
         else:
             base = open_version(open_branch(spec, base_name), spec, version)
         own, before = column_names(head), column_names(base)

@@ -96,12 +96,13 @@ def _branches(source: LakeSource) -> list[str]:
     names = [name for name in source.handle.branches.names() if name != 'main']
     lines = ['', 'branches:'] if names else []
     for each in compare_branches(source, names[:_SHOWN_BRANCHES]):
-        lines.append(f'  {each.name}, made of {each.base} (version {each.version}):')
+        base = each.base or 'a branch that was deleted'
+        lines.append(f'  {each.name}, made of {base} (version {each.version}):')
         lines += [
             f'    {version}  {time:%Y-%m-%d %H:%M}  {message}'
             for version, time, message in each.commits[-_SHOWN_VERSIONS:]
         ]
-        lines += [f'    {line}' for line in _difference(each)]
+        lines += [f'    {line}' for line in _difference(each) if each.base]
     if len(names) > _SHOWN_BRANCHES:
         lines.append(f'  … and {len(names) - _SHOWN_BRANCHES} more')
     return lines

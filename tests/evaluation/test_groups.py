@@ -6,10 +6,11 @@ import contextlib
 import copy
 import io
 import json
-import resource
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from test_faster_coco import CATEGORIES, drawn
 
-from mmdet_deeplake_plugin.evaluation import GroundTruth, Prediction
+from mmdet_deeplake_plugin.evaluation import GroundTruth, Prediction, evaluate_coco
 from mmdet_deeplake_plugin.evaluation.detections import prepare_predictions
 from mmdet_deeplake_plugin.evaluation.groups import jobs as jobs_module
 from mmdet_deeplake_plugin.evaluation.groups.coco_scorer import CocoScorer
@@ -329,7 +330,7 @@ def test_the_best_of_an_image_are_those_of_lvis():
 # ------------------------------------------------------------------------------- memory
 
 _CHILD = """
-import json, resource, sys
+import json, sys
 sys.path[:0] = json.loads(sys.argv[1])
 from test_groups import peak_of_evaluation
 print(json.dumps(peak_of_evaluation(*json.loads(sys.argv[2]))))
@@ -338,20 +339,24 @@ print(json.dumps(peak_of_evaluation(*json.loads(sys.argv[2]))))
 
 def peak_of_evaluation(num_images: int, per_image: int, most: int) -> dict[str, Any]:
     """Peak above the predictions in MiB, and the numbers, in a process of its own."""
-    from mmdet_deeplake_plugin.evaluation import evaluate_coco
     from mmdet_deeplake_plugin.utils.gc_paused import gc_paused
 
     jobs_module.MOST_INSTANCES = most
     evaluate_coco(*_many(2, 2), ('a', 'b', 'c'), backend='faster_coco_eval')
     gt, predictions = _many(num_images, per_image)
     found = pack(predictions)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak()
     with gc_paused():
         numbers = evaluate_coco(
             gt, found, ('a', 'b', 'c'), ['bbox', 'proposal'], backend='faster_coco_eval'
         )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {'peak': (peak - before) / 1024, 'numbers': numbers}
+    return {'peak': (_peak() - before) / 1024, 'numbers': numbers}
+
+
+def _peak() -> int:
+    """Peak of this program in KiB; ``ru_maxrss`` would be that of its parent."""
+    status = Path('/proc/self/status').read_text()
+    return int(re.search(r'VmHWM:\s+(\d+)', status)[1])
 
 
 def test_memory_is_bounded():
@@ -365,3 +370,18 @@ def test_memory_is_bounded():
     bounded, whole = found
     assert bounded['numbers'] == whole['numbers']
     assert bounded['peak'] < 50 and bounded['peak'] < whole['peak'] / 3, found
+
+
+def test_predictions_that_are_not_flat_are_an_error():
+    """Rather than an image without detections."""
+    gt, predictions = _many(2, 2)
+    odd = replace(predictions[0], scores=predictions[0].scores[:, None])
+    with pytest.raises(ValueError, match=r'must have one number per box in scores'):
+        evaluate_coco(gt, [odd, *predictions[1:]], ('a', 'b', 'c'))
+
+
+def test_no_detection_at_all_scores_zero():
+    """Also where the empty labels are of a type that is no index."""
+    gt, predictions = _many(2, 2)
+    none = Prediction(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.float32))
+    assert evaluate_coco(gt, [none] * len(predictions), ('a', 'b', 'c'))['bbox_mAP'] == 0

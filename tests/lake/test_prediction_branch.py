@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -217,3 +218,11 @@ def test_predictions_that_are_not_there(path):
         read(f'{path}@runs/a', 'nett')
     with pytest.raises(ValueError, match=r'found: none\. Write the branch'):
         read(path)
+
+
+def test_a_last_value_that_is_nan_was_written(path):
+    """Such as the loss of a model that has diverged."""
+    found = values([0, 1])
+    found['f1'][-1] = math.nan
+    branch_of(path).write(COLUMNS, [(np.array([0, 1]), found)], {})
+    assert math.isnan(read(f'{path}@runs/a')['f1'][1])

@@ -150,3 +150,18 @@ def test_a_branch_can_be_merged(branched):
     assert 'net/tp' in [column.name for column in head.schema.columns]
     assert len(head) == 6
     assert [each.message for each in head.history][-2:] == ['Merge relabel', 'Merge runs/a']
+
+
+def test_a_branch_whose_base_was_deleted(tmp_path):
+    """It is shown, without differences to what is not there."""
+    path = write_lake(tmp_path / 'lake')
+    main = open_lake(path)
+    main.branch('one')
+    one = main.branches['one'].open()
+    one['image_id'][0] = 99
+    one.commit()
+    one.branch('two')
+    main.branches['one'].delete()
+    shown = inspect(path)
+    assert 'two, made of a branch that was deleted (version ' in shown
+    assert 'no difference' not in shown
