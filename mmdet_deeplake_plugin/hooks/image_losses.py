@@ -134,15 +134,14 @@ def _copied(value: Any) -> Any:
     if type(value) in (dict, OrderedDict):  # buffers among them
         return {key: (part, _copied(part)) for key, part in value.items()}
     if _is_helper(value):
-        return {key: (part, _copied(part)) for key, part in vars(value).items()}
+        return dict(vars(value))
     return copy.copy(value) if isinstance(value, (list, set)) else value
 
 
 def _is_helper(value: Any) -> bool:
     """Return whether an object is a part of a head such as an assigner or a sampler."""
-    package = type(value).__module__.partition('.')[0]
-    has_state = hasattr(value, '__dict__') and not isinstance(value, (nn.Module, type))
-    return has_state and package in ('mmdet', 'mmcv', 'mmengine')
+    is_part = type(value).__module__.startswith('mmdet.models.task_modules')
+    return is_part and not isinstance(value, nn.Module)
 
 
 def _restore(module: nn.Module, attributes: dict[str, tuple[Any, Any]]) -> None:
@@ -166,9 +165,7 @@ def _put_back(value: Any, kept: Any) -> None:
             _put_back(part, before)
     elif _is_helper(value):
         vars(value).clear()
-        for key, (part, before) in kept.items():
-            vars(value)[key] = part
-            _put_back(part, before)
+        vars(value).update(kept)
     elif isinstance(value, list):
         value[:] = kept
     elif isinstance(value, set):

@@ -173,6 +173,8 @@ def test_the_wheel_holds_the_package_and_its_configs(wheel):
     """All modules and configs, the mark of types and the licence, and nothing else."""
     expected = {f'{PACKAGE}/{name}' for name in files_below(ROOT / PACKAGE)}
     expected.add(f'{PACKAGE}/py.typed')
+    page = f'{PACKAGE}/tools/triage_page/page'
+    expected |= {f'{page}/{file.name}' for file in (ROOT / page).iterdir()}
     for name in files_below(ROOT / 'configs'):
         folder, _, rest = name.partition('/')
         if folder == 'pure_python':
