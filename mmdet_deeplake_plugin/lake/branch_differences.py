@@ -21,7 +21,7 @@ class BranchDifference:
     Args:
         name: Its name.
         base: Name of the branch that it was made of; empty if that was deleted, and then
-            there are no differences.
+            nothing is compared.
         version: Version of that branch.
         commits: Id, time and message of each commit on it, the first one first.
         added: Columns that it has and its base has not.

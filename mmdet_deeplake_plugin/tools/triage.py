@@ -82,7 +82,7 @@ def triage(
     Raises:
         FileExistsError: If ``out`` has other content than a page, or a page that is not
             to be replaced.
-        ValueError: If options contradict each other, there are no such predictions, the
+        ValueError: If options contradict each other, such predictions do not exist, the
             query is wrong, or the name of the view is taken.
         FileNotFoundError, PermissionError, ConnectionError, OSError: If the lake cannot
             be opened or written to, or the folder cannot be written.

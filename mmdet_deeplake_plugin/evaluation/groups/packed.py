@@ -33,8 +33,8 @@ class PackedPredictions(Sequence[Prediction]):
         mask_sizes: Heights and widths of the masks, shape ``(N, 2)``, int32; 0 where
             there is none; None if there are none at all.
         mask_offsets: Where the run-length code of each mask starts, shape ``(N + 1,)``;
-            None if there are no masks.
-        mask_counts: The codes, one after the other, uint8; None if there are no masks.
+            None without masks.
+        mask_counts: The codes, one after the other, uint8; None without masks.
         odd: Predictions that do not fit into arrays, by the number of the image. None of
             the metrics scores them.
     """
@@ -194,7 +194,7 @@ def take(
         on_disk: Whether the arrays lie in temporary files.
 
     Raises:
-        OSError: If there is no room for the temporary files.
+        OSError: If the temporary files do not fit on the disk.
     """
     whole = len(blocks) == 1 and np.array_equal(images, np.arange(len(blocks[0])))
     if whole and not on_disk:

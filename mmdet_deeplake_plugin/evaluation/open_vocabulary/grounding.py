@@ -181,8 +181,8 @@ def evaluate_dod(
         ``mAP``, ``mAP_50``, …, and the means by the number of words.
 
     Raises:
-        ValueError: If a label has no description, predictions are not finite, or there
-            are no annotations for descriptions of some length.
+        ValueError: If a label has no description, predictions are not finite, or
+            descriptions of some length lack annotations.
     """
     _check(gt, predictions)
     results = []
