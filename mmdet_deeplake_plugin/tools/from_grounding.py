@@ -22,7 +22,13 @@ import numpy as np
 from ..lake import LakeLayout, check_dest, names, write_lake
 from ..structures.masks import pack_segmentations
 from ..utils.values import check_choice
-from ._cli import make_parser, run_tool, with_progress
+from ._cli import (
+    add_credentials,
+    make_parser,
+    run_tool,
+    with_credentials,
+    with_progress,
+)
 from .formats.grounding.dod import read_dod
 from .formats.grounding.images import GroundedImage, GroundedImages
 from .formats.grounding.mdetr import read_expressions, read_phrases
@@ -49,6 +55,7 @@ def from_grounding(
     anno_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = False,
+    credentials: Any = None,
 ) -> str:
     """Import an annotation file and its images.
 
@@ -66,6 +73,8 @@ def from_grounding(
         anno_dir: ``dod``: folder of ``sentences.pkl``, ``images.pkl``, ``groups.pkl``.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
+        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
+            None: from the environment.
 
     Returns:
         A sentence that says what was written.
@@ -82,7 +91,7 @@ def from_grounding(
     given = {'refs': refs, 'split': split, 'anno_dir': anno_dir}
     _check_options(form, given)
     path, folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
-    check_dest(url, overwrite)
+    check_dest(url, overwrite, credentials)
     content: GroundedImages
     if form == 'refcoco':
         content = read_refcoco(path, Path(refs or ''), split or '', text_mode)
@@ -109,7 +118,7 @@ def from_grounding(
         f'{len(images)} samples of {len(files)} images, {count} boxes from {path.name}'
     )
     rows = with_progress(_rows(folder, images), len(images), 'writing images', progress)
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite)
+    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
     return f'{url}: wrote {summary}'
 
 
@@ -167,8 +176,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add('--anno-dir', metavar='DIR', help='dod: folder of the pickles')
     add('--overwrite', action='store_true', help='replace the lake at DEST')
+    add_credentials(parser)
     args = parser.parse_args(argv)
-    return run_tool(lambda: from_grounding(**vars(args), progress=True))
+    return run_tool(lambda: from_grounding(**with_credentials(args), progress=True))
 
 
 if __name__ == '__main__':

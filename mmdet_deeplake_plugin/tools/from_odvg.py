@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from ..lake import LakeLayout, check_dest, names, write_lake
-from ._cli import make_parser, run_tool, with_progress
+from ._cli import (
+    add_credentials,
+    make_parser,
+    run_tool,
+    with_credentials,
+    with_progress,
+)
 from .formats.grounding.odvg import read_label_map, read_odvg
 from .formats.images import image_compression
 
@@ -30,6 +36,7 @@ def from_odvg(
     label_map: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = False,
+    credentials: Any = None,
 ) -> str:
     """Import the images of an ODVG file.
 
@@ -41,6 +48,8 @@ def from_odvg(
             None: the lines are captions.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
+        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
+            None: from the environment.
 
     Returns:
         A sentence that says what was written.
@@ -53,7 +62,7 @@ def from_odvg(
         OSError: If the storage fails.
     """
     path, folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
-    check_dest(url, overwrite)
+    check_dest(url, overwrite, credentials)
     class_names = None if label_map is None else read_label_map(Path(label_map))
     count = None if class_names is None else len(class_names)
     # Read twice, as all of a large file would not fit into memory.
@@ -76,7 +85,7 @@ def from_odvg(
     rows = with_progress(
         _rows(path, folder, count), len(files), 'writing images', progress
     )
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite)
+    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
     return f'{url}: wrote {summary}'
 
 
@@ -108,8 +117,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('dest', metavar='DEST', help='any Deep Lake URL')
     add('--label-map', metavar='JSON', help='names of the labels of detections')
     add('--overwrite', action='store_true', help='replace the lake at DEST')
+    add_credentials(parser)
     args = parser.parse_args(argv)
-    return run_tool(lambda: from_odvg(**vars(args), progress=True))
+    return run_tool(lambda: from_odvg(**with_credentials(args), progress=True))
 
 
 if __name__ == '__main__':

@@ -65,7 +65,7 @@ def predict(
     metric = DeepLakePredictions(**keys)
     metric.dataset_meta = built.metainfo
     for index, boxes in found.items():
-        metric.process({}, [_sample(built, index, boxes, masks)])
+        metric.process({}, [sample(built, index, boxes, masks)])
     metric.evaluate(len(found))
     return f'{path}@{keys["branch"]}'
 
@@ -81,7 +81,8 @@ def polygons_of_cases() -> str:
     return json.dumps([[[x, y, z, y, z, b, x, b]] for x, y, z, b in (CAT, DOG)])
 
 
-def _sample(dataset: Any, index: int, found: Found, masks: bool) -> dict:
+def sample(dataset: Any, index: int, found: Found, masks: bool = False) -> dict:
+    """A prediction in the form that metrics take; masks fill the boxes."""
     instances = dict(
         bboxes=torch.tensor([box for box, _, _ in found]).reshape(-1, 4),
         scores=torch.tensor([score for _, score, _ in found]),

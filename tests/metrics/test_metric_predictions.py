@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from helpers.lakes import HEIGHT, TYPES, WIDTH, open_lake, row, tag, write_lake
+from helpers.lakes import HEIGHT, TYPES, WIDTH, open_lake, tag, write_lake
 from helpers.object_store import ObjectStore
+from helpers.predictions import CASES as ALL_CASES
+from helpers.predictions import CAT, DOG, rows_of_cases
+from helpers.predictions import sample as sample_of
 from mmdet.datasets import ConcatDataset
 from mmdet.utils import register_all_modules
 from mmengine.logging import MessageHub
@@ -35,55 +37,31 @@ from mmdet_deeplake_plugin.metrics.provenance import (
 
 register_all_modules()
 
-# Every row has the boxes of a cat and of a dog.
-CAT, DOG = (2.0, 2.0, 22.0, 22.0), (30.0, 5.0, 60.0, 35.0)
-ELSEWHERE = (0.0, 30.0, 9.0, 39.0)
 COLUMNS = ('boxes', 'labels', 'scores', 'verdict', 'match', 'iou', 'error', 'gt_fate')
-Found = list[tuple[tuple[float, ...], float, int]]
-# What is found in each row of a lake, and the counts that follow.
-CASES: list[tuple[Found, dict[str, int]]] = [
-    ([(CAT, 0.9, 0), (DOG, 0.8, 1)], dict(tp=2)),
-    ([(CAT, 0.9, 0)], dict(tp=1, fn=1, missed=1)),
-    (
-        [(CAT, 0.9, 0), (CAT, 0.7, 0), (DOG, 0.8, 1)],
-        dict(tp=2, fp=1, duplicate=1),
-    ),
-    (
-        [(CAT, 0.9, 0), (DOG, 0.8, 1), (ELSEWHERE, 0.95, 2)],
-        dict(tp=2, fp=1, background=1),
-    ),
-    ([(CAT, 0.9, 1), (DOG, 0.8, 1)], dict(tp=1, fp=1, fn=1, classification=1)),
-    ([(CAT, 0.2, 0)], dict(fn=2, missed=2)),
-]
+CASES = ALL_CASES[:6]
 # As DeepLakeLossHook would hand them over.
 LOSSES = [7.5, 1.0, 0.0, 3.0, 2.0, 0.5]
-
-
-def _rows(count: int = len(CASES)) -> list[dict]:
-    boxes = [[x, y, z - x, b - y] for x, y, z, b in (CAT, DOG)]
-    return [row(number, boxes, [0, 1]) for number in range(count)]
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     """A lake with a row for each case."""
-    return write_lake(tmp_path / 'lake', _rows())
+    return write_lake(tmp_path / 'lake', rows_of_cases(len(CASES)))
 
 
-def _sample(dataset: Any, index: int, found: Found, masks: bool = False) -> dict:
-    info = dataset.get_data_info(index)
-    instances = dict(
-        bboxes=torch.tensor([box for box, _, _ in found]).reshape(-1, 4),
-        scores=torch.tensor([score for _, score, _ in found]),
-        labels=torch.tensor([label for _, _, label in found], dtype=torch.int64),
-    )
-    if masks:
-        layers = np.zeros((len(found), HEIGHT, WIDTH), bool)
-        for layer, (box, _, _) in zip(layers, found):
-            x, y, z, b = map(int, box)
-            layer[y:b, x:z] = True
-        instances['masks'] = torch.tensor(layers)
-    return dict(img_path=info['img_path'], pred_instances=instances)
+UNLABELLED = dict(
+    test_mode=True,
+    deeplake_tensors=dict(gt_bboxes=None, gt_labels=None),
+    metainfo=dict(classes=('cat', 'dog')),
+)
+
+
+def write_unlabelled(path: Path) -> str:
+    """A lake with a row for each case, without boxes and labels."""
+    content = rows_of_cases(len(CASES))
+    for each in content:
+        del each['boxes'], each['categories']
+    return write_lake(path, content, dict(boxes=None, categories=None))
 
 
 def _write(
@@ -102,7 +80,7 @@ def _write_cases(path: str, **keys: Any) -> DeepLakeDataset:
     dataset = DeepLakeDataset(path, test_mode=True)
     _write(
         dataset,
-        [_sample(dataset, index, found) for index, (found, _) in enumerate(CASES)],
+        [sample_of(dataset, index, found) for index, (found, _) in enumerate(CASES)],
         LOSSES,
         **keys,
     )
@@ -147,7 +125,7 @@ def test_questions_are_answered(query, path):
     """Each query of the page, on a branch with two runs."""
     dataset = _write_cases(path)
     better = [CASES[index][0] for index in (0, 1, 2, 3, 1, 0)]
-    samples = [_sample(dataset, index, found) for index, found in enumerate(better)]
+    samples = [sample_of(dataset, index, found) for index, found in enumerate(better)]
     _write(dataset, samples, name='old')
     asked = DeepLakeDataset(f'{path}@runs/a', deeplake_query=query)
     found = [asked.get_data_info(index)['img_id'] for index in range(len(asked))]
@@ -180,7 +158,7 @@ def test_a_column_weighs_the_samples(path):
     drawn = set(DeepLakeLoader(dataset, shuffle=True, seed=0, weights=weights))
     assert drawn <= {0, 1, 3, 4, 5}  # the loss of the third is 0
     dataset = DeepLakeDataset(path, test_mode=True)
-    _write(dataset, [_sample(dataset, 0, CASES[0][0])], [1.0], branch='runs/b')
+    _write(dataset, [sample_of(dataset, 0, CASES[0][0])], [1.0], branch='runs/b')
     dataset = DeepLakeDataset(f'{path}@runs/b')
     with pytest.raises(ValueError, match=r'such as None; leave out such rows with deepl'):
         list(DeepLakeLoader(dataset, shuffle=True, seed=0, weights=weights))
@@ -193,7 +171,7 @@ def test_rows_that_were_not_predicted_are_null(path):
     """Those outside of a query, a subset, and broken images."""
     query = 'SELECT * WHERE image_id > 1 ORDER BY image_id DESC'
     dataset = DeepLakeDataset(path, test_mode=True, deeplake_query=query, indices=3)
-    samples = [_sample(dataset, index, CASES[0][0]) for index in range(3)]
+    samples = [sample_of(dataset, index, CASES[0][0]) for index in range(3)]
     lake, (_, number) = dataset.lake, dataset.position_of(1)
     samples[1]['img_path'] = lake.blank_path(number, '000004.jpg', WIDTH, HEIGHT)
     _write(dataset, samples)
@@ -207,7 +185,7 @@ def test_a_view_is_predicted_on(path):
     tag(path, 'SELECT * WHERE image_id > 3 ORDER BY image_id DESC', 'late')
     dataset = DeepLakeDataset(path, test_mode=True, deeplake_view_id='late')
     assert dataset.get_data_info(1)['img_id'] == 4
-    _write(dataset, [_sample(dataset, 1, CASES[1][0])])
+    _write(dataset, [sample_of(dataset, 1, CASES[1][0])])
     assert [each is not None for each in _column(path, 'net/tp')] == [False] * 4 + [
         *(True, False)
     ]
@@ -215,12 +193,12 @@ def test_a_view_is_predicted_on(path):
 
 def test_joined_lakes_are_written_each(path, tmp_path):
     """Predictions of a ConcatDataset go to the lake that they belong to."""
-    other = write_lake(tmp_path / 'other', _rows(2))
+    other = write_lake(tmp_path / 'other', rows_of_cases(2))
     parts = [dict(type='DeepLakeDataset', deeplake_path=each) for each in (path, other)]
     built = [DATASETS.build({**part, 'test_mode': True}) for part in parts]
     joined = ConcatDataset(built)
     samples = [
-        _sample(joined, index, CASES[index % len(CASES)][0]) for index in range(len(joined))
+        sample_of(joined, index, CASES[index % len(CASES)][0]) for index in range(len(joined))
     ]
     _write(joined, samples)
     assert _column(path, 'net/fn') == [counts.get('fn', 0) for _, counts in CASES]
@@ -233,7 +211,7 @@ def test_two_views_of_a_lake_are_not_written_at_once(path):
         tag(path, f'SELECT * WHERE {query}', name)
     parts = [DeepLakeDataset(path, test_mode=True, deeplake_view_id=v) for v in ('early', 'late')]
     joined = ConcatDataset(parts)
-    samples = [_sample(joined, index, CASES[0][0]) for index in range(len(joined))]
+    samples = [sample_of(joined, index, CASES[0][0]) for index in range(len(joined))]
     with pytest.raises(ValueError, match=r"branch 'runs/a' of .* must be written to once, bu"):
         _write(joined, samples)
     assert _branches(path) == ['main']
@@ -243,20 +221,20 @@ def test_classes_of_the_dataset_become_labels_of_the_lake(path):
     """A model of some classes, in another order."""
     meta = dict(classes=('dog', 'cat'))
     dataset = DeepLakeDataset(path, test_mode=True, metainfo=meta)
-    _write(dataset, [_sample(dataset, 0, [(CAT, 0.9, 1), (DOG, 0.8, 0)])])
+    _write(dataset, [sample_of(dataset, 0, [(CAT, 0.9, 1), (DOG, 0.8, 0)])])
     assert np.array_equal(_column(path, 'net/labels')[0], [0, 1])
     assert _column(path, 'net/tp')[0] == 2
 
 
 def test_masks_are_written_and_compared(tmp_path):
     """As run-length codes; verdicts follow their overlap."""
-    content = _rows(1)
+    content = rows_of_cases(1)
     polygon = [[[2, 2, 22, 2, 22, 22, 2, 22]], [[30, 5, 60, 5, 60, 35, 30, 35]]]
     content[0]['segmentation'] = json.dumps(polygon)
     path = write_lake(tmp_path / 'lake', content, {'segmentation': TYPES['text']})
     dataset = DeepLakeDataset(path, test_mode=True)
     found = [(CAT, 0.9, 0), (DOG, 0.8, 1)]
-    _write(dataset, [_sample(dataset, 0, found, masks=True)], iou_type='segm')
+    _write(dataset, [sample_of(dataset, 0, found, masks=True)], iou_type='segm')
     assert _column(path, 'net/tp') == [2]
     masks = json.loads(_column(path, 'net/masks')[0])
     assert [coco_mask.decode(mask).sum() for mask in masks] == [400, 900]
@@ -264,15 +242,9 @@ def test_masks_are_written_and_compared(tmp_path):
 
 def test_a_lake_without_annotations(tmp_path):
     """Gets the predictions alone."""
-    content = [{k: each[k] for k in each if k not in ('boxes', 'categories')} for each in _rows()]
-    path = write_lake(tmp_path / 'lake', content, dict(boxes=None, categories=None))
-    dataset = DeepLakeDataset(
-        path,
-        test_mode=True,
-        deeplake_tensors=dict(gt_bboxes=None, gt_labels=None),
-        metainfo=dict(classes=('cat', 'dog')),
-    )
-    _write(dataset, [_sample(dataset, 2, CASES[0][0])])
+    path = write_unlabelled(tmp_path / 'lake')
+    dataset = DeepLakeDataset(path, **UNLABELLED)
+    _write(dataset, [sample_of(dataset, 2, CASES[0][0])])
     head = open_lake(f'{path}@runs/a', writable=False)
     names = [each.name for each in head.schema.columns if '/' in each.name]
     assert names == ['net/boxes', 'net/labels', 'net/scores']
@@ -286,7 +258,7 @@ def test_a_lake_without_annotations(tmp_path):
 def test_numbers_of_the_other_metric_are_kept(path):
     """Once, in the provenance; and no secret."""
     dataset = DeepLakeDataset(path, test_mode=True)
-    samples = [_sample(dataset, index, found) for index, (found, _) in enumerate(CASES)]
+    samples = [sample_of(dataset, index, found) for index, (found, _) in enumerate(CASES)]
     metric = DeepLakeMetric()
     metric.dataset_meta = dataset.metainfo
     metric.process({}, samples)
@@ -316,7 +288,7 @@ def test_numbers_of_the_other_metric_are_kept(path):
 def test_names_come_from_the_work_dir(path, monkeypatch):
     """Both, if they are not set; without a runner that is an error."""
     dataset = DeepLakeDataset(path, test_mode=True)
-    samples = [_sample(dataset, 0, CASES[0][0])]
+    samples = [sample_of(dataset, 0, CASES[0][0])]
     hub = MessageHub.get_current_instance()
     monkeypatch.delitem(hub.runtime_info, 'cfg', raising=False)  # of another test
     with pytest.raises(ValueError, match=r'without a runner there is none; write name='):
@@ -353,7 +325,7 @@ def test_on_object_storage_the_same_is_written(path, tmp_path):
         url = store.upload(path, 'lake')
         before = store.objects('lake')
         dataset = DeepLakeDataset(url, test_mode=True, deeplake_credentials=creds)
-        found = [_sample(dataset, index, found) for index, (found, _) in enumerate(CASES)]
+        found = [sample_of(dataset, index, found) for index, (found, _) in enumerate(CASES)]
         _write(dataset, found)
         after = store.objects('lake')
         assert {k: v for k, v in before.items() if '/_meta/' not in k}.items() <= after.items()
@@ -387,7 +359,7 @@ def test_mistakes(mistake, path):
     before = _names(path)
     keys, text = MISTAKES[mistake]
     with pytest.raises(ValueError, match=text):
-        _write(dataset, [_sample(dataset, 0, CASES[0][0])], **keys)
+        _write(dataset, [sample_of(dataset, 0, CASES[0][0])], **keys)
     assert _names(path) == before
 
 
@@ -399,8 +371,8 @@ def test_wrong_predictions_are_refused(path):
         ([(CAT, float('nan'), 0)], r'scores'),
     ):
         with pytest.raises(ValueError, match=text):
-            _write(dataset, [_sample(dataset, 0, found)])
-    sample = _sample(dataset, 0, CASES[0][0])
+            _write(dataset, [sample_of(dataset, 0, found)])
+    sample = sample_of(dataset, 0, CASES[0][0])
     with pytest.raises(KeyError, match="a prediction has no 'img_path'"):
         _write(dataset, [{'pred_instances': sample['pred_instances']}])
     with pytest.raises(KeyError, match='is not open in this process'):
@@ -413,26 +385,20 @@ def test_wrong_predictions_are_refused(path):
 
 def test_a_model_without_masks_is_not_compared_by_masks(tmp_path):
     """The error names the image, and nothing is written."""
-    content = _rows(1)
+    content = rows_of_cases(1)
     content[0]['segmentation'] = json.dumps([[[2, 2, 22, 2, 22, 22]], [[30, 5, 60, 5, 60, 35]]])
     path = write_lake(tmp_path / 'lake', content, {'segmentation': TYPES['text']})
     dataset = DeepLakeDataset(path, test_mode=True)
     with pytest.raises(ValueError, match=r"but the model predicts none \(image 0"):
-        _write(dataset, [_sample(dataset, 0, CASES[0][0])], iou_type='segm')
+        _write(dataset, [sample_of(dataset, 0, CASES[0][0])], iou_type='segm')
     assert _branches(path) == ['main']
 
 
 def test_a_lake_without_annotations_has_nothing_to_score_by(tmp_path):
     """DeepLakeMetric says so at the first batch; written files need no boxes."""
-    content = [{k: each[k] for k in each if k not in ('boxes', 'categories')} for each in _rows()]
-    path = write_lake(tmp_path / 'lake', content, dict(boxes=None, categories=None))
-    dataset = DeepLakeDataset(
-        path,
-        test_mode=True,
-        deeplake_tensors=dict(gt_bboxes=None, gt_labels=None),
-        metainfo=dict(classes=('cat', 'dog')),
-    )
-    sample = _sample(dataset, 0, CASES[0][0])
+    path = write_unlabelled(tmp_path / 'lake')
+    dataset = DeepLakeDataset(path, **UNLABELLED)
+    sample = sample_of(dataset, 0, CASES[0][0])
     for metrics_format in ('COCO', 'PascalVOC'):
         metric = DeepLakeMetric(metrics_format)
         metric.dataset_meta = dataset.metainfo
@@ -447,11 +413,11 @@ def test_a_lake_without_annotations_has_nothing_to_score_by(tmp_path):
 
 def test_joined_lakes_have_the_same_classes(path, tmp_path):
     """Else labels would mean several things; the error shows both lists."""
-    other = write_lake(tmp_path / 'other', _rows(2), class_names=('dog', 'cat', 'owl'))
+    other = write_lake(tmp_path / 'other', rows_of_cases(2), class_names=('dog', 'cat', 'owl'))
     parts = [DeepLakeDataset(each, test_mode=True) for each in (path, other)]
     joined = ConcatDataset(parts)
     with pytest.raises(ValueError, match='must have the same classes in the same order, bu'):
-        _write(joined, [_sample(joined, 0, CASES[0][0])])
+        _write(joined, [sample_of(joined, 0, CASES[0][0])])
     assert _branches(path) == ['main']
 
 
