@@ -23,6 +23,7 @@ from stock_tools import (
 )
 
 from mmdet_deeplake_plugin.tools.to_coco import to_coco
+from mmdet_deeplake_plugin.tools.update import update
 
 FEW = 11
 SHORT = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
@@ -177,13 +178,13 @@ def test_two_ranks_write_what_one_writes(run_tool, trained, tested, lake, tmp_pa
     )
 
 
-def _loop_config(folder: Path, select: str) -> Path:
-    """A training on some rows, weighed by a column, that writes what resume compares."""
+def _loop_config(folder: Path, select: str, weights: str) -> Path:
+    """A training on some rows, with weights, that writes what resume compares."""
     config = folder / 'on_errors.py'
     config.write_text(
         f"_base_ = '{Path(__file__).parent / 'on_lake.py'}'\n"
         'train_dataloader = dict(\n'
-        "    sampler=dict(weights=dict(type='column', name='net/loss')),\n"
+        f'    sampler=dict(weights={weights}),\n'
         f'    dataset=dict(indices=None, {select}))\n'
         'val_cfg = val_dataloader = val_evaluator = None\n'
         'train_cfg = dict(max_epochs=1)\n'
@@ -192,16 +193,17 @@ def _loop_config(folder: Path, select: str) -> Path:
     return config
 
 
-def _correct(path: str, query: str) -> None:
-    """Moves the boxes of the worst image on a branch that begins at the predictions."""
-    main = open_lake(path)
-    predicted = main.branches['runs/rtmdet_small'].open()
-    predicted.branch('relabel')
-    relabel = main.branches['relabel'].open()
-    worst = int(predicted.query(query)['image_id'][0])
-    row = relabel['image_id'][:].tolist().index(worst)
-    relabel[row]['boxes'] = relabel[row]['boxes'] + 1.0
-    relabel.commit('moved boxes')
+def _correct(path: str, folder: Path, img_id: int) -> None:
+    """Moves the boxes of an image, as one would in a tool for labels."""
+    to_coco(path, folder / 'all.json')
+    content = json.loads((folder / 'all.json').read_text())
+    content['images'] = [each for each in content['images'] if each['id'] == img_id]
+    found = [each for each in content['annotations'] if each['image_id'] == img_id]
+    for each in found:
+        each['bbox'][0] += 1.0
+    content['annotations'] = found
+    (folder / 'corrected.json').write_text(json.dumps(content))
+    assert 'moved' in update(path, folder / 'corrected.json', 'relabel')
 
 
 def test_the_loop_goes_round(run_tool, tested, tmp_path):
@@ -211,14 +213,17 @@ def test_the_loop_goes_round(run_tool, tested, tmp_path):
     main = open_lake(path)
     branch = main.branches['runs/rtmdet_small'].open()
     branch.query(worst).tag('worst')
-    config = _loop_config(tmp_path, "deeplake_view_id='worst'")
+    img_ids = branch.query(worst)['image_id'][:].tolist()
+    by_loss = "dict(type='column', name='net/loss')"
+    config = _loop_config(tmp_path, "deeplake_view_id='worst'", by_loss)
     arguments = (config, '--work-dir', work_dir)
     output = run_tool('train.py', *arguments, BCCD_TRAIN_LAKE=path)
     assert f'DeepLakeDataset: 9 of 9 rows of lake {path}' in output
     steps = [entry['step'] for entry in iterations(training_log(work_dir))]
     assert steps[-1] == 3
-    _correct(path, worst)
-    _loop_config(tmp_path, f"deeplake_query='{worst}'")
+    _correct(path, tmp_path, img_ids[0])
+    chosen = f'SELECT * WHERE image_id IN ({", ".join(map(str, img_ids))})'
+    _loop_config(tmp_path, f"deeplake_query='{chosen}'", 'None')
     with pytest.raises(
         pytest.fail.Exception,
         match=r'(?s)DeepLakeResumeHook: this run would not continue exactly after the '
