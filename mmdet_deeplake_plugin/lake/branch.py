@@ -2,7 +2,7 @@
 
 The branch that was read stays as it is. Until the commit no reader sees what is written.
 After a failure the branch is deleted if it was new; what a process that was killed or has
-lost its storage leaves is a branch without changes.
+lost its storage before the commit leaves is a branch without changes.
 """
 
 from __future__ import annotations

@@ -114,7 +114,8 @@ class CorrectionBranch:
         Raises:
             ValueError: If a value does not fit its column.
             ValueError, PermissionError: As :meth:`check`.
-            OSError: If the storage fails; the lake then reads as before.
+            OSError: If the storage fails; the lake then reads as before, unless it has
+                lost what it confirmed.
         """
         columns = self._values_of(rows)
         dataset, is_new = self._open()

@@ -20,13 +20,14 @@ from helpers.lakes import row, write_lake
 from helpers.samples import assert_equal
 from mmdet.datasets import ConcatDataset
 from mmdet.models.losses import SeesawLoss
+from mmdet.models.task_modules import MaxIoUAssigner
 from mmdet.utils import register_all_modules
 from mmengine.model import BaseModel, BaseTTAModel
 from torch import nn
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLossHook
 from mmdet_deeplake_plugin.hooks.image_annotations import ImageAnnotations
-from mmdet_deeplake_plugin.hooks.image_losses import losses_of
+from mmdet_deeplake_plugin.hooks.image_losses import _attributes_of, _restore, losses_of
 from mmdet_deeplake_plugin.metrics.provenance import loss_of
 
 register_all_modules()
@@ -312,3 +313,14 @@ def test_broken_images_have_no_loss(tmp_path):
         for index in (0, 2)
     ]
     assert metrics['val/loss'] == sum(losses) / 2
+
+
+def test_assigners_are_left_as_they_were():
+    """Heads such as Dynamic R-CNN's change thresholds of plain objects as they learn."""
+    head = torch.nn.Module()
+    head.assigner = assigner = MaxIoUAssigner(pos_iou_thr=0.5, neg_iou_thr=0.5)
+    before = _attributes_of(head)
+    assigner.pos_iou_thr, assigner.new = 0.9, 1
+    _restore(head, before)
+    assert head.assigner is assigner and assigner.pos_iou_thr == 0.5
+    assert not hasattr(assigner, 'new')
