@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import pickle
 from pathlib import Path
@@ -172,7 +173,7 @@ def test_rows_that_were_updated_or_deleted_are_read_by_deep_lake(store, tmp_path
     bounds = dataset.reader.chunks.bounds.tolist()
     whole = [
         objects.read('', first, stop) is not None
-        for first, stop in zip(bounds, bounds[1:])
+        for first, stop in itertools.pairwise(bounds)
     ]
     assert whole == [True, True, False, True, True]
     seen = run(dataset, sampler, num_workers=2, batch_size=2)
