@@ -65,7 +65,7 @@ class Layout:
             count: How many images were written to it.
             size: Size of the file in bytes.
         """
-        if self.total == 1 and not len(self.table):  # it ends within the layout
+        if not len(self.table):  # it ends within the layout, or has another
             return size <= _LAYOUT_BYTES_BESIDE + LAYOUT_BYTES_OF_A_ROW * count
         is_cut = self.whole < self.total
         return self.total == count and (is_cut or self.is_exact)
