@@ -52,6 +52,7 @@ class Row:
         self._versions = keys.get('versions', '').split()
         self._without = keys.get('without', '').split()
         self._compile = keys.get('compile', '')
+        self._borrows = keys.getboolean('borrow_operators', False)
         self.folder = WORK / 'envs' / re.sub(r'\W+', '-', name)
         self.python = self.folder / 'bin' / 'python'
 
@@ -70,7 +71,11 @@ class Row:
         else:
             if self._versions:
                 # Before the other packages can be seen, so that none counts as there.
-                self._pip('install', '--no-deps', *self._versions)
+                self._pip('install', 'wheel')
+                options = ['--no-deps', '--no-build-isolation', '--no-cache-dir']
+                self._pip('install', *options, *self._versions)
+            if self._borrows:
+                self._borrow_operators()
             (self._site() / 'base.pth').write_text(
                 f'import site; site.addsitedir({site.getsitepackages()[0]!r})\n'
             )
@@ -135,6 +140,14 @@ class Row:
             self._pip('install', 'mmdet==3.3.0')
         panoptic = ROOT / '.ci' / 'panoptic.txt'
         self._pip('install', '--no-deps', '--require-hashes', '-r', panoptic)
+
+    def _borrow_operators(self) -> None:
+        """Put the operators of MMCV in ``.venv`` beside the Python files of another one.
+
+        Where torch is not seen, MMCV is built without operators.
+        """
+        for file in Path(site.getsitepackages()[0], 'mmcv').glob('_ext.*'):
+            (self._site() / 'mmcv' / file.name).symlink_to(file)
 
     def _compiled(self) -> Path:
         """Return the wheel that fits the version of torch; compile it at first."""
@@ -273,7 +286,7 @@ def main() -> int:
             row.make()
             versions = row.versions()
             say('   ' + ', '.join(f'{key} {value}' for key, value in versions.items()))
-            result, reasons = row.test(suite['tests'].split(), without)
+            result, reasons = row.test(suite['tests'].split('\n')[1:], without)
         except RowError as error:
             result, reasons = 'not installed', str(error)
         if row.is_whole and not arguments.keep:

@@ -31,10 +31,11 @@ def test_every_row_was_run():
         assert row['what fails, and why'] or (found and found[1] == found[2]), row['row']
 
 
-@pytest.mark.parametrize('path', CONFIG['suite']['tests'].split())
-def test_the_files_of_the_suite_exist(path):
-    """A file that was renamed would be left out without a word."""
-    assert (ROOT / path).is_file()
+@pytest.mark.parametrize('test', CONFIG['suite']['tests'].split('\n')[1:])
+def test_what_the_suite_names_exists(test):
+    """A test that was renamed would stop every row."""
+    path, _, name = test.partition('::')
+    assert f'\ndef {name.partition("[")[0]}' in (ROOT / path).read_text()
 
 
 def test_the_lowest_python_is_told_alike():
