@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from helpers import ROOT
 from helpers.chunked import Seen, image, intact, run, write_chunked
-from helpers.lakes import open_lake
+from helpers.lakes import box_type, open_lake, write_lake
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
 from mmdet_deeplake_plugin.lake import changed_parts
+from mmdet_deeplake_plugin.lake.columns import roles
 from mmdet_deeplake_plugin.lake.connection import resolve_object
 from mmdet_deeplake_plugin.lake.images import chunk_files
 from mmdet_deeplake_plugin.lake.images.chunk_map import map_chunks
@@ -163,6 +164,18 @@ def test_an_unknown_pickle_of_a_dataset(path, monkeypatch):
     )
     with pytest.raises(ValueError, match=text):
         DeepLakeDataset(dataset=open_lake(path, writable=False))
+
+
+def test_an_unknown_text_of_a_type(tmp_path, monkeypatch):
+    """The error names the key; with it, the column is read."""
+    boxes = box_type('ltwh', 'pixel', nullable=True)
+    path = write_lake(tmp_path / 'lake', columns=dict(boxes=boxes))
+    known = [list(sample['instances']) for sample in DeepLakeDataset(path)]
+    monkeypatch.setattr(roles, '_KINDS_INSIDE', {})
+    with pytest.raises(ValueError, match=r"^deeplake_tensors\['gt_bboxes'\] is not set"):
+        DeepLakeDataset(path)
+    named = DeepLakeDataset(path, deeplake_tensors=dict(gt_bboxes='boxes'))
+    assert [list(sample['instances']) for sample in named] == known
 
 
 FORK = """
