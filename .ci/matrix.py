@@ -30,6 +30,7 @@ NOT_NEEDED = ('mypy', 'ruff', 'playwright', 'moto', 'gcp-storage-emulator')
 SHOWN = ('torch', 'mmcv', 'mmengine', 'mmdet', 'deeplake', 'numpy')
 SECONDS_OF_A_ROW = 1800
 MARKS = ('<!-- matrix -->', '<!-- /matrix -->')
+ERROR = re.compile(r'(\w+\.)*\w+Error: ')
 HEAD = ('row', *SHOWN, 'result', 'what fails, and why', 'date')
 
 
@@ -208,8 +209,10 @@ def more(names: Sequence[str]) -> str:
 
 
 def shortened(text: str) -> str:
-    """Return the first line of a text, fit for a cell of a table."""
-    line = text.strip().splitlines()[0] if text.strip() else ''
+    """Return what a message says in a line, fit for a cell of a table."""
+    lines = text.strip().splitlines() or ['']
+    # The output of a tool that failed ends with the error.
+    line = next((each for each in reversed(lines) if ERROR.match(each)), lines[0])
     return line.replace('|', '/').replace(str(ROOT), '.')[:160]
 
 
