@@ -188,7 +188,7 @@ def summary(report: Path) -> tuple[str, str]:
     cases = list(ElementTree.parse(report).iter('testcase'))
     bad = {
         (case.get('classname') or '').split('.')[-1] + '::' + (case.get('name') or ''): (
-            found.get('message') or ''
+            f'{found.get("message")}\n{found.text}'
         )
         for case in cases
         for found in case
