@@ -53,6 +53,7 @@ class Row:
         self._versions = keys.get('versions', '').split()
         self._without = keys.get('without', '').split()
         self._compile = keys.get('compile', '')
+        self._standard = keys.get('standard', '')
         self._borrows = keys.getboolean('borrow_operators', False)
         self.folder = WORK / 'envs' / re.sub(r'\W+', '-', name)
         self.python = self.folder / 'bin' / 'python'
@@ -160,9 +161,23 @@ class Row:
             # pip's own cache does not know for which torch a wheel was compiled.
             fresh = ['--no-cache-dir', '--no-binary', name_of(self._compile)]
             options = ['--no-deps', '--no-build-isolation', *fresh]
-            self._pip('wheel', *options, '--wheel-dir', folder, self._compile)
+            source = self._source(options) if self._standard else self._compile
+            self._pip('wheel', *options, '--wheel-dir', folder, source)
         (wheel,) = folder.glob('*.whl')
         return wheel
+
+    def _source(self, options: Sequence[str]) -> Path:
+        """Return a folder of sources that ask for another standard of C++."""
+        folder = WORK / 'sources'
+        shutil.rmtree(folder, ignore_errors=True)
+        self._pip('download', *options, '--dest', folder, self._compile)
+        (archive,) = folder.iterdir()
+        shutil.unpack_archive(archive, folder, filter='data')
+        (sources,) = (path for path in folder.iterdir() if path.is_dir())
+        setup = sources / 'setup.py'
+        text = re.sub(r'-std=c\+\+\d+', f'-std={self._standard}', setup.read_text())
+        setup.write_text(text)
+        return sources
 
     def _pip(self, *arguments: object) -> None:
         environment = {'CFLAGS': '-g0', 'MMCV_WITH_OPS': '1', **self._environment()}
