@@ -27,7 +27,7 @@ help:
 	@echo 'make s3     run an S3 server with a lake in it, that can be told to fail'
 	@echo 'make zoo    run the dataloaders of all configs of MMDetection (10 minutes)'
 	@echo 'make bench  run the benchmarks and write docs/performance.md (about half an hour)'
-	@echo 'make matrix run a short suite with other versions, and write docs/versions.md (2 hours)'
+	@echo 'make matrix run a short suite with other versions, and write docs/versions.md (an hour)'
 	@echo 'make test   lint, types and all tests'
 	@echo 'make lint   lint and types only'
 	@echo 'make docs   the documentation as a site in site/ (Python >= 3.11)'
