@@ -228,7 +228,7 @@ def shortened(text: str) -> str:
     lines = text.strip().splitlines() or ['']
     # The output of a tool that failed ends with the error.
     line = next((each for each in reversed(lines) if ERROR.match(each)), lines[0])
-    return line.replace('|', '/').replace(str(ROOT), '.')[:160]
+    return re.sub(r'(/[\w.+-]+){2,}/', '…/', line.replace('|', '/'))[:160]
 
 
 def name_of(requirement: str) -> str:
