@@ -6,6 +6,7 @@ import copy
 import pickle
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from mmdet.utils import register_all_modules
 from mmengine.dataset import ClassBalancedDataset, ConcatDataset
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeVideoDataset
+from mmdet_deeplake_plugin.datasets.tracking import frames as frames_module
 from mmdet_deeplake_plugin.tools.from_coco import from_coco
 from mmdet_deeplake_plugin.tools.from_mot import from_mot
 from mmdet_deeplake_plugin.tools.from_youtube_vis import from_youtube_vis
@@ -199,6 +201,26 @@ def test_the_images_of_a_clip_are_read_together(root: Path, monkeypatch: pytest.
     bare, _ = pair(root, 'vis', pipeline=[dict(type='UniformRefFrameSample')])
     monkeypatch.setattr(bare.frames.reader, 'prepare', lambda rows: asked.append(list(rows)))
     assert 'img' not in bare[0] and len(asked) == 2
+
+
+def test_a_test_reads_frames_ahead(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On object storage: those of the same video, that the same worker gets, once."""
+    lake, _ = pair(root, 'mot', pipeline=pipeline_of('mot', 'test'), test_mode=True)
+    reader = lake.frames.reader
+    reader.in_lists = True
+    asked: list[list[int]] = []
+    read = reader.column.read_rows
+    monkeypatch.setattr(
+        type(reader.column), 'read_rows', lambda _, rows: asked.append(list(rows)) or read(rows)
+    )
+    frames = [lake[index] for index in TrackImgSampler(lake)]
+    assert asked == [[*range(6)], [*range(6, 11)], [*range(11, 18)]]
+    asked.clear()
+    monkeypatch.setattr(
+        frames_module, 'get_worker_info', lambda: SimpleNamespace(num_workers=2)
+    )
+    assert_equal(lake[0, 1], frames[1])
+    assert asked == [[1, 3, 5]]
 
 
 def test_copies_and_pickles_give_the_same(root: Path) -> None:

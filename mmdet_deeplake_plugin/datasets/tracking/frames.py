@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import Compose
 from numpy.typing import NDArray
+from torch.utils.data import get_worker_info
 
 from ...lake import find_lake
 from ..dataset import DeepLakeDataset
 from ..lazy import LazyList
 from .videos import Places
+
+# Frames that a test reads at once from object storage.
+AHEAD = 16
 
 
 class Frames(DeepLakeDataset):
@@ -73,14 +77,28 @@ class Frames(DeepLakeDataset):
         """
         self.lake.read_through(self.reader)
         needs = self._needs
-        if needs.images:
-            self.reader.prepare([find_lake(path)[1] for path in clip['img_path']])
+        rows = [find_lake(path)[1] for path in clip['img_path']]
+        if needs.images and not self.reader.holds(rows):
+            is_test = self.test_mode and len(rows) == 1
+            self.reader.prepare(self._ahead(clip) if is_test else rows)
         if 'instances' in clip:
             clip['instances'] = [
                 part.plain(filled=needs.masks) if isinstance(part, LazyList) else part
                 for part in clip['instances']
             ]
         clip.pop('proposals', None)  # PackDetInputs would treat them as loaded
+
+    def _ahead(self, clip: dict[str, Any]) -> list[int]:
+        """Return the rows of a frame and of those that this worker gets next.
+
+        A test by ``TrackImgSampler`` deals the frames of a video one by one.
+        """
+        worker = get_worker_info()
+        step = worker.num_workers if worker else 1
+        (first,), count = clip['sample_idx'], AHEAD if self.reader.in_lists else 1
+        chosen = np.arange(first, min(first + count * step, len(self)), step)
+        videos = self.row_numbers('video_id')
+        return self.rows_of(chosen[videos[chosen] == videos[first]]).tolist()
 
 
 class ClipPipeline(Compose):
