@@ -241,7 +241,7 @@ PATH = Key(
 )
 METRIC = {
     'metrics_format': Key(
-        good=['COCO', 'LVIS', 'PascalVOC', 'Panoptic', 'SemSeg', 'RefExp', 'DOD'],
+        good=['COCO', 'LVIS', 'PascalVOC', 'Panoptic', 'SemSeg', 'RefExp', 'DOD', 'ReID'],
         bad=['', 'coco', 'VOC', None, True, ['COCO'], {'COCO'}],
     ),
     'metric': Key(
@@ -347,6 +347,27 @@ METRIC = {
             bad=[-0.1, 50, '0.5', None, True, NAN, [0.5]],
             others=dict(metrics_format='gRefCOCO'),
         ),
+    ),
+    'benchmark': Key(
+        good=['MOT15', 'MOT20', 'DanceTrack'],
+        bad=['', 'MOT', 'mot17', None, 17, True, ['MOT17']],
+        others=dict(metrics_format='MOT'),
+    ),
+    'use_postprocess': Key(BOOL.good, BOOL.bad, others=dict(metrics_format='MOT')),
+    'postprocess_tracklet_cfg': Key(
+        good=[None, [], [dict(type='InterpolateTracklets')], (dict(type='InterpolateTracklets'),)],
+        bad=['InterpolateTracklets', dict(type='InterpolateTracklets'), 3, True, [{}], [3]],
+        others=dict(metrics_format='MOT'),
+    ),
+    'metric_options': Key(
+        good=[None, dict(rank_list=[1, 5], max_rank=5), ConfigDict(rank_list=(1,), max_rank=1)],
+        bad=[
+            *(3, True, [1], {}, 'rank_list', dict(rank_list=[1]), dict(max_rank=5)),
+            *(dict(rank_list=[5], max_rank=4), dict(rank_list=[0], max_rank=4)),
+            *(dict(rank_list=[], max_rank=4), dict(rank_list=1, max_rank=4)),
+            *(dict(rank_list=[1.5], max_rank=4), dict(rank_list=[1], max_rank=4, top=1)),
+        ],
+        others=dict(metrics_format='ReID'),
     ),
     'collect_device': Key(
         good=['cpu', 'gpu', 'npu'], bad=['', 'cuda', 'CPU', None, True, ['cpu']]
