@@ -355,7 +355,7 @@ METRIC = {
     ),
     'use_postprocess': Key(BOOL.good, BOOL.bad, others=dict(metrics_format='MOT')),
     'postprocess_tracklet_cfg': Key(
-        good=[None, [], [dict(type='InterpolateTracklets')], (dict(type='InterpolateTracklets'),)],
+        good=[None, [], ()],  # those of stock need scikit-learn: test_video_formats.py
         bad=['InterpolateTracklets', dict(type='InterpolateTracklets'), 3, True, [{}], [3]],
         others=dict(metrics_format='MOT'),
     ),
