@@ -12,7 +12,11 @@ from .version import __version__
 check_requirements()
 
 from .collate import deeplake_collate  # noqa: E402
-from .datasets import DeepLakeDataset, DeepLakeMultiImageMixDataset  # noqa: E402
+from .datasets import (  # noqa: E402
+    DeepLakeDataset,
+    DeepLakeMultiImageMixDataset,
+    DeepLakeVideoDataset,
+)
 from .hooks import (  # noqa: E402
     DeepLakeClassCheckHook,
     DeepLakeLossHook,
@@ -44,6 +48,7 @@ __all__ = [
     'DeepLakeReportHook',
     'DeepLakeResumeHook',
     'DeepLakeSkippedImagesHook',
+    'DeepLakeVideoDataset',
     '__version__',
     'config_path',
     'deeplake_collate',

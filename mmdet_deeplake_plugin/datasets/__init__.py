@@ -2,5 +2,10 @@
 
 from .dataset import DeepLakeDataset
 from .mixing.multi_image_mix import DeepLakeMultiImageMixDataset
+from .tracking.video_dataset import DeepLakeVideoDataset
 
-__all__ = ['DeepLakeDataset', 'DeepLakeMultiImageMixDataset']
+__all__ = [
+    'DeepLakeDataset',
+    'DeepLakeMultiImageMixDataset',
+    'DeepLakeVideoDataset',
+]
