@@ -553,6 +553,8 @@ def test_good_values_are_taken(name: str, key: str, folder: Path) -> None:
         else:
             if key == 'metrics_format' and good == 'LVIS':
                 pytest.importorskip('lvis')
+            if key in ('benchmark', 'use_postprocess', 'postprocess_tracklet_cfg'):
+                pytest.importorskip('trackeval')
             if key == 'backend' and good != 'pycocotools':
                 pytest.importorskip('faster_coco_eval')
             cls(**keys)

@@ -134,7 +134,9 @@ def _numbers(dataset: dict[str, Any], evaluator: Any) -> dict[str, Any]:
             classes = len(data.metainfo['classes'])
             sample['pred_panoptic_seg'] = guessed_segments(info, classes, random)
         judge.process(data_samples=[sample])
-    return dict(judge.evaluate(len(data)))
+    numbers = judge.evaluate(len(data))
+    # NaN, the precision of a class without annotations, equals nothing.
+    return {key: 'NaN' if value != value else value for key, value in numbers.items()}
 
 
 def _judged(info: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:

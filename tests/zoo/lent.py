@@ -1,7 +1,7 @@
 """Lends MMDetection what its classes ask for and cannot be had here.
 
-- ``np.float`` and ``np.in1d``, which the packages ``lvis`` and ``cityscapesscripts`` use and
-  numpy removed;
+- ``np.float`` and ``np.in1d``, which the packages ``lvis`` and ``cityscapesscripts`` and
+  MMDetection's own ``YTVISeval`` use and numpy removed;
 - to ``eval_recalls``, an ``np.array`` that makes an array of objects of matrices of several
   shapes, as numpy did before 1.24;
 - a tokenizer that splits at words, in place of BERT's, whose vocabulary is a download;
@@ -29,6 +29,7 @@ from mmdet.evaluation.metrics import dump_odvg_results
 # Modules that use what numpy removed.
 OLD = (
     'mmdet.evaluation.functional.recall',
+    'mmdet.evaluation.functional.ytviseval',
     'lvis.eval',
     'cityscapesscripts.evaluation.evalInstanceLevelSemanticLabeling',
 )

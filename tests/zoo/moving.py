@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from helpers.clips import (
@@ -44,17 +43,34 @@ def make_tracks(folder: Path, source: Source, classes: Classes) -> tuple[Files, 
 def make_clips(folder: Path, source: Source, classes: Classes) -> tuple[Files, str]:
     """Three videos as YouTube-VIS has them, whose objects are of three of the classes."""
     path = write_youtube_vis(folder)
-    content = json.loads(path.read_text())
+    ann_file = stock_vis_file(folder)  # which fails for classes without objects
     place = {i: 1 + classes.index(name) for i, name in enumerate(VIS_CLASSES, 1)}
-    for annotation in content['annotations']:
-        annotation['category_id'] = place[annotation['category_id']]
-    content['categories'] = [{'id': i, 'name': name} for i, name in enumerate(classes, 1)]
-    path.write_text(json.dumps(content))
+    for each in (path, ann_file):
+        content = json.loads(each.read_text())
+        for annotation in content['annotations']:
+            annotation['category_id'] = place[annotation['category_id']]
+        named = [{'id': i, 'name': name} for i, name in enumerate(classes, 1)]
+        each.write_text(json.dumps({**content, 'categories': named}))
     from_youtube_vis(path, folder / IMAGES, folder / 'lake')
     prefix = dict(img_path=str(folder / IMAGES))
-    files = dict(
-        data_root=str(folder), ann_file=str(stock_vis_file(folder)), data_prefix=prefix
-    )
+    files = dict(data_root=str(folder), ann_file=str(ann_file), data_prefix=prefix)
+    return files, str(folder / 'lake')
+
+
+def make_persons(folder: Path, source: Source, classes: Classes) -> tuple[Files, str]:
+    """Drawn images of ten persons, three each."""
+    lines = []
+    for number in range(PERSONS * IMAGES_EACH):
+        person, shot = divmod(number, IMAGES_EACH)
+        name = f'{person:03d}/{shot}.jpg'
+        draw(folder / 'imgs' / name, person, shot, (40 + 2 * shot, 64 + person))
+        lines.append(f'{name} {person}')
+    ann_file = folder / 'persons.txt'
+    ann_file.write_text('\n'.join(lines) + '\n')
+    from mmdet_deeplake_plugin.tools.from_reid import from_reid
+    from_reid(ann_file, folder / 'imgs', folder / 'lake')
+    prefix = dict(img_path=str(folder / 'imgs'))
+    files = dict(data_root=str(folder), ann_file=str(ann_file), data_prefix=prefix)
     return files, str(folder / 'lake')
 
 
@@ -70,7 +86,9 @@ def video_sample(info: dict[str, Any], random: np.random.Generator) -> TrackData
         size = image['height'], image['width']
         frame = DetDataSample(
             metainfo={
-                **{key: image[key] for key in ('img_id', 'img_path', 'instances')},
+                'img_id': image['img_id'],
+                'img_path': image['img_path'],
+                'instances': [dict(part) for part in image['instances']],
                 'ori_shape': size,
                 'frame_id': number,
                 'video_id': info['video_id'],

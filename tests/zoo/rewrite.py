@@ -175,9 +175,6 @@ def on_lake(dataset: Config, lakes: Mapping[str, str]) -> Config:
             kept['return_classes'] = False
         if leaf['type'] == 'CityscapesDataset' and leaf.get('filter_cfg'):
             kept['filter_cfg'] = {**leaf['filter_cfg'], 'filter_crowds': True}
-        if 'visibility_thr' in kept:
-            least = kept.pop('visibility_thr')
-            kept['filter_cfg'] = {**(kept.get('filter_cfg') or {}), 'visibility_thr': least}
         kind = OTHERS.get(leaf['type'], 'DeepLakeDataset')
         return {**kept, 'type': kind, 'deeplake_path': path}
 

@@ -25,6 +25,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from .mmdet_metrics import stock_class, stock_metric
+from .old_numpy import old_numpy
 
 MOT_METRICS = ('HOTA', 'CLEAR', 'Identity')
 MOT_BENCHMARKS = ('MOT15', 'MOT16', 'MOT17', 'MOT20', 'DanceTrack')
@@ -154,7 +155,9 @@ def vis_numbers(
         outfile_prefix: Path of the file without its suffix.
         logger: Logger for the table.
     """
-    metric = stock_class('YouTubeVISMetric')(
+    kind = stock_class('YouTubeVISMetric')
+    module = importlib.import_module('mmdet.evaluation.functional.ytviseval')
+    metric = kind(
         metric_items=metric_items, format_only=format_only, outfile_prefix=outfile_prefix
     )
     metric.dataset_meta = {'classes': classes}
@@ -169,7 +172,7 @@ def vis_numbers(
         # Stock fails without any; one of no class counts for nothing.
         nothing = dict(category_id=0, score=0.0, segmentations=[])
         results[0][0].append({**nothing, 'video_id': videos[0][0][1]['video_id']})
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
+    with contextlib.redirect_stdout(io.StringIO()) as printed, old_numpy(module):
         scores = metric.compute_metrics(results)
     if scores:
         print_log('\n' + printed.getvalue().strip('\n'), logger=logger)
