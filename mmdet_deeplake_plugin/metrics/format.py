@@ -131,3 +131,27 @@ class MetricFormat(ABC):
                 f'got {metric!r}{hint}; write metric={known[0]!r}'
             )
         return metrics
+
+
+def path_of(sample: Mapping[str, Any]) -> str:
+    """Return the path of a predicted image.
+
+    Args:
+        sample: The prediction.
+
+    Raises:
+        KeyError: If it has none, or is that of a video.
+    """
+    if 'video_data_samples' in sample:
+        raise KeyError(
+            "a prediction is that of a video; write metrics_format='MOT', "
+            "'YouTubeVIS' or 'CocoVideo' of DeepLakeMetric (DeepLakePredictions takes "
+            'images alone)'
+        )
+    if 'img_path' not in sample:
+        raise KeyError(
+            "a prediction has no 'img_path', which identifies its lake and row; "
+            'keep img_path in the meta_keys of PackDetInputs'
+        )
+    path: str = sample['img_path']
+    return path

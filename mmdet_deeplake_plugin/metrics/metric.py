@@ -20,6 +20,7 @@ from ..utils.gc_paused import gc_paused
 from ..utils.messages import comma_joined, did_you_mean
 from ..utils.values import refuse_unknown
 from .collected import SelectedResults, interleaved, one_after_another
+from .format import path_of
 from .formats.registry import FORMATS, refuse_of_others
 from .maps import MapFormat
 from .options import ELSEWHERE, check_values
@@ -239,13 +240,9 @@ class DeepLakeMetric(BaseMetric):
         if isinstance(self.dataset_meta, Sequence) and isinstance(self.format, MapFormat):
             refuse_joined_classes(self.dataset_meta)
         for image in chain.from_iterable(map(self.format.images_of, data_samples)):
-            if 'img_path' not in image:
-                raise KeyError(
-                    "a prediction has no 'img_path', which identifies its lake and row; "
-                    'keep img_path in the meta_keys of PackDetInputs'
-                )
+            path = path_of(image)
             collected = self.format.collect(image, self.dataset_meta or {})
-            self.results.append((image['img_path'], collected))
+            self.results.append((path, collected))
 
     @property
     def is_shared(self) -> bool:

@@ -25,7 +25,7 @@ from mmdet_deeplake_plugin import DeepLakeMetric
 pytest.importorskip('trackeval')
 register_all_modules()
 
-MAKERS = {'tracks': make_tracks, 'clips': make_clips}
+MAKERS = {'tracks': make_tracks, 'clips': make_clips, 'persons': make_persons}
 STOCK = {
     'tracks': dict(type='MOTChallengeDataset'),
     'clips': dict(type='YouTubeVISDataset', dataset_version='2019'),
@@ -300,6 +300,7 @@ def test_what_is_not_a_video_is_refused(configs: Any) -> None:
         refused('MOT', frames[:5], dataset)
     )
     assert 'nothing to score' in refused('MOT', [], dataset)
+    assert "write metrics_format='MOT', 'YouTubeVIS' or" in refused('COCO', samples, dataset)
     assert 'the model predicts none' in refused('YouTubeVIS', samples, dataset)
 
 
