@@ -15,6 +15,7 @@ from .collate import deeplake_collate  # noqa: E402
 from .datasets import (  # noqa: E402
     DeepLakeDataset,
     DeepLakeMultiImageMixDataset,
+    DeepLakeReIDDataset,
     DeepLakeVideoDataset,
 )
 from .hooks import (  # noqa: E402
@@ -45,6 +46,7 @@ __all__ = [
     'DeepLakeMultiImageMixDataset',
     'DeepLakeOrderHook',
     'DeepLakePredictions',
+    'DeepLakeReIDDataset',
     'DeepLakeReportHook',
     'DeepLakeResumeHook',
     'DeepLakeSkippedImagesHook',

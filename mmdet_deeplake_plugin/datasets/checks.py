@@ -46,12 +46,12 @@ ELSEWHERE = {
     'need_text': '; write return_classes=False',
     'dataset_version': ', as the classes are those of the lake; leave it out',
 }
-# Keys of DeepLakeDataset that DeepLakeVideoDataset has too.
-VIDEO_KEYS = (
+# Keys of DeepLakeDataset that datasets for tracking have too.
+LAKE_KEYS = (
     *('dataset', 'deeplake_credentials', 'deeplake_commit_id', 'deeplake_view_id'),
-    *('deeplake_query', 'deeplake_tensors', 'box_format', 'label_order', 'metainfo'),
-    *('read_timeout', 'retry_timeout', 'open_timeout', 'backend_args'),
+    *('deeplake_query', 'read_timeout', 'retry_timeout', 'open_timeout', 'backend_args'),
 )
+VIDEO_KEYS = (*LAKE_KEYS, 'deeplake_tensors', 'box_format', 'label_order', 'metainfo')
 # Styles of stock datasets that do not filter their samples.
 UNFILTERED = {
     'crowdhuman': 'CrowdHumanDataset',
@@ -88,19 +88,43 @@ def check_keys(values: Mapping[str, Any]) -> None:
         )
 
 
-def check_video_keys(visibility_thr: Any, filter_cfg: Any, indices: Any) -> None:
-    """Refuse wrong values of the keys of ``DeepLakeVideoDataset`` alone.
+def check_video_keys(values: Mapping[str, Any]) -> None:
+    """Refuse wrong values of the keys that ``DeepLakeVideoDataset`` does not pass on.
+
+    Args:
+        values: Its keys and their values.
 
     Raises:
         ValueError: If one is wrong.
     """
-    if not is_number(visibility_thr):
-        raise wrong('visibility_thr', 'a number', visibility_thr, 'visibility_thr=0.3')
+    check_bool('lazy_init', values['lazy_init'])
+    _check_indices('indices', values['indices'])
+    least, filter_cfg = values['visibility_thr'], values['filter_cfg']
+    if not is_number(least):
+        raise wrong('visibility_thr', 'a number', least, 'visibility_thr=0.3')
     if filter_cfg is not None:
         example = 'filter_cfg=dict(min_size=32)'
         check_keys_of('filter_cfg', filter_cfg, _FILTER_KEYS[:2], example)
     _check_filter_keys('filter_cfg', filter_cfg)
-    _check_indices('indices', indices)
+
+
+def check_reid_keys(values: Mapping[str, Any]) -> None:
+    """Refuse wrong values of the keys that ``DeepLakeReIDDataset`` does not pass on.
+
+    Args:
+        values: Its keys and their values.
+
+    Raises:
+        ValueError: If one is wrong.
+    """
+    check_bool('lazy_init', values['lazy_init'])
+    _check_indices('indices', values['indices'])
+    if values['triplet_sampler'] is not None:
+        example = 'triplet_sampler=dict(num_ids=8, ins_per_id=4)'
+        known = ('num_ids', 'ins_per_id')
+        check_keys_of('triplet_sampler', values['triplet_sampler'], known, example)
+        for key, value in values['triplet_sampler'].items():
+            check_int(f'triplet_sampler.{key}', value, 1, example)
 
 
 def check_indices_exist(indices: Any, count: int) -> None:

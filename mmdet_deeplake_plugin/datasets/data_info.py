@@ -94,7 +94,7 @@ def sample_extras(
         place = {name: label for label, name in enumerate(classes)}
         new = np.array([place.get(name, -1) for name in lake.columns.class_names])
         image_labels = image_labels[0], new[image_labels[1]], image_labels[2]
-    per_row = lake.row_numbers(samples.rows, 'video_id', 'frame_id')
+    per_row = lake.row_numbers(samples.rows, 'video_id', 'frame_id', 'person_id')
     category_ids = None
     if 'mot_conf' in values:
         id_of = dict(zip(lake.columns.class_names, lake.columns.category_ids))

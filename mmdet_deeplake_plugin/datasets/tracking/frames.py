@@ -1,46 +1,69 @@
-"""Define the dataset of all frames that ``DeepLakeVideoDataset`` is made of."""
+"""Define the dataset of all frames or persons, and the pipeline that reads some."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import Compose
+from numpy.typing import NDArray
 
+from ...lake import find_lake
 from ..dataset import DeepLakeDataset
 from ..lazy import LazyList
 from .videos import Places
 
 
 class Frames(DeepLakeDataset):
-    """A ``DeepLakeDataset`` of frames, which are never filtered one by one."""
+    """A ``DeepLakeDataset`` whose rows a sample has several of.
+
+    Args:
+        deeplake_path: As in :class:`.DeepLakeDataset`.
+        roles: Roles that must have a column.
+        keys: The other keys of :class:`.DeepLakeDataset`.
+    """
+
+    def __init__(self, deeplake_path: str, roles: Sequence[str], **keys: Any) -> None:
+        super().__init__(deeplake_path, lazy_init=True, **keys)
+        self._roles = roles
 
     def full_init(self) -> None:
         """Open the lake and read the annotations.
 
         Raises:
-            ValueError: If the lake has no column for the frames or the objects.
+            ValueError: If a role has no column.
         """
+        if self._fully_initialized:
+            return
         super().full_init()
-        roles = dict(self.lake.columns.roles)
-        wanted = ['video_id', 'frame_id']
-        wanted += ['gt_instance_ids'] if 'gt_bboxes' in roles else []
-        for role in wanted:
-            if role not in roles:
+        columns = self.lake.columns
+        for role in self._roles:
+            has_boxes = columns.of('gt_bboxes') is not None
+            if columns.of(role) is None and (has_boxes or role != 'gt_instance_ids'):
                 raise ValueError(
-                    f'DeepLakeVideoDataset needs a column for {role}, but '
-                    f'{self.lake.name} has none; write deeplake_tensors='
-                    f"{{{role!r}: 'COLUMN'}}, or make the lake with "
-                    'python -m mmdet_deeplake_plugin.tools.from_mot'
+                    f'{self.lake.name} must have a column for {role}, but no column has '
+                    f"this role; write deeplake_tensors={{{role!r}: 'COLUMN'}}, or make "
+                    'the lake with tools.from_mot, from_youtube_vis or from_reid'
                 )
+
+    def row_numbers(self, role: str) -> NDArray[np.int64]:
+        """Return the integer of each sample, shape ``(F,)``.
+
+        Args:
+            role: Role that has a column.
+        """
+        extras = self._infos.extras
+        assert extras is not None
+        return extras.per_row[role][self._positions]
 
     def places(self) -> Places:
         """Return to which videos the frames belong, and what filters ask."""
-        samples, extras = self._samples, self._infos.extras
-        numbers = {} if extras is None else extras.per_row
+        samples = self._samples
         is_labelled = np.diff(samples.offsets) > 0
         sides = np.minimum(samples.widths, samples.heights)
-        return Places(numbers['video_id'], numbers['frame_id'], is_labelled, sides)
+        video_ids, frame_ids = map(self.row_numbers, ('video_id', 'frame_id'))
+        return Places(video_ids, frame_ids, is_labelled, sides)
 
     def prepare_clip(self, clip: dict[str, Any]) -> None:
         """Read the images of a clip together, and its masks if they are needed.
@@ -51,19 +74,20 @@ class Frames(DeepLakeDataset):
         self.lake.read_through(self.reader)
         needs = self._needs
         if needs.images:
-            self.reader.prepare(self.rows_of(np.array(clip['sample_idx'])).tolist())
-        clip['instances'] = [
-            part.plain(filled=needs.masks) if isinstance(part, LazyList) else part
-            for part in clip['instances']
-        ]
-        clip.pop('proposals', None)
+            self.reader.prepare([find_lake(path)[1] for path in clip['img_path']])
+        if 'instances' in clip:
+            clip['instances'] = [
+                part.plain(filled=needs.masks) if isinstance(part, LazyList) else part
+                for part in clip['instances']
+            ]
+        clip.pop('proposals', None)  # PackDetInputs would treat them as loaded
 
 
 class ClipPipeline(Compose):
     """A pipeline that reads the images of a clip together.
 
     Args:
-        pipeline: The pipeline; frames are read when a transform has chosen them.
+        pipeline: The pipeline; images are read when a transform has chosen them.
         frames: The dataset of all frames.
     """
 

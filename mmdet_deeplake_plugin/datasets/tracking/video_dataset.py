@@ -28,12 +28,11 @@ class DeepLakeVideoDataset(BaseVideoDataset):
     objects when a transform chooses it, and the images of a clip are read together.
 
     Args:
-        deeplake_path: As in :class:`.DeepLakeDataset`, like all keys that are not named
-            here: ``dataset``, ``deeplake_credentials``, ``deeplake_commit_id``,
-            ``deeplake_view_id``, ``deeplake_query``, ``deeplake_tensors``,
-            ``box_format``, ``label_order``, ``metainfo``, ``read_timeout``,
-            ``retry_timeout``, ``open_timeout`` and ``backend_args``. The roles
-            ``video_id``, ``frame_id`` and ``gt_instance_ids`` must have a column.
+        deeplake_path, dataset, deeplake_credentials, deeplake_commit_id,
+        deeplake_view_id, deeplake_query, box_format, label_order, metainfo, read_timeout,
+        retry_timeout, open_timeout, backend_args: As in :class:`.DeepLakeDataset`.
+        deeplake_tensors: As there. The roles ``video_id``, ``frame_id`` and
+            ``gt_instance_ids`` must have a column.
         visibility_thr: Smallest visible fraction of a box in training, as in
             ``MOTChallengeDataset``. Defaults to -1: all boxes.
         filter_cfg: ``filter_empty_gt`` (default True) and ``min_size`` (default 32
@@ -45,7 +44,6 @@ class DeepLakeVideoDataset(BaseVideoDataset):
             names, and nothing is filtered.
         lazy_init: Whether to open the lake in ``full_init`` only.
         max_refetch: How many times to replace a sample that the pipeline drops.
-        keys: The other keys.
 
     Raises:
         ValueError, TypeError, FileNotFoundError, PermissionError,
@@ -63,6 +61,15 @@ class DeepLakeVideoDataset(BaseVideoDataset):
         self,
         deeplake_path: str = '',
         *,
+        dataset: Any = None,
+        deeplake_credentials: dict | None = None,
+        deeplake_commit_id: str = '',
+        deeplake_view_id: str = '',
+        deeplake_query: str = '',
+        deeplake_tensors: dict | None = None,
+        box_format: str | None = None,
+        label_order: str = 'classes',
+        metainfo: Any = None,
         visibility_thr: float = -1,
         filter_cfg: dict | None = None,
         indices: int | Sequence[int] | None = None,
@@ -71,22 +78,26 @@ class DeepLakeVideoDataset(BaseVideoDataset):
         test_mode: bool = False,
         lazy_init: bool = False,
         max_refetch: int = 1000,
-        **keys: Any,
+        read_timeout: float = 60.0,
+        retry_timeout: float = 300.0,
+        open_timeout: float = 60.0,
+        backend_args: dict | None = None,
+        **unknown: Any,
     ) -> None:
-        unknown = {key: value for key, value in keys.items() if key not in VIDEO_KEYS}
+        given = locals()
         refuse_unknown(unknown, DeepLakeVideoDataset.__init__, ELSEWHERE)
-        check_video_keys(visibility_thr, filter_cfg, indices)
+        check_video_keys(given)
         hides = visibility_thr > 0 and not test_mode
         self.frames = Frames(
             deeplake_path,
+            ('video_id', 'frame_id', 'gt_instance_ids'),
             annotation_style='video',
             filter_cfg=dict(visibility_thr=visibility_thr) if hides else None,
             serialize_data=serialize_data,
             pipeline=pipeline,
             test_mode=test_mode,
-            lazy_init=True,
             max_refetch=max_refetch,
-            **keys,
+            **{key: given[key] for key in VIDEO_KEYS},
         )
         self._videos: Videos
         self._chosen: NDArray[np.int64]
@@ -120,6 +131,13 @@ class DeepLakeVideoDataset(BaseVideoDataset):
         self._metainfo = self.frames._metainfo
         self._videos = group_frames(self.frames.places(), self.filter_cfg, self.test_mode)
         self._chosen = np.arange(len(self._videos.ids))
+        if not self._videos.lengths.any():
+            raise ValueError(
+                f'filter_cfg={self.filter_cfg!r} must keep frames, but leaves out all '
+                f'{len(self.frames)} of {self.frames.lake.name}, which have no instances '
+                'of the chosen classes or are too small; write filter_cfg=dict('
+                'filter_empty_gt=False, min_size=0), or change metainfo.classes'
+            )
         self._fully_initialized = True
         check_indices_exist(self._indices, len(self))
         if self._indices is not None:
