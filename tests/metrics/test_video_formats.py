@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from helpers.ranks import run_ranks
 from mmdet.registry import DATASETS, METRICS, TASK_UTILS
 from mmdet.structures import TrackDataSample
 from mmdet.utils import register_all_modules
-from torch import multiprocessing
+from mmengine.dist import get_rank
 from zoo.lent import lent
 from zoo.moving import make_clips, make_persons, make_tracks, person_sample, video_sample
 
@@ -122,50 +122,53 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
         assert found[key] == value or (math.isnan(value) and math.isnan(found[key])), key
 
 
-def numbers(case: str, configs: Any, whole: bool = True) -> tuple[Any, Any]:
-    """Numbers of the stock metric on files, and twice those of ours on a lake."""
-    kind, stock, keys, ours = CASES[case]
-    found = []
-    for config, metric in zip(
-        configs[kind],
-        (dict(type=stock, **keys), dict(type='DeepLakeMetric', metrics_format=ours, **keys)),
-    ):
-        dataset = DATASETS.build(config)
-        samples = predicted(dataset)
-        judge = build(metric, dataset)
-        for _ in range(len(found) + 1):
-            given = samples if whole else list(frame_by_frame(samples))
-            found.append(evaluated(judge, given, len(dataset)))
-    return found[0], found[1:]
+def numbers(
+    case: str, configs: Any, whole: bool = True, stock: bool = True, times: int = 1
+) -> list[Any]:
+    """Numbers of the stock metric on files, or those of ours on a lake."""
+    kind, name, keys, form = CASES[case]
+    metric = dict(type=name) if stock else dict(type='DeepLakeMetric', metrics_format=form)
+    dataset = DATASETS.build(configs[kind][0 if stock else 1])
+    samples = predicted(dataset)
+    judge = build({**metric, **keys}, dataset)
+    return [
+        evaluated(judge, samples if whole else frame_by_frame(samples), len(dataset))
+        for _ in range(times)
+    ]
+
+
+@pytest.fixture(scope='module')
+def expected(configs: Any) -> dict[str, Any]:
+    """Numbers of the stock metrics, each computed once."""
+    return {case: numbers(case, configs)[0] for case in CASES}
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_numbers_are_those_of_the_stock_metric(case: str, configs: Any) -> None:
+def test_numbers_are_those_of_the_stock_metric(case: str, configs: Any, expected: Any) -> None:
     """Digit for digit, and again in the next validation."""
-    expected, found = numbers(case, configs)
-    assert any(0 < value < 1 for value in expected.values())
-    for each in found:
-        assert_same(each, expected)
+    assert any(0 < value < 1 for value in expected[case].values())
+    for found in numbers(case, configs, stock=False, times=2):
+        assert_same(found, expected[case])
 
 
-@pytest.mark.parametrize('case', ['tracks', 'frames'])
-def test_frames_count_as_whole_videos(case: str, configs: Any) -> None:
-    """Samplers of images give them one by one."""
-    expected, found = numbers(case, configs, whole=False)
-    for each in [*found, *numbers(case, configs)[1]]:
-        assert_same(each, expected)
+def test_frames_count_as_whole_videos(configs: Any, expected: Any) -> None:
+    """Samplers of images give them one by one, also to the stock metrics."""
+    for stock in (True, False):
+        (found,) = numbers('frames', configs, whole=False, stock=stock)
+        assert_same(found, expected['frames'])
+    for stock in (True, False):
+        (found,) = numbers('changed tracks', configs, whole=False, stock=stock)
+        assert_same(found, expected['changed tracks'])
 
 
-def test_masks_of_frames_make_videos(configs: Any) -> None:
+def test_masks_of_frames_make_videos(configs: Any, expected: Any) -> None:
     """Where the stock metric fails, which takes whole videos alone."""
     _, config = configs['clips']
     dataset = DATASETS.build(config)
     samples = predicted(dataset)
-    expected, found = (
-        evaluated(build(dict(type='DeepLakeMetric', metrics_format='YouTubeVIS'), dataset), each, 3)
-        for each in (samples, frame_by_frame(samples))
-    )
-    assert found == expected
+    config = dict(type='DeepLakeMetric', metrics_format='YouTubeVIS')
+    found = evaluated(build(config, dataset), frame_by_frame(samples), 3)
+    assert found == expected['masks']
 
 
 def test_tracks_that_the_model_made(configs: Any) -> None:
@@ -219,16 +222,15 @@ def test_written_files_are_those_of_stock(configs: Any, tmp_path: Path) -> None:
         assert archive.read('results.json') == text
 
 
-def _rank(rank: int, folder: str, configs: Any) -> None:
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
-    )
+def scored_by_a_rank(configs: Any, folder: str) -> dict[str, Any]:
+    """The numbers that a rank reports, after it predicted its share of the videos."""
     found: dict[str, Any] = {}
     for name, (kind, _, keys, form) in CASES.items():
         dataset = DATASETS.build(configs[kind][1])
         samples = predicted(dataset)
-        keys = dict(keys, metrics_format=form, collect_dir=f'{folder}/shared')
+        keys = dict(keys, metrics_format=form, collect_dir=folder)
         metric = build(dict(type='DeepLakeMetric', **keys), dataset)
+        rank = get_rank()
         share = np.array_split(np.arange(len(samples)), 2)[rank].tolist()
         if kind == 'persons':  # dealt one by one, and one of them twice
             share = [*range(rank, len(samples), 2), rank]
@@ -236,17 +238,17 @@ def _rank(rank: int, folder: str, configs: Any) -> None:
         if name == 'frames':
             given = list(frame_by_frame(given))
         found[name] = evaluated(metric, given, len(samples))
-    Path(folder, f'rank{rank}.json').write_text(json.dumps(found))
-    torch.distributed.destroy_process_group()
+    return found
 
 
-def test_two_ranks_report_what_stock_reports(configs: Any, tmp_path: Path) -> None:
+def test_two_ranks_report_what_stock_reports(
+    configs: Any, expected: Any, tmp_path: Path
+) -> None:
     """Two and one videos, as TrackImgSampler deals them; the numbers on both ranks."""
-    multiprocessing.spawn(_rank, args=(str(tmp_path), configs), nprocs=2, join=True)
-    for rank in range(2):
-        found = json.loads((tmp_path / f'rank{rank}.json').read_text())
-        for case in CASES:
-            assert_same(found[case], numbers(case, configs)[0])
+    for found in run_ranks(2, scored_by_a_rank, tmp_path, configs, str(tmp_path / 'shared')):
+        assert found.keys() == expected.keys()
+        for case, reported in found.items():
+            assert_same(reported, expected[case])
 
 
 def test_nothing_found_is_no_error(configs: Any) -> None:

@@ -22,6 +22,7 @@ from mmengine.structures import InstanceData
 from pycocotools import mask as coco_mask
 
 from mmdet_deeplake_plugin.tools.from_mot import from_mot
+from mmdet_deeplake_plugin.tools.from_reid import from_reid
 from mmdet_deeplake_plugin.tools.from_youtube_vis import from_youtube_vis
 from zoo.source import Source
 
@@ -67,7 +68,6 @@ def make_persons(folder: Path, source: Source, classes: Classes) -> tuple[Files,
         lines.append(f'{name} {person}')
     ann_file = folder / 'persons.txt'
     ann_file.write_text('\n'.join(lines) + '\n')
-    from mmdet_deeplake_plugin.tools.from_reid import from_reid
     from_reid(ann_file, folder / 'imgs', folder / 'lake')
     prefix = dict(img_path=str(folder / 'imgs'))
     files = dict(data_root=str(folder), ann_file=str(ann_file), data_prefix=prefix)
