@@ -266,7 +266,7 @@ PATH = Key(
 )
 METRIC = {
     'metrics_format': Key(
-        good=['COCO', 'LVIS', 'PascalVOC', 'Panoptic', 'SemSeg', 'RefExp', 'DOD'],
+        good=['COCO', 'LVIS', 'PascalVOC', 'Panoptic', 'SemSeg', 'RefExp', 'DOD', 'ReID'],
         bad=['', 'coco', 'VOC', None, True, ['COCO'], {'COCO'}],
     ),
     'metric': Key(
@@ -372,6 +372,27 @@ METRIC = {
             bad=[-0.1, 50, '0.5', None, True, NAN, [0.5]],
             others=dict(metrics_format='gRefCOCO'),
         ),
+    ),
+    'benchmark': Key(
+        good=['MOT15', 'MOT20', 'DanceTrack'],
+        bad=['', 'MOT', 'mot17', None, 17, True, ['MOT17']],
+        others=dict(metrics_format='MOT'),
+    ),
+    'use_postprocess': Key(BOOL.good, BOOL.bad, others=dict(metrics_format='MOT')),
+    'postprocess_tracklet_cfg': Key(
+        good=[None, [], ()],  # those of stock need scikit-learn: test_video_formats.py
+        bad=['InterpolateTracklets', dict(type='InterpolateTracklets'), 3, True, [{}], [3]],
+        others=dict(metrics_format='MOT'),
+    ),
+    'metric_options': Key(
+        good=[None, dict(rank_list=[1, 5], max_rank=5), ConfigDict(rank_list=(1,), max_rank=1)],
+        bad=[
+            *(3, True, [1], {}, 'rank_list', dict(rank_list=[1]), dict(max_rank=5)),
+            *(dict(rank_list=[5], max_rank=4), dict(rank_list=[0], max_rank=4)),
+            *(dict(rank_list=[], max_rank=4), dict(rank_list=1, max_rank=4)),
+            *(dict(rank_list=[1.5], max_rank=4), dict(rank_list=[1], max_rank=4, top=1)),
+        ],
+        others=dict(metrics_format='ReID'),
     ),
     'collect_device': Key(
         good=['cpu', 'gpu', 'npu'], bad=['', 'cuda', 'CPU', None, True, ['cpu']]
@@ -572,6 +593,8 @@ def test_good_values_are_taken(name: str, key: str, folder: Path) -> None:
         else:
             if key == 'metrics_format' and good == 'LVIS':
                 pytest.importorskip('lvis')
+            if key in ('benchmark', 'use_postprocess', 'postprocess_tracklet_cfg'):
+                pytest.importorskip('trackeval')
             if key == 'backend' and good != 'pycocotools':
                 pytest.importorskip('faster_coco_eval')
             cls(**keys)
