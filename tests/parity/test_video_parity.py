@@ -18,7 +18,7 @@ from helpers.clips import (
     write_mot,
     write_youtube_vis,
 )
-from helpers.samples import assert_equal, seeded, stock_config
+from helpers.samples import assert_equal, handed_over, seeded, stock_config
 from mmdet.datasets import BaseVideoDataset, MOTChallengeDataset, YouTubeVISDataset
 from mmdet.datasets.samplers import TrackAspectRatioBatchSampler, TrackImgSampler
 from mmdet.utils import register_all_modules
@@ -162,6 +162,7 @@ def test_samples_for_training(root: Path, kind: str) -> None:
     for index in [*indices, 0, 1, 2]:
         ours, theirs = (seeded(partial(data.__getitem__, index), 7) for data in (lake, files))
         assert_equal(ours, theirs)
+    assert_equal(handed_over(ours), theirs)
     assert len(theirs['data_samples'].video_data_samples) == 2
 
 
