@@ -98,21 +98,26 @@ def _summary(entries: Sequence[Entry], outcomes: Mapping[str, Outcome]) -> str:
 
 
 def _evaluators(entries: Sequence[Entry], outcomes: Mapping[str, Outcome]) -> str:
-    lines: Counter[str] = Counter()
+    lines: dict[str, list[str]] = {}
     for entry in entries:
+        line = f'no counterpart of {entry.out_of_reach.get("evaluator")}'
         if 'evaluator' in entry.jobs:
             outcome = outcomes[entry.jobs['evaluator']]
-            lines[f'{outcome.verdict}: {outcome.reason}'.rstrip(': ')] += 1
-        elif 'evaluator' in entry.out_of_reach:
-            lines[f'no counterpart of {entry.out_of_reach["evaluator"]}'] += 1
+            line = f'{outcome.verdict}: {outcome.reason}'.rstrip(': ')
+        elif 'evaluator' not in entry.out_of_reach:
+            continue
+        lines.setdefault(line, []).append(f'`{entry.name}`')
     text = (
         'Evaluators were compared as well, on all images with the same synthetic predictions: '
         'the stock metric with its\nfile, and `DeepLakeMetric` with the lake ("equal" means all '
         'numbers). `YouTubeVISMetric`, which the configs\nlet write a file alone, computes '
         'its numbers here.\n\n'
     )
-    rows = [(count, line.replace('|', '\\|')) for line, count in lines.most_common()]
-    return text + _table(('configs', 'evaluator'), rows)
+    rows = [
+        (len(names), line.replace('|', '\\|'), '' if line == 'equal' else ', '.join(names))
+        for line, names in sorted(lines.items(), key=lambda each: -len(each[1]))
+    ]
+    return text + _table(('configs', 'evaluator', 'which'), rows)
 
 
 def _failures(entries: Sequence[Entry], outcomes: Mapping[str, Outcome]) -> str:
@@ -157,6 +162,8 @@ def _halves(entries: Sequence[Entry], outcomes: Mapping[str, Outcome]) -> str:
             result = f'{outcome.verdict} {outcome.reason}'.strip()
             kept = entry.out_of_reach[other]
             rows.append((f'`{entry.name}`', f'{part}: {result}', f'{other}: {kept}'))
+    if not rows:
+        return 'None.\n'
     text = 'One dataloader has a counterpart, and the other reads data that the plugin does not support.\n\n'
     return text + _table(('config', 'compared', 'not applicable'), rows)
 
