@@ -31,7 +31,7 @@ evaluators that can be compared.
 """
 DSDL = (
     ', whose files are descriptions in YAML that the package `dsdl`, last released in '
-    '2023, reads; there is no converter of these'
+    '2023, reads; nothing here converts these'
 )
 
 
