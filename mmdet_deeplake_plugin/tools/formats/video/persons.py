@@ -37,8 +37,7 @@ def read_persons(path: Path, folder: Path) -> dict[str, Any]:
                 f'{path}, line {number} must hold the name of an image and the number of '
                 f'a person, such as a/000001.jpg 0, got {line!r:.80}'
             )
-        image = {'id': number, 'file_name': name, names.PERSON_ID: int(person)}
-        images.append(image)
+        images.append({'id': number, 'file_name': name, names.PERSON_ID: int(person)})
     check_files(folder, [image['file_name'] for image in images], 'images')
     for image in images:
         name = image['file_name']
