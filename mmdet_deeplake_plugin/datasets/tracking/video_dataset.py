@@ -88,7 +88,7 @@ class DeepLakeVideoDataset(BaseVideoDataset):
         given = locals()
         refuse_unknown(unknown, DeepLakeVideoDataset.__init__, ELSEWHERE)
         check_video_keys(given)
-        hides = visibility_thr > 0 and not test_mode
+        hides = visibility_thr > -1 and not test_mode
         self.frames = Frames(
             deeplake_path,
             ('video_id', 'frame_id', 'gt_instance_ids'),
