@@ -18,7 +18,14 @@ from mmdet.structures import TrackDataSample
 from mmdet.utils import register_all_modules
 from mmengine.dist import get_rank
 from zoo.lent import lent
-from zoo.moving import make_clips, make_persons, make_tracks, person_sample, video_sample
+from zoo.moving import (
+    as_rows,
+    make_clips,
+    make_persons,
+    make_tracks,
+    person_sample,
+    video_sample,
+)
 
 from mmdet_deeplake_plugin import DeepLakeMetric
 
@@ -176,18 +183,7 @@ def test_tracks_that_the_model_made(configs: Any) -> None:
     found = []
     for config, kind in zip(configs['tracks'], ('MOTChallengeMetric', 'DeepLakeMetric')):
         dataset = DATASETS.build(config)
-        samples = predicted(dataset)
-        for frame in (each for sample in samples for each in sample):
-            old = frame.pred_track_instances
-            rows = np.array(
-                [
-                    [frame.frame_id + 1, i, x, y, z - x, b - y, score]
-                    for i, (x, y, z, b), score in zip(
-                        old.instances_id.tolist(), old.bboxes.tolist(), old.scores.tolist()
-                    )
-                ]
-            ).reshape(-1, 7)
-            frame.pred_track_instances = type(old)(bboxes=rows)
+        samples = [as_rows(sample) for sample in predicted(dataset)]
         more = {} if kind == 'MOTChallengeMetric' else {'metrics_format': 'MOT'}
         metric = build(dict(type=kind, use_postprocess=True, **more), dataset)
         found.append(evaluated(metric, samples, 3))

@@ -20,7 +20,7 @@ from mmengine.registry import EVALUATOR
 from mmengine.runner import Runner
 
 from zoo.lent import lent
-from zoo.moving import person_sample, video_sample
+from zoo.moving import as_rows, person_sample, video_sample
 from zoo.rewrite import KINDS, TEXTS, leaves
 from zoo.truth import found_labels, guessed_segments, true_masks
 
@@ -124,7 +124,9 @@ def _numbers(dataset: dict[str, Any], evaluator: Any) -> dict[str, Any]:
     for index in range(len(data)):
         info = data.get_data_info(index)
         if 'images' in info:
-            judge.process(data_samples=[video_sample(info, random)])
+            video = video_sample(info, random)
+            tracked = isinstance(evaluator, dict) and evaluator.get('use_postprocess')
+            judge.process(data_samples=[as_rows(video) if tracked else video])
             continue
         if 'gt_label' in info:
             judge.process(data_samples=[person_sample(info, random)])

@@ -117,6 +117,23 @@ def video_sample(info: dict[str, Any], random: np.random.Generator) -> TrackData
     return TrackDataSample(video_data_samples=frames)
 
 
+def as_rows(sample: TrackDataSample) -> TrackDataSample:
+    """The tracks of a video as StrongSORT gives them, with a ``postprocess_model``.
+
+    Args:
+        sample: As :func:`video_sample` draws it; changed in place.
+    """
+    for frame in sample:
+        found = frame.pred_track_instances
+        keys = (found.instances_id, found.bboxes, found.scores)
+        rows = [
+            [frame.frame_id + 1, number, x, y, z - x, b - y, score]
+            for number, (x, y, z, b), score in zip(*(key.tolist() for key in keys))
+        ]
+        frame.pred_track_instances = InstanceData(bboxes=np.array(rows).reshape(-1, 7))
+    return sample
+
+
 def person_sample(info: dict[str, Any], random: np.random.Generator) -> dict[str, Any]:
     """What a mediocre model of re-identification makes of an image.
 
