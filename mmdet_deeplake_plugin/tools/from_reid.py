@@ -11,21 +11,13 @@ leaves behind.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..lake import LakeLayout, check_dest, names, write_lake
-from ._cli import (
-    add_credentials,
-    make_parser,
-    run_tool,
-    with_credentials,
-    with_progress,
-)
-from .formats.images import image_compression, stored_size
+from ..lake import check_dest
+from ._cli import add_credentials, make_parser, run_tool, with_credentials
+from .formats.video.import_frames import import_frames
 from .formats.video.persons import read_persons
 
 
@@ -59,39 +51,9 @@ def from_reid(
     """
     path, folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
     check_dest(url, overwrite, credentials)
-    files, persons = read_persons(path)
-    layout = LakeLayout(
-        converter='from_reid',
-        annotation_style='reid',
-        box_format='ltwh',
-        image_compression=image_compression(folder, list(dict.fromkeys(files))),
-        class_names=['person'],
-        per_box={},
-        text_ids=False,
-        integers=(names.PERSON_ID,),
-    )
-    summary = f'{len(files)} images of {len(set(persons))} persons from {path.name}'
-    rows = with_progress(
-        _rows(folder, files, persons), len(files), 'writing images', progress
-    )
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
-    return f'{url}: wrote {summary}'
-
-
-def _rows(folder: Path, files: list[str], persons: list[int]) -> Iterator[dict[str, Any]]:
-    for number, (name, person) in enumerate(zip(files, persons)):
-        content = (folder / name).read_bytes()
-        width, height = stored_size(content, name)
-        yield {
-            names.IMAGES: content,
-            names.BOXES: np.zeros((0, 4)),
-            names.CATEGORIES: np.zeros(0, np.int32),
-            names.PERSON_ID: person,
-            names.IMAGE_ID: number,
-            names.FILE_NAME: name,
-            names.WIDTH: width,
-            names.HEIGHT: height,
-        }
+    content = read_persons(path, folder)
+    keep = overwrite, progress, credentials
+    return import_frames('from_reid', content, path, folder, url, *keep)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...utils.values import refuse_unknown
 from ..checks import ELSEWHERE, VIDEO_KEYS, check_indices_exist, check_video_keys
 from ..class_comparison import check_classes_in_worker
+from ..dataset import DeepLakeDataset
 from .frames import ClipPipeline, Frames
 from .videos import FrameList, Videos, group_frames
 
@@ -87,7 +88,7 @@ class DeepLakeVideoDataset(BaseVideoDataset):
         given = locals()
         refuse_unknown(unknown, DeepLakeVideoDataset.__init__, ELSEWHERE)
         check_video_keys(given)
-        hides = visibility_thr > 0 and not test_mode
+        hides = visibility_thr > -1 and not test_mode
         self.frames = Frames(
             deeplake_path,
             ('video_id', 'frame_id', 'gt_instance_ids'),
@@ -100,7 +101,7 @@ class DeepLakeVideoDataset(BaseVideoDataset):
             **{key: given[key] for key in VIDEO_KEYS},
         )
         self._videos: Videos
-        self._chosen: NDArray[np.int64]
+        self._positions: NDArray[np.int64]
         super().__init__(
             metainfo=self.frames._metainfo,
             filter_cfg=filter_cfg,
@@ -130,7 +131,7 @@ class DeepLakeVideoDataset(BaseVideoDataset):
         self.frames.full_init()
         self._metainfo = self.frames._metainfo
         self._videos = group_frames(self.frames.places(), self.filter_cfg, self.test_mode)
-        self._chosen = np.arange(len(self._videos.ids))
+        self._positions = np.arange(len(self._videos.ids))
         if not self._videos.lengths.any():
             raise ValueError(
                 f'filter_cfg={self.filter_cfg!r} must keep frames, but leaves out all '
@@ -145,7 +146,7 @@ class DeepLakeVideoDataset(BaseVideoDataset):
 
     @force_full_init
     def __len__(self) -> int:
-        return len(self._chosen)
+        return len(self._positions)
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
@@ -162,7 +163,7 @@ class DeepLakeVideoDataset(BaseVideoDataset):
         Raises:
             IndexError: If ``idx`` is out of range.
         """
-        videos, video = self._videos, int(self._chosen[idx])
+        videos, video = self._videos, int(self._positions[idx])
         return {
             'video_id': int(videos.ids[video]),
             'images': FrameList(videos.frames_of(video), self.frames.get_data_info),
@@ -187,7 +188,7 @@ class DeepLakeVideoDataset(BaseVideoDataset):
             index: Index of the video, or that and the index of a frame in it.
         """
         video, frame = index if isinstance(index, tuple) else (index, None)
-        frames = self._videos.frames_of(int(self._chosen[video]))
+        frames = self._videos.frames_of(int(self._positions[video]))
         chosen = frames if frame is None else frames[[frame]]
         return [label for each in chosen for label in self.frames.get_cat_ids(int(each))]
 
@@ -203,29 +204,8 @@ class DeepLakeVideoDataset(BaseVideoDataset):
         Args:
             idx: Index of the video.
         """
-        return len(self._videos.frames_of(int(self._chosen[idx])))
+        return len(self._videos.frames_of(int(self._positions[idx])))
 
-    @force_full_init
-    def get_subset_(self, indices: int | Sequence[int]) -> None:
-        """Keep only some videos, in place.
-
-        Args:
-            indices: Number of videos to keep, from the end if negative, or a list of
-                indices.
-        """
-        if isinstance(indices, (int, np.integer)):
-            chosen = slice(indices) if indices >= 0 else slice(indices, None)
-            self._chosen = self._chosen[chosen]
-        else:
-            self._chosen = self._chosen[np.asarray(indices, dtype=np.int64)]
-
-    @force_full_init
-    def get_subset(self, indices: int | Sequence[int]) -> DeepLakeVideoDataset:
-        """Return a dataset of some of the videos; annotations are shared, not copied.
-
-        Args:
-            indices: As for :meth:`get_subset_`.
-        """
-        subset = self._copy_without_annotation({})
-        subset.get_subset_(indices)
-        return subset
+    # Subsets are chosen alike, here of videos.
+    get_subset_ = DeepLakeDataset.get_subset_
+    get_subset = DeepLakeDataset.get_subset

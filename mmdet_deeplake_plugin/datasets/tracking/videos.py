@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -110,9 +110,4 @@ class FrameList(Sequence[dict[str, Any]], SharedByCopies):
         return len(self._indices)
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self._make(each) for each in self._indices[index].tolist()]
         return self._make(int(self._indices[index]))
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return map(self._make, self._indices.tolist())

@@ -16,11 +16,12 @@ def frame_numbers(images: Sequence[dict[str, Any]]) -> tuple[str, ...]:
         images: ``images`` of a COCO file.
 
     Returns:
-        The keys; none if an image is not a frame.
+        The keys, or that of persons; none if an image is neither.
     """
-    keys = names.VIDEO_ID, names.FRAME_ID
-    is_video = all(is_int64(image.get(key)) for image in images for key in keys)
-    return keys if is_video else ()
+    for keys in ((names.VIDEO_ID, names.FRAME_ID), (names.PERSON_ID,)):
+        if all(is_int64(image.get(key)) for image in images for key in keys):
+            return keys
+    return ()
 
 
 def track_numbers(
@@ -38,7 +39,7 @@ def track_numbers(
     Raises:
         ValueError: If some annotations have a number and others have not.
     """
-    if not frame_numbers(images):
+    if names.VIDEO_ID not in frame_numbers(images):
         return {}
     annotations = [ann for part in by_image for ann in part]
     found = {key for ann in annotations for key in ann}

@@ -43,13 +43,15 @@ def import_frames(
     coco = check_coco(content, source)
     layout = coco_layout(coco, image_folder, None, False, ())
     for image in coco.images:
-        if not image['frame_id']:  # the frames of a video are alike
+        if image.get('frame_id') == 0:  # the frames of a video are alike
             _check_size(image_folder, image)
-    objects = {ann['instance_id'] for ann in content['annotations']}
-    summary = (
-        f'{len(content["videos"])} videos, {len(coco.images)} frames, {len(objects)} '
-        f'objects, {coco.num_boxes} boxes from {source.name}'
-    )
+    summary = f'{len(coco.images)} images from {source.name}'
+    if 'videos' in content:
+        objects = {ann['instance_id'] for ann in content['annotations']}
+        summary = (
+            f'{len(content["videos"])} videos, {len(coco.images)} frames, {len(objects)} '
+            f'objects, {coco.num_boxes} boxes from {source.name}'
+        )
     layout = replace(layout, converter=converter)
     rows = coco_rows(coco, image_folder, layout, [], None)
     rows = with_progress(rows, len(coco.images), 'writing images', progress)
