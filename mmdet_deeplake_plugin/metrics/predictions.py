@@ -32,6 +32,7 @@ from ..utils.values import (
     refuse_unknown,
     wrong,
 )
+from .format import path_of
 from .ground_truth import GroundTruthReader
 from .instances import collect_instances
 from .judging import Blocks
@@ -161,12 +162,7 @@ class DeepLakePredictions(BaseMetric):
         if isinstance(self.dataset_meta, Sequence):
             refuse_joined_classes(self.dataset_meta)
         for sample in data_samples:
-            if 'img_path' not in sample:
-                raise KeyError(
-                    "a prediction has no 'img_path', which identifies its lake and row; "
-                    'keep img_path in the meta_keys of PackDetInputs'
-                )
-            path = sample['img_path']
+            path = path_of(sample)
             lake, _ = find_lake(path)
             if is_main_process() and lake.key not in self._checked:
                 self._branch_of(lake).check()
