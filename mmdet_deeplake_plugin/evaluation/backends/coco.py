@@ -178,7 +178,6 @@ class PlainEval(COCOeval):
             for start in range(0, len(self.evalImgs), num_images)
         ]
         return matches_of_images(
-            [each['dtScores'] for each in ranges[0]],
             [[each['dtMatches'] for each in images] for images in ranges],
             [[each['dtIgnore'] for each in images] for images in ranges],
             [[each['gtIgnore'] for each in images] for images in ranges],

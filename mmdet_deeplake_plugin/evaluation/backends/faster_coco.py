@@ -114,7 +114,6 @@ def _matches(evaluations: Sequence[Any], params: Any) -> Matches:
         ]
 
     return matches_of_images(
-        [state[2] for state in ranges[0]],
         tables(0),
         tables(4),
         [[state[3] for state in images] for images in ranges],

@@ -11,12 +11,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ...utils.blocks import blocks
 from ...utils.ragged import indices_of_ranges
 from ..backends.coco import box_sizes, mask_areas
+from ..federation import images_by_category
 from ..ground_truth import GroundTruth
+from .by_label import RowsByLabel, best_of_images
+from .curves import Curves
 from .jobs import Job, divide
-from .matches import Curves, Matches
+from .matches import Matches, join_matches
 from .packed import PackedPredictions
+from .ranking import Ranking, rank
 
 
 class Scorer(Protocol):
@@ -35,17 +40,28 @@ class Scorer(Protocol):
         """Number of detections of an image that are scored, of all classes together."""
 
     @property
+    def most(self) -> int | None:
+        """Number of detections of an image that are matched, of the class."""
+
+    @property
     def area_of_masks(self) -> bool:
         """Whether the area of a detection with a mask is that of the mask."""
 
-    def curves(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Curves:
-        """Score instances of one class, or of all."""
+    @property
+    def is_federated(self) -> bool:
+        """Whether only some classes were searched for in an image, as in LVIS."""
+
+    @property
+    def areas(self) -> NDArray[np.float64]:
+        """Least and greatest area of each range in square pixels, shape ``(A, 2)``."""
 
     def match(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Matches:
-        """Match the instances of a part of the images."""
+        """Match the instances of some images, each of which has annotations."""
 
-    def join(self, parts: list[Matches]) -> Curves:
-        """Score what was matched in all parts, in the order of ids; takes them out."""
+    def curves(
+        self, ranking: Ranking, matches: Matches, exempt: NDArray[np.bool_]
+    ) -> Curves:
+        """Compute precision and recall, see :func:`.curves_of`."""
 
     def shape(self, num_classes: int) -> tuple[int, ...]:
         """Return the shape of the precision of all classes, ``(T, R, K, A, M)``."""
@@ -59,55 +75,12 @@ class Scorer(Protocol):
         """Return the package's finished evaluation, and log the summary."""
 
 
-class Rows:
-    """Rows of instances by label.
-
-    Args:
-        rows: Rows in ascending order.
-        labels: Stored label of each, shape ``(len(rows),)``.
-        num_labels: Number of stored labels.
-    """
-
-    def __init__(
-        self, rows: NDArray[np.int64], labels: NDArray[np.int64], num_labels: int
-    ) -> None:
-        self._rows, self._labels, self._num_labels = rows, labels, num_labels
-
-    @cached_property
-    def _by_label(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        order = np.argsort(self._labels, kind='stable')
-        ends = np.searchsorted(self._labels[order], np.arange(self._num_labels + 1))
-        return self._rows[order], ends
-
-    def of(self, label: int | None) -> NDArray[np.int64]:
-        """Return the rows of a label, or all."""
-        if label is None:
-            return self._rows
-        rows, ends = self._by_label
-        return rows[ends[label] : ends[label + 1]]
-
-    def inside(
-        self, offsets: NDArray[np.int64], images: NDArray[np.int64], label: int | None
-    ) -> NDArray[np.int64]:
-        """Return the rows of a label, or all, in some images.
-
-        Args:
-            offsets: Where the rows of each image start.
-            images: Numbers of the images.
-            label: Stored label; None for all.
-        """
-        rows = indices_of_ranges(offsets[images], np.diff(offsets)[images])
-        places = np.searchsorted(self._rows, rows)
-        places[places == len(self._rows)] = 0
-        chosen = self._rows[places] == rows if len(self._rows) else rows < 0
-        if label is not None:
-            chosen[chosen] = self._labels[places[chosen]] == label
-        return rows[chosen]
-
-
 @dataclass(eq=False)
 class ClassScoring:
     """Ground truth, predictions, and the metrics that are to be scored.
+
+    Packages match the detections of images that have annotations of the class. Those of
+    other images can match nothing, and are only counted.
 
     Args:
         gt: The annotations.
@@ -122,44 +95,29 @@ class ClassScoring:
     scorers: tuple[Scorer, ...]
 
     def __post_init__(self) -> None:
-        self._found: dict[tuple[str, int | None], Rows] = {}
+        self._found: dict[tuple[str, int] | None, RowsByLabel] = {}
 
     def jobs(self) -> list[Job]:
         """Return all jobs. Of a class without annotations, nothing can be scored."""
         jobs: list[Job] = []
         for metric, scorer in enumerate(self.scorers):
-            found = self._rows_of(scorer)
             for label in sorted(self.label_of.tolist()) if scorer.by_class else [None]:
-                true = self._true.of(label)
+                true = self._places[self.gt.images_of(self._true_rows(label))]
                 if len(true):
-                    places = (
-                        self._places[self.predictions.images_of(found.of(label))],
-                        self._places[self.gt.images_of(true)],
-                    )
-                    jobs += divide(metric, label, np.concatenate(places), len(self.gt))
+                    counts = self._found_counts(scorer, label)
+                    counts *= self._with_truth(label)
+                    counts += np.bincount(true, minlength=len(counts))
+                    jobs += divide(metric, label, counts)
         return jobs
 
     def run(self, job: Job) -> Curves | Matches:
         """Score the instances of a job, or match them if it is a part of the images."""
         scorer = self.scorers[job.metric]
-        found, true = self._rows_of(scorer), self._true
-        if job.images is None:
-            found_rows, true_rows = found.of(job.label), true.of(job.label)
-        else:
-            part = self._in_order[slice(*job.images)]
-            found_rows = found.inside(self.predictions.offsets, part, job.label)
-            true_rows = true.inside(self.gt.offsets, part, job.label)
-        found_in = self.predictions.images_of(found_rows)
-        true_in = self.gt.images_of(true_rows)
-        # Images without anything of the class change nothing, but cost memory and time.
-        images = np.union1d(found_in, true_in)
-        labels = self.label_of.tolist() if job.label is None else [job.label]
-        truth = self.gt.to_coco(images, true_rows, labels)
-        detections = self.detections(
-            found_rows, found_in, scorer.kind, scorer.area_of_masks
-        )
-        score = scorer.curves if job.images is None else scorer.match
-        return score(truth, detections)
+        ranking = self._ranking(scorer, job.label, job.images)
+        matches = self._match(scorer, ranking, job)
+        if job.images is not None:
+            return matches
+        return self._curves(scorer, ranking, matches, job.label)
 
     def summarize(
         self,
@@ -188,7 +146,13 @@ class ClassScoring:
         ids = self.gt.category_ids
         order = sorted(self.label_of.tolist(), key=lambda label: ids[label])
         for label, found in parts.items():
-            curves = found[0] if isinstance(found[0], Curves) else scorer.join(found)
+            curves = found.pop() if isinstance(found[0], Curves) else None
+            if curves is None:
+                matches = join_matches(found)
+                found.clear()  # they take as much again
+                curves = self._curves(
+                    scorer, self._ranking(scorer, label), matches, label
+                )
             column = 0 if label is None else order.index(label)
             precision[:, :, column] = curves.precision
             recall[:, column] = curves.recall
@@ -218,9 +182,7 @@ class ClassScoring:
         scores = np.asarray(predictions.scores_of(kind)[rows], dtype=np.float64)
         labels = self.label_of[predictions.labels[rows]]
         masks = predictions.masks(rows.tolist()) if kind == 'segm' else []
-        areas = boxes[:, 2] * boxes[:, 3]
-        if masks and area_of_masks:
-            areas = mask_areas(masks)
+        areas = mask_areas(masks) if masks and area_of_masks else _areas(boxes)
         detections: list[dict[str, Any]] = [
             {
                 'id': number,
@@ -246,6 +208,120 @@ class ClassScoring:
             detection['segmentation'] = mask
         return detections
 
+    def _ranking(
+        self, scorer: Scorer, label: int | None, images: tuple[int, int] | None = None
+    ) -> Ranking:
+        """Rank the detections of a class, or those that can match in some images."""
+        rows = self._found_rows(scorer, label, images)
+        places = self._places[self.predictions.images_of(rows)]
+        with_truth = self._with_truth(label)
+        if images is not None:
+            start, stop = images
+            kept = with_truth[places] & (start <= places) & (places < stop)
+        elif scorer.is_federated and label is not None:
+            kept = with_truth[places] | self._listed(self._negatives, label)[places]
+        else:
+            kept = None
+        if kept is not None:
+            rows, places = rows[kept], places[kept]
+        classes = None
+        if label is None:
+            order = np.argsort(np.argsort(np.asarray(self.gt.category_ids)[self.label_of]))
+            classes = order[self.predictions.labels[rows]]
+        scores = self.predictions.scores_of(scorer.kind)[rows]
+        return rank(rows, scores, places, with_truth, scorer.most, classes)
+
+    def _match(self, scorer: Scorer, ranking: Ranking, job: Job) -> Matches:
+        true_rows = self._true_rows(job.label)
+        if job.images is not None:
+            places = self._places[self.gt.images_of(true_rows)]
+            start, stop = job.images
+            true_rows = true_rows[(start <= places) & (places < stop)]
+        labels = self.label_of.tolist() if job.label is None else [job.label]
+        images = np.unique(self.gt.images_of(true_rows))
+        truth = self.gt.to_coco(images, true_rows, labels)
+        rows = ranking.rows[ranking.with_truth]
+        image_of = self.predictions.images_of(rows)
+        return scorer.match(
+            truth, self.detections(rows, image_of, scorer.kind, scorer.area_of_masks)
+        )
+
+    def _curves(
+        self, scorer: Scorer, ranking: Ranking, matches: Matches, label: int | None
+    ) -> Curves:
+        """Join what was matched with the detections that can match nothing."""
+        rows = ranking.rows[~ranking.with_truth]
+        areas = np.zeros(len(rows))
+        for part in blocks(len(rows)):
+            masks = (
+                self.predictions.masks(rows[part].tolist())
+                if scorer.kind == 'segm' and scorer.area_of_masks
+                else []
+            )
+            areas[part] = (
+                mask_areas(masks)
+                if masks
+                else _areas(box_sizes(self.predictions.bboxes[rows[part]]))
+            )
+        exempt = np.stack([(areas < low) | (areas > high) for low, high in scorer.areas])
+        if scorer.is_federated and label is not None:
+            places = self._places[self.predictions.images_of(rows)]
+            exempt |= self._listed(self._not_exhaustive, label)[places]
+        return scorer.curves(ranking, matches, exempt)
+
+    def _found_rows(
+        self, scorer: Scorer, label: int | None, images: tuple[int, int] | None
+    ) -> NDArray[np.integer]:
+        """Return the detections of a class; without classes those of some images."""
+        if label is not None:
+            return self._found_by_label(scorer).of(label)
+        if images is None:
+            return np.arange(self.predictions.offsets[-1], dtype=np.int32)
+        part, offsets = self._in_order[slice(*images)], self.predictions.offsets
+        return indices_of_ranges(offsets[part], np.diff(offsets)[part])
+
+    def _found_counts(self, scorer: Scorer, label: int | None) -> NDArray[np.int64]:
+        """Return the number of detections of a class by place of the image."""
+        if label is None:
+            return np.diff(self.predictions.offsets)[self._in_order]
+        rows = self._found_by_label(scorer).of(label)
+        places = self._places[self.predictions.images_of(rows)]
+        return np.bincount(places, minlength=len(self.gt))
+
+    def _found_by_label(self, scorer: Scorer) -> RowsByLabel:
+        """Return the detections that a scorer scores."""
+        most, kept = scorer.most_of_image, None
+        key = None if most is None else (scorer.kind, most)
+        if key not in self._found:
+            if most is not None:
+                scores = self.predictions.scores_of(scorer.kind)
+                kept = best_of_images(self.predictions.offsets, scores, most)
+            labels = self.predictions.labels
+            self._found[key] = RowsByLabel(
+                self.label_of, labels, len(self.gt.category_ids), kept
+            )
+        return self._found[key]
+
+    def _true_rows(self, label: int | None) -> NDArray[np.integer]:
+        """Return the annotations of a class, or those of all that are scored."""
+        if label is None:
+            return np.flatnonzero(np.isin(self.gt.labels, self.label_of))
+        return self._true.of(label)
+
+    def _with_truth(self, label: int | None) -> NDArray[np.bool_]:
+        """Return which images have annotations of a class, or any, by their place."""
+        with_truth = np.zeros(len(self.gt), dtype=bool)
+        with_truth[self._places[self.gt.images_of(self._true_rows(label))]] = True
+        return with_truth
+
+    def _listed(
+        self, images: dict[int, NDArray[np.int64]], label: int
+    ) -> NDArray[np.bool_]:
+        """Return which images list a class, by their place."""
+        listed = np.zeros(len(self.gt), dtype=bool)
+        listed[self._places[images.get(self.gt.category_ids[label], [])]] = True
+        return listed
+
     @cached_property
     def _in_order(self) -> NDArray[np.int64]:
         """Images in the order of their ids, which decides between equal scores."""
@@ -253,42 +329,29 @@ class ClassScoring:
         return np.array(sorted(range(len(ids)), key=lambda index: ids[index]))
 
     @cached_property
-    def _places(self) -> NDArray[np.int64]:
+    def _places(self) -> NDArray[np.int32]:
         """Place of each image in that order."""
-        return np.argsort(self._in_order)
+        return np.argsort(self._in_order).astype(np.int32)
 
     @cached_property
-    def _true(self) -> Rows:
-        """Annotations of the classes."""
-        rows = np.flatnonzero(np.isin(self.gt.labels, self.label_of))
-        return Rows(rows, self.gt.labels[rows], len(self.gt.category_ids))
+    def _true(self) -> RowsByLabel:
+        """Annotations by class."""
+        num_labels = len(self.gt.category_ids)
+        return RowsByLabel(np.arange(num_labels), self.gt.labels, num_labels)
 
-    def _rows_of(self, scorer: Scorer) -> Rows:
-        """Return the detections that a scorer scores."""
-        key = scorer.kind, scorer.most_of_image
-        if key not in self._found:
-            scores = self.predictions.scores_of(scorer.kind)
-            rows = best_of_images(self.predictions.offsets, scores, scorer.most_of_image)
-            labels = self.label_of[self.predictions.labels[rows]]
-            self._found[key] = Rows(rows, labels, len(self.gt.category_ids))
-        return self._found[key]
+    @cached_property
+    def _negatives(self) -> dict[int, NDArray[np.int64]]:
+        """Images in which a class is known to be absent, by its id."""
+        return images_by_category(self.gt.federation.negatives if self.gt.federation else [])
+
+    @cached_property
+    def _not_exhaustive(self) -> dict[int, NDArray[np.int64]]:
+        """Images in which a class is annotated in parts, by its id."""
+        federation = self.gt.federation
+        return images_by_category(federation.not_exhaustive if federation else [])
 
 
-def best_of_images(
-    offsets: NDArray[np.int64], scores: NDArray[Any], most: int | None
-) -> NDArray[np.int64]:
-    """Return the rows of the best detections of each image, in ascending order.
-
-    Args:
-        offsets: Where the detections of each image start, shape ``(M + 1,)``.
-        scores: Confidences, shape ``(N,)``.
-        most: Number of detections of an image; None to take all. Of equal ones, the
-            first count.
-    """
-    kept = np.ones(int(offsets[-1]), dtype=bool)
-    if most is not None:
-        for index in np.flatnonzero(np.diff(offsets) > most).tolist():
-            start, stop = offsets[index : index + 2].tolist()
-            ranked = np.argsort(-scores[start:stop], kind='stable')
-            kept[start + ranked[most:]] = False
-    return np.flatnonzero(kept)
+def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the areas of boxes, shape ``(n, 4)``, of left, top, width and height."""
+    areas: NDArray[np.float64] = boxes[:, 2] * boxes[:, 3]
+    return areas
