@@ -91,12 +91,8 @@ def matches_of(evaluation: Any) -> Matches:
         [each for each in found[start : start + num_images] if each]
         for start in range(0, len(found), num_images)
     ]
-    return matches_of_images(
-        [[each['dt_matches'] for each in images] for images in ranges],
-        [[each['dt_ignore'] for each in images] for images in ranges],
-        [[each['gt_ignore'] for each in images] for images in ranges],
-        len(evaluation.params.iou_thrs),
-    )
+    keys = 'dt_matches', 'dt_ignore', 'gt_ignore'
+    return matches_of_images(ranges, keys, len(evaluation.params.iou_thrs))
 
 
 def summarize_lvis(

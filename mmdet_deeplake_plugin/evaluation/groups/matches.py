@@ -7,12 +7,12 @@ ranges of areas. Scores and areas are those of the predictions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,40 +31,50 @@ class Matches:
     num_truths: NDArray[np.int64]
 
 
-def matches_of_images(
-    matched: Sequence[Sequence[NDArray[Any]]],
-    ignored: Sequence[Sequence[NDArray[Any]]],
-    truths_ignored: Sequence[Sequence[ArrayLike]],
-    num_thresholds: int,
+def packed_matches(
+    matched: Sequence[NDArray[Any]],
+    ignored: Sequence[NDArray[Any]],
+    num_truths: Sequence[int],
 ) -> Matches:
     """Pack the matches of some images.
 
     Args:
-        matched: For each range of areas and image, what matches at each threshold, 0 for
-            nothing, shape ``(T, d)``.
-        ignored: For each range and image, what does not count, shape ``(T, d)``.
-        truths_ignored: For each range and image, which annotations do not count.
+        matched: For each range of areas, what matches each detection at each threshold,
+            0 for nothing, shape ``(T, D)``.
+        ignored: For each range, what does not count, shape ``(T, D)``.
+        num_truths: For each range, the number of annotations that count.
+    """
+    return Matches(
+        np.stack([np.packbits(each != 0, axis=0) for each in matched]),
+        np.stack([np.packbits(each != 0, axis=0) for each in ignored]),
+        np.array(num_truths),
+    )
+
+
+def matches_of_images(
+    of_ranges: Sequence[Sequence[Mapping[str, Any]]],
+    keys: tuple[str, str, str],
+    num_thresholds: int,
+) -> Matches:
+    """Pack the matches that a package has for each image.
+
+    Args:
+        of_ranges: For each range of areas, what was matched in each image.
+        keys: Where that has the matches and what does not count, shape ``(T, d)``, and
+            which annotations do not count.
         num_thresholds: ``T``.
     """
-    empty = np.zeros((num_thresholds, 0), dtype=bool)
-
-    def bits(tables: Sequence[Sequence[NDArray[Any]]]) -> NDArray[np.uint8]:
-        return np.stack(
-            [
-                pack_bits(np.concatenate([empty, *images], axis=1) != 0)
-                for images in tables
-            ]
-        )
-
-    return Matches(
-        matched=bits(matched),
-        ignored=bits(ignored),
-        num_truths=np.array(
-            [
-                sum(int(np.count_nonzero(np.asarray(each) == 0)) for each in images)
-                for images in truths_ignored
-            ]
-        ),
+    empty = np.zeros((num_thresholds, 0))
+    matched, ignored, truths_ignored = (
+        [[each[key] for each in images] for images in of_ranges] for key in keys
+    )
+    return packed_matches(
+        [np.concatenate([empty, *images], axis=1) for images in matched],
+        [np.concatenate([empty, *images], axis=1) for images in ignored],
+        [
+            int(np.count_nonzero(np.concatenate([[], *images]) == 0))
+            for images in truths_ignored
+        ],
     )
 
 
@@ -83,16 +93,11 @@ def join_matches(parts: Sequence[Matches]) -> Matches:
     )
 
 
-def pack_bits(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Pack flags of thresholds, shape ``(T, D)``, into shape ``(ceil(T / 8), D)``."""
-    return np.packbits(flags, axis=0)
-
-
 def bit(packed: NDArray[np.uint8], number: int) -> NDArray[np.bool_]:
     """Return the flags of a threshold, shape ``(D,)``.
 
     Args:
-        packed: What :func:`pack_bits` returned.
+        packed: Flags of all thresholds, shape ``(ceil(T / 8), D)``.
         number: Number of the threshold.
     """
     byte, place = divmod(number, 8)
