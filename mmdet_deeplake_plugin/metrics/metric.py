@@ -8,7 +8,6 @@ from typing import Any
 
 from mmdet.registry import METRICS
 from mmengine.dist import get_world_size
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from ..datasets.broken_images import describe_rows
@@ -40,7 +39,7 @@ from .maps import MapFormat
 from .options import ELSEWHERE, check_values
 from .panoptic import PanopticFormat
 from .provenance import keep_numbers
-from .ranks import Ranks
+from .ranks import Ranks, SharedErrors
 from .semseg import SemSegFormat
 
 FORMATS: dict[str, type[MetricFormat]] = {
@@ -55,7 +54,7 @@ FORMATS: dict[str, type[MetricFormat]] = {
 
 
 @METRICS.register_module()
-class DeepLakeMetric(BaseMetric):
+class DeepLakeMetric(SharedErrors):
     """COCO, LVIS, VOC, CrowdHuman, OpenImages, panoptic or semantic metrics on lakes.
 
     The numbers equal those of ``CocoMetric(ann_file=…)``, ``LVISMetric(ann_file=…)``,
@@ -303,7 +302,7 @@ class DeepLakeMetric(BaseMetric):
         return numbers
 
     @gc_paused()
-    def compute_metrics(self, results: Sequence[Any]) -> dict[str, float]:
+    def compute(self, results: Sequence[Any]) -> dict[str, float]:
         """Score the predictions of all ranks on this one.
 
         Args:

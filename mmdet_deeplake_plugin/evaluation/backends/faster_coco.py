@@ -2,8 +2,8 @@
 
 It matches in C++. Two points in which it differs do not matter here: its ids must be
 integers that a double can hold, so images and categories are numbered in the order in
-which pycocotools would sort their ids, and annotations from 1; and its precision lacks the
-rounding unit that pycocotools adds to the divisor, so that curves are computed in
+which pycocotools would sort their ids, and annotations from 1; and its precision lacks
+the rounding unit that pycocotools adds to the divisor, so that curves are computed in
 :mod:`~..groups.curves`.
 """
 

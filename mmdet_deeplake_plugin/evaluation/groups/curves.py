@@ -21,7 +21,8 @@ from .ranking import Ranking
 class Curves:
     """Precision and recall of a class; -1 where nothing is to be found.
 
-    At ``T`` thresholds, for ``A`` ranges of areas and ``M`` numbers of detections.
+    At ``T`` thresholds, for ``A`` ranges of areas and ``M`` numbers of detections, or 1
+    if all of these give the same.
 
     Attributes:
         precision: At ``R`` recalls, shape ``(T, R, A, M)``.
@@ -51,21 +52,17 @@ def curves_of(
         recalls: Recalls at which precision is wanted, ascending, shape ``(R,)``.
         max_dets: Numbers of detections of an image that count; None for all.
     """
-    shape = len(matches.num_truths), len(max_dets)
+    most_of_image = int(ranking.ranks.max(initial=-1)) + 1
+    numbers = [most_of_image if n is None else min(n, most_of_image) for n in max_dets]
+    if len(set(numbers)) == 1:  # as a rule: no image has so many of one class
+        numbers = numbers[:1]
+    shape = len(matches.num_truths), len(numbers)
     precision = np.full((num_thresholds, len(recalls), *shape), -1.0)
     recall = np.full((num_thresholds, *shape), -1.0)
     places, alone = ranking.places(), ~ranking.with_truth
     order = np.argsort(places[ranking.with_truth])
     near = places[ranking.with_truth][order]
-    most_of_image = int(ranking.ranks.max(initial=-1)) + 1
-    done: dict[int, int] = {}
-    for m, most in enumerate(max_dets):
-        most = most_of_image if most is None else min(most, most_of_image)
-        if most in done:
-            precision[..., m] = precision[..., done[most]]
-            recall[..., m] = recall[..., done[most]]
-            continue
-        done[most] = m
+    for m, most in enumerate(numbers):
         kept = ranking.ranks < most
         kept_near = kept[ranking.with_truth][order]
         for a, num_truths in enumerate(matches.num_truths.tolist()):

@@ -117,7 +117,7 @@ class ClassScoring:
         matches = self._match(scorer, ranking, job)
         if job.images is not None:
             return matches
-        return self._curves(scorer, ranking, matches, job.label)
+        return self._curves(scorer, matches, job.label, ranking)
 
     def summarize(
         self,
@@ -135,32 +135,44 @@ class ClassScoring:
             logger: Logger for the summary.
         """
         scorer = self.scorers[metric]
-        shape = scorer.shape(len(self.label_of))
-        precision, recall = np.full(shape, -1.0), np.full((shape[0], *shape[2:]), -1.0)
         parts: dict[int | None, list[Any]] = {}
         for number, job in enumerate(jobs):
             if job.metric == metric:
                 parts.setdefault(job.label, []).append(results[number])
                 results[number] = None  # large ones are not kept for the next metric
-        # Packages list classes in the order of their ids.
-        ids = self.gt.category_ids
-        order = sorted(self.label_of.tolist(), key=lambda label: ids[label])
+        curves: dict[int | None, Curves] = {}
         for label, found in parts.items():
-            curves = found.pop() if isinstance(found[0], Curves) else None
-            if curves is None:
+            if not isinstance(found[0], Curves):
                 matches = join_matches(found)
                 found.clear()  # they take as much again
-                curves = self._curves(
-                    scorer, self._ranking(scorer, label), matches, label
-                )
-            column = 0 if label is None else order.index(label)
-            precision[:, :, column] = curves.precision
-            recall[:, column] = curves.recall
+                found.append(self._curves(scorer, matches, label))
+            (curves[label],) = found
+        precision, recall = self._joined(scorer, curves)
         return scorer.summarize(precision, recall, logger)
+
+    def _joined(
+        self, scorer: Scorer, curves: dict[int | None, Curves]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return precision and recall of all classes, in the order of their ids."""
+        *shape, most = scorer.shape(len(self.label_of))
+        # Where all numbers of detections give the same, it is held once.
+        held = max((each.precision.shape[-1] for each in curves.values()), default=1)
+        precision = np.full((*shape, held), -1.0)
+        recall = np.full((shape[0], *shape[2:], held), -1.0)
+        ids = self.gt.category_ids
+        order = sorted(self.label_of.tolist(), key=lambda label: ids[label])
+        for label in list(curves):
+            column = 0 if label is None else order.index(label)
+            precision[:, :, column] = curves[label].precision
+            recall[:, column] = curves.pop(label).recall
+        return (
+            np.broadcast_to(precision, (*shape, most)),
+            np.broadcast_to(recall, (*recall.shape[:-1], most)),
+        )
 
     def detections(
         self,
-        rows: NDArray[np.int64],
+        rows: NDArray[np.integer],
         image_of: NDArray[np.int64],
         kind: str,
         area_of_masks: bool = True,
@@ -226,7 +238,9 @@ class ClassScoring:
             rows, places = rows[kept], places[kept]
         classes = None
         if label is None:
-            order = np.argsort(np.argsort(np.asarray(self.gt.category_ids)[self.label_of]))
+            order = np.argsort(
+                np.argsort(np.asarray(self.gt.category_ids)[self.label_of])
+            )
             classes = order[self.predictions.labels[rows]]
         scores = self.predictions.scores_of(scorer.kind)[rows]
         return rank(rows, scores, places, with_truth, scorer.most, classes)
@@ -247,9 +261,15 @@ class ClassScoring:
         )
 
     def _curves(
-        self, scorer: Scorer, ranking: Ranking, matches: Matches, label: int | None
+        self,
+        scorer: Scorer,
+        matches: Matches,
+        label: int | None,
+        ranking: Ranking | None = None,
     ) -> Curves:
         """Join what was matched with the detections that can match nothing."""
+        if ranking is None:
+            ranking = self._ranking(scorer, label)
         rows = ranking.rows[~ranking.with_truth]
         areas = np.zeros(len(rows))
         for part in blocks(len(rows)):
@@ -342,7 +362,9 @@ class ClassScoring:
     @cached_property
     def _negatives(self) -> dict[int, NDArray[np.int64]]:
         """Images in which a class is known to be absent, by its id."""
-        return images_by_category(self.gt.federation.negatives if self.gt.federation else [])
+        return images_by_category(
+            self.gt.federation.negatives if self.gt.federation else []
+        )
 
     @cached_property
     def _not_exhaustive(self) -> dict[int, NDArray[np.int64]]:
