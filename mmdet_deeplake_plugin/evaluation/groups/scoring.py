@@ -49,7 +49,10 @@ class Scorer(Protocol):
 
     @property
     def is_federated(self) -> bool:
-        """Whether only some classes were searched for in an image, as in LVIS."""
+        """Whether only some classes were searched for in an image, as in LVIS.
+
+        Its package also leaves out what has no area.
+        """
 
     @property
     def areas(self) -> NDArray[np.float64]:
@@ -316,6 +319,9 @@ class ClassScoring:
             if most is not None:
                 scores = self.predictions.scores_of(scorer.kind)
                 kept = best_of_images(self.predictions.offsets, scores, most)
+                if scorer.is_federated:
+                    boxes = box_sizes(self.predictions.bboxes[kept])
+                    kept = kept[_areas(boxes) > 0]
             labels = self.predictions.labels
             self._found[key] = RowsByLabel(
                 self.label_of, labels, len(self.gt.category_ids), kept
@@ -356,8 +362,10 @@ class ClassScoring:
     @cached_property
     def _true(self) -> RowsByLabel:
         """Annotations by class."""
-        num_labels = len(self.gt.category_ids)
-        return RowsByLabel(np.arange(num_labels), self.gt.labels, num_labels)
+        num_labels, kept = len(self.gt.category_ids), None
+        if any(scorer.is_federated for scorer in self.scorers):
+            kept = np.flatnonzero(self.gt.areas > 0)
+        return RowsByLabel(np.arange(num_labels), self.gt.labels, num_labels, kept)
 
     @cached_property
     def _negatives(self) -> dict[int, NDArray[np.int64]]:
