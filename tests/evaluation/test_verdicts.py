@@ -7,6 +7,7 @@ import io
 import sys
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -96,38 +97,40 @@ def _assert_equal_matches(
     starts = np.cumsum([0, *(len(each.labels) for each in predictions)])
     params, seen = evaluation.params, Counter()
     found = iter(evaluation.evalImgs)
+
+    @cache
+    def match(index: int, least: float, most_area: float) -> tuple[Any, Any, Any]:
+        """Match all classes of an image, as they do not depend on each other."""
+        part, prediction = gt.instances(index), predictions[index]
+        crowd = gt.crowd[part]
+        if kind == 'bbox':
+            boxes = box_sizes(prediction.bboxes)
+            sizes = boxes[:, 2] * boxes[:, 3]
+            ious = overlaps(boxes, gt.boxes_xywh[part], crowd)
+        else:
+            size = int(gt.heights[index]), int(gt.widths[index])
+            stored = [as_run_length(m, *size) for m in gt.segmentations[part]]
+            ious = overlaps(prediction.masks, stored, crowd)
+            sizes = mask_areas(prediction.masks)
+        outside = (sizes < least) | (sizes > most_area)
+        areas = gt.areas[part]
+        ignored = crowd | (areas < least) | (areas > most_area)
+        labels = label_of[prediction.labels]
+        scores = scores_of(prediction, kind)
+        ours = match_image(
+            *(ious, scores, labels, outside, gt.labels[part], ignored, crowd),
+            *(params.iouThrs, most),
+        )
+        return ours, labels, ignored
+
     for category in params.catIds:
         for area in params.areaRng:
             for img_id in params.imgIds:
                 stock = next(found)
                 index = gt.img_ids.index(img_id)
-                part, prediction = gt.instances(index), predictions[index]
+                part = gt.instances(index)
                 label = gt.category_ids.index(category)
-                crowd = gt.crowd[part]
-                if kind == 'bbox':
-                    boxes = box_sizes(prediction.bboxes)
-                    sizes = boxes[:, 2] * boxes[:, 3]
-                    ious = overlaps(boxes, gt.boxes_xywh[part], crowd)
-                else:
-                    size = int(gt.heights[index]), int(gt.widths[index])
-                    stored = [as_run_length(m, *size) for m in gt.segmentations[part]]
-                    ious = overlaps(prediction.masks, stored, crowd)
-                    sizes = mask_areas(prediction.masks)
-                outside = (sizes < area[0]) | (sizes > area[1])
-                areas = gt.areas[part]
-                ignored = crowd | (areas < area[0]) | (areas > area[1])
-                labels = label_of[prediction.labels]
-                ours = match_image(
-                    ious,
-                    scores_of(prediction, kind),
-                    labels,
-                    outside,
-                    gt.labels[part],
-                    ignored,
-                    crowd,
-                    params.iouThrs,
-                    most,
-                )
+                ours, labels, ignored = match(index, *area)
                 of_class = (labels == label) & ours.scored
                 if stock is None:
                     assert not of_class.any()
