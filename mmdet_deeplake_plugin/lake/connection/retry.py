@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment
+from urllib.request import getproxies_environment, proxy_bypass
 
 from ...structures.image_check import BrokenImageError
 from ...utils.messages import first_line, warn
@@ -125,13 +125,21 @@ def check_connection(spec: LakeSpec) -> None:
         spec: The lake; nothing is done for one on other storage, or behind a proxy.
 
     Raises:
+        ValueError: If ``blob_endpoint`` is not a URL.
         ConnectionError: If the host is unknown or does not answer.
     """
     if spec.path.partition('://')[0] not in AZURE:
         return
-    if {'https', 'all'} & getproxies_environment().keys():
-        return
     url = urlsplit(spec.endpoint)
+    if url.scheme not in ('http', 'https') or not url.hostname:
+        raise ValueError(
+            "deeplake_credentials['creds']['blob_endpoint'] must be a URL, found "
+            f"{spec.endpoint!r}; write for example 'https://{spec.endpoint}'"
+        )
+    proxies = getproxies_environment()
+    has_proxy = bool({url.scheme, 'all'} & proxies.keys())
+    if has_proxy and not proxy_bypass(url.hostname, proxies):
+        return
     port = url.port or (80 if url.scheme == 'http' else 443)
     try:
         socket.create_connection((url.hostname, port), _CONNECT_SECONDS).close()

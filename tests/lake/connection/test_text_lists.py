@@ -61,7 +61,7 @@ def test_a_crash_is_survived(source, lists, monkeypatch):
 def test_crashes_without_end_are_an_error(source, monkeypatch):
     """It names the row, and what to store instead."""
     monkeypatch.setattr(text_lists, '_CHILD', 'import os; os.kill(os.getpid(), 11)')
-    text = r'row 7: Deep Lake crashed 5 times in a row on a list of texts; store class'
+    text = r'row 7: Deep Lake crashed 10 times in a row on a list of texts; store class'
     with pytest.raises(OSError, match=text):
         text_lists.read_text_lists(source.spec, source.pin, 'names', np.array([7]))
 
