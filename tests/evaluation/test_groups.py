@@ -82,7 +82,7 @@ def _stock(scoring: ClassScoring) -> COCOeval:
     """All images and classes at once, by pycocotools as MMDetection uses it."""
     (scorer,), found = scoring.scorers, scoring.predictions
     rows = np.arange(found.offsets[-1])
-    detections = scoring.detections(rows, found.images_of(rows), scorer.kind)
+    detections = scoring.instances.detections(rows, found.images_of(rows), scorer.kind)
     unwanted = 'bbox' if scorer.kind == 'segm' else ''
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
@@ -194,12 +194,12 @@ def test_detections_are_those_of_load_res(kind):
     )
     rows = np.arange(len(scoring.predictions.labels))
     image_of = scoring.predictions.images_of(rows)
-    ours = scoring.detections(rows, image_of, kind)
+    ours = scoring.instances.detections(rows, image_of, kind)
     for mine, theirs in zip(ours, _stock(scoring).cocoDt.dataset['annotations']):
         assert mine['id'] == theirs['id']
         for key in ('image_id', 'category_id', 'score', 'area', 'iscrowd'):
             assert mine[key] == theirs[key], (mine['id'], key)
-    whole = scoring.detections(rows, image_of, kind, area_of_masks=False)
+    whole = scoring.instances.detections(rows, image_of, kind, area_of_masks=False)
     assert [each['area'] for each in whole] == [
         each['bbox'][2] * each['bbox'][3] for each in whole
     ]

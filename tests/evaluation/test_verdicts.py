@@ -72,7 +72,7 @@ def _detections(
     found = prepare_predictions(gt, predictions, classes, [kind], False, None, 'current')
     rows = np.arange(found.offsets[-1])
     scoring = ClassScoring(gt, found, gt.labels_of_classes(classes), ())
-    return scoring.detections(rows, found.images_of(rows), kind)
+    return scoring.instances.detections(rows, found.images_of(rows), kind)
 
 
 def _coco(
@@ -258,9 +258,7 @@ def _of_tide(
     )
     names = dict(Cls='classification', Loc='localisation', Both='both', Bkg='background')
     names.update(Dupe='duplicate', Miss='missed')
-    return {
-        names[kind.short_name]: count for kind, count in run.count_errors().items()
-    }
+    return {names[kind.short_name]: count for kind, count in run.count_errors().items()}
 
 
 def _sums(gt: GroundTruth, predictions: list[Prediction], label_of: Any, rules: Rules):
@@ -404,8 +402,12 @@ def test_masks_that_are_absent(drawn):
     with pytest.raises(ValueError, match=r"the model predicts none \(image 1 \('a'\)\)"):
         judge_image(drawn, 0, one, np.array([0, 1]), rules)
     code = coco_mask.encode(np.ones((50, 100), np.uint8, order='F'))
-    with pytest.raises(ValueError, match=r'instance 0 of image 1 .* is stored without one'):
-        judge_image(drawn, 0, replace(one, masks=[_as_text(code)]), np.array([0, 1]), rules)
+    with pytest.raises(
+        ValueError, match=r'instance 0 of image 1 .* is stored without one'
+    ):
+        judge_image(
+            drawn, 0, replace(one, masks=[_as_text(code)]), np.array([0, 1]), rules
+        )
 
 
 def test_label_quality_is_one_without_errors():
