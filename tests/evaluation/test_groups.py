@@ -31,7 +31,7 @@ from mmdet_deeplake_plugin.evaluation.groups.scoring import ClassScoring
 from mmdet_deeplake_plugin.evaluation.groups.selection import take
 
 BACKENDS = ('pycocotools', 'faster_coco_eval')
-MOST_DETS = (1, 10, 100)
+MOST_DETS = (1, 3, 8)  # fewer than many images have
 
 
 def _truth_and_predictions(seed: int) -> tuple[GroundTruth, list[Prediction]]:
@@ -96,9 +96,10 @@ def _stock(scoring: ClassScoring) -> COCOeval:
             )
         )
         evaluation = COCOeval(truth, loaded, scorer.kind)
-        evaluation.params.catIds = list(CATEGORIES)
+        evaluation.params.catIds = list(scorer.category_ids)
         evaluation.params.useCats = int(scorer.by_class)
-        evaluation.params.maxDets = list(MOST_DETS)
+        evaluation.params.iouThrs = scorer.thresholds
+        evaluation.params.maxDets = list(scorer.max_dets)
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation
@@ -127,6 +128,23 @@ def test_arrays_are_those_of_one_evaluation(kind, by_class, monkeypatch):
     assert divided[10_000] == 0 < divided[9] < divided[1]
     assert alone, 'the rounding unit of pycocotools should play a role in some'
     assert counted or not by_class, 'some detections should match nothing'
+
+
+@pytest.mark.parametrize('order', itertools.permutations(CATEGORIES), ids=str)
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_the_order_of_classes_decides_which_of_equal_proposals_counts(backend, order):
+    """One detection of an image counts, and that of one class only is right."""
+    gt, _ = _many(1, 1)
+    gt = replace(gt, category_ids=CATEGORIES)
+    wrong, right = np.zeros(4), gt.boxes_xyxy[0]
+    boxes = np.array([wrong, right, wrong], np.float32)
+    found = pack([Prediction(boxes, np.full(3, 0.5, np.float32), np.array([2, 1, 0]))])
+    scorer = CocoScorer('bbox', False, np.array([0.5]), (1, 1, 1), backend, order)
+    scoring = ClassScoring(gt, found, np.arange(3), (scorer,))
+    jobs = scoring.jobs()
+    ours = scoring.summarize(0, jobs, one_by_one(scoring, jobs), 'current')
+    assert np.array_equal(ours.eval['recall'], _stock(scoring).eval['recall'])
+    assert (ours.eval['recall'].max() > 0) == (order[0] == CATEGORIES[1])
 
 
 @pytest.mark.parametrize('backend', BACKENDS)

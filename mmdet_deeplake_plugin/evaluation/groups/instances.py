@@ -86,9 +86,9 @@ class Instances:
             rows, places = rows[kept], places[kept]
         classes = None
         if label is None:
-            order = np.argsort(
-                np.argsort(np.asarray(self.gt.category_ids)[self.label_of])
-            )
+            place = {number: n for n, number in enumerate(scorer.category_ids)}
+            ids = [self.gt.category_ids[stored] for stored in self.label_of.tolist()]
+            order = np.array([place[number] for number in ids], dtype=np.int32)
             classes = order[self.predictions.labels[rows]]
         scores = self.predictions.scores_of(scorer.kind)[rows]
         return rank(rows, scores, places, with_truth, scorer.most, classes)

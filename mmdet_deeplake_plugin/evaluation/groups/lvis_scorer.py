@@ -34,6 +34,11 @@ class LvisScorer:
     most: ClassVar[None] = None
 
     @property
+    def category_ids(self) -> tuple[int, ...]:
+        """Ids of the categories."""
+        return tuple(category['id'] for category in self.categories)
+
+    @property
     def areas(self) -> NDArray[np.float64]:
         """Least and greatest area of each range in square pixels, shape ``(A, 2)``."""
         return np.asarray(area_ranges(self.kind), dtype=np.float64)

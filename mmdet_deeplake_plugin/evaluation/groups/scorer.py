@@ -25,6 +25,10 @@ class Scorer(Protocol):
         """Whether classes are scored one by one."""
 
     @property
+    def category_ids(self) -> tuple[int, ...]:
+        """Ids of the categories; without classes, their order decides between ties."""
+
+    @property
     def most_of_image(self) -> int | None:
         """Number of detections of an image that are scored, of all classes together."""
 
