@@ -7,6 +7,7 @@ import copy
 import io
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -20,12 +21,19 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from test_faster_coco import CATEGORIES, drawn
 
-from mmdet_deeplake_plugin.evaluation import GroundTruth, Prediction, evaluate_coco
+from mmdet_deeplake_plugin.evaluation import (
+    Federation,
+    GroundTruth,
+    Prediction,
+    evaluate_coco,
+)
+from mmdet_deeplake_plugin.evaluation.backends.lvis import evaluation_of, quiet
 from mmdet_deeplake_plugin.evaluation.detections import prepare_predictions
 from mmdet_deeplake_plugin.evaluation.groups import jobs as jobs_module
 from mmdet_deeplake_plugin.evaluation.groups.by_label import best_of_images
 from mmdet_deeplake_plugin.evaluation.groups.coco_scorer import CocoScorer
 from mmdet_deeplake_plugin.evaluation.groups.jobs import deal, divide, one_by_one
+from mmdet_deeplake_plugin.evaluation.groups.lvis_scorer import LvisScorer
 from mmdet_deeplake_plugin.evaluation.groups.packed import pack
 from mmdet_deeplake_plugin.evaluation.groups.scoring import ClassScoring
 from mmdet_deeplake_plugin.evaluation.groups.selection import take
@@ -128,6 +136,42 @@ def test_arrays_are_those_of_one_evaluation(kind, by_class, monkeypatch):
     assert divided[10_000] == 0 < divided[9] < divided[1]
     assert alone, 'the rounding unit of pycocotools should play a role in some'
     assert counted or not by_class, 'some detections should match nothing'
+
+
+@pytest.mark.parametrize('kind', ['bbox', 'segm'])
+def test_arrays_are_those_of_one_lvis_evaluation(kind, monkeypatch):
+    """With classes that are absent, or annotated in parts, or both, or unknown."""
+    for seed in range(8):
+        gt, predictions = _truth_and_predictions(seed)
+        rng = np.random.default_rng(seed)
+        lists = [
+            [
+                rng.choice(CATEGORIES, rng.integers(0, 3), replace=False).tolist()
+                for _ in gt.img_ids
+            ]
+            for _ in range(2)
+        ]
+        gt = replace(gt, federation=Federation(*lists, ('r', 'c', 'f')))
+        categories = gt.to_coco()['categories']
+        found = prepare_predictions(
+            gt, predictions, gt.category_names, [kind], False, None, 'current'
+        )
+        labels = gt.labels_of_classes(gt.category_names)
+        scoring = ClassScoring(gt, found, labels, (LvisScorer(kind, categories),))
+        rows = np.arange(found.offsets[-1])
+        image_of = found.images_of(rows)
+        detections = scoring.instances.detections(rows, image_of, kind, False)
+        stock = evaluation_of(gt.to_coco(), detections, kind)
+        with quiet():
+            stock.evaluate()
+            stock.accumulate()
+        for most in (10_000, 9, 1):
+            monkeypatch.setattr(jobs_module, 'MOST_INSTANCES', most)
+            jobs = scoring.jobs()
+            ours = scoring.summarize(0, jobs, one_by_one(scoring, jobs), 'current')
+            for key in ('precision', 'recall'):
+                same = np.array_equal(ours.eval[key], stock.eval[key])
+                assert same, (seed, most, key)
 
 
 @pytest.mark.parametrize('order', itertools.permutations(CATEGORIES), ids=str)
@@ -334,7 +378,9 @@ def test_predictions_come_back_from_arrays(on_disk):
     for found in (predictions, plain):
         blocks = [pack(found[:5]), pack(found[5:6]), pack(found[6:])]
         order = np.random.default_rng(0).permutation(len(found))
+        before = len(os.listdir('/proc/self/fd'))
         taken = take(blocks, order, on_disk=on_disk)
+        assert len(os.listdir('/proc/self/fd')) == before + on_disk  # of one file
         assert len(taken) == len(found)
         for index, number in enumerate(order):
             _assert_equal(taken[index], found[number])
