@@ -380,13 +380,14 @@ def test_predictions_come_back_from_arrays(on_disk):
         order = np.random.default_rng(0).permutation(len(found))
         before = len(os.listdir('/proc/self/fd'))
         taken = take(blocks, order, on_disk=on_disk)
-        assert len(os.listdir('/proc/self/fd')) == before + on_disk  # of one file
+        assert len(os.listdir('/proc/self/fd')) == before + on_disk  # a single file
         assert len(taken) == len(found)
         for index, number in enumerate(order):
             _assert_equal(taken[index], found[number])
         _assert_equal(taken[-1], found[order[-1]])
         with pytest.raises(IndexError, match=f'there are {len(found)} predictions'):
             taken[len(found)]
+        del taken
 
 
 def test_what_does_not_fit_into_arrays_is_kept_for_its_error():
