@@ -12,7 +12,12 @@ from .version import __version__
 check_requirements()
 
 from .collate import deeplake_collate  # noqa: E402
-from .datasets import DeepLakeDataset, DeepLakeMultiImageMixDataset  # noqa: E402
+from .datasets import (  # noqa: E402
+    DeepLakeDataset,
+    DeepLakeMultiImageMixDataset,
+    DeepLakeReIDDataset,
+    DeepLakeVideoDataset,
+)
 from .hooks import (  # noqa: E402
     DeepLakeClassCheckHook,
     DeepLakeLossHook,
@@ -41,9 +46,11 @@ __all__ = [
     'DeepLakeMultiImageMixDataset',
     'DeepLakeOrderHook',
     'DeepLakePredictions',
+    'DeepLakeReIDDataset',
     'DeepLakeReportHook',
     'DeepLakeResumeHook',
     'DeepLakeSkippedImagesHook',
+    'DeepLakeVideoDataset',
     '__version__',
     'config_path',
     'deeplake_collate',

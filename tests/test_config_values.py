@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.lakes import open_lake, write_lake
+from helpers.lakes import TYPES, open_lake, row, write_lake
 from mmdet.utils import register_all_modules
 from mmengine.config import Config, ConfigDict
 
@@ -83,7 +83,7 @@ DATASET = {
         good=[None, 'xywh', 'cxcywhn'], bad=['', 'xyhw', 'XYXY', 3, True, ['xyxy']]
     ),
     'annotation_style': Key(
-        good=[None, 'coco', 'voc', 'crowdhuman', 'openimages', 'odvg', 'grounding'],
+        good=[None, 'coco', 'voc', 'crowdhuman', 'openimages', 'odvg', 'grounding', 'video', 'reid'],
         bad=['', 'COCO', 'pascal', 0, False, ['coco']],
     ),
     'label_order': Key(
@@ -130,6 +130,7 @@ DATASET = {
             *('min_size', 32, True, ['min_size'], dict(minsize=32)),
             *(dict(filter_empty_gt='False'), dict(filter_empty_gt=None)),
             dict(filter_crowds='True'),
+            dict(visibility_thr='0.3'),
             *(dict(min_size='32'), dict(min_size=-1), dict(min_size=NAN)),
             *(dict(min_size=True), dict(min_size=None), dict(bbox_min_size=-4)),
             *(dict(bbox_min_size='8'), dict(min_size=[32]), dict(filter_empty_gt=1)),
@@ -188,6 +189,30 @@ DATASET = {
     ),
 }
 
+LAZY = [key for key in DATASET if key not in ('on_broken_image', 'return_classes', 'caption_prompt')]
+VIDEO = {
+    **{key: DATASET[key] for key in LAZY if key != 'annotation_style'},
+    'filter_cfg': Key(
+        good=[None, {}, dict(filter_empty_gt=False, min_size=8.5)],
+        bad=[
+            *('min_size', 32, True, dict(filter_crowds=True), dict(visibility_thr=0.3)),
+            *(dict(min_size='32'), dict(filter_empty_gt=1), dict(bbox_min_size=3)),
+        ],
+    ),
+    'visibility_thr': Key(
+        good=[-1, 0.3, np.float32(0.5)], bad=['0.3', None, True, NAN, INF, [0.3]]
+    ),
+}
+PERSONS = {
+    **{key: VIDEO[key] for key in VIDEO if key not in ('box_format', 'label_order', 'metainfo', 'filter_cfg', 'visibility_thr')},
+    'triplet_sampler': Key(
+        good=[None, {'num_ids': 2}, dict(num_ids=1, ins_per_id=3)],
+        bad=[
+            *('8', 8, True, [8, 4], dict(num_ids=0), dict(num_ids='8'), dict(ids=8)),
+            *(dict(ins_per_id=2.5), dict(ins_per_id=None), dict(num_ids=True)),
+        ],
+    ),
+}
 COUNT = [-1, 1.0, 1.5, '1', True, NAN, INF, [1]]
 LOADER = {
     'dataset': Key(good=[range(3), [0, 1]], bad=[None, 3, True, iter([1])]),
@@ -241,7 +266,7 @@ PATH = Key(
 )
 METRIC = {
     'metrics_format': Key(
-        good=['COCO', 'LVIS', 'PascalVOC', 'Panoptic', 'SemSeg', 'RefExp', 'DOD'],
+        good=['COCO', 'LVIS', 'PascalVOC', 'Panoptic', 'SemSeg', 'RefExp', 'DOD', 'ReID'],
         bad=['', 'coco', 'VOC', None, True, ['COCO'], {'COCO'}],
     ),
     'metric': Key(
@@ -348,6 +373,27 @@ METRIC = {
             others=dict(metrics_format='gRefCOCO'),
         ),
     ),
+    'benchmark': Key(
+        good=['MOT15', 'MOT20', 'DanceTrack'],
+        bad=['', 'MOT', 'mot17', None, 17, True, ['MOT17']],
+        others=dict(metrics_format='MOT'),
+    ),
+    'use_postprocess': Key(BOOL.good, BOOL.bad, others=dict(metrics_format='MOT')),
+    'postprocess_tracklet_cfg': Key(
+        good=[None, [], ()],  # those of stock need scikit-learn: test_video_formats.py
+        bad=['InterpolateTracklets', dict(type='InterpolateTracklets'), 3, True, [{}], [3]],
+        others=dict(metrics_format='MOT'),
+    ),
+    'metric_options': Key(
+        good=[None, dict(rank_list=[1, 5], max_rank=5), ConfigDict(rank_list=(1,), max_rank=1)],
+        bad=[
+            *(3, True, [1], {}, 'rank_list', dict(rank_list=[1]), dict(max_rank=5)),
+            *(dict(rank_list=[5], max_rank=4), dict(rank_list=[0], max_rank=4)),
+            *(dict(rank_list=[], max_rank=4), dict(rank_list=1, max_rank=4)),
+            *(dict(rank_list=[1.5], max_rank=4), dict(rank_list=[1], max_rank=4, top=1)),
+        ],
+        others=dict(metrics_format='ReID'),
+    ),
     'collect_device': Key(
         good=['cpu', 'gpu', 'npu'], bad=['', 'cuda', 'CPU', None, True, ['cpu']]
     ),
@@ -417,6 +463,8 @@ PREDICTIONS = {
 TABLE: dict[str, dict[str, Key]] = {
     'DeepLakeDataset': DATASET,
     'DeepLakeMultiImageMixDataset': MIX,
+    'DeepLakeVideoDataset': VIDEO,
+    'DeepLakeReIDDataset': PERSONS,
     'DeepLakeLoader': LOADER,
     'DeepLakeAspectRatioBatchSampler': BATCHES,
     'DeepLakeMetric': METRIC,
@@ -443,7 +491,16 @@ def _counters(monkeypatch: pytest.MonkeyPatch) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake of six rows, and a file with class names."""
     folder = tmp_path_factory.mktemp('values')
-    write_lake(folder / 'lake')
+    of_video = dict(video_id='int', frame_id='int', instance_id='ints', visibility='floats', person_id='int')
+    rows = [
+        {
+            **row(number),
+            **dict(video_id=number, frame_id=0, person_id=number % 3),
+            **dict(instance_id=np.array([number], np.int32), visibility=np.array([0.9])),
+        }
+        for number in range(6)
+    ]
+    write_lake(folder / 'lake', rows, {key: TYPES[name] for key, name in of_video.items()})
     (folder / 'names.txt').write_text('owl\ncat\n')
     return folder
 
@@ -498,7 +555,7 @@ def _refusal(key: str, value: Any, build: Callable[[], Any]) -> str:
 @pytest.mark.parametrize('name', TABLE)
 def test_every_key_has_an_entry(name: str) -> None:
     """A new key of a class comes with values that it takes and refuses."""
-    assert list(TABLE[name]) == _parameters(name)
+    assert sorted(TABLE[name]) == sorted(_parameters(name))
     for key, entry in TABLE[name].items():
         assert entry.bad, key
 
@@ -516,11 +573,15 @@ def test_good_values_are_taken(name: str, key: str, folder: Path) -> None:
     for good in entry.good:
         keys = _filled({**entry.others, key: good}, folder)
         lake = str(folder / 'lake')
-        if name == 'DeepLakeDataset':
+        if 'deeplake_path' in TABLE[name]:
             keys = {'deeplake_path': lake, **keys}
             if keys.get('dataset', 1) is None:
                 keys['deeplake_path'] = lake
-            len(cls(**keys))
+            # The same keys of other datasets are passed on.
+            passed_on = name != 'DeepLakeDataset' and entry is DATASET.get(key)
+            dataset = cls(**{**dict(lazy_init=passed_on), **keys})
+            if not passed_on or key == 'indices':
+                len(dataset)
         elif name == 'DeepLakeMultiImageMixDataset':
             len(cls(**{'pipeline': [], **keys}))
         elif name == 'DeepLakeLoader':
@@ -532,6 +593,8 @@ def test_good_values_are_taken(name: str, key: str, folder: Path) -> None:
         else:
             if key == 'metrics_format' and good == 'LVIS':
                 pytest.importorskip('lvis')
+            if key in ('benchmark', 'use_postprocess', 'postprocess_tracklet_cfg'):
+                pytest.importorskip('trackeval')
             if key == 'backend' and good != 'pycocotools':
                 pytest.importorskip('faster_coco_eval')
             cls(**keys)
@@ -543,7 +606,7 @@ def test_bad_values_are_refused_before_data_is_read(name: str, key: str) -> None
     entry, cls = TABLE[name][key], getattr(plugin, name)
     for bad in entry.bad:
         keys = {**entry.others, key: bad}
-        if name == 'DeepLakeDataset':
+        if 'deeplake_path' in TABLE[name]:
             keys = {'deeplake_path': 'no/such/lake', **keys}
             if key != 'lazy_init':
                 _refusal(key, bad, lambda keys=keys: cls(**keys, lazy_init=True))
@@ -615,6 +678,41 @@ TOGETHER: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         'DeepLakeDataset',
         dict(indices=np.array([-7])),
         ['indices must name some of the 6 samples', 'got -7'],
+    ),
+    'visible-parts-without-a-column': (
+        'DeepLakeDataset',
+        dict(filter_cfg=dict(visibility_thr=0.3)),
+        ['visibility_thr=0.3 needs the visible fraction', "deeplake_tensors={'visibility':"],
+    ),
+    'two-persons-for-triplets': (
+        'DeepLakeReIDDataset',
+        dict(triplet_sampler=dict(num_ids=4)),
+        ['triplet_sampler.num_ids must be at most the number of persons, got 4 for 3'],
+    ),
+    'persons-with-gaps': (
+        'DeepLakeReIDDataset',
+        dict(triplet_sampler=dict(num_ids=2), deeplake_query='SELECT * WHERE person_id != 1'),
+        ['the 2 persons of', 'must be numbered 0 to 1', 'found 2; number them anew'],
+    ),
+    'frames-without-videos': (
+        'DeepLakeVideoDataset',
+        dict(deeplake_tensors=dict(video_id=None)),
+        ['must have a column for video_id', "deeplake_tensors={'video_id': 'COLUMN'}"],
+    ),
+    'two-frames-in-one-place': (
+        'DeepLakeVideoDataset',
+        dict(deeplake_tensors=dict(video_id='width')),
+        ['frame_id must be unique in a video, but 0 occurs twice in the video 64'],
+    ),
+    'no-frames-left': (
+        'DeepLakeVideoDataset',
+        dict(filter_cfg=dict(min_size=100)),
+        ["filter_cfg={'min_size': 100} must keep frames, but leaves out all 6 of"],
+    ),
+    'version-of-youtube-vis': (
+        'DeepLakeVideoDataset',
+        dict(dataset_version='2019'),
+        ["dataset_version='2019' has no meaning for DeepLakeVideoDataset, as the classes"],
     ),
     'an-open-lake-and-a-view': (
         'DeepLakeDataset',
@@ -699,7 +797,7 @@ def test_keys_that_do_not_fit_are_refused(
     name: str, keys: dict[str, Any], texts: list[str], folder: Path
 ) -> None:
     """The error names the key, also if the mistake shows with the lake only."""
-    if name == 'DeepLakeDataset':
+    if 'deeplake_path' in TABLE[name]:
         keys = {'deeplake_path': str(folder / 'lake'), **keys}
     if keys.get('dataset') == '{open}':
         keys = {**keys, 'dataset': open_lake(str(folder / 'lake'), writable=False)}

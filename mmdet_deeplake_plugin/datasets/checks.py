@@ -44,7 +44,14 @@ ELSEWHERE = {
     **dict.fromkeys(('palette', 'PALETTE'), _IN_METAINFO.format('palette')),
     'thing_classes': _IN_METAINFO.format('thing_classes'),
     'need_text': '; write return_classes=False',
+    'dataset_version': ', as the classes are those of the lake; leave it out',
 }
+# Keys of DeepLakeDataset that datasets for tracking have too.
+LAKE_KEYS = (
+    *('dataset', 'deeplake_credentials', 'deeplake_commit_id', 'deeplake_view_id'),
+    *('deeplake_query', 'read_timeout', 'retry_timeout', 'open_timeout', 'backend_args'),
+)
+VIDEO_KEYS = (*LAKE_KEYS, 'deeplake_tensors', 'box_format', 'label_order', 'metainfo')
 # Styles of stock datasets that do not filter their samples.
 UNFILTERED = {
     'crowdhuman': 'CrowdHumanDataset',
@@ -52,7 +59,10 @@ UNFILTERED = {
     'odvg': 'ODVGDataset',
     'grounding': 'Flickr30kDataset',
 }
-_FILTER_KEYS = ('filter_empty_gt', 'min_size', 'bbox_min_size', 'filter_crowds')
+_FILTER_KEYS = (
+    *('filter_empty_gt', 'min_size', 'bbox_min_size', 'filter_crowds'),
+    'visibility_thr',
+)
 _PROMPT_KEYS = ('name', 'prefix', 'suffix')
 
 
@@ -76,6 +86,45 @@ def check_keys(values: Mapping[str, Any]) -> None:
             'caption_prompt needs return_classes=True, as it changes the text that this '
             'adds to samples; set return_classes=True or leave caption_prompt out'
         )
+
+
+def check_video_keys(values: Mapping[str, Any]) -> None:
+    """Refuse wrong values of the keys that ``DeepLakeVideoDataset`` does not pass on.
+
+    Args:
+        values: Its keys and their values.
+
+    Raises:
+        ValueError: If one is wrong.
+    """
+    check_bool('lazy_init', values['lazy_init'])
+    _check_indices('indices', values['indices'])
+    least, filter_cfg = values['visibility_thr'], values['filter_cfg']
+    if not is_number(least):
+        raise wrong('visibility_thr', 'a number', least, 'visibility_thr=0.3')
+    if filter_cfg is not None:
+        example = 'filter_cfg=dict(min_size=32)'
+        check_keys_of('filter_cfg', filter_cfg, _FILTER_KEYS[:2], example)
+    _check_filter_keys('filter_cfg', filter_cfg)
+
+
+def check_reid_keys(values: Mapping[str, Any]) -> None:
+    """Refuse wrong values of the keys that ``DeepLakeReIDDataset`` does not pass on.
+
+    Args:
+        values: Its keys and their values.
+
+    Raises:
+        ValueError: If one is wrong.
+    """
+    check_bool('lazy_init', values['lazy_init'])
+    _check_indices('indices', values['indices'])
+    if values['triplet_sampler'] is not None:
+        example = 'triplet_sampler=dict(num_ids=8, ins_per_id=4)'
+        known = ('num_ids', 'ins_per_id')
+        check_keys_of('triplet_sampler', values['triplet_sampler'], known, example)
+        for key, value in values['triplet_sampler'].items():
+            check_int(f'triplet_sampler.{key}', value, 1, example)
 
 
 def check_indices_exist(indices: Any, count: int) -> None:
@@ -165,6 +214,10 @@ def _check_filter_keys(key: str, value: Any) -> None:
         if not is_number(size) or size < 0:
             wanted = 'a number of pixels, 0 or more'
             raise wrong(f'{key}.{name}', wanted, size, f'{key}=dict({name}=32)')
+    least = value.get('visibility_thr', 0)
+    if not is_number(least):
+        remedy = f'{key}=dict(visibility_thr=0.3)'
+        raise wrong(f'{key}.visibility_thr', 'a number', least, remedy)
 
 
 def _check_filter(filter_cfg: Mapping[str, Any] | None, test_mode: bool) -> None:

@@ -25,7 +25,7 @@ def members_of(dataset: Any) -> Iterator[Any]:
     Args:
         dataset: A dataset, or wrappers with ``dataset`` or ``datasets`` around some.
     """
-    inner = getattr(dataset, 'dataset', None)
+    inner = getattr(dataset, 'dataset', getattr(dataset, 'frames', None))
     for part in getattr(dataset, 'datasets', [] if inner is None else [inner]):
         yield from members_of(part)
     if isinstance(getattr(dataset, 'lake', None), Lake):

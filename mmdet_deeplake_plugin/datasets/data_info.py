@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lake import Lake
+from ..lake import AnnotationTable, Lake
 from ..utils.packed_strings import PackedStrings
 from ..utils.ragged import offsets_of
 from ..utils.shared_by_copies import SharedByCopies
@@ -31,6 +31,8 @@ class SampleExtras(SharedByProcesses, SharedByCopies):
         values: Key of an instance -> values of all stored instances, shape ``(N, …)``.
         image_labels: Offsets of each image, verified labels (-1 if not of the classes)
             and confidences, if there are any.
+        per_row: Key of a sample -> number of each row, shape ``(R,)``.
+        category_ids: Category id of each class, if instances have it, as those of MOT.
     """
 
     def __init__(
@@ -38,8 +40,11 @@ class SampleExtras(SharedByProcesses, SharedByCopies):
         num_stored: NDArray[np.integer],
         values: dict[str, NDArray[Any]],
         image_labels: tuple[NDArray[Any], ...] | None,
+        per_row: dict[str, NDArray[np.int64]],
+        category_ids: NDArray[np.int64] | None,
     ) -> None:
         self._values, self._image_labels = values, image_labels
+        self.per_row, self._category_ids = per_row, category_ids
         self._offsets = offsets_of(num_stored)
 
     def add_to(self, data_info: dict[str, Any], position: int, samples: Samples) -> None:
@@ -56,6 +61,11 @@ class SampleExtras(SharedByProcesses, SharedByCopies):
         for key, values in self._values.items():
             for instance, value in zip(instances, values[chosen].tolist()):
                 instance[key] = value
+        for key, numbers in self.per_row.items():
+            data_info[key] = int(numbers[position])
+        if self._category_ids is not None:
+            for instance in instances:
+                instance['category_id'] = int(self._category_ids[instance['bbox_label']])
         if 'hbox' in self._values:  # CrowdHumanDataset has the full box twice
             for instance in instances:
                 instance['fbox'] = instance['bbox']
@@ -84,9 +94,14 @@ def sample_extras(
         place = {name: label for label, name in enumerate(classes)}
         new = np.array([place.get(name, -1) for name in lake.columns.class_names])
         image_labels = image_labels[0], new[image_labels[1]], image_labels[2]
-    if not values and image_labels is None:
+    per_row = lake.row_numbers(samples.rows, 'video_id', 'frame_id', 'person_id')
+    category_ids = None
+    if 'mot_conf' in values:
+        id_of = dict(zip(lake.columns.class_names, lake.columns.category_ids))
+        category_ids = np.array([id_of[name] for name in classes], np.int64)
+    if not values and not per_row and image_labels is None:
         return None
-    return SampleExtras(samples.num_stored, values, image_labels)
+    return SampleExtras(samples.num_stored, values, image_labels, per_row, category_ids)
 
 
 @dataclass(frozen=True)
@@ -133,12 +148,14 @@ def read_sample_data(
         ValueError, LakeReadError: If a row is wrong, or cannot be read.
     """
     columns, names = lake.columns, classes.metainfo['classes']
+    table, bounds = lake.annotations(rows), filter_cfg or {}
+    least = None if keeps_all else bounds.get('visibility_thr')
     samples = make_samples(
-        lake.annotations(rows),
+        table if least is None else _without_hidden(lake, table, least),
         columns.class_names,
         names,
         columns.style,
-        (filter_cfg or {}).get('bbox_min_size'),
+        bounds.get('bbox_min_size'),
         classes.things,
     )
     if not with_unsized:
@@ -151,6 +168,18 @@ def read_sample_data(
         packed_texts(lake, samples.rows),
         sample_extras(lake, samples, names),
     )
+
+
+def _without_hidden(lake: Lake, table: AnnotationTable, least: float) -> AnnotationTable:
+    counts, sizes = np.diff(table.offsets), (table.widths, table.heights)
+    visibility = lake.extras(table.rows, counts, sizes).get('visibility')
+    if visibility is None:
+        raise ValueError(
+            f'visibility_thr={least!r} needs the visible fraction of each box, but '
+            f"{lake.name} has no column for it; write deeplake_tensors={{'visibility': "
+            "'COLUMN'}, or leave visibility_thr out"
+        )
+    return replace(table, excluded=table.excluded | (visibility < least))
 
 
 class DataInfos:
@@ -166,7 +195,7 @@ class DataInfos:
         self, lake: Lake, data: SampleData, label_map: dict[int, int] | None
     ) -> None:
         self._lake, self._samples = lake, data.samples
-        self._extras, self._label_map = data.extras, label_map
+        self.extras, self._label_map = data.extras, label_map
         has_masks = lake.masks is not None
         self.masks = SampleMasks(lake, data.samples, data.masks) if has_masks else None
         has_texts = bool(data.texts)
@@ -203,8 +232,8 @@ class DataInfos:
         if lake.columns.is_semantic:
             data_info['label_map'] = self._label_map
         data_info['instances'] = samples.instances(position)
-        if self._extras is not None:
-            self._extras.add_to(data_info, position, samples)
+        if self.extras is not None:
+            self.extras.add_to(data_info, position, samples)
         if self._texts is not None:
             self._texts.add_to(data_info, position)
         if self.masks is not None:

@@ -14,6 +14,8 @@ area, lie outside the image or are marked ``ignore`` are left out; crowds get
 
 ``odvg``: as in ``ODVGDataset``. Boxes are left out as by ``coco``.
 
+``video``: as in ``BaseVideoDataset``. Boxes are left out as by ``coco``.
+
 ``grounding``: as in the other datasets of texts. Every box is kept.
 
 ``panoptic``: as in ``CocoPanopticDataset``. Things are kept if they are not crowds, have
@@ -59,7 +61,8 @@ class Samples(SharedByProcesses, SharedByCopies):
         widths: Image width in pixels, shape ``(R,)``.
         heights: Image height in pixels, shape ``(R,)``.
         img_ids: Image id, shape ``(R,)``.
-        names: File name of the image, without folders, unique in the dataset.
+        names: File name of the image, unique in the dataset, without folders (which
+            ``video`` keeps).
         labelled: Whether a row has an annotation of the classes, counting those that
             ``coco`` leaves out, shape ``(R,)``.
         stored: Index of each instance among the stored annotations of its row, shape
@@ -162,7 +165,8 @@ def make_samples(
     for label, name in enumerate(class_names):
         if name in classes:
             new_label[label] = classes.index(name)
-    names = _image_names(table)  # first, as its peak of memory is the highest
+    # First, as its peak of memory is the highest.
+    names = _image_names(table, with_folders=style == 'video')
     labels = new_label[table.labels]
     keep = labels >= 0
     row = table.row_of_instance
@@ -173,7 +177,7 @@ def make_samples(
         keep &= is_segment(table) & np.asarray(things, dtype=bool)[table.labels]
         keep &= ~table.ignore_flags
     labelled[row[keep]] = True
-    if style in ('coco', 'odvg'):
+    if style in ('coco', 'odvg', 'video'):
         keep &= ~table.excluded & has_extent(table)
     kept = np.flatnonzero(keep)
     row, labels = row[kept], labels[kept]
@@ -253,11 +257,12 @@ def has_extent(table: AnnotationTable) -> NDArray[np.bool_]:
     return is_valid
 
 
-def _image_names(table: AnnotationTable) -> PackedStrings:
-    # Tools write one picture per name, so two rows must never share a name.
+def _image_names(table: AnnotationTable, with_folders: bool) -> PackedStrings:
+    # Tools write one picture per name, so two rows must never share a name; those for
+    # videos make a folder for each.
     stored = names = list(table.file_names)
     together = ''.join(names)
-    if '/' in together or '\\' in together:
+    if not with_folders and ('/' in together or '\\' in together):
         names = [name.replace('\\', '/').rpartition('/')[2] for name in names]
     if not all('.' in name for name in names):
         names = [

@@ -30,12 +30,15 @@ class CocoColumns:
         self.columns = columns
         self._names = column_names(source.handle)
 
-    def per_box(self, column: str, rows: NDArray[np.int64]) -> list[int] | None:
+    def per_box(
+        self, column: str, rows: NDArray[np.int64], kind: type = int
+    ) -> list[Any] | None:
         """Read a column with one number per box.
 
         Args:
-            column: ``ANN_ID`` or ``ANN_POSITION``.
+            column: ``ANN_ID``, ``ANN_POSITION`` or one of ``TRACK_NUMBERS``.
             rows: Row numbers, shape ``(R,)``.
+            kind: ``int`` or ``float``. Defaults to ``int``.
 
         Returns:
             The numbers of all rows, one after the other; ``None`` if the lake does not
@@ -44,7 +47,7 @@ class CocoColumns:
         if column not in self._names:
             return None
         values = self.source.values(column, rows)
-        return [int(number) for value in values for number in np.ravel(value)]
+        return [kind(number) for value in values for number in np.ravel(value)]
 
     def image_keys(self, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
         """Read the further keys of each row's image (licence, url, …)."""

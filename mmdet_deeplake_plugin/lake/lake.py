@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..utils.shared_by_copies import SharedByCopies
 from .columns.annotations import AnnotationTable, read_annotations
-from .columns.extras import read_extras, read_image_labels
+from .columns.extras import read_extras, read_image_labels, read_row_numbers
 from .columns.mapping import Columns
 from .columns.masks import MaskColumn
 from .columns.proposals import ProposalColumns
@@ -93,6 +93,12 @@ class Lake(SharedByCopies):
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]] | None:
         """Read the verified labels of images; see :func:`read_image_labels`."""
         return read_image_labels(self.images, self.columns, rows)
+
+    def row_numbers(
+        self, rows: NDArray[np.int64], *roles: str
+    ) -> dict[str, NDArray[np.int64]]:
+        """Read columns with one integer per row; see :func:`read_row_numbers`."""
+        return read_row_numbers(self.images, self.columns, rows, roles)
 
     def verify_chunk_files(self) -> None:
         """Verify local chunk files, so that images and maps are read from them."""

@@ -61,6 +61,7 @@ class LakeLayout:
         has_maps: Whether there is a segmentation map per image.
         extra_boxes: Further columns with one box per box, in ``box_format``.
         per_image: Further columns with a list of numbers per image: name to dtype.
+        integers: Further columns with one integer per image.
         metadata: Further metadata of columns: name of the column to metadata.
     """
 
@@ -75,6 +76,7 @@ class LakeLayout:
     has_maps: bool = False
     extra_boxes: tuple[str, ...] = ()
     per_image: dict[str, str] = field(default_factory=dict)
+    integers: tuple[str, ...] = ()
     metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -246,6 +248,7 @@ def _column_types(layout: LakeLayout) -> dict[str, Any]:
         **dict.fromkeys(layout.extra_boxes, boxes),
         **{name: types.Text() for name in layout.texts},
         **(maps if layout.has_maps else {}),
+        **{name: types.Int64() for name in layout.integers},
         names.IMAGE_ID: types.Text() if layout.text_ids else types.Int64(),
         names.FILE_NAME: types.Text(),
         names.WIDTH: types.Int32(),

@@ -138,8 +138,25 @@ def interleaved(parts: Sequence[PackedResults]) -> SelectedResults:
     starts = np.cumsum([0, *map(len, parts)]).tolist()
     numbers = [range(start, stop) for start, stop in zip(starts, starts[1:])]
     dealt = [each for each in chain(*zip_longest(*numbers)) if each is not None]
+    return _joined(parts, np.array(dealt, dtype=np.int64))
+
+
+def one_after_another(parts: Sequence[Any]) -> Any:
+    """Return the results of all ranks, those of rank 0 first.
+
+    Args:
+        parts: Results of each rank, all lists or all :class:`PackedResults`.
+    """
+    if isinstance(parts[0], PackedResults):
+        return _joined(parts)
+    return [result for part in parts for result in part]
+
+
+def _joined(
+    parts: Sequence[PackedResults], images: NDArray[np.int64] | None = None
+) -> SelectedResults:
     return SelectedResults(
         [path for part in parts for path in part.paths],
         [block for part in parts for block in part.blocks],
-        np.array(dealt, dtype=np.int64),
+        images,
     )

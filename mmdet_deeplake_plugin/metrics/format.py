@@ -1,13 +1,13 @@
 """Define what every value of ``metrics_format`` has to provide.
 
 A new format is a subclass of :class:`MetricFormat` in a file of its own, and an entry in
-``FORMATS`` of ``metric.py``.
+``FORMATS`` of ``formats/registry.py``.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ..evaluation.groups.jobs import Spread, one_by_one
@@ -36,6 +36,7 @@ class MetricFormat(ABC):
         destination: Option that says where results are written, and what it holds.
         results_class: What the results of a rank are appended to.
         shares_work: Whether ranks can share the evaluation.
+        of_videos: Whether samples are videos, or frames of these.
 
     Raises:
         ValueError: If a metric is unknown, or if the options do not work.
@@ -53,6 +54,7 @@ class MetricFormat(ABC):
     )
     results_class: ClassVar[Callable[[], Any]] = list
     shares_work: ClassVar[bool] = False
+    of_videos: ClassVar[bool] = False
 
     def __init__(
         self, metric: str | Sequence[str] | None, options: Mapping[str, Any]
@@ -73,6 +75,14 @@ class MetricFormat(ABC):
                 'format_only=True only writes the results, which needs '
                 f'{key}, but it is not set; set {key} to the {content}'
             )
+
+    def images_of(self, sample: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+        """Return the images of a prediction.
+
+        Args:
+            sample: A prediction as the model makes it.
+        """
+        return [sample]
 
     @abstractmethod
     def collect(self, sample: Mapping[str, Any], meta: Mapping[str, Any]) -> Any:
@@ -121,3 +131,27 @@ class MetricFormat(ABC):
                 f'got {metric!r}{hint}; write metric={known[0]!r}'
             )
         return metrics
+
+
+def path_of(sample: Mapping[str, Any]) -> str:
+    """Return the path of a predicted image.
+
+    Args:
+        sample: The prediction.
+
+    Raises:
+        KeyError: If it has none, or is that of a video.
+    """
+    if 'video_data_samples' in sample:
+        raise KeyError(
+            "a prediction is that of a video; write metrics_format='MOT', "
+            "'YouTubeVIS' or 'CocoVideo' of DeepLakeMetric (DeepLakePredictions takes "
+            'images alone)'
+        )
+    if 'img_path' not in sample:
+        raise KeyError(
+            "a prediction has no 'img_path', which identifies its lake and row; "
+            'keep img_path in the meta_keys of PackDetInputs'
+        )
+    path: str = sample['img_path']
+    return path

@@ -63,8 +63,11 @@ class InDatasetOrder(SharedErrors):
 
     def evaluate(self, size: int) -> dict:
         """Let the metric compute its numbers, on all ranks if it can."""
-        if isinstance(self.metric, DeepLakeMetric) and self.metric.is_shared:
-            return self.metric.evaluate_in_order(size, self._positions)
+        if isinstance(self.metric, DeepLakeMetric):
+            if self.metric.format.of_videos:  # which put frames in order themselves
+                return self.metric.evaluate(size)
+            if self.metric.is_shared:
+                return self.metric.evaluate_in_order(size, self._positions)
         if isinstance(self.metric, DeepLakePredictions):
             if self.metric.is_idle:
                 return {}

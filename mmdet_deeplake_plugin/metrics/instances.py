@@ -250,11 +250,16 @@ def collect_instances(sample: Mapping[str, Any]) -> Prediction:
     if 'mask_scores' in instances:
         keys.append('mask_scores')
     arrays = {key: instances[key][part].cpu().numpy() for key in keys}
-    masks = _run_lengths(instances['masks'][part]) if 'masks' in instances else None
+    masks = run_lengths(instances['masks'][part]) if 'masks' in instances else None
     return Prediction(masks=masks, **arrays)
 
 
-def _run_lengths(masks: Any) -> list[dict[str, Any]]:
+def run_lengths(masks: Any) -> list[dict[str, Any]]:
+    """Return predicted masks as run-length codes.
+
+    Args:
+        masks: A tensor ``(n, H, W)``, or codes.
+    """
     if isinstance(masks, torch.Tensor):
         # One at a time: a hundred masks of a large image take gigabytes.
         masks = [

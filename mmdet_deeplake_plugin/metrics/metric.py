@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from mmdet.registry import METRICS
@@ -16,55 +17,28 @@ from ..evaluation.groups.jobs import Spread, one_by_one
 from ..lake import Lake, blank_size, find_lake
 from ..utils.gc_paused import gc_paused
 from ..utils.messages import comma_joined, did_you_mean
-from ..utils.values import is_list, refuse_unknown
-from .collected import SelectedResults, interleaved
-from .format import MetricFormat
-from .formats.masks import CityscapesFormat, CocoOccludedFormat
-from .formats.open_vocabulary import (
-    DodFormat,
-    FixedApFormat,
-    Flickr30kFormat,
-    GRefCocoFormat,
-    OvCocoFormat,
-    RefExpFormat,
-)
-from .instances import (
-    CocoFormat,
-    CrowdHumanFormat,
-    LvisFormat,
-    OpenImagesFormat,
-    VocFormat,
-)
+from ..utils.values import refuse_unknown
+from .collected import SelectedResults, interleaved, one_after_another
+from .format import path_of
+from .formats.registry import FORMATS, refuse_of_others
 from .maps import MapFormat
 from .options import ELSEWHERE, check_values
-from .panoptic import PanopticFormat
 from .provenance import keep_numbers
 from .ranks import Ranks, SharedErrors
-from .semseg import SemSegFormat
-
-FORMATS: dict[str, type[MetricFormat]] = {
-    each.name: each
-    for each in (
-        *(CocoFormat, LvisFormat, VocFormat, PanopticFormat, SemSegFormat),
-        *(CrowdHumanFormat, OpenImagesFormat, CityscapesFormat, CocoOccludedFormat),
-        *(FixedApFormat, OvCocoFormat, RefExpFormat, GRefCocoFormat, Flickr30kFormat),
-        DodFormat,
-    )
-}
 
 
 @METRICS.register_module()
 class DeepLakeMetric(SharedErrors):
-    """COCO, LVIS, VOC, CrowdHuman, OpenImages, panoptic or semantic metrics on lakes.
+    """COCO, LVIS, VOC, OpenImages, panoptic, semantic, video and other metrics on lakes.
 
     The numbers equal those of ``CocoMetric(ann_file=…)``, ``LVISMetric(ann_file=…)``,
     ``VOCMetric``, ``CrowdHumanMetric(ann_file=…)``, ``OpenImagesMetric``,
     ``CocoPanopticMetric(ann_file=…)``, ``SemSegMetric``, and so on. The ground truth is
     read from the lake on the main rank, maps on the rank that predicted them: areas,
     crowds and ids as stored, and all annotations of the predicted images, whatever the
-    loader filtered. Predictions identify their image by ``img_path``, which is one of the
-    default ``meta_keys``. The lake must be open in this process, which the evaluated
-    dataset takes care of.
+    loader filtered; that of tracks and persons comes with the samples. Predictions
+    identify their image by ``img_path``, which is one of the default ``meta_keys``. The
+    lake must be open in this process, which the evaluated dataset takes care of.
 
     Args:
         metrics_format: ``'COCO'``, ``'LVIS'`` (needs the package ``lvis``, and a lake
@@ -74,11 +48,14 @@ class DeepLakeMetric(SharedErrors):
             instance ids), ``'CocoOccludedSeparated'``, ``'LVISFixedAP'``,
             ``'OVCoco'`` (with ``base_classes`` and ``novel_classes`` of ``metainfo``);
             or, for lakes of ``tools.from_grounding``, ``'RefExp'``, ``'gRefCOCO'``,
-            ``'Flickr30k'`` or ``'DOD'``.
+            ``'Flickr30k'`` or ``'DOD'``; for videos ``'MOT'`` (needs the package
+            ``trackeval``), ``'YouTubeVIS'`` or ``'CocoVideo'``; for persons ``'ReID'``.
         metric: COCO, LVIS: ``bbox``, ``segm``, ``proposal``, ``proposal_fast`` or a list.
             PascalVOC: ``mAP`` or ``recall``. Panoptic: ``PQ``. SemSeg: ``mIoU``,
             ``mDice``, ``mFscore`` or a list. CrowdHuman: ``AP``, ``MR``, ``JI`` or a
-            list. OpenImages: ``mAP``. Defaults to the first one, or all of CrowdHuman.
+            list. OpenImages: ``mAP``. MOT: ``HOTA``, ``CLEAR``, ``Identity`` or a list.
+            ReID: ``mAP``, ``CMC`` or a list. Defaults to the first one, or all of
+            CrowdHuman and MOT.
         classwise: COCO, LVIS: whether to report the AP of each class. Panoptic: whether
             to log the numbers of each class.
         proposal_nums: Maximum numbers of detections per image: three for ``bbox``,
@@ -123,6 +100,14 @@ class DeepLakeMetric(SharedErrors):
             be, (1, 5, 10) and (1, 5, 10, -1) by default, -1 for all.
         thresh_score: gRefCOCO: least score of the boxes that count.
         thresh_f1: gRefCOCO: F1 from which an image is right.
+        benchmark: MOT: ``'MOT15'``, ``'MOT16'``, ``'MOT17'``, ``'MOT20'`` or
+            ``'DanceTrack'``, by which some annotations do not count.
+        use_postprocess: MOT: whether the model has made tracks of its predictions, as
+            ``StrongSORT`` with a ``postprocess_model``.
+        postprocess_tracklet_cfg: MOT: what changes the tracks of a video, such as
+            ``[dict(type='InterpolateTracklets')]``.
+        metric_options: ReID: ``rank_list`` and ``max_rank`` of CMC, (1, 5, 10, 20) and 20
+            by default.
         collect_device: ``'cpu'``, ``'gpu'`` or ``'npu'``: how ranks exchange results.
         prefix: Prefix of the names. Defaults to ``coco``, ``lvis``, ``pascal_voc``,
             ``coco_panoptic``, ``crowd_human``, ``openimages`` or none, as in the stock
@@ -168,6 +153,10 @@ class DeepLakeMetric(SharedErrors):
         topk: int | Sequence[int] | None = None,
         thresh_score: float = 0.7,
         thresh_f1: float = 1.0,
+        benchmark: str = 'MOT17',
+        use_postprocess: bool = False,
+        postprocess_tracklet_cfg: Sequence[Mapping[str, Any]] | None = None,
+        metric_options: Mapping[str, Any] | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
         collect_dir: str | None = None,
@@ -202,6 +191,10 @@ class DeepLakeMetric(SharedErrors):
             topk=topk,
             thresh_score=thresh_score,
             thresh_f1=thresh_f1,
+            benchmark=benchmark,
+            use_postprocess=use_postprocess,
+            postprocess_tracklet_cfg=postprocess_tracklet_cfg,
+            metric_options=metric_options,
         )
         if not isinstance(metrics_format, str) or metrics_format not in FORMATS:
             raise ValueError(
@@ -219,7 +212,7 @@ class DeepLakeMetric(SharedErrors):
                 f"collect_dir={collect_dir!r} is for collect_device='cpu', got "
                 f'{collect_device!r}; leave one of them out'
             )
-        _refuse_of_others(chosen, options)
+        refuse_of_others(chosen, options)
         self.format = chosen(metric, options)
         super().__init__(
             collect_device=collect_device,
@@ -245,29 +238,26 @@ class DeepLakeMetric(SharedErrors):
         """
         if isinstance(self.dataset_meta, Sequence) and isinstance(self.format, MapFormat):
             refuse_joined_classes(self.dataset_meta)
-        for sample in data_samples:
-            if 'img_path' not in sample:
-                raise KeyError(
-                    "a prediction has no 'img_path', which identifies its lake and row; "
-                    'keep img_path in the meta_keys of PackDetInputs'
-                )
-            collected = self.format.collect(sample, self.dataset_meta or {})
-            self.results.append((sample['img_path'], collected))
+        for image in chain.from_iterable(map(self.format.images_of, data_samples)):
+            path = path_of(image)
+            collected = self.format.collect(image, self.dataset_meta or {})
+            self.results.append((path, collected))
 
     @property
     def is_shared(self) -> bool:
         """Whether all ranks take part in :meth:`evaluate`."""
-        return self.format.shares_work and get_world_size() > 1
+        shared = self.format.shares_work or self.format.of_videos
+        return shared and get_world_size() > 1
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Score the predictions of all ranks, in COCO and LVIS on all ranks.
 
         Args:
-            size: Number of images. Results beyond it are repeated images, with which
-                samplers fill up the last batch.
+            size: Number of images, or of videos. Results beyond that of images are
+                repeated ones, with which samplers fill up the last batch.
         """
         if not self.is_shared:
-            return super().evaluate(size)
+            return super().evaluate(len(self.results) if self.format.of_videos else size)
         return self.evaluate_in_order(size)
 
     @gc_paused()
@@ -277,7 +267,7 @@ class DeepLakeMetric(SharedErrors):
         """Score the predictions of all ranks on all ranks, which must all call it.
 
         Args:
-            size: Number of images.
+            size: Number of images, or of videos.
             positions: Where in the order in which results came that of each image is.
         """
         if not self.results:
@@ -288,7 +278,11 @@ class DeepLakeMetric(SharedErrors):
             )
 
         def lead(spread: Spread) -> dict[str, float]:
-            results = interleaved(ranks.collect(lambda: self.results))[:size]
+            parts = ranks.collect(lambda: self.results)
+            if self.format.of_videos:  # each is that of one rank, in the order of time
+                results = one_after_another(parts)
+            else:
+                results = interleaved(parts)[:size]
             if positions is not None and len(results) == len(positions):
                 results = results[positions]
             numbers = self._score(results, spread)
@@ -346,22 +340,6 @@ class DeepLakeMetric(SharedErrors):
         )
         keep_numbers(self.prefix, numbers)
         return numbers
-
-
-def _refuse_of_others(chosen: type[MetricFormat], options: Mapping[str, Any]) -> None:
-    """Refuse options that were set, but belong to other formats."""
-    for key, value in options.items():
-        owners = [each for each in FORMATS.values() if key in each.defaults]
-        if chosen in owners:
-            continue
-        default = owners[0].defaults[key]
-        plain = tuple(value) if is_list(value) else value
-        if plain != default:
-            names = comma_joined(each.name for each in owners)
-            raise ValueError(
-                f'{key}={value!r} has no meaning for metrics_format={chosen.name!r}; '
-                f'leave it out (it belongs to {names})'
-            )
 
 
 def _log_broken(paths: Sequence[str]) -> None:

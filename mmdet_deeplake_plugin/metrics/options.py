@@ -8,6 +8,7 @@ from typing import Any
 
 from ..evaluation import crowdhuman, voc
 from ..evaluation.backends.coco import BACKENDS
+from ..evaluation.backends.mmdet_tracks import MOT_BENCHMARKS
 from ..utils.messages import did_you_mean
 from ..utils.values import (
     check_bool,
@@ -32,6 +33,7 @@ ELSEWHERE = {
     'merge_boxes': '; leave it out (it fails in stock too)',
     'iou_thres': '; write iou_thrs=0.5',
     'compare_matching_method': '; leave it out (None is what works in stock too)',
+    'track_iou_thr': '; leave it out (stock takes 0.5, whatever it says)',
     'iou_metrics': "; write metric=['mIoU'], or the others",
 }
 
@@ -176,6 +178,32 @@ def _check_ignore_index(key: str, value: Any) -> None:
         raise wrong(key, 'an integer', value, f'{key}=255, or leave it out')
 
 
+def _check_steps(key: str, value: Any) -> None:
+    if value is not None and not (
+        is_list(value)
+        and all(isinstance(each, Mapping) and 'type' in each for each in value)
+    ):
+        example = f"{key}=[dict(type='InterpolateTracklets')]"
+        raise wrong(key, 'a list of dicts with type', value, example)
+
+
+def _check_ranks(key: str, value: Any) -> None:
+    if value is None:
+        return
+    given = value if isinstance(value, Mapping) else {}
+    ranks, most = given.get('rank_list', ()), given.get('max_rank')
+    if (
+        set(given) != {'rank_list', 'max_rank'}
+        or not is_int(most)
+        or not is_list(ranks)
+        or not len(ranks)
+        or not all(is_int(each) and 1 <= each <= most for each in ranks)
+    ):
+        wanted = 'a dict of rank_list, positive integers, and max_rank, no less than they'
+        example = f'{key}=dict(rank_list=[1, 5, 10, 20], max_rank=20)'
+        raise wrong(key, wanted, value, example)
+
+
 _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     'classwise': check_bool,
     'proposal_nums': _check_nums,
@@ -197,7 +225,10 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     **dict.fromkeys(
         ('score_thr', 'mask_iou_thr', 'thresh_score', 'thresh_f1'), _check_share
     ),
-    'dump_matches': check_bool,
+    **dict.fromkeys(('dump_matches', 'use_postprocess'), check_bool),
+    'benchmark': lambda key, value: check_choice(key, value, MOT_BENCHMARKS),
+    'postprocess_tracklet_cfg': _check_steps,
+    'metric_options': _check_ranks,
     'topk': _check_topk,
     'collect_device': lambda key, value: check_choice(key, value, ('cpu', 'gpu', 'npu')),
     'prefix': _check_prefix,

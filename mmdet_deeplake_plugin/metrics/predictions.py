@@ -32,6 +32,7 @@ from ..utils.values import (
     refuse_unknown,
     wrong,
 )
+from .format import path_of
 from .ground_truth import GroundTruthReader
 from .instances import collect_instances
 from .judging import Blocks
@@ -163,15 +164,9 @@ class DeepLakePredictions(SharedErrors):
             return
         if isinstance(self.dataset_meta, Sequence):
             refuse_joined_classes(self.dataset_meta)
-        for sample in data_samples:
-            if 'img_path' not in sample:
-                raise KeyError(
-                    "a prediction has no 'img_path', which identifies its lake and row; "
-                    'keep img_path in the meta_keys of PackDetInputs'
-                )
-        self._meet([sample['img_path'] for sample in data_samples])
-        for sample in data_samples:
-            path = sample['img_path']
+        paths = [path_of(sample) for sample in data_samples]
+        self._meet(paths)
+        for path, sample in zip(paths, data_samples):
             collected = None if blank_size(path) else self._collect(sample)
             self.results.append((path, collected, loss_of(path)))
 

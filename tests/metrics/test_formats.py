@@ -14,6 +14,7 @@ from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric
 from mmdet_deeplake_plugin.metrics.format import MetricFormat
 from mmdet_deeplake_plugin.metrics.metric import FORMATS
 
+NEEDS = {'Cityscapes': ['cityscapesscripts'], 'MOT': ['trackeval']}
 OF_METRIC = {'metrics_format', 'metric', 'collect_device', 'prefix', 'collect_dir'}
 
 
@@ -33,8 +34,8 @@ def test_options_of_formats_are_those_of_the_metric() -> None:
 @pytest.mark.parametrize('name', sorted(FORMATS.keys() - {'CocoOccludedSeparated'}))
 def test_defaults_of_a_format_are_accepted(name: str) -> None:
     """The default is that of the stock metric, and no option needs to be set."""
-    if name == 'Cityscapes':
-        pytest.importorskip('cityscapesscripts')
+    for package in NEEDS.get(name, ()):
+        pytest.importorskip(package)
     metric = DeepLakeMetric(name)
     known = FORMATS[name].known_metrics
     count = len(known) if FORMATS[name].takes_all else 1
@@ -47,12 +48,12 @@ def test_defaults_of_a_format_are_accepted(name: str) -> None:
 @pytest.mark.parametrize(
     ('key', 'value', 'owners'),
     [
-        ('proposal_nums', (1, 10, 100), 'COCO, LVIS, PascalVOC, CocoOccludedSeparated, OVCoco'),
+        ('proposal_nums', (1, 10, 100), 'COCO, LVIS, PascalVOC, CocoOccludedSeparated, OVCoco, CocoVideo'),
         (
             'iou_thrs',
             np.array([0.5, 0.75]),
             'COCO, LVIS, PascalVOC, CrowdHuman, OpenImages, CocoOccludedSeparated, OVCoco, '
-            'RefExp, gRefCOCO, Flickr30k',
+            'RefExp, gRefCOCO, Flickr30k, CocoVideo',
         ),
         ('scale_ranges', [(0, 32)], 'PascalVOC'),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from helpers import ROOT
+from helpers.clips import write_mot
 from helpers.panoptic_data import CLASSES
 from helpers.samples import BCCD, stock_config
 from mmdet.registry import DATASETS, METRICS
@@ -13,6 +14,7 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric, config_path
+from mmdet_deeplake_plugin.tools.from_mot import from_mot
 
 register_all_modules()
 
@@ -26,6 +28,7 @@ STOCK = {
     'yolox/yolox_s_8xb8-300e_deeplake.py': 'yolox/yolox_s_8xb8-300e_coco.py',
 }
 
+QDTRACK = 'qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_deeplake.py'
 PANOPTIC = 'panoptic_fpn/panoptic-fpn_r50_fpn_1x_deeplake.py'
 
 
@@ -81,6 +84,26 @@ def test_the_semantic_config_reads_a_lake(semantic_lake):
         assert _plain(left) == _plain(right)
 
 
+def test_the_config_of_a_tracker_reads_a_lake(tmp_path):
+    """Model, schedule and pipelines are stock's; clips and metrics are built."""
+    config = Config.fromfile(CONFIGS / QDTRACK)
+    stock = stock_config('qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py')
+    for key in ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'val_cfg', 'randomness'):
+        assert _plain(config[key]) == _plain(stock[key]), key
+    from_mot(write_mot(tmp_path), tmp_path / 'lake')
+    for key in ('train_dataloader', 'val_dataloader'):
+        ours, theirs = config[key], stock[key]
+        assert ours.sampler == theirs.sampler and ours.batch_size == theirs.batch_size
+        assert _plain(ours.dataset.pipeline) == _plain(theirs.dataset.pipeline)
+        ours.dataset.deeplake_path = str(tmp_path / 'lake')
+        dataset = DATASETS.build(ours.dataset)
+        assert dataset.metainfo.get('classes')[0] == 'pedestrian'
+        assert dataset.get_len_per_video(0) == 6
+    metrics = [dict(metric) for metric in config.val_evaluator]
+    assert [metric['metrics_format'] for metric in metrics] == ['CocoVideo', 'MOT']
+    assert isinstance(METRICS.build(metrics[0]), DeepLakeMetric)
+
+
 def _reads_maps(config: Config, path: str) -> None:
     for key in ('train_dataloader', 'val_dataloader'):
         dataset = DATASETS.build({**config[key].dataset, 'deeplake_path': path})
@@ -119,7 +142,7 @@ def test_every_config_is_tested():
     }
     # tests/package has those in pure Python, which need the wheel.
     pure = {name for name in files if name.startswith('pure_python/')}
-    assert files == {*STOCK, *demo, *pure} and len(pure) == 3
+    assert files == {*STOCK, QDTRACK, *demo, *pure} and len(pure) == 3
 
 
 def test_a_config_is_found_by_its_name():

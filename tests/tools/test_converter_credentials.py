@@ -20,6 +20,9 @@ CONVERTERS: dict[str, tuple[list[str], list[str]]] = {
     ),
     'from_odvg': (['ann.json', 'images'], []),
     'from_grounding': (['mdetr', 'ann.json', 'images'], []),
+    'from_mot': (['MOT17/train'], []),
+    'from_youtube_vis': (['train.json', 'images'], []),
+    'from_reid': (['train.txt', 'images'], []),
 }
 
 

@@ -184,6 +184,8 @@ def _group(config: Mapping[str, Any]) -> str:
         return 'Pascal VOC'
     if 'WIDERFaceDataset' in types:
         return 'WIDER Face'
+    if types & {'MOTChallengeDataset', 'YouTubeVISDataset', 'ReIDDataset'}:
+        return 'videos and persons'
     if 'MultiBranch' in text:
         return 'semi-supervised'
     if "'return_classes': True" in text:

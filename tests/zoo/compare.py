@@ -20,6 +20,7 @@ from mmengine.registry import EVALUATOR
 from mmengine.runner import Runner
 
 from zoo.lent import lent
+from zoo.moving import as_rows, person_sample, video_sample
 from zoo.rewrite import KINDS, TEXTS, leaves
 from zoo.truth import found_labels, guessed_segments, true_masks
 
@@ -48,9 +49,9 @@ def compare_loaders(files: dict[str, Any], lake: dict[str, Any]) -> Outcome:
         files: Config of the stock dataloader.
         lake: Config of the dataloader on a lake.
     """
-    # Stock datasets of texts do not name classes.
+    # Stock datasets of texts and of persons do not name classes.
     kinds = [KINDS.get(leaf['type']) for leaf in leaves(files['dataset'])]
-    named = not any(kind in TEXTS for kind in kinds)
+    named = not any(kind in (*TEXTS, 'persons') for kind in kinds)
     return _compare(
         lambda: _batches(files, named), lambda: handed_over(_batches(lake, named))
     )
@@ -122,12 +123,22 @@ def _numbers(dataset: dict[str, Any], evaluator: Any) -> dict[str, Any]:
     random = np.random.default_rng(SEED)
     for index in range(len(data)):
         info = data.get_data_info(index)
+        if 'images' in info:
+            video = video_sample(info, random)
+            tracked = isinstance(evaluator, dict) and evaluator.get('use_postprocess')
+            judge.process(data_samples=[as_rows(video) if tracked else video])
+            continue
+        if 'gt_label' in info:
+            judge.process(data_samples=[person_sample(info, random)])
+            continue
         sample = _judged(info, _found(info, random))
         if 'segments_info' in info:
             classes = len(data.metainfo['classes'])
             sample['pred_panoptic_seg'] = guessed_segments(info, classes, random)
         judge.process(data_samples=[sample])
-    return dict(judge.evaluate(len(data)))
+    numbers = judge.evaluate(len(data))
+    # NaN, the precision of a class without annotations, equals nothing.
+    return {key: 'NaN' if value != value else value for key, value in numbers.items()}
 
 
 def _judged(info: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:

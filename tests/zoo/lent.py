@@ -1,7 +1,9 @@
 """Lends MMDetection what its classes ask for and cannot be had here.
 
-- ``np.float`` and ``np.in1d``, which the packages ``lvis`` and ``cityscapesscripts`` use and
-  numpy removed;
+- ``np.float`` and ``np.in1d``, which the packages ``lvis`` and ``cityscapesscripts`` and
+  MMDetection's own ``YTVISeval`` use and numpy removed;
+- to ``eval_recalls``, an ``np.array`` that makes an array of objects of matrices of several
+  shapes, as numpy did before 1.24;
 - a tokenizer that splits at words, in place of BERT's, whose vocabulary is a download;
 - ``D3`` of ``ddd-dataset``, and ``jsonlines``, if they are not installed.
 
@@ -26,6 +28,8 @@ from mmdet.evaluation.metrics import dump_odvg_results
 
 # Modules that use what numpy removed.
 OLD = (
+    'mmdet.evaluation.functional.recall',
+    'mmdet.evaluation.functional.ytviseval',
     'lvis.eval',
     'cityscapesscripts.evaluation.evalInstanceLevelSemanticLabeling',
 )
@@ -36,6 +40,17 @@ class _OldNumpy:
 
     float = float
     in1d = staticmethod(np.isin)
+
+    @staticmethod
+    def array(values: Any, *args: Any, **kwargs: Any) -> Any:
+        """An array, of objects if the values differ in shape."""
+        try:
+            return np.array(values, *args, **kwargs)
+        except ValueError:
+            found = np.empty(len(values), object)
+            for index, value in enumerate(values):
+                found[index] = value
+            return found
 
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)

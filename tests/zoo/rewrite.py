@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mmdet.datasets import YouTubeVISDataset
 from mmdet.evaluation import get_classes
 from mmdet.registry import DATASETS
 
@@ -39,9 +40,18 @@ KINDS = {
     'MDETRStyleRefCocoDataset': 'expressions',
     'Flickr30kDataset': 'phrases',
     'DODDataset': 'descriptions',
+    'MOTChallengeDataset': 'tracks',
+    'YouTubeVISDataset': 'clips',
+    'ReIDDataset': 'persons',
 }
 # Kinds whose samples have texts, whatever the classes.
 TEXTS = ('captions', 'detections', 'expressions', 'any number', 'phrases', 'descriptions')
+# What reads a lake in place of a stock dataset that is not one of images.
+OTHERS = {
+    'MOTChallengeDataset': 'DeepLakeVideoDataset',
+    'YouTubeVISDataset': 'DeepLakeVideoDataset',
+    'ReIDDataset': 'DeepLakeReIDDataset',
+}
 # Stock metric -> ``metrics_format`` of DeepLakeMetric.
 FORMATS = {
     'CocoMetric': 'COCO',
@@ -57,12 +67,16 @@ FORMATS = {
     'gRefCOCOMetric': 'gRefCOCO',
     'Flickr30kMetric': 'Flickr30k',
     'DODCocoMetric': 'DOD',
+    'MOTChallengeMetric': 'MOT',
+    'YouTubeVISMetric': 'YouTubeVIS',
+    'CocoVideoMetric': 'CocoVideo',
+    'ReIDMetrics': 'ReID',
 }
 # Stock metrics that read nothing of files, and stay as they are.
 UNCHANGED = ('DumpODVGResults',)
 _OF_FILES = (
     *('ann_file', 'data_root', 'data_prefix', 'label_file', 'proposal_file'),
-    *('hierarchy_file', 'meta_file', 'image_level_ann_file', 'label_map_file', 'need_text'),
+    *('dataset_version', 'hierarchy_file', 'meta_file', 'image_level_ann_file', 'label_map_file', 'need_text'),
 )
 
 
@@ -134,6 +148,8 @@ def evaluator_on_files(evaluator: Any, dataset: Config) -> Any:
             metric = {**metric, 'outfile_prefix': str(Path(ann_file).with_name('out'))}
         if metric['type'] == 'DumpODVGResults':
             metric = {**metric, 'outfile_path': str(Path(ann_file).with_name('dumped'))}
+        if metric['type'] == 'YouTubeVISMetric':  # scores too, since there is a truth here
+            metric = {**metric, 'format_only': False, 'outfile_prefix': None}
         return {**metric, **{k: v for k, v in known.items() if k in metric}}
 
     if isinstance(evaluator, (list, tuple)):
@@ -159,7 +175,8 @@ def on_lake(dataset: Config, lakes: Mapping[str, str]) -> Config:
             kept['return_classes'] = False
         if leaf['type'] == 'CityscapesDataset' and leaf.get('filter_cfg'):
             kept['filter_cfg'] = {**leaf['filter_cfg'], 'filter_crowds': True}
-        return {**kept, 'type': 'DeepLakeDataset', 'deeplake_path': path}
+        kind = OTHERS.get(leaf['type'], 'DeepLakeDataset')
+        return {**kept, 'type': kind, 'deeplake_path': path}
 
     return _each_leaf(dataset, change)
 
@@ -207,6 +224,10 @@ def _classes(leaf: Config) -> tuple[str, ...]:
         return ()
     if leaf['type'] == 'V3DetDataset':
         return tuple(f'category {number}' for number in range(13204))
+    if leaf['type'] == 'YouTubeVISDataset':
+        YouTubeVISDataset.set_dataset_classes(leaf['dataset_version'])
+    if _kind(leaf) in ('persons', 'tracks'):
+        return ()
     if leaf['type'].startswith('OpenImages'):
         is_challenge = leaf['type'] == 'OpenImagesChallengeDataset'
         names = get_classes('oid_challenge' if is_challenge else 'oid_v6')

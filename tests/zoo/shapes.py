@@ -18,6 +18,7 @@ from mmengine.structures import InstanceData
 from mmdet_deeplake_plugin.tools.from_coco import from_coco
 from mmdet_deeplake_plugin.tools.from_voc import from_voc
 from zoo.maps import things_of, write_instance_ids, write_panoptic, write_stuff
+from zoo.moving import make_clips, make_persons, make_tracks
 from zoo.open_images import make_challenge, make_openimages
 from zoo.people import make_crowdhuman
 from zoo.source import Source, stem
@@ -195,6 +196,7 @@ def make_panoptic(folder: Path, source: Source, classes: Classes) -> tuple[Files
 MAKERS = {
     'any number': make_any_number,
     'captions': make_captions,
+    'clips': make_clips,
     'cityscapes': make_cityscapes,
     'coco': make_coco,
     'crowdhuman': make_crowdhuman,
@@ -205,9 +207,11 @@ MAKERS = {
     'openimages': make_openimages,
     'openimages challenge': make_challenge,
     'panoptic': make_panoptic,
+    'persons': make_persons,
     'phrases': make_phrases,
     'proposals': make_proposals,
     'stuff': make_stuff,
+    'tracks': make_tracks,
     'voc': make_voc,
     'wider': make_wider,
 }

@@ -32,7 +32,10 @@ from zoo.report import markdown
 
 COCO_CC = SHARED_DATA / 'coco_cc'
 # What some of MMDetection's own classes need.
-OPTIONAL = ('lvis', 'panopticapi', 'instaboostfast', 'albumentations', 'transformers')
+OPTIONAL = (
+    *('lvis', 'panopticapi', 'cityscapesscripts', 'trackeval', 'sklearn', 'instaboostfast'),
+    *('albumentations', 'transformers'),
+)
 
 
 def main() -> int:

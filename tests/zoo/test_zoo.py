@@ -38,6 +38,9 @@ SAMPLE = {
     'Objects365': 'objects365/retinanet_r50_fpn_1x_objects365v1.py',
     'segments and things': 'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
     'panoptic': 'panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py',
+    'tracks': 'qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py',
+    'clips': 'masktrack_rcnn/masktrack-rcnn_mask-rcnn_r50_fpn_8xb1-12e_youtubevis2019.py',
+    'persons': 'reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py',
 }
 # Packages that only MMDetection's own classes need.
 NEEDS = {

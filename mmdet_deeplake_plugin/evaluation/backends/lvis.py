@@ -18,15 +18,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ..groups.matches import Matches, matches_of_images
-
-
-class _Numpy:
-    """numpy with the name that it no longer has."""
-
-    float = float
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
+from .old_numpy import old_numpy
 
 
 def lvis_package() -> Any:
@@ -167,13 +159,11 @@ def _indexed(kind: type, content: dict[str, Any]) -> Any:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Give the package the old name of float for a while, and silence its warnings."""
-    module: Any = importlib.import_module('lvis.eval')
     logger = logging.getLogger('lvis')
-    level, original = logger.level, module.np
+    level = logger.level
     logger.setLevel(logging.ERROR)
-    module.np = _Numpy()
     try:
-        yield
+        with old_numpy(importlib.import_module('lvis.eval')):
+            yield
     finally:
-        module.np = original
         logger.setLevel(level)

@@ -34,12 +34,24 @@ def stock_metric(name: str, **attributes: Any) -> Any:
     Raises:
         ImportError: If the installed MMDetection does not have it.
     """
+    metric = object.__new__(stock_class(name))
+    vars(metric).update(attributes)
+    return metric
+
+
+def stock_class(name: str) -> Any:
+    """Return a class of metrics of MMDetection.
+
+    Args:
+        name: Its name.
+
+    Raises:
+        ImportError: If the installed MMDetection does not have it.
+    """
     kind = getattr(stock, name, None)
     if kind is None:
         raise ImportError(f'{name} needs a newer MMDetection: pip install mmdet==3.3.0')
-    metric = object.__new__(kind)
-    vars(metric).update(attributes)
-    return metric
+    return kind
 
 
 def _annotated(

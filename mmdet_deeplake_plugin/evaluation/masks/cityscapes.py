@@ -23,18 +23,10 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from ..backends.mmdet_metrics import cityscapes_averages
+from ..backends.old_numpy import old_numpy
 from ..ground_truth import Prediction
 
 METRICS = ('mAP',)
-
-
-class _Numpy:
-    """numpy with the name that it no longer has since 2.4, and the package uses."""
-
-    in1d = staticmethod(np.isin)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
 
 
 def cityscapes_package() -> tuple[Any, dict[str, Any]]:
@@ -111,8 +103,7 @@ def evaluate_cityscapes(
         args = evaluation.args
         args.JSONOutput = args.colorized = False
         args.gtInstancesFile = os.path.join(temporary, 'gtInstances.json')
-        with contextlib.redirect_stdout(io.StringIO()) as table:
-            evaluation.np, given = _Numpy(), evaluation.np
+        with contextlib.redirect_stdout(io.StringIO()) as table, old_numpy(evaluation):
             try:
                 averages = cityscapes_averages(files, list(maps), args, dump_matches)
             except KeyError as error:
@@ -121,8 +112,6 @@ def evaluate_cityscapes(
                     f'(gtFine_instanceIds.png), but the label {error} is unknown; store '
                     'these maps with tools.from_coco --seg-dir'
                 ) from error
-            finally:
-                evaluation.np = given
         print_log(f'\n{table.getvalue().rstrip()}', logger=log)
     return {'mAP': float(averages['allAp']), 'AP@50': float(averages['allAp50%'])}
 

@@ -307,7 +307,7 @@ class RowReader:
         """Return widths and heights in pixels, shape ``(R,)`` each; 0 if unreadable."""
         width, height = self.columns.of('width'), self.columns.of('height')
         if width and height:
-            return self._numbers(width), self._numbers(height)
+            return self.integers(width), self.integers(height)
         return read_sizes(self.images, self.rows)
 
     def img_ids(self) -> NDArray[np.int64] | PackedStrings:
@@ -327,7 +327,8 @@ class RowReader:
         values = self.values(column) if column else [''] * len(self.rows)
         return PackedStrings([value or '' for value in _scalars(values)])
 
-    def _numbers(self, column: str) -> NDArray[np.int64]:
+    def integers(self, column: str) -> NDArray[np.int64]:
+        """Return the numbers of a column with one integer per row, shape ``(R,)``."""
         return self._integers(column, _scalars(self.values(column)))
 
     def _integers(self, column: str, values: list[Any]) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from ..images.column import ImageColumn
 from .annotations import RowReader
 from .box_format import declared_box_format
 from .mapping import Columns
-from .roles import EXTRA_BOXES, EXTRA_FLAGS
+from .roles import EXTRA_BOXES, EXTRA_FLAGS, EXTRA_NUMBERS
 
 
 def read_extras(
@@ -24,7 +24,7 @@ def read_extras(
     counts: NDArray[np.integer],
     sizes: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> dict[str, NDArray[Any]]:
-    """Read the further boxes and the flags of all instances of rows.
+    """Read the further boxes, flags and numbers of all instances of rows.
 
     Args:
         images: The image column, whose source reads the lake.
@@ -34,8 +34,8 @@ def read_extras(
         sizes: Widths and heights of the images in pixels, each of shape ``(R,)``.
 
     Returns:
-        Key in the sample -> corners in pixels, shape ``(N, 4)``, or flags, shape
-        ``(N,)``, in stored order. Empty if the lake has no such columns.
+        Key in the sample -> corners in pixels, shape ``(N, 4)``, flags or numbers,
+        shape ``(N,)``, in stored order. Empty if the lake has no such columns.
 
     Raises:
         ValueError: If a row does not have as many of them as boxes, or the convention of
@@ -69,7 +69,36 @@ def read_extras(
         if column is not None:
             key = column if column in others else role
             found[key] = reader.numbers(role, np.asarray(counts, np.int64), np.bool_)
+    for role, (key, dtype) in EXTRA_NUMBERS.items():
+        if columns.of(role) is not None:
+            numbers = reader.numbers(role, np.asarray(counts, np.int64), np.dtype(dtype))
+            found[key] = numbers
     return found
+
+
+def read_row_numbers(
+    images: ImageColumn,
+    columns: Columns,
+    rows: NDArray[np.int64],
+    roles: tuple[str, ...],
+) -> dict[str, NDArray[np.int64]]:
+    """Read the columns with one integer per row.
+
+    Args:
+        images: The image column, whose source reads the lake.
+        columns: Which columns to read.
+        rows: Row numbers, shape ``(R,)``.
+        roles: Roles of the columns, such as video_id and frame_id.
+
+    Returns:
+        Role -> numbers, shape ``(R,)``, for the roles that have a column.
+
+    Raises:
+        ValueError: If a value is not an integer.
+    """
+    reader = RowReader(images, columns, rows)
+    given = [(role, columns.of(role)) for role in roles]
+    return {role: reader.integers(column) for role, column in given if column}
 
 
 def read_image_labels(

@@ -22,13 +22,25 @@ from ..connection.opening import column_names, metadata_of
 from . import names
 from .box_format import box_format_of, declared_box_format
 from .managed import category_ids, managed_roles
-from .roles import EXTRA_BOXES, EXTRA_FLAGS, ROLES, Role, is_boxes, is_labels
+from .roles import (
+    EXTRA_BOXES,
+    EXTRA_FLAGS,
+    EXTRA_NUMBERS,
+    ROLES,
+    Role,
+    is_boxes,
+    is_labels,
+)
 
-STYLES = ('coco', 'voc', 'panoptic', 'crowdhuman', 'openimages', 'odvg', 'grounding')
+STYLES = (
+    *('coco', 'voc', 'panoptic', 'crowdhuman', 'openimages', 'odvg', 'grounding'),
+    *('video', 'reid'),
+)
 _PER_BOX = (
     *('gt_masks', 'segment_ids', 'gt_ignore_flags', 'area', 'ignore'),
     *EXTRA_BOXES,
     *EXTRA_FLAGS,
+    *EXTRA_NUMBERS,
 )
 _COUNTED = (
     *('segment_ids', 'gt_ignore_flags', 'area', 'ignore', 'img_id', 'file_name'),
@@ -233,7 +245,9 @@ def check_style(style: Any) -> None:
             'write coco (drops degenerate boxes, like CocoDataset), voc (keeps all '
             'boxes, like XMLDataset), panoptic (like CocoPanopticDataset), crowdhuman '
             '(like CrowdHumanDataset), openimages (like OpenImagesDataset), odvg (like '
-            'ODVGDataset) or grounding (like the datasets of tools.from_grounding)'
+            'ODVGDataset), grounding (like the datasets of tools.from_grounding), video '
+            '(frames, as DeepLakeVideoDataset reads them) or reid (persons, as '
+            'DeepLakeReIDDataset does)'
         )
 
 

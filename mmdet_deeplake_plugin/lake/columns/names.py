@@ -22,6 +22,18 @@ SEGMENT_ID = 'segment_id'
 DIFFICULT = 'difficult'
 HEAD_IGNORE = 'head_ignore'
 
+# Columns of videos: one number per image, one per box.
+VIDEO_ID = 'video_id'
+FRAME_ID = 'frame_id'
+INSTANCE_ID = 'instance_id'
+TRACK_NUMBERS = {
+    INSTANCE_ID: 'int64',
+    'mot_instance_id': 'int64',  # in MOT's own files, where each video begins anew
+    'mot_conf': 'float64',
+    'visibility': 'float64',
+}
+PERSON_ID = 'person_id'  # of re-identification
+
 # Columns with one list per image: verified labels of OpenImages.
 IMAGE_LABELS = 'image_level_labels'
 CONFIDENCES = 'confidences'

@@ -151,6 +151,12 @@ EXTRA_FLAGS: dict[str, tuple[str, ...]] = {
     'is_depiction': (),
     'is_inside': (),
 }
+# The key in an instance, and the type of the number.
+EXTRA_NUMBERS = {
+    'gt_instance_ids': ('instance_id', 'int64'),
+    'mot_conf': ('mot_conf', 'float64'),
+    'visibility': ('visibility', 'float64'),
+}
 
 ROLES: dict[str, Role] = {
     role.name: role
@@ -317,6 +323,27 @@ ROLES: dict[str, Role] = {
                 style='openimages',
             )
             for key in ('image_level_labels', 'confidences')
+        ),
+        *(
+            Role(name, False, None, (name, *others), wanted, holds_numbers, style)
+            for name, others, wanted, style in (
+                ('video_id', (), 'the id of the video, an integer per row', 'video'),
+                (
+                    'frame_id',
+                    (),
+                    'the place of the frame in its video, an integer per row, from 0',
+                    'video',
+                ),
+                (
+                    'gt_instance_ids',
+                    ('instance_id',),
+                    'ids (N,) of the objects, the same in all frames of a video',
+                    'video',
+                ),
+                ('mot_conf', (), 'flags (N,), 0 for what MOT ignores', 'video'),
+                ('visibility', (), 'visible fractions (N,), 0 to 1', 'video'),
+                ('person_id', (), 'whom the image shows, an integer per row', 'reid'),
+            )
         ),
     )
 }

@@ -5,16 +5,23 @@ Ctrl-C meanwhile. So each call runs in a daemon thread, which is abandoned at it
 deadline. A process that forks during such a call crashes or hangs, so a fork waits for
 the call, and fails if the call does not return. A process that exits during such a call
 would crash too, so it exits without the cleanup of Deep Lake.
+
+Azure's client keeps its open connections in one pool per process, which a fork copies:
+several processes then speak through one connection, and one of them may read the answer
+to what another one asked for. That is an image of another row, without any error. So
+forked processes cut the connections to Azure that they inherit.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -31,6 +38,8 @@ T = TypeVar('T')
 _WAIT_BEFORE_FORK = 20.0
 _WAIT_BEFORE_EXIT, _WAIT_AFTER_FAILURE = 5.0, 0.3
 _LONGEST_EXIT = 120
+
+_cut_ports: set[int] = set()
 
 
 class _Call(threading.Thread):
@@ -139,6 +148,40 @@ def _after_calls(fork: Callable[[], int]) -> Callable[[], int]:
         return fork()
 
     return wait_and_fork
+
+
+def cut_in_forks(port: int) -> None:
+    """Cut connections to a port in all processes that are forked from now on.
+
+    The clients there then open connections of their own; those of this process stay.
+
+    Args:
+        port: Port of the server, or of the proxy that leads to it.
+    """
+    if not _cut_ports:
+        os.register_at_fork(after_in_child=_cut)
+    _cut_ports.add(port)
+
+
+def _cut() -> None:
+    folder = '/proc/self/fd' if os.path.isdir('/proc/self/fd') else '/dev/fd'
+    dead, other_end = socket.socketpair()
+    other_end.close()
+    with dead:
+        for name in os.listdir(folder):
+            if _port_of(int(name)) in _cut_ports:
+                # To close it would let another file take its number.
+                os.dup2(dead.fileno(), int(name), inheritable=False)
+
+
+def _port_of(descriptor: int) -> int | None:
+    """Return the port that a descriptor is connected to, ``None`` if it is not."""
+    with contextlib.suppress(OSError):
+        copy = socket.socket(fileno=os.dup(descriptor))
+        with copy:
+            if copy.family in (socket.AF_INET, socket.AF_INET6):
+                return int(copy.getpeername()[1])
+    return None
 
 
 def _at_exit() -> None:

@@ -7,13 +7,13 @@ import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from ...structures.image_check import BrokenImageError
 from ...utils.messages import first_line, warn
 from .failures import is_access_denied, is_network_failure
-from .fork_safety import call_with_deadline
+from .fork_safety import call_with_deadline, cut_in_forks
 from .redaction import redact
 from .spec import AZURE, LakeSpec
 
@@ -120,9 +120,11 @@ def check_connection(spec: LakeSpec) -> None:
     """Connect to the host of a lake on Azure, before Deep Lake does.
 
     If Deep Lake cannot connect to it for half a minute, it aborts the whole process.
+    Forked processes will not use this process's connections to it.
 
     Args:
-        spec: The lake; nothing is done for one on other storage, or behind a proxy.
+        spec: The lake; nothing is done for one on other storage, and nothing is tried
+            behind a proxy.
 
     Raises:
         ValueError: If ``blob_endpoint`` is not a URL.
@@ -137,10 +139,12 @@ def check_connection(spec: LakeSpec) -> None:
             f"{spec.endpoint!r}; write for example 'https://{spec.endpoint}'"
         )
     proxies = getproxies_environment()
-    has_proxy = bool({url.scheme, 'all'} & proxies.keys())
-    if has_proxy and not proxy_bypass(url.hostname, proxies):
+    proxy = proxies.get(url.scheme) or proxies.get('all')
+    if proxy and not proxy_bypass(url.hostname, proxies):
+        cut_in_forks(_port_of(urlsplit(proxy)))
         return
-    port = url.port or (80 if url.scheme == 'http' else 443)
+    port = _port_of(url)
+    cut_in_forks(port)
     try:
         socket.create_connection((url.hostname, port), _CONNECT_SECONDS).close()
     except OSError as error:
@@ -148,6 +152,10 @@ def check_connection(spec: LakeSpec) -> None:
             f'cannot connect to {url.netloc}: {error.strerror or error}; check the '
             'account in the path, and the network'
         ) from error
+
+
+def _port_of(url: SplitResult) -> int:
+    return url.port or (80 if url.scheme == 'http' else 443)
 
 
 def _without_frames(error: Exception) -> Exception:

@@ -89,6 +89,10 @@ class ImageReader(SharedByCopies):
         self.counters.add(requests=read, bytes=read * size, needed=size, storage=spent)
         return content
 
+    def holds(self, rows: Sequence[int]) -> bool:
+        """Return whether all rows of a list have been read already."""
+        return all(row in self._listed for row in rows)
+
     def prepare(self, rows: Sequence[int]) -> None:
         """Read what a batch needs, at once.
 

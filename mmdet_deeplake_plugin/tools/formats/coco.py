@@ -126,7 +126,22 @@ def read_coco(ann_file: Path, needs_annotations: bool = False) -> CocoAnnotation
         FileNotFoundError: If the file does not exist.
         ValueError: If it is not JSON, not a COCO file, or not consistent.
     """
-    content = _load(ann_file)
+    return check_coco(_load(ann_file), ann_file, needs_annotations)
+
+
+def check_coco(
+    content: dict[str, Any], ann_file: Path, needs_annotations: bool = False
+) -> CocoAnnotations:
+    """Check the content of a COCO annotation file.
+
+    Args:
+        content: The content, with ``images`` and ``categories``.
+        ann_file: Where it comes from, for messages.
+        needs_annotations: As for :func:`read_coco`.
+
+    Raises:
+        ValueError: If it is not consistent.
+    """
     images, categories = content['images'], content['categories']
     annotations = content.get('annotations')
     if annotations is None and needs_annotations:

@@ -14,6 +14,7 @@ from ...structures.masks import pack_segmentations
 from .coco import CocoAnnotations, file_name, image_keys
 from .coco_captions import CocoCaptions
 from .images import image_compression
+from .video.cocovid import frame_numbers, track_numbers
 
 
 def coco_layout(
@@ -43,6 +44,7 @@ def coco_layout(
         per_box[names.IGNORE] = 'uint8'
     if not coco.is_grouped:
         per_box[names.ANN_POSITION] = 'int64'
+    per_box.update(track_numbers(coco.images, coco.by_image.values()))
     texts = {
         names.SEGMENTATION: coco.has_masks,
         names.COCO_IMAGE: coco.has_image_keys,
@@ -78,6 +80,7 @@ def coco_layout(
         texts=tuple(column for column, is_there in texts.items() if is_there),
         has_maps=has_maps,
         metadata=metadata,
+        integers=frame_numbers(coco.images),
     )
 
 
@@ -112,6 +115,8 @@ def coco_rows(
         }
         if names.ANN_POSITION in layout.per_box:
             values[names.ANN_POSITION] = [positions[ann_id] for ann_id in ids]
+        for key in names.TRACK_NUMBERS:
+            values[key] = [ann.get(key) for ann in annotations]
         boxes = np.array([ann['bbox'] for ann in annotations], np.float64)
         yield {
             names.IMAGES: (image_folder / file_name(image)).read_bytes(),
@@ -130,6 +135,7 @@ def coco_rows(
             names.COCO_IMAGE: _json(image_keys(image)),
             names.COCO_ANNOTATION: json.dumps(entries.get(image['id'], {})),
             **({names.SEG_MAP: maps[index].read_bytes()} if maps else {}),
+            **{key: image[key] for key in layout.integers},
             names.IMAGE_ID: str(image['id']) if layout.text_ids else image['id'],
             names.FILE_NAME: file_name(image),
             names.WIDTH: int(image['width']),

@@ -1,0 +1,1 @@
+"""Datasets for tracking: frames of videos, and persons for re-identification."""

@@ -1,0 +1,127 @@
+"""Define the dataset of all frames or persons, and the pipeline that reads some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import Compose
+from numpy.typing import NDArray
+from torch.utils.data import get_worker_info
+
+from ...lake import find_lake
+from ..dataset import DeepLakeDataset
+from ..lazy import LazyList
+from .videos import Places
+
+# Frames that a test reads at once from object storage.
+AHEAD = 16
+
+
+class Frames(DeepLakeDataset):
+    """A ``DeepLakeDataset`` whose rows a sample has several of.
+
+    Args:
+        deeplake_path: As in :class:`.DeepLakeDataset`.
+        roles: Roles that must have a column.
+        keys: The other keys of :class:`.DeepLakeDataset`.
+    """
+
+    def __init__(self, deeplake_path: str, roles: Sequence[str], **keys: Any) -> None:
+        super().__init__(deeplake_path, lazy_init=True, **keys)
+        self._roles = roles
+
+    def full_init(self) -> None:
+        """Open the lake and read the annotations.
+
+        Raises:
+            ValueError: If a role has no column.
+        """
+        if self._fully_initialized:
+            return
+        super().full_init()
+        columns = self.lake.columns
+        for role in self._roles:
+            has_boxes = columns.of('gt_bboxes') is not None
+            if columns.of(role) is None and (has_boxes or role != 'gt_instance_ids'):
+                raise ValueError(
+                    f'{self.lake.name} must have a column for {role}, but no column has '
+                    f"this role; write deeplake_tensors={{{role!r}: 'COLUMN'}}, or make "
+                    'the lake with tools.from_mot, from_youtube_vis or from_reid'
+                )
+
+    def row_numbers(self, role: str) -> NDArray[np.int64]:
+        """Return the integer of each sample, shape ``(F,)``.
+
+        Args:
+            role: Role that has a column.
+        """
+        extras = self._infos.extras
+        assert extras is not None
+        return extras.per_row[role][self._positions]
+
+    def places(self) -> Places:
+        """Return to which videos the frames belong, and what filters ask."""
+        samples = self._samples
+        is_labelled = np.diff(samples.offsets) > 0
+        sides = np.minimum(samples.widths, samples.heights)
+        video_ids, frame_ids = map(self.row_numbers, ('video_id', 'frame_id'))
+        return Places(video_ids, frame_ids, is_labelled, sides)
+
+    def prepare_clip(self, clip: dict[str, Any]) -> None:
+        """Read the images of a clip together, and its masks if they are needed.
+
+        Args:
+            clip: Key -> values of its frames, changed in place.
+        """
+        self.lake.read_through(self.reader)
+        needs = self._needs
+        rows = [find_lake(path)[1] for path in clip['img_path']]
+        if needs.images and not self.reader.holds(rows):
+            is_test = self.test_mode and len(rows) == 1
+            self.reader.prepare(self._ahead(clip) if is_test else rows)
+        if 'instances' in clip:
+            clip['instances'] = [
+                part.plain(filled=needs.masks) if isinstance(part, LazyList) else part
+                for part in clip['instances']
+            ]
+        clip.pop('proposals', None)  # PackDetInputs would treat them as loaded
+
+    def _ahead(self, clip: dict[str, Any]) -> list[int]:
+        """Return the rows of a frame and of those that this worker gets next.
+
+        A test by ``TrackImgSampler`` deals the frames of a video one by one.
+        """
+        worker = get_worker_info()
+        step = worker.num_workers if worker else 1
+        (first,), count = clip['sample_idx'], AHEAD if self.reader.in_lists else 1
+        chosen = np.arange(first, min(first + count * step, len(self)), step)
+        videos = self.row_numbers('video_id')
+        return self.rows_of(chosen[videos[chosen] == videos[first]]).tolist()
+
+
+class ClipPipeline(Compose):
+    """A pipeline that reads the images of a clip together.
+
+    Args:
+        pipeline: The pipeline; images are read when a transform has chosen them.
+        frames: The dataset of all frames.
+    """
+
+    def __init__(self, pipeline: Compose, frames: Frames) -> None:
+        super().__init__(pipeline.transforms)
+        self._frames = frames
+
+    def __call__(self, data: dict) -> dict | None:
+        """Run the transforms on a video or clip."""
+        is_ready = False
+        for transform in self.transforms:
+            if not is_ready and isinstance(data.get('img_path'), list):
+                self._frames.prepare_clip(data)
+                is_ready = True
+            result = transform(data)
+            if result is None:
+                return None
+            data = result
+        return data

@@ -1,0 +1,1 @@
+"""Annotation files of videos: CocoVID, MOTChallenge, YouTube-VIS, and of persons."""

@@ -1,0 +1,77 @@
+"""Import a dataset for re-identification into a lake.
+
+There is one row per line of the file: the image of a person, and the number of that
+person. Image bytes are stored as they are in the files. The lake serves
+``DeepLakeReIDDataset``.
+
+All input is checked before anything is written; see ``lake/writer.py`` for what a failure
+leaves behind.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..lake import check_dest
+from ._cli import add_credentials, make_parser, run_tool, with_credentials
+from .formats.video.import_frames import import_frames
+from .formats.video.persons import read_persons
+
+
+def from_reid(
+    ann_file: str | os.PathLike[str],
+    img_dir: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    overwrite: bool = False,
+    progress: bool = False,
+    credentials: Any = None,
+) -> str:
+    """Import the images of an annotation file.
+
+    Args:
+        ann_file: Text file with the name of an image and a number in each line.
+        img_dir: Folder to which the names are relative.
+        dest: Any Deep Lake URL to write to.
+        overwrite: Whether to replace an existing lake. Defaults to False.
+        progress: Whether to draw a progress bar on stderr. Defaults to False.
+        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
+            None: from the environment.
+
+    Returns:
+        A sentence that says what was written.
+
+    Raises:
+        FileExistsError: If ``dest`` already exists.
+        FileNotFoundError: If the file or an image is missing.
+        ValueError: If a line is wrong, or a file is not an image.
+        OSError: If the storage fails.
+    """
+    path, folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
+    check_dest(url, overwrite, credentials)
+    content = read_persons(path, folder)
+    keep = overwrite, progress, credentials
+    return import_frames('from_reid', content, path, folder, url, *keep)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run :func:`from_reid` from the command line and return the exit code."""
+    parser = make_parser(
+        'from_reid',
+        'Import a dataset for re-identification into a Deep Lake dataset.',
+        'reid/meta/train_80.txt reid/imgs lakes/reid_train',
+    )
+    add = parser.add_argument
+    add('ann_file', metavar='ANN_FILE', help='an image and a person in each line')
+    add('img_dir', metavar='IMG_DIR', help='folder of the images')
+    add('dest', metavar='DEST', help='any Deep Lake URL')
+    add('--overwrite', action='store_true', help='replace the lake at DEST')
+    add_credentials(parser)
+    args = parser.parse_args(argv)
+    return run_tool(lambda: from_reid(**with_credentials(args), progress=True))
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
