@@ -18,7 +18,7 @@ from ..lake import (
     open_object,
     open_source,
 )
-from ..utils.distributed import once_per_node
+from ..utils.distributed import once_per_node, together
 from ..utils.messages import warn
 
 T = TypeVar('T')
@@ -61,15 +61,18 @@ class RequestedLake:
             self._opened = open_object(dataset)
 
     def open(self) -> tuple[Lake, Rows]:
-        """Open the lake and map its columns.
+        """Open the lake and map its columns; what is opened by path, on all ranks.
 
         Returns:
             The lake, and the selected rows, ``None`` for all.
 
         Raises:
             FileNotFoundError, PermissionError, ValueError, LakeReadError: As
-                :func:`~.open_lake` raises them.
+                :func:`~.open_lake` raises them, on this rank or another.
         """
+        return self._open() if self._opened else together(self._open)
+
+    def _open(self) -> tuple[Lake, Rows]:
         source, rows = self._opened or open_source(self._spec)
         lake = open_columns(source, **self._columns)
         lost = lost_in_conversion(source.handle)

@@ -6,6 +6,7 @@ absent, some are only partly annotated, and of all others nothing is known.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,3 +44,21 @@ class OpenImagesKeys:
     group_of: NDArray[np.bool_]
     image_labels: list[NDArray[np.int64]] | None
     relations: list[list[int]]
+
+
+def images_by_category(listed: Sequence[Sequence[int]]) -> dict[int, NDArray[np.int64]]:
+    """Turn a list of categories for each image into a list of images for each category.
+
+    Args:
+        listed: Per image, the ids of categories.
+
+    Examples:
+        >>> images_by_category([[5, 2], [], [5]])
+        {2: array([0]), 5: array([0, 2])}
+    """
+    counts = np.array([len(each) for each in listed], dtype=np.int64)
+    images = np.repeat(np.arange(len(listed)), counts)
+    ids = np.fromiter((number for each in listed for number in each), dtype=np.int64)
+    order = np.argsort(ids, kind='stable')
+    found, starts = np.unique(ids[order], return_index=True)
+    return dict(zip(found.tolist(), np.split(images[order], starts[1:])))

@@ -261,14 +261,14 @@ class GroundTruth:
                     f"num_classes={len(classes)} in the model's head(s) ({where})"
                 )
 
-    def images_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def images_of(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
         """Return the number of the image of each instance."""
         return np.searchsorted(self.offsets, rows, side='right') - 1
 
     def to_coco(
         self,
         images: NDArray[np.int64] | None = None,
-        rows: NDArray[np.int64] | None = None,
+        rows: NDArray[np.integer] | None = None,
         labels: Sequence[int] | None = None,
     ) -> dict[str, Any]:
         """Return the same annotations as the content of a COCO file.

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..evaluation import Prediction
-from ..evaluation.groups.packed import PackedPredictions, pack, take
+from ..evaluation.groups.packed import PackedPredictions, pack
+from ..evaluation.groups.selection import take
 from ..utils.ragged import offsets_of
 
 _IMAGES_AT_ONCE = 128

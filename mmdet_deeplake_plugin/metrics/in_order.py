@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .collected import SelectedResults
 from .metric import DeepLakeMetric
 from .predictions import DeepLakePredictions
+from .ranks import SharedErrors
 
 # Whose metrics are known to keep a result for each sample, and to look at all at the end.
 _KNOWN = ('mmdet', 'mmdet_deeplake_plugin', 'mmengine')
@@ -20,7 +21,7 @@ _KNOWN_WAYS = tuple(
 )
 
 
-class InDatasetOrder(BaseMetric):
+class InDatasetOrder(SharedErrors):
     """A metric whose results are put back into the order of the dataset.
 
     The metric processes batches as they come, and computes its numbers, or writes its
@@ -67,11 +68,13 @@ class InDatasetOrder(BaseMetric):
                 return self.metric.evaluate(size)
             if self.metric.is_shared:
                 return self.metric.evaluate_in_order(size, self._positions)
-        if isinstance(self.metric, DeepLakePredictions) and self.metric.is_idle:
-            return {}
+        if isinstance(self.metric, DeepLakePredictions):
+            if self.metric.is_idle:
+                return {}
+            self.metric.finish()
         return super().evaluate(size)
 
-    def compute_metrics(self, results: Sequence[Any]) -> dict:
+    def compute(self, results: Sequence[Any]) -> dict:
         """Let the metric compute its numbers.
 
         Args:

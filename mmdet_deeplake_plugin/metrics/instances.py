@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from mmdet.structures.mask import encode_mask_results
 from mmengine.logging import MMLogger
@@ -250,6 +251,10 @@ def collect_instances(sample: Mapping[str, Any]) -> Prediction:
     if 'mask_scores' in instances:
         keys.append('mask_scores')
     arrays = {key: instances[key][part].cpu().numpy() for key in keys}
+    labels = arrays['labels']
+    is_float = labels.dtype.kind == 'f'  # as CrowdDet's are
+    if is_float and np.isfinite(labels).all() and not np.mod(labels, 1).any():
+        arrays['labels'] = labels.astype(np.int64)
     masks = run_lengths(instances['masks'][part]) if 'masks' in instances else None
     return Prediction(masks=masks, **arrays)
 

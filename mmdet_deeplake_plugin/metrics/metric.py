@@ -9,7 +9,6 @@ from typing import Any
 
 from mmdet.registry import METRICS
 from mmengine.dist import get_world_size
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from ..datasets.broken_images import describe_rows
@@ -25,11 +24,11 @@ from .formats.registry import FORMATS, refuse_of_others
 from .maps import MapFormat
 from .options import ELSEWHERE, check_values
 from .provenance import keep_numbers
-from .ranks import Ranks
+from .ranks import Ranks, SharedErrors
 
 
 @METRICS.register_module()
-class DeepLakeMetric(BaseMetric):
+class DeepLakeMetric(SharedErrors):
     """COCO, LVIS, VOC, OpenImages, panoptic, semantic, video and other metrics on lakes.
 
     The numbers equal those of ``CocoMetric(ann_file=…)``, ``LVISMetric(ann_file=…)``,
@@ -297,7 +296,7 @@ class DeepLakeMetric(BaseMetric):
         return numbers
 
     @gc_paused()
-    def compute_metrics(self, results: Sequence[Any]) -> dict[str, float]:
+    def compute(self, results: Sequence[Any]) -> dict[str, float]:
         """Score the predictions of all ranks on this one.
 
         Args:

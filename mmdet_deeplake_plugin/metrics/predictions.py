@@ -8,8 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mmdet.registry import METRICS
-from mmengine.dist import is_main_process
-from mmengine.evaluator import BaseMetric
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 
 from ..datasets.class_comparison import refuse_joined_classes
@@ -23,6 +22,7 @@ from ..lake import (
     find_lake,
     write_predictions,
 )
+from ..utils.distributed import on_main_rank
 from ..utils.gc_paused import gc_paused
 from ..utils.values import (
     check_choice,
@@ -39,12 +39,13 @@ from .judging import Blocks
 from .options import check_values
 from .panoptic import PanopticFormat, PredictedSegments, collect_segments
 from .provenance import describe_run, loss_of, run_name, stage, take_numbers
+from .ranks import SharedErrors
 
 _FORMATS = ('COCO', 'LVIS', PanopticFormat.name)
 
 
 @METRICS.register_module()
-class DeepLakePredictions(BaseMetric):
+class DeepLakePredictions(SharedErrors):
     """Writes predictions as columns on a branch of the lake that was evaluated.
 
     The branch that was evaluated stays as it is, unless ``branch`` names it, and its rows
@@ -136,6 +137,7 @@ class DeepLakePredictions(BaseMetric):
             _refuse_keys_of_instances(self.rules)
         self._name, self._branch, self._format = name, branch, metrics_format
         self._checked: set[str] = set()
+        self._has_met = False
 
     @property
     def is_idle(self) -> bool:
@@ -153,7 +155,8 @@ class DeepLakePredictions(BaseMetric):
         Raises:
             KeyError: If a sample has no ``img_path``, or lacks the map to write, or its
                 lake is not open.
-            ValueError, PermissionError, OSError: If the lake cannot be written to.
+            ValueError, PermissionError, OSError: If the lake cannot be written to; at
+                the first batch, on all ranks.
             ValueError: If datasets with other classes are joined, or a map has another
                 size than the stored one.
         """
@@ -161,14 +164,34 @@ class DeepLakePredictions(BaseMetric):
             return
         if isinstance(self.dataset_meta, Sequence):
             refuse_joined_classes(self.dataset_meta)
-        for sample in data_samples:
-            path = path_of(sample)
-            lake, _ = find_lake(path)
-            if is_main_process() and lake.key not in self._checked:
-                self._branch_of(lake).check()
-                self._checked.add(lake.key)
+        paths = [path_of(sample) for sample in data_samples]
+        self._meet(paths)
+        for path, sample in zip(paths, data_samples):
             collected = None if blank_size(path) else self._collect(sample)
             self.results.append((path, collected, loss_of(path)))
+
+    def _meet(self, paths: Sequence[str] = ()) -> None:
+        """Let rank 0 check that its predictions can be written.
+
+        At the first batch all ranks wait for it. Lakes that come later are checked at
+        once if there is but one rank, and else before anything is written.
+        """
+        if not self._has_met:
+            on_main_rank(lambda: self._check(paths))
+            self._has_met = True
+        elif get_world_size() == 1:
+            self._check(paths)
+
+    def finish(self) -> None:
+        """Meet the other ranks, if there was no batch on this one."""
+        self._meet()
+        self._has_met = False
+
+    def _check(self, paths: Sequence[str]) -> None:
+        for lake, _ in map(find_lake, paths):
+            if lake.key not in self._checked:
+                self._branch_of(lake).check()
+                self._checked.add(lake.key)
 
     def _collect(self, sample: Mapping[str, Any]) -> Prediction | PredictedSegments:
         if self._is_panoptic:
@@ -184,10 +207,13 @@ class DeepLakePredictions(BaseMetric):
         Returns:
             Nothing, as no number is reported.
         """
-        return {} if self.is_idle else super().evaluate(size)
+        if self.is_idle:
+            return {}
+        self.finish()
+        return super().evaluate(size)
 
     @gc_paused()
-    def compute_metrics(self, results: list) -> dict[str, float]:
+    def compute(self, results: list) -> dict[str, float]:
         """Write the predictions of all ranks, in a commit per lake: to all, or to none.
 
         Args:

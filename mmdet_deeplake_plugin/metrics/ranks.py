@@ -1,4 +1,4 @@
-"""Let all ranks take part in an evaluation that rank 0 leads."""
+"""Let all ranks take part in an evaluation that rank 0 leads, and in its errors."""
 
 from __future__ import annotations
 
@@ -6,17 +6,75 @@ import contextlib
 import os
 import shutil
 import tempfile
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import all_gather_object, broadcast_object_list, get_dist_info
+from mmengine.dist import (
+    all_gather_object,
+    broadcast_object_list,
+    get_dist_info,
+    get_world_size,
+)
+from mmengine.evaluator import BaseMetric
 
 from ..evaluation.groups.jobs import Job, Spread, Task, deal
 from ..utils.distributed import on_main_rank, portable
 from ..utils.scratch import read_value, write_value
 
 _FOLDER = '.dist_test'  # as MMEngine, when no folder is set
+
+
+class SharedErrors(BaseMetric):
+    """A metric that rank 0 computes; an error there is raised by all ranks.
+
+    MMEngine's other ranks would wait for its numbers.
+    """
+
+    _failure: Exception | None = None
+    _is_shared = False
+
+    def evaluate(self, size: int) -> dict[str, Any]:
+        """Compute the numbers of all ranks.
+
+        Args:
+            size: Number of images.
+
+        Raises:
+            Exception: What :meth:`compute` raised on rank 0.
+        """
+        self._is_shared = get_world_size() > 1
+        try:
+            numbers: dict[str, Any] = super().evaluate(size)
+        finally:
+            self._is_shared, failure, self._failure = False, self._failure, None
+        for failed in (failure, *numbers.values()):
+            if isinstance(failed, Exception):
+                raise failed
+        return numbers
+
+    def compute_metrics(self, results: Any) -> dict[str, Any]:
+        """Compute the numbers, and hand an error on in their place.
+
+        Args:
+            results: Those of all ranks.
+        """
+        try:
+            return self.compute(results)
+        except Exception as error:
+            if not self._is_shared:
+                raise
+            self._failure = error
+            return {'error': portable(error)}
+
+    @abstractmethod
+    def compute(self, results: Any) -> dict[str, Any]:
+        """Compute the numbers.
+
+        Args:
+            results: Those of all ranks.
+        """
 
 
 class Ranks(contextlib.AbstractContextManager):

@@ -8,7 +8,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from mmengine.dist import all_gather_object, broadcast_object_list, get_dist_info
+from mmengine.dist import (
+    all_gather_object,
+    broadcast_object_list,
+    get_dist_info,
+    get_world_size,
+)
 
 from .messages import warn
 from .shared_memory import dumps_for_node, node_of_process
@@ -33,6 +38,21 @@ def on_main_rank(task: Callable[[], T]) -> T:
     if failure is not None:
         raise failure
     return result
+
+
+def together(task: Callable[[], T]) -> T:
+    """Run a task on every rank; if it fails on any of them, all raise its error.
+
+    All ranks must call it together.
+
+    Args:
+        task: Returns the value of this rank.
+    """
+    if get_world_size() == 1:
+        return task()
+    made: list[T] = []
+    _on_all_ranks(lambda: made.append(task()))
+    return made[0]
 
 
 def once_per_node(task: Callable[[], T], *what: Any) -> T:

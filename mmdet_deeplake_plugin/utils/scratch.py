@@ -7,49 +7,76 @@ cannot take back.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import pickle
 import struct
 import tempfile
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+Layout = tuple[tuple[int, ...], DTypeLike]
+
 _ALIGNMENT = 64
 _TAIL = struct.Struct('<QQ')  # where the list of parts begins, and its length
 
 
-def scratch_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Return a new array of zeros in a temporary file without a name.
+def scratch_arrays(layout: Mapping[str, Layout]) -> dict[str, NDArray[Any]]:
+    """Return new arrays of zeros in one temporary file without a name.
+
+    The file stays open as long as any of them is in use: it takes a single descriptor.
 
     Args:
-        shape: Shape of the array.
-        dtype: Type of its items.
+        layout: Shape and type of each array.
 
     Raises:
         OSError: If the folder for temporary files has not enough room.
     """
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    if not size:
-        return np.zeros(shape, dtype)
+    places, end = dict[str, int](), 0
+    for name, (shape, dtype) in layout.items():
+        places[name] = end
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        end += size + -size % _ALIGNMENT
+    if not end:
+        return {name: np.zeros(*each) for name, each in layout.items()}
     try:
         with tempfile.TemporaryFile() as file:
             # Else a full disk would end the process at some later write to the array.
             if hasattr(os, 'posix_fallocate'):  # not on macOS
-                os.posix_fallocate(file.fileno(), 0, size)
+                os.posix_fallocate(file.fileno(), 0, end)
             else:
-                os.ftruncate(file.fileno(), size)
-            mapped = np.memmap(file, dtype, 'r+', shape=shape)
+                os.ftruncate(file.fileno(), end)
+            memory = mmap.mmap(file.fileno(), end)
     except OSError as error:
         raise OSError(
             error.errno,
-            f'large arrays need a temporary file of {size} bytes, but '
+            f'large arrays need a temporary file of {end} bytes, but '
             f'{tempfile.gettempdir()} does not take it ({error.strerror}); set the '
             'environment variable TMPDIR to a folder with more room',
         ) from error
-    return mapped.view(np.ndarray)
+    return {
+        name: np.ndarray(shape, dtype, memory, places[name])
+        for name, (shape, dtype) in layout.items()
+    }
+
+
+def release(array: NDArray[Any] | None) -> None:
+    """Let the system take back the memory of all arrays in the file of one.
+
+    They are read from the file again when they are used. Other arrays stay as they are.
+
+    Args:
+        array: One of :func:`scratch_arrays`, or any other array, or None.
+    """
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, 'MADV_DONTNEED'):  # not on Windows
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def write_value(value: Any, file: BinaryIO) -> None:

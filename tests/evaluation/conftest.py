@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class Case:
     classes: tuple[str, ...]
     folder: Path
 
-    @property
+    @cached_property
     def gt(self) -> GroundTruth:
         """The content as flat arrays."""
         images, categories = self.content['images'], self.content['categories']
@@ -144,8 +145,14 @@ class Case:
         return replace(self, content={**self.content, 'annotations': []})
 
     def _annotations_of(self, image: dict[str, Any]) -> list[dict[str, Any]]:
-        found = self.content['annotations']
-        return [a for a in found if a['image_id'] == image['id']]
+        return self._by_image.get(image['id'], [])
+
+    @cached_property
+    def _by_image(self) -> dict[Any, list[dict[str, Any]]]:
+        groups: dict[Any, list[dict[str, Any]]] = {}
+        for annotation in self.content['annotations']:
+            groups.setdefault(annotation['image_id'], []).append(annotation)
+        return groups
 
     def _relabelled(self, label_of: np.ndarray) -> list[Prediction]:
         relabelled = []

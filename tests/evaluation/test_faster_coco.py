@@ -1,10 +1,7 @@
-"""The faster backend gives the arrays of pycocotools to the last bit."""
+"""The faster backend gives the numbers of pycocotools; its arrays: ``test_groups.py``."""
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import io
 import math
 import sys
 from dataclasses import replace
@@ -15,11 +12,6 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from mmdet_deeplake_plugin import DeepLakeMetric
-from mmdet_deeplake_plugin.evaluation.backends.coco import (
-    backend_classes,
-    load_annotations,
-    mask_areas,
-)
 from mmdet_deeplake_plugin.evaluation.backends.faster_coco import faster_classes
 
 HEIGHT, WIDTH = 80, 100
@@ -81,56 +73,6 @@ def drawn(seed: int) -> tuple[dict, list[dict]]:
     categories = [{'id': i, 'name': str(i)} for i in CATEGORIES]
     content = {'images': images, 'annotations': annotations, 'categories': categories}
     return {'info': {}, **content}, detections
-
-
-def _arrays(
-    backend: str, content: dict, detections: list[dict], kind: str, by_class: bool
-) -> list[np.ndarray]:
-    coco_class, eval_class = backend_classes(backend)
-    truth = load_annotations(coco_class, copy.deepcopy(content))
-    unwanted = 'segmentation' if kind == 'bbox' else 'bbox'
-    found = [{k: v for k, v in d.items() if k != unwanted} for d in detections]
-    with contextlib.redirect_stdout(io.StringIO()):
-        # pycocotools as MMDetection uses it.
-        ours = backend != 'pycocotools'
-        loaded = _loaded(truth, found) if ours else truth.loadRes(found)
-    evaluation = eval_class(truth, loaded, kind)
-    evaluation.params.imgIds = [image['id'] for image in content['images']]
-    evaluation.params.catIds = list(CATEGORIES)
-    evaluation.params.useCats = int(by_class)
-    evaluation.params.maxDets = [1, 10, 100]
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return [evaluation.eval[key] for key in ('precision', 'recall', 'scores')]
-
-
-def _loaded(truth: Any, detections: list[dict]) -> Any:
-    """What ``ClassScoring`` gives to a backend."""
-    if detections and 'segmentation' in detections[0]:
-        areas = mask_areas([each['segmentation'] for each in detections]).tolist()
-    else:
-        areas = [each['bbox'][2] * each['bbox'][3] for each in detections]
-    complete = [
-        {**each, 'id': number, 'area': area, 'iscrowd': 0}
-        for number, (each, area) in enumerate(zip(detections, areas), start=1)
-    ]
-    return load_annotations(type(truth), {**truth.dataset, 'annotations': complete})
-
-
-@pytest.mark.parametrize('by_class', [True, False], ids=['classes', 'proposals'])
-@pytest.mark.parametrize('kind', ['bbox', 'segm'])
-def test_arrays_are_those_of_pycocotools(kind: str, by_class: bool) -> None:
-    """Precision, recall and scores are equal bit for bit, for 40 drawn data sets."""
-    alone = 0
-    for seed in range(40):
-        content, found = drawn(seed)
-        ours = _arrays('faster_coco_eval', content, found, kind, by_class)
-        theirs = _arrays('pycocotools', content, found, kind, by_class)
-        for one, other in zip(ours, theirs):
-            assert np.array_equal(one, other), seed
-        alone += ((0.99 < theirs[0]) & (theirs[0] < 1)).any()
-    assert alone, 'the rounding unit of pycocotools should play a role in some'
 
 
 def test_a_rounding_unit_that_shows_in_the_third_digit(synthetic: Any) -> None:

@@ -7,6 +7,7 @@ import io
 import sys
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -71,7 +72,7 @@ def _detections(
     found = prepare_predictions(gt, predictions, classes, [kind], False, None, 'current')
     rows = np.arange(found.offsets[-1])
     scoring = ClassScoring(gt, found, gt.labels_of_classes(classes), ())
-    return scoring.detections(rows, found.images_of(rows), kind)
+    return scoring.instances.detections(rows, found.images_of(rows), kind)
 
 
 def _coco(
@@ -96,38 +97,40 @@ def _assert_equal_matches(
     starts = np.cumsum([0, *(len(each.labels) for each in predictions)])
     params, seen = evaluation.params, Counter()
     found = iter(evaluation.evalImgs)
+
+    @cache
+    def match(index: int, least: float, most_area: float) -> tuple[Any, Any, Any]:
+        """Match all classes of an image, as they do not depend on each other."""
+        part, prediction = gt.instances(index), predictions[index]
+        crowd = gt.crowd[part]
+        if kind == 'bbox':
+            boxes = box_sizes(prediction.bboxes)
+            sizes = boxes[:, 2] * boxes[:, 3]
+            ious = overlaps(boxes, gt.boxes_xywh[part], crowd)
+        else:
+            size = int(gt.heights[index]), int(gt.widths[index])
+            stored = [as_run_length(m, *size) for m in gt.segmentations[part]]
+            ious = overlaps(prediction.masks, stored, crowd)
+            sizes = mask_areas(prediction.masks)
+        outside = (sizes < least) | (sizes > most_area)
+        areas = gt.areas[part]
+        ignored = crowd | (areas < least) | (areas > most_area)
+        labels = label_of[prediction.labels]
+        scores = scores_of(prediction, kind)
+        ours = match_image(
+            *(ious, scores, labels, outside, gt.labels[part], ignored, crowd),
+            *(params.iouThrs, most),
+        )
+        return ours, labels, ignored
+
     for category in params.catIds:
         for area in params.areaRng:
             for img_id in params.imgIds:
                 stock = next(found)
                 index = gt.img_ids.index(img_id)
-                part, prediction = gt.instances(index), predictions[index]
+                part = gt.instances(index)
                 label = gt.category_ids.index(category)
-                crowd = gt.crowd[part]
-                if kind == 'bbox':
-                    boxes = box_sizes(prediction.bboxes)
-                    sizes = boxes[:, 2] * boxes[:, 3]
-                    ious = overlaps(boxes, gt.boxes_xywh[part], crowd)
-                else:
-                    size = int(gt.heights[index]), int(gt.widths[index])
-                    stored = [as_run_length(m, *size) for m in gt.segmentations[part]]
-                    ious = overlaps(prediction.masks, stored, crowd)
-                    sizes = mask_areas(prediction.masks)
-                outside = (sizes < area[0]) | (sizes > area[1])
-                areas = gt.areas[part]
-                ignored = crowd | (areas < area[0]) | (areas > area[1])
-                labels = label_of[prediction.labels]
-                ours = match_image(
-                    ious,
-                    scores_of(prediction, kind),
-                    labels,
-                    outside,
-                    gt.labels[part],
-                    ignored,
-                    crowd,
-                    params.iouThrs,
-                    most,
-                )
+                ours, labels, ignored = match(index, *area)
                 of_class = (labels == label) & ours.scored
                 if stock is None:
                     assert not of_class.any()
@@ -255,9 +258,7 @@ def _of_tide(
     )
     names = dict(Cls='classification', Loc='localisation', Both='both', Bkg='background')
     names.update(Dupe='duplicate', Miss='missed')
-    return {
-        names[kind.short_name]: count for kind, count in run.count_errors().items()
-    }
+    return {names[kind.short_name]: count for kind, count in run.count_errors().items()}
 
 
 def _sums(gt: GroundTruth, predictions: list[Prediction], label_of: Any, rules: Rules):
@@ -401,8 +402,12 @@ def test_masks_that_are_absent(drawn):
     with pytest.raises(ValueError, match=r"the model predicts none \(image 1 \('a'\)\)"):
         judge_image(drawn, 0, one, np.array([0, 1]), rules)
     code = coco_mask.encode(np.ones((50, 100), np.uint8, order='F'))
-    with pytest.raises(ValueError, match=r'instance 0 of image 1 .* is stored without one'):
-        judge_image(drawn, 0, replace(one, masks=[_as_text(code)]), np.array([0, 1]), rules)
+    with pytest.raises(
+        ValueError, match=r'instance 0 of image 1 .* is stored without one'
+    ):
+        judge_image(
+            drawn, 0, replace(one, masks=[_as_text(code)]), np.array([0, 1]), rules
+        )
 
 
 def test_label_quality_is_one_without_errors():

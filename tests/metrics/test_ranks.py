@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import multiprocessing
 import re
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 import torch
 from helpers.lvis_data import OldNumpy, make_lvis
+from helpers.ranks import ranks as started
+from helpers.ranks import tell
 from mmdet.datasets import CocoDataset
 from mmdet.evaluation import CocoMetric, LVISMetric
 from mmengine.dist import get_rank, is_main_process
 from pycocotools import mask as coco_mask
-from torch import multiprocessing
 
-from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric
+from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeMetric, DeepLakePredictions
+from mmdet_deeplake_plugin.datasets import opening
 from mmdet_deeplake_plugin.evaluation.groups import jobs
 from mmdet_deeplake_plugin.evaluation.groups.scoring import ClassScoring
 from mmdet_deeplake_plugin.metrics import collected
@@ -105,20 +107,17 @@ def _one_rank(metric: Any, dataset: DeepLakeDataset, samples: list[Any]) -> Any:
     return metric.evaluate(len(samples))
 
 
-def _rank(rank: int, folder: str, lakes: dict[str, str]) -> None:
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
-    )
+def _rank(folder: Path, lakes: dict[str, str]) -> None:
+    multiprocessing.current_process().daemon = False  # MMDetection's VOC has a pool
     datasets = {name: _dataset(path) for name, path in lakes.items()}
     samples = {name: _samples(dataset) for name, dataset in datasets.items()}
-    found: dict[str, Any] = {'numbers': {}, 'jobs': {}, 'left': {}, 'errors': []}
     run, usual = ClassScoring.run, (jobs.MOST_INSTANCES, collected.MOST_IN_MEMORY)
     done: list[Any] = []
     ClassScoring.run = lambda self, job: (done.append(job), run(self, job))[1]
     for name, (lake, options, changed) in CASES.items():
         jobs.MOST_INSTANCES = changed.get('MOST_INSTANCES', usual[0])
         collected.MOST_IN_MEMORY = changed.get('MOST_IN_MEMORY', usual[1])
-        shared = Path(folder, f'shared_{name}')
+        shared = folder / f'shared_{name}'
         keys = dict(options)
         if options.get('collect_device') != 'gpu':
             keys['collect_dir'] = str(shared)
@@ -135,18 +134,35 @@ def _rank(rank: int, folder: str, lakes: dict[str, str]) -> None:
         done.clear()
         for number in order[get_rank() :: 2]:
             metric.process({}, [samples[lake][number]])
-        found['numbers'][name] = metric.evaluate(count)
-        found['jobs'][name] = [[j.metric, j.label, j.images] for j in done]
+        numbers = metric.evaluate(count)
         torch.distributed.barrier()
-        found['left'][name] = [str(path) for path in shared.glob('**/*')]
+        left = [str(path) for path in shared.glob('**/*')]
+        tell((name, numbers, [[j.metric, j.label, j.images] for j in done], left))
         assert len(metric.results) == 0
     jobs.MOST_INSTANCES, collected.MOST_IN_MEMORY = usual
-    _fail(datasets['coco'], samples['coco'], found['errors'], folder)
-    Path(folder, f'rank{rank}.json').write_text(json.dumps(found))
-    torch.distributed.destroy_process_group()
+    ClassScoring.run = run
+    errors: dict[str, str] = {}
+    _fail_in_exchanges(datasets['coco'], samples['coco'], errors, folder)
+    _fail_outside(datasets['coco'], samples['coco'], errors, folder)
+    _fail_to_open(lakes['coco'], errors)
+    tell(('errors', errors))
 
 
-def _fail(dataset: Any, samples: list[Any], errors: list[str], folder: str) -> None:
+def _note(errors: dict[str, str], name: str, task: Any) -> None:
+    try:
+        task()
+    except Exception as error:
+        errors[name] = f'{type(error).__name__}: {error}'
+
+
+def _wrong_label(sample: dict[str, Any]) -> dict[str, Any]:
+    instances = {**sample['pred_instances']}
+    return dict(sample, pred_instances={**instances, 'labels': instances['labels'] + 80})
+
+
+def _fail_in_exchanges(
+    dataset: Any, samples: list[Any], errors: dict[str, str], folder: Path
+) -> None:
     """Raise an error on rank 0, one on rank 1, and one in a job of rank 1."""
     metric = DeepLakeMetric(collect_dir=f'{folder}/fails')
     metric.dataset_meta = dataset.metainfo
@@ -159,23 +175,54 @@ def _fail(dataset: Any, samples: list[Any], errors: list[str], folder: str) -> N
 
     for kind in ('label', 'send', 'job'):
         for sample in samples[get_rank() : 10 : 2]:
-            if kind == 'label':
-                instances = {**sample['pred_instances']}
-                instances['labels'] = instances['labels'] + 80
-                sample = dict(sample, pred_instances=instances)
-            metric.process({}, [sample])
+            metric.process({}, [_wrong_label(sample) if kind == 'label' else sample])
         ClassScoring.run = fail if kind == 'job' else run
         if kind == 'send' and not is_main_process():
             metric.results.paths[0] = lambda: None  # nothing that can be sent
-        try:
-            metric.evaluate(10)
-        except Exception as error:
-            errors.append(f'{type(error).__name__}: {error}')
+        _note(errors, kind, lambda: metric.evaluate(10))
         metric.results.clear()
     ClassScoring.run = run
     for sample in samples[get_rank() : 10 : 2]:
         metric.process({}, [sample])
     assert metric.evaluate(10)['coco/bbox_mAP'] > 0.1  # a metric goes on after it
+
+
+def _fail_outside(
+    dataset: Any, samples: list[Any], errors: dict[str, str], folder: Path
+) -> None:
+    """Raise errors on rank 0 where it works by itself, and others wait for its numbers."""
+    keys = dict(collect_dir=f'{folder}/fails')
+    voc: Any = DeepLakeMetric('PascalVOC', **keys)
+    for name, metric in (('voc', voc), ('ordered', InDatasetOrder(voc, np.arange(10)))):
+        metric.dataset_meta = dataset.metainfo
+        for number in range(get_rank(), 10, 2):
+            sample = samples[number]
+            metric.process({}, [_wrong_label(sample) if is_main_process() else sample])
+        _note(errors, name, lambda: metric.evaluate(10))  # noqa: B023
+        assert len(voc.results) == 0
+    for name, count in (('predictions', 1), ('no batch', 0)):
+        metric = DeepLakePredictions(**keys)
+        metric.dataset_meta = dataset.metainfo
+        own = samples[:1] if is_main_process() or count else []
+        if own:
+            _note(errors, name, lambda: metric.process({}, own))  # noqa: B023
+        else:
+            _note(errors, name, lambda: metric.evaluate(1))  # noqa: B023
+
+
+def _fail_to_open(path: str, errors: dict[str, str]) -> None:
+    """Let rank 0 alone fail to map columns, after it has resolved the lake for all."""
+    original = opening.open_columns
+
+    def fail(*args: Any, **keys: Any) -> Any:
+        if is_main_process():
+            raise OSError('rank 0 cannot read')
+        return original(*args, **keys)
+
+    opening.open_columns = fail
+    _note(errors, 'open', lambda: _dataset(path))
+    opening.open_columns = original
+    assert len(_dataset(path))
 
 
 class _OddError(Exception):
@@ -197,9 +244,21 @@ def lakes(lake, shared_data, tmp_path_factory) -> dict[str, str]:
 def ranks(lakes, tmp_path_factory) -> tuple[Path, list[dict[str, Any]]]:
     """Folder of what two ranks wrote, and what each of them found."""
     folder = tmp_path_factory.mktemp('ranks')
-    multiprocessing.spawn(_rank, args=(str(folder), lakes), nprocs=2, join=True)
-    names = ('rank0.json', 'rank1.json')
-    return folder, [json.loads((folder / name).read_text()) for name in names]
+    with started(2, _rank, folder, folder, lakes) as running:
+        heard = [[_heard(rank) for _ in (*CASES, 'errors')] for rank in running]
+    found = []
+    for each in heard:
+        *cases, (_, errors) = each
+        numbers, done, left = ({case[0]: case[k] for case in cases} for k in (1, 2, 3))
+        found.append(dict(numbers=numbers, jobs=done, left=left, errors=errors))
+    return folder, found
+
+
+def _heard(rank: Any) -> Any:
+    told = rank.hear()
+    if isinstance(told, Exception):
+        raise told
+    return told
 
 
 def _assert_same(ours: dict, theirs: dict) -> None:
@@ -269,8 +328,11 @@ def test_an_error_of_a_rank_ends_all(ranks):
     """No rank waits for one that failed, and all say why."""
     first, second = (each['errors'] for each in ranks[1])
     assert first == second
-    wrong_label, not_sent, job = first
-    text = r'ValueError: the model predicts label \d+, but the dataset has 80 classes'
-    assert re.match(text, wrong_label)
-    assert 'pickle' in not_sent
-    assert job == 'RuntimeError: _OddError: a job of rank 1'
+    label = r'ValueError: the model predicts label \d+, but the dataset has 80 classes'
+    for name in ('label', 'voc', 'ordered'):
+        assert re.match(label, first[name])
+    assert 'pickle' in first['send']
+    assert first['job'] == 'RuntimeError: _OddError: a job of rank 1'
+    for name in ('predictions', 'no batch'):
+        assert first[name].startswith('ValueError: name of DeepLakePredictions is that')
+    assert first['open'] == 'OSError: rank 0 cannot read'

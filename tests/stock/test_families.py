@@ -57,6 +57,11 @@ FAMILIES = {
         SEGMENTS,
     ),
     'texts': ('mm_grounding_dino/grounding_dino_swin-t_pretrain_obj365.py', BOXES),
+    'hierarchy of classes': (
+        'openimages/faster-rcnn_r50_fpn_32xb2-1x_openimages.py',
+        'openimages/AP50',
+    ),
+    'crowds': ('crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py', 'crowd_human/mAP'),
     'semi-supervised': (
         'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
         'student/coco/bbox_mAP',

@@ -103,6 +103,8 @@ def _small_model(part: Any) -> Any:
     for key, most in _CAPS.items():
         if isinstance(part.get(key), int):
             part[key] = min(part[key], most)
+    if part.get('use_torchvision'):
+        part['use_torchvision'] = False  # mmcv has the same operator
     init = part.get('init_cfg')
     if isinstance(init, dict) and init.get('type') == 'Pretrained':
         part['init_cfg'] = None

@@ -177,10 +177,5 @@ class PlainEval(COCOeval):
             [each for each in self.evalImgs[start : start + num_images] if each]
             for start in range(0, len(self.evalImgs), num_images)
         ]
-        return matches_of_images(
-            [each['dtScores'] for each in ranges[0]],
-            [[each['dtMatches'] for each in images] for images in ranges],
-            [[each['dtIgnore'] for each in images] for images in ranges],
-            [[each['gtIgnore'] for each in images] for images in ranges],
-            len(self.params.iouThrs),
-        )
+        keys = 'dtMatches', 'dtIgnore', 'gtIgnore'
+        return matches_of_images(ranges, keys, len(self.params.iouThrs))

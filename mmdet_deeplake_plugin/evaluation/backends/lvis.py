@@ -58,6 +58,17 @@ def evaluation_of(
     return evaluation
 
 
+def area_ranges(kind: str) -> list[list[float]]:
+    """Return the least and greatest area of each range in square pixels.
+
+    Args:
+        kind: ``'bbox'`` or ``'segm'``.
+    """
+    lvis_package()
+    ranges: list[list[float]] = importlib.import_module('lvis.eval').Params(kind).area_rng
+    return ranges
+
+
 def matches_of(evaluation: Any) -> Matches:
     """Match detections and annotations of one class.
 
@@ -72,13 +83,8 @@ def matches_of(evaluation: Any) -> Matches:
         [each for each in found[start : start + num_images] if each]
         for start in range(0, len(found), num_images)
     ]
-    return matches_of_images(
-        [each['dt_scores'] for each in ranges[0]],
-        [[each['dt_matches'] for each in images] for images in ranges],
-        [[each['dt_ignore'] for each in images] for images in ranges],
-        [[each['gt_ignore'] for each in images] for images in ranges],
-        len(evaluation.params.iou_thrs),
-    )
+    keys = 'dt_matches', 'dt_ignore', 'gt_ignore'
+    return matches_of_images(ranges, keys, len(evaluation.params.iou_thrs))
 
 
 def summarize_lvis(

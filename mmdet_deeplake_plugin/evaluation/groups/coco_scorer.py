@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backends.coco import backend_classes, load_unfiltered, quiet, summarize
-from .matches import Curves, Matches, curves_of_matches, join_matches
+from .curves import Curves, curves_of
+from .matches import Matches
+from .ranking import Ranking
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +39,20 @@ class CocoScorer:
 
     most_of_image = None
     area_of_masks = True
+    is_federated = False
 
-    def curves(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Curves:
-        """Score instances.
+    @property
+    def most(self) -> int:
+        """Number of detections of an image that are matched."""
+        return max(self.max_dets)
+
+    @property
+    def areas(self) -> NDArray[np.float64]:
+        """Least and greatest area of each range in square pixels, shape ``(A, 2)``."""
+        return np.asarray(self.parameters().areaRng, dtype=np.float64)
+
+    def match(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Matches:
+        """Match instances.
 
         Args:
             truth: Content of an annotation file with those of one class, or of all.
@@ -47,29 +60,18 @@ class CocoScorer:
         """
         evaluation = self._evaluation(truth, detections)
         with quiet():
-            evaluation.evaluate()
-            evaluation.accumulate()
-        del evaluation.params.__deepcopy__  # a cycle, which nobody collects meanwhile
-        return Curves(
-            np.asarray(evaluation.eval['precision'])[:, :, 0],
-            np.asarray(evaluation.eval['recall'])[:, 0],
-        )
-
-    def match(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Matches:
-        """Match the instances of a part of the images, see :meth:`curves`."""
-        evaluation = self._evaluation(truth, detections)
-        with quiet():
             matches: Matches = evaluation.match()
-        del evaluation.params.__deepcopy__
+        del evaluation.params.__deepcopy__  # a cycle, which nobody collects meanwhile
         return matches
 
-    def join(self, parts: list[Matches]) -> Curves:
-        """Score what was matched in all parts of the images, which are taken out."""
-        recalls = self.parameters().recThrs
-        joined = join_matches(parts)
-        parts.clear()  # they take as much again
-        max_dets = sorted(self.max_dets)
-        return curves_of_matches(joined, len(self.thresholds), recalls, max_dets)
+    def curves(
+        self, ranking: Ranking, matches: Matches, exempt: NDArray[np.bool_]
+    ) -> Curves:
+        """Compute precision and recall, see :func:`.curves_of`."""
+        recalls, max_dets = self.parameters().recThrs, sorted(self.max_dets)
+        return curves_of(
+            ranking, matches, exempt, len(self.thresholds), recalls, max_dets
+        )
 
     def parameters(self) -> Any:
         """Return the parameters of pycocotools."""

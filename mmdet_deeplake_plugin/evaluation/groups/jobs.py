@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-# Detections and annotations of a job. pycocotools takes up to 5 KB for each.
-MOST_INSTANCES = 100_000
+# Detections and annotations that a job matches. pycocotools takes up to 5 KB for each.
+MOST_INSTANCES = 20_000
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Job:
         label: Stored label of the class; None for all classes.
         images: First image and end of the part that is matched, in the order of the ids;
             None to score all images.
-        weight: Number of detections and annotations.
+        weight: Number of detections and annotations that are matched.
     """
 
     metric: int
@@ -55,33 +55,30 @@ def one_by_one(task: Task, jobs: Sequence[Job]) -> list[Any]:
 
 
 def divide(
-    metric: int,
-    label: int | None,
-    places: NDArray[np.int64],
-    num_images: int,
-    most: int | None = None,
+    metric: int, label: int | None, counts: NDArray[np.int64], most: int | None = None
 ) -> list[Job]:
     """Return the jobs of a class, or of proposals: one, or one for a part of the images.
 
     Args:
         metric: Number of the metric.
         label: Stored label of the class; None for all.
-        places: Place of the image of each detection and annotation, in the order of the
-            ids of images.
-        num_images: Number of images.
+        counts: Number of detections and annotations of each image that are matched, in
+            the order of the ids of images.
         most: Number of instances beyond which images are divided. A part holds one image
             at least. Defaults to ``MOST_INSTANCES``.
     """
     most = MOST_INSTANCES if most is None else most
-    if len(places) <= most:
-        return [Job(metric, label, None, len(places))]
-    ordered = np.sort(places)
-    bounds = np.unique([0, *ordered[most::most].tolist(), num_images]).tolist()
-    ends = np.searchsorted(ordered, bounds).tolist()
+    ends = np.cumsum(counts)
+    total = int(counts.sum())
+    if total <= most:
+        return [Job(metric, label, None, total)]
+    starts = np.searchsorted(ends, np.arange(0, total, most), side='right')
+    bounds = [0, *np.unique(starts[1:]).tolist(), len(counts)]
+    weights = np.diff(np.concatenate([[0], ends])[bounds]).tolist()
     return [
-        Job(metric, label, (start, stop), last - first)
-        for start, stop, first, last in zip(bounds, bounds[1:], ends, ends[1:])
-        if first < last
+        Job(metric, label, (start, stop), weight)
+        for start, stop, weight in zip(bounds, bounds[1:], weights)
+        if weight
     ]
 
 

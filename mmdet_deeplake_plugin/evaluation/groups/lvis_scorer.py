@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends.lvis import evaluation_of, matches_of, quiet, summarize_lvis
-from .matches import Curves, Matches, curves_of_matches, join_matches
+from ..backends.lvis import area_ranges, evaluation_of, matches_of, summarize_lvis
+from .curves import Curves, curves_of
+from .matches import Matches
+from .ranking import Ranking
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,34 +30,35 @@ class LvisScorer:
     by_class: ClassVar[bool] = True
     most_of_image: ClassVar[int] = 300  # fixed by the package, over all classes
     area_of_masks: ClassVar[bool] = False  # as MMDetection's detections with masks
+    is_federated: ClassVar[bool] = True
+    most: ClassVar[None] = None
 
-    def curves(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Curves:
-        """Score instances.
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """Ids of the categories."""
+        return tuple(category['id'] for category in self.categories)
+
+    @property
+    def areas(self) -> NDArray[np.float64]:
+        """Least and greatest area of each range in square pixels, shape ``(A, 2)``."""
+        return np.asarray(area_ranges(self.kind), dtype=np.float64)
+
+    def match(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Matches:
+        """Match instances.
 
         Args:
             truth: Content of an annotation file with those of one class.
             detections: Content of a result file with ``id`` and ``area``.
         """
-        evaluation = evaluation_of(truth, detections, self.kind)
-        with quiet():
-            evaluation.evaluate()
-            evaluation.accumulate()
-        return Curves(
-            evaluation.eval['precision'][:, :, 0, :, None],
-            evaluation.eval['recall'][:, 0, :, None],
-        )
-
-    def match(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Matches:
-        """Match the instances of a part of the images, see :meth:`curves`."""
         return matches_of(evaluation_of(truth, detections, self.kind))
 
-    def join(self, parts: list[Matches]) -> Curves:
-        """Score what was matched in all parts of the images, which are taken out."""
+    def curves(
+        self, ranking: Ranking, matches: Matches, exempt: NDArray[np.bool_]
+    ) -> Curves:
+        """Compute precision and recall, see :func:`.curves_of`."""
         num_thresholds, num_recalls, *_ = self.shape(1)
         recalls = np.linspace(0, 1, num_recalls)
-        joined = join_matches(parts)
-        parts.clear()  # they take as much again
-        return curves_of_matches(joined, num_thresholds, recalls, [None])
+        return curves_of(ranking, matches, exempt, num_thresholds, recalls, [None])
 
     def shape(self, num_classes: int) -> tuple[int, ...]:
         """Return the shape of the precision of all classes, ``(T, R, K, A, 1)``."""

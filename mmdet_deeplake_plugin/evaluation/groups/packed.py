@@ -1,19 +1,16 @@
-"""Predictions of many images as flat arrays, in memory or in a temporary file."""
+"""Predictions of many images as flat arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...utils.ragged import indices_of_ranges, offsets_of
-from ...utils.scratch import scratch_array
+from ...utils.ragged import offsets_of
 from ..ground_truth import Prediction
-
-_COLUMNS = ('bboxes', 'scores', 'labels', 'mask_scores', 'mask_sizes')
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +84,7 @@ class PackedPredictions(Sequence[Prediction]):
         """Return the rows of the images from ``start`` up to ``stop``."""
         return slice(int(self.offsets[start]), int(self.offsets[stop]))
 
-    def images_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def images_of(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
         """Return the number of the image of each row."""
         return np.searchsorted(self.offsets, rows, side='right') - 1
 
@@ -181,66 +178,6 @@ def pack(predictions: Sequence[Prediction]) -> PackedPredictions:
     )
 
 
-def take(
-    blocks: Sequence[PackedPredictions],
-    images: NDArray[np.int64],
-    on_disk: bool = False,
-) -> PackedPredictions:
-    """Return the predictions of some images, in their order.
-
-    Args:
-        blocks: Predictions; images are numbered through all of them.
-        images: Numbers of images, shape ``(K,)``.
-        on_disk: Whether the arrays lie in temporary files.
-
-    Raises:
-        OSError: If the temporary files do not fit on the disk.
-    """
-    whole = len(blocks) == 1 and np.array_equal(images, np.arange(len(blocks[0])))
-    if whole and not on_disk:
-        return blocks[0]
-    new: Callable[..., NDArray[Any]] = scratch_array if on_disk else np.zeros
-    first = offsets_of([len(block) for block in blocks])
-    block_of = np.searchsorted(first, images, side='right') - 1
-    counts = _joined([np.diff(block.offsets) for block in blocks])[images]
-    offsets = offsets_of(counts)
-    columns: dict[str, NDArray[Any]] = {}
-    for name in _COLUMNS:
-        parts = [_column(block, name) for block in blocks]
-        known = [part for part in parts if part is not None]
-        known = [part for part in known if len(part)] or known[:1]  # for their type
-        if not known:
-            continue
-        shape = int(offsets[-1]), *known[0].shape[1:]
-        columns[name] = new(shape, np.result_type(*known))
-    for number, block in enumerate(blocks):
-        chosen = np.flatnonzero(block_of == number)
-        local = images[chosen] - first[number]
-        source = indices_of_ranges(block.offsets[local], counts[chosen])
-        target = indices_of_ranges(offsets[chosen], counts[chosen])
-        for name, column in columns.items():
-            values = _column(block, name)
-            if name == 'mask_scores' and values is None:
-                values = block.scores
-            if values is not None:
-                column[target] = values[source]
-    codes = _take_codes(blocks, images - first[block_of], block_of, offsets, new)
-    odd = [block.odd for block in blocks]
-    return PackedPredictions(
-        offsets=offsets,
-        mask_scores=columns.pop('mask_scores', None),
-        with_masks=_joined([block.with_masks for block in blocks])[images],
-        mask_offsets=codes and codes[0],
-        mask_counts=codes and codes[1],
-        odd={
-            index: odd[number][image - first[number]]
-            for index, (image, number) in enumerate(zip(images, block_of))
-            if odd[number] and image - first[number] in odd[number]
-        },
-        **columns,
-    )
-
-
 _NOTHING = Prediction(
     np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int)
 )
@@ -268,41 +205,14 @@ def _is_plain(prediction: Prediction) -> bool:
 def _laid(parts: Sequence[ArrayLike], tail: tuple[int, ...] = ()) -> NDArray[Any]:
     """Lay arrays end to end; the type of empty ones does not count."""
     arrays = [np.asarray(part) for part in parts]
-    return _joined([each for each in arrays if len(each)] or arrays[:1], tail)
+    return joined([each for each in arrays if len(each)] or arrays[:1], tail)
 
 
-def _joined(parts: Sequence[NDArray[Any]], tail: tuple[int, ...] = ()) -> NDArray[Any]:
+def joined(parts: Sequence[NDArray[Any]], tail: tuple[int, ...] = ()) -> NDArray[Any]:
+    """Lay arrays end to end; without any, return an empty one.
+
+    Args:
+        parts: The arrays.
+        tail: Shape of an item.
+    """
     return np.concatenate(parts) if parts else np.zeros((0, *tail))
-
-
-def _column(block: PackedPredictions, name: str) -> NDArray[Any] | None:
-    values: NDArray[Any] | None = getattr(block, name)
-    return values
-
-
-def _take_codes(
-    blocks: Sequence[PackedPredictions],
-    local: NDArray[np.int64],
-    block_of: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    new: Callable[..., NDArray[Any]],
-) -> tuple[NDArray[np.int64], NDArray[np.uint8]] | None:
-    """Return offsets and text of the masks of some images; None if no block has any."""
-    if all(block.mask_offsets is None for block in blocks):
-        return None
-    lengths = np.zeros(int(offsets[-1]), dtype=np.int64)
-    pieces: list[tuple[NDArray[np.uint8], int, int]] = []
-    for index, (image, number) in enumerate(zip(local.tolist(), block_of.tolist())):
-        block = blocks[number]
-        if block.mask_offsets is None or block.mask_counts is None:
-            continue
-        rows = block.rows(image, image + 1)
-        starts = block.mask_offsets[rows.start : rows.stop + 1]
-        lengths[offsets[index] : offsets[index + 1]] = np.diff(starts)
-        pieces.append((block.mask_counts, int(starts[0]), int(starts[-1])))
-    text = new((int(lengths.sum()),), np.uint8)
-    end = 0
-    for counts, start, stop in pieces:
-        text[end : end + stop - start] = counts[start:stop]
-        end += stop - start
-    return offsets_of(lengths), text
