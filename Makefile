@@ -19,7 +19,7 @@ ZOO := $(abspath .zoo)
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup demo s3 zoo bench test lint docs package clean
+.PHONY: help setup demo s3 zoo bench matrix test lint docs package clean
 
 help:
 	@echo 'make setup  create .venv with pinned versions'
@@ -27,6 +27,7 @@ help:
 	@echo 'make s3     run an S3 server with a lake in it, that can be told to fail'
 	@echo 'make zoo    run the dataloaders of all configs of MMDetection (10 minutes)'
 	@echo 'make bench  run the benchmarks and write docs/performance.md (about half an hour)'
+	@echo 'make matrix run a short suite with other versions, and write docs/versions.md (an hour)'
 	@echo 'make test   lint, types and all tests'
 	@echo 'make lint   lint and types only'
 	@echo 'make docs   the documentation as a site in site/ (Python >= 3.11)'
@@ -78,6 +79,10 @@ zoo: setup $(ZOO)/.ready
 
 bench: setup $(VENV_BENCH)/.ready
 	python benchmarks/run_all.py
+
+# For some rows: make matrix ROWS="--only 'mmdet 3.0.0' 'numpy 1.26'"
+matrix: setup
+	python .ci/matrix.py $(ROWS)
 
 lint: setup
 	ruff check .

@@ -6,7 +6,7 @@ used to map the columns and to read the annotations.
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from .connection.source import LakeSource, OpenHandle
 from .connection.spec import LakeSpec, Pin
 from .lake import Lake, share_lake
 
-Rows = Optional[NDArray[np.int64]]
+Rows = NDArray[np.int64] | None
 
 
 def open_source(spec: LakeSpec) -> tuple[LakeSource, Rows]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, zip_longest
+from itertools import chain, pairwise, zip_longest
 from typing import Any
 
 import numpy as np
@@ -136,7 +136,7 @@ def interleaved(parts: Sequence[PackedResults]) -> SelectedResults:
         parts: Results of each rank: that of rank r has the images r, r + R, ….
     """
     starts = np.cumsum([0, *map(len, parts)]).tolist()
-    numbers = [range(start, stop) for start, stop in zip(starts, starts[1:])]
+    numbers = [range(start, stop) for start, stop in pairwise(starts)]
     dealt = [each for each in chain(*zip_longest(*numbers)) if each is not None]
     return _joined(parts, np.array(dealt, dtype=np.int64))
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Optional, Union
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-Segmentation = Optional[Union[list[list[float]], dict[str, Any]]]
+Segmentation = list[list[float]] | dict[str, Any] | None
 
 _FEWEST_POINTS = 3
 

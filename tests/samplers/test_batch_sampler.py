@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ def write_mixed(path: Path | str, sizes: Sequence[int], seed: int = 0) -> str:
     stops = np.cumsum(sizes).tolist()
     write_lake(path, rows[: stops[0]])
     lake = open_lake(str(path))
-    for start, stop in zip(stops, stops[1:]):
+    for start, stop in itertools.pairwise(stops):
         part = rows[start:stop]
         lake.append({name: [values[name] for values in part] for name in COLUMNS})
         lake.commit()

@@ -34,23 +34,22 @@ train_pipeline = [
     ),
     dict(type='PackDetInputs'),
 ]
+meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
 test_pipeline = [
     dict(type='LoadImageFromFile', backend_args=None),
     dict(type='Resize', scale=size, keep_ratio=True),
     dict(type='Pad', size=size, pad_val=dict(img=grey)),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
-    ),
+    dict(type='PackDetInputs', meta_keys=meta_keys),
 ]
-# Draws no random number, so that a run can be repeated in another way.
+# Draws no random number, so that a run can be repeated in another way. MMDetection before
+# 3.2 asks for `flip` by default.
 plain_pipeline = [
     dict(type='LoadImageFromFile', backend_args=None),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='Resize', scale=size, keep_ratio=True),
     dict(type='Pad', size=size, pad_val=dict(img=grey)),
-    dict(type='PackDetInputs'),
+    dict(type='PackDetInputs', meta_keys=meta_keys),
 ]
 tta_pipeline = [
     dict(type='LoadImageFromFile', backend_args=None),

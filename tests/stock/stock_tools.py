@@ -37,6 +37,7 @@ class StockTools:
             'MPLBACKEND': 'Agg',
             'OMP_NUM_THREADS': '1',
             'PATH': os.pathsep.join(path),
+            'PYTHONUNBUFFERED': '1',  # what a tool ends with stands at the end
             'PYTHONPATH': os.pathsep.join(filter(None, python_path)),
             # torch >= 2.6 refuses the checkpoints of MMEngine otherwise.
             'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1',

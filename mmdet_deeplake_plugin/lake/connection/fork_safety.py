@@ -18,6 +18,7 @@ import atexit
 import contextlib
 import ctypes
 import functools
+import inspect
 import logging
 import os
 import signal
@@ -31,6 +32,8 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
 
 import deeplake  # noqa: F401  (replaces os.fork; the wrapper below calls that one)
+
+from ..changed_parts import warn_changed
 
 T = TypeVar('T')
 
@@ -220,5 +223,11 @@ def _exit_before_cleanup() -> None:
     signal.alarm(_LONGEST_EXIT)
 
 
+if inspect.isbuiltin(os.fork):
+    warn_changed(
+        'does not replace os.fork as earlier versions did',
+        'forked workers may crash. If they do, spawn them: '
+        "env_cfg=dict(mp_cfg=dict(mp_start_method='spawn'))",
+    )
 os.fork = _after_calls(os.fork)
 atexit.register(_at_exit)

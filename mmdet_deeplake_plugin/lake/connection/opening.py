@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import deeplake
 
 from ...utils.messages import comma_joined, did_you_mean, first_line
+from ..changed_parts import warn_changed
 from .credentials import UnreadableReferenceError
 from .failures import is_access_denied, is_missing, is_unreachable
 from .redaction import redact
@@ -79,8 +80,14 @@ def open_branch(spec: LakeSpec, branch: str) -> Any:
 
     def open_it() -> Any:
         arguments = spec.credentials.resolve()
-        _probe_access(spec.path, arguments)
-        return deeplake.open_read_only(url, **arguments)
+        was_found = _probe_access(spec.path, arguments)
+        handle = deeplake.open_read_only(url, **arguments)
+        if not was_found:
+            warn_changed(
+                f'keeps its log in other files than {_FIRST_FILE}',
+                'a lake without access may end the process with a crash',
+            )
+        return handle
 
     return _explained(spec, open_it)
 
@@ -137,15 +144,18 @@ def open_v3(spec: LakeSpec, version: str) -> Any:
     )
 
 
-def _probe_access(path: str, arguments: dict[str, Any]) -> None:
+def _probe_access(path: str, arguments: dict[str, Any]) -> bool:
     """Read a small file of a lake on object storage, to check the access.
 
     When access is denied while Deep Lake opens a lake, it keeps listing files in the
     background for half a minute; a process that forks or exits meanwhile crashes.
     Reading a file fails for the same reasons, without background work.
+
+    Returns:
+        Whether the file is there, or was not looked for.
     """
     if path.partition('://')[0] not in BUCKETS:
-        return
+        return True
     reader = deeplake.storage.Reader(path, **arguments)
     try:
         # Not get(), which blocks other threads while it waits.
@@ -153,6 +163,8 @@ def _probe_access(path: str, arguments: dict[str, Any]) -> None:
     except (KeyError, deeplake.StorageKeyNotFound) as error:
         if 'NoSuchBucket' in str(error):
             raise
+        return False
+    return True
 
 
 def _explained(spec: LakeSpec, task: Callable[[], T]) -> T:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Any
 from urllib.parse import urlsplit
 
 import deeplake
@@ -35,7 +35,7 @@ _ROWS_AT_ONCE = 1000
 
 # The pin, the rows in it (``None`` for all), and an open handle of that state (``None``
 # if it is not open yet).
-Resolved = tuple[Pin, Optional[NDArray[np.int64]], Any]
+Resolved = tuple[Pin, NDArray[np.int64] | None, Any]
 
 
 def resolve(spec: LakeSpec) -> Resolved:

@@ -12,7 +12,7 @@ images follow.
 https://github.com/activeloopai/deeplake has described it since version 2
 (``serialize_chunk``). The code does not rely on that: a file is only read if its images
 fill it exactly, and for the first files one row each must equal what Deep Lake reads,
-before any row is read without Deep Lake.
+before any row is read without Deep Lake. A layout that does not fit is told in a warning.
 """
 
 from __future__ import annotations
@@ -29,9 +29,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...structures.image_check import BrokenImageError
+from ..changed_parts import warn_changed
 from .datafiles import DataFiles
 
 FILES_COMPARED = 8
+# What the layout of a row takes: 4 to 12 bytes of its shape, 12 of its size and place.
+LAYOUT_BYTES_OF_A_ROW = 32
+_LAYOUT_BYTES_BESIDE = 512
 _VERSION = re.compile(rb'\d+\.\d+')
 
 
@@ -54,6 +58,18 @@ class Layout:
     whole: int
     is_exact: bool = False
 
+    def is_known(self, count: int, size: int) -> bool:
+        """Return whether a file looks like one of this layout, even if truncated.
+
+        Args:
+            count: How many images were written to it.
+            size: Size of the file in bytes.
+        """
+        if not len(self.table):  # it ends within the layout, or has another
+            return size <= _LAYOUT_BYTES_BESIDE + LAYOUT_BYTES_OF_A_ROW * count
+        is_cut = self.whole < self.total
+        return self.total == count and (is_cut or self.is_exact)
+
     def place(self, number: int) -> tuple[int, int]:
         """Return the size of an image, and where it begins in the file.
 
@@ -68,6 +84,10 @@ class Layout:
         size, place, _ = self.table[run].tolist()
         first = int(lasts[run - 1]) + 1 if run else 0
         return size, self.begin + place + (number - first) * size
+
+
+_NOTHING: NDArray[np.uint32] = np.zeros((0, 3), np.uint32)
+NO_LAYOUT = Layout(_NOTHING, 0, 0, 0)
 
 
 class ChunkFiles:
@@ -180,8 +200,13 @@ class ChunkFiles:
         layout = self._layouts.get(place)
         if layout is None:
             with open(self._paths[place], 'rb') as stream:
-                layout = read_layout(stream, os.fstat(stream.fileno()).st_size)
-            if layout.total != self._counts[place] or not self._is_as_written[place]:
+                size = os.fstat(stream.fileno()).st_size
+                layout = read_layout(stream, size)
+            is_as_written = self._is_as_written[place]
+            if is_as_written and not layout.is_known(self._counts[place], size):
+                warn_unknown_layout()
+                layout = NO_LAYOUT
+            elif layout.total != self._counts[place] or not is_as_written:
                 layout.is_exact = False
             self._layouts[place] = layout
         return layout
@@ -202,7 +227,10 @@ class ChunkFiles:
         if layout is None or not layout.is_exact or not content:
             return
         if place not in self._compared and len(self._compared) < self._enough:
-            self._differs |= self._content(place, layout, row) != content
+            own = self._content(place, layout, row)
+            if own is not None and own != content:
+                warn_unknown_layout()
+            self._differs |= own != content
             self._compared.add(place)
 
     def _content(self, place: int, layout: Layout, row: int) -> bytes | None:
@@ -222,6 +250,14 @@ class ChunkFiles:
         return content
 
 
+def warn_unknown_layout() -> None:
+    """Tell that chunks are not as this package knows them."""
+    warn_changed(
+        'stores images in another layout than earlier versions',
+        'they are read by Deep Lake, which is slower',
+    )
+
+
 def read_layout(stream: BinaryIO, size: int) -> Layout:
     """Read the layout of a chunk.
 
@@ -236,8 +272,7 @@ def read_layout(stream: BinaryIO, size: int) -> Layout:
     Raises:
         OSError: If it cannot be read.
     """
-    nothing: NDArray[np.uint32] = np.zeros((0, 3), np.uint32)
-    cut, other = Layout(nothing, 0, 1, 0), Layout(nothing, 0, 0, 0)
+    cut, other = Layout(_NOTHING, 0, 1, 0), NO_LAYOUT
     version = stream.read((stream.read(1) or b'\0')[0])
     if version.strip(b'\0') and not _VERSION.match(version):
         return other

@@ -15,11 +15,10 @@ from typing import Any
 from ...utils.shared_by_copies import SharedByCopies
 from ..connection.fork_safety import run_in_thread
 from ..connection.objects import ObjectReader
-from .chunk_files import read_layout
+from .chunk_files import LAYOUT_BYTES_OF_A_ROW, read_layout, warn_unknown_layout
 from .datafiles import DataFiles
 
 _LAYOUT_BYTES = 64 << 10  # at least: most often with all that a small chunk has
-_ROW_LAYOUT_BYTES = 32  # more than the 24 that shape, size and place of an image take
 
 
 class ChunkObjects(SharedByCopies):
@@ -65,12 +64,15 @@ class ChunkObjects(SharedByCopies):
         """
         own = run_in_thread(lambda: self._read_one(row))
         expected = by_deep_lake()
-        return bool(expected) and own.result() == expected
+        agree = bool(expected) and own.result() == expected
+        if expected and not agree and self._files.as_written[self._place_of(row)]:
+            warn_unknown_layout()
+        return agree
 
     def _read_one(self, row: int) -> bytes | None:
         place, what = self._place_of(row), f'the layout of the chunk of row {row}'
         name = self._files.names[place]
-        end = max(_LAYOUT_BYTES, _ROW_LAYOUT_BYTES * self._files.written[place])
+        end = max(_LAYOUT_BYTES, LAYOUT_BYTES_OF_A_ROW * self._files.written[place])
         head = self._reader.read(what, name, 0, end)
         if head is None:
             return None

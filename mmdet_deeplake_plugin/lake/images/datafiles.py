@@ -1,13 +1,18 @@
 """Where Deep Lake keeps the chunks of a column: the one user of its private report.
 
 Deep Lake has no public call for it. What it reports of its data files is private, and
-absent for lakes in the v3 format; without it, rows are read by Deep Lake in blocks.
+absent for lakes in the v3 format; without it, rows are read by Deep Lake in blocks. A
+version that has changed it is told in a warning.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+
+import deeplake
+
+from ..changed_parts import warn_changed
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ def list_datafiles(handle: Any, column: str) -> DataFiles:
         # Beginnings count the rows that are left, ends those that were written.
         ends = [int(file.offset_end) for file in files]
         names = [str(file.filename) for file in files]
-    except (AttributeError, KeyError, RuntimeError, TypeError):
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+        _warn_if_changed(handle, error)
         return DataFiles([], [], [], [])
     following = [*starts[1:], len(handle)]
     return DataFiles(
@@ -70,5 +76,16 @@ def list_updates(handle: Any, column: str) -> dict[str, list[int]] | None:
     try:
         files = handle._datafiles_report[column].update_datafiles
         return {str(file.filename): [int(row) for row in file.offsets] for file in files}
-    except (AttributeError, KeyError, RuntimeError, TypeError):
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+        _warn_if_changed(handle, error)
         return None
+
+
+def _warn_if_changed(handle: Any, error: Exception) -> None:
+    """Warn if a handle that had the report in known versions does not have it."""
+    has_report = isinstance(handle, (deeplake.Dataset, deeplake.ReadOnlyDataset))
+    if has_report and not isinstance(error, RuntimeError):
+        warn_changed(
+            'does not tell where the chunks of a column are as earlier versions did',
+            f'rows are read by Deep Lake in blocks, which is slower ({error})',
+        )

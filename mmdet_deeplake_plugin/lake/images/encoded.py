@@ -21,6 +21,7 @@ from urllib.request import urlopen
 
 import deeplake
 import numpy as np
+from deeplake import types
 
 from ...structures.image_check import BrokenImageError
 from ...structures.seg_maps import encode_png
@@ -55,10 +56,25 @@ def storage_of(dtype: Any) -> str:
     if dtype.is_nullable:
         return PIXELS
     if dtype.is_image:
-        return ENCODED if dtype.sample_compression else PIXELS
+        return ENCODED if _compression_of(dtype) else PIXELS
     if dtype.is_segment_mask:
-        return ENCODED if dtype.sample_compression == 'png' else PIXELS
+        return ENCODED if _compression_of(dtype) == 'png' else PIXELS
     return ENCODED if dtype.id == 'bytes' else PIXELS
+
+
+def _compression_of(dtype: Any) -> str:
+    """Return how a column of images or maps compresses them; ``''`` if it does not.
+
+    Deep Lake 4.5 and 4.6.0 do not tell. Their types are equal if the compression is.
+    """
+    if hasattr(dtype, 'sample_compression'):
+        return dtype.sample_compression or ''
+    is_map = dtype.is_segment_mask
+    make = types.SegmentMask if is_map else types.Image
+    for compression in ('png',) if is_map else ('png', 'jpeg'):
+        if dtype == make(dtype=dtype.id, sample_compression=compression):
+            return compression
+    return ''
 
 
 def read_image(handle: Any, column: str, row: int, credentials: Any) -> bytes:

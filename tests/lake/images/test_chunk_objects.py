@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import pickle
+import re
 from pathlib import Path
 
 import deeplake
@@ -15,6 +17,8 @@ from helpers.object_store import CHUNK_KEYS, Fault, Key, ObjectStore
 from mmdet.utils import register_all_modules
 
 from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader
+from mmdet_deeplake_plugin.lake import changed_parts
+from mmdet_deeplake_plugin.lake.connection import opening
 from mmdet_deeplake_plugin.lake.images import chunk_objects
 from mmdet_deeplake_plugin.lake.images.chunk_objects import split
 
@@ -93,8 +97,9 @@ def test_it_costs_four_small_requests_to_be_sure(store):
 
 
 @pytest.mark.parametrize('lie', ['other bytes', 'other layout', 'no object'])
-def test_without_proof_deep_lake_reads(lie, store, monkeypatch):
-    """If one image isn't where the layout says, none is read that way."""
+def test_without_proof_deep_lake_reads(lie, store, logged, monkeypatch):
+    """If one image isn't where the layout says, none is read that way, and this is told."""
+    monkeypatch.setattr(changed_parts, '_told', set())
     if lie == 'other bytes':
         monkeypatch.setattr(chunk_objects.ChunkObjects, '_read_one', lambda *_: b'other')
     elif lie == 'other layout':
@@ -105,6 +110,30 @@ def test_without_proof_deep_lake_reads(lie, store, monkeypatch):
     sampler = sampler_of(dataset)
     assert dataset.reader.column._objects is None
     assert intact(run(dataset, sampler, batch_size=2))
+    told = [text for text in logged if text.startswith('deeplake ')]
+    assert len(told) == 1 and 'stores images in another layout' in told[0]
+
+
+def test_a_log_in_other_files_is_told(store, logged, monkeypatch):
+    """The file that the access check reads isn't there; the lake opens all the same."""
+    monkeypatch.setattr(changed_parts, '_told', set())
+    monkeypatch.setattr(opening, '_FIRST_FILE', '_log/first')
+    dataset = dataset_of(store)
+    assert len(dataset) == sum(CHUNKS)
+    (text,) = (text for text in logged if text.startswith('deeplake '))
+    assert re.match(
+        r'deeplake \S+ keeps its log in other files than _log/first: a lake without '
+        r'access may end the process with a crash\. ',
+        text,
+    )
+
+
+def test_nothing_is_told_where_nothing_changed(store, logged, monkeypatch):
+    """With the version that is installed here."""
+    monkeypatch.setattr(changed_parts, '_told', set())
+    dataset = dataset_of(store)
+    assert intact(run(dataset, sampler_of(dataset), batch_size=2))
+    assert not [text for text in logged if text.startswith('deeplake ')]
 
 
 def _no_layout(stream, size):
@@ -172,7 +201,7 @@ def test_rows_that_were_updated_or_deleted_are_read_by_deep_lake(store, tmp_path
     bounds = dataset.reader.chunks.bounds.tolist()
     whole = [
         objects.read('', first, stop) is not None
-        for first, stop in zip(bounds, bounds[1:])
+        for first, stop in itertools.pairwise(bounds)
     ]
     assert whole == [True, True, False, True, True]
     seen = run(dataset, sampler, num_workers=2, batch_size=2)

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import deeplake
 import numpy as np
 import pytest
+from deeplake import types
 from helpers.lakes import IMAGE_TYPES, open_lake, row, write_lake
 from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import CocoDataset
@@ -17,6 +19,7 @@ from mmdet.utils import register_all_modules
 from PIL import Image, ImageFile, ImageOps
 
 from mmdet_deeplake_plugin import DeepLakeDataset
+from mmdet_deeplake_plugin.lake.images.encoded import storage_of
 from mmdet_deeplake_plugin.structures import image_header
 
 register_all_modules()
@@ -300,3 +303,38 @@ def test_images_of_a_batch_are_read_as_their_column_asks(column, tmp_path):
     samples = ours.__getitems__([2, 0, 1])
     for index, sample in zip([2, 0, 1], samples):
         np.testing.assert_array_equal(sample['img'], stock[index]['img'])
+
+
+class OlderType:
+    """A type of a column as Deep Lake 4.5 has it: it does not tell its compression."""
+
+    def __init__(self, dtype: Any) -> None:
+        self._dtype = dtype
+
+    def __getattr__(self, name: str) -> Any:
+        if name == 'sample_compression':
+            raise AttributeError(name)
+        return getattr(self._dtype, name)
+
+    def __eq__(self, other: object) -> bool:
+        return self._dtype == other
+
+    __hash__ = None
+
+
+STORAGES = {
+    **{name: dtype for name, dtype in IMAGE_TYPES.items() if name != 'nullable-link'},
+    'map': types.SegmentMask(sample_compression='png'),
+    'map-16-bit': types.SegmentMask(dtype='uint16', sample_compression='png'),
+    'plain-map': types.SegmentMask(),
+}
+
+
+@pytest.mark.parametrize('name', STORAGES)
+def test_a_compression_that_is_not_told_is_found(name, tmp_path):
+    """Images are stored in the same way, whether the version tells or not."""
+    path = str(tmp_path / 'lake')
+    lake = deeplake.create(path)
+    lake.add_column('images', STORAGES[name])
+    dtype = lake.schema['images'].dtype
+    assert storage_of(OlderType(dtype)) == storage_of(dtype)
