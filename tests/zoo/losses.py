@@ -14,7 +14,8 @@ from torch import nn
 
 from mmdet_deeplake_plugin.metrics.provenance import loss_of
 
-_AS_EVALUATED = (nn.modules.batchnorm._BatchNorm, nn.Dropout, nn.MultiheadAttention)
+_AS_EVALUATED = (nn.modules.batchnorm._BatchNorm, nn.Dropout)
+_NAMES = ('Drop', 'Attention')  # attention drops by itself, also that of transformers
 
 
 def annotated_first(dataset: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +69,8 @@ def _loss(model: Any, item: dict[str, Any]) -> float:
     state = random.getstate(), np.random.get_state(), torch.get_rng_state()
     model.train()
     for module in model.modules():
-        if isinstance(module, _AS_EVALUATED) or 'Drop' in type(module).__name__:
+        name = type(module).__name__
+        if isinstance(module, _AS_EVALUATED) or any(part in name for part in _NAMES):
             module.eval()
     random.seed(0)
     np.random.seed(0)
