@@ -98,14 +98,14 @@ def warn_of_other_classes(dataset: Any) -> None:
         dataset: A dataset that was just read; compared with the one of the other kind
             that this process read last, if it is still in use.
     """
-    if _has_texts(dataset):
+    if _has_texts(dataset) or dataset.lake.columns.style == 'reid':
         return
     _latest[dataset.test_mode] = dataset
     tested, trained = _latest.get(True), _latest.get(False)
     if tested is None or trained is None:
         return
     classes, others = trained.metainfo['classes'], tested.metainfo['classes']
-    if classes != others:
+    if classes != others and not has_distractors(tested, classes):
         difference = compared(
             f'the training set ({trained.lake.name})',
             classes,
@@ -116,6 +116,19 @@ def warn_of_other_classes(dataset: Any) -> None:
             'a model gets wrong scores if it is tested on other classes than it is '
             f'trained on: {difference}'
         )
+
+
+def has_distractors(dataset: Any, classes: Sequence[str]) -> bool:
+    """Return whether the classes that only a test set has are MOT's distractors.
+
+    Its metric needs them to know which detections do not count.
+
+    Args:
+        dataset: The test set.
+        classes: The classes that the model was trained on.
+    """
+    first = dataset.metainfo['classes'][: len(classes)]
+    return tuple(classes) == first and bool(dataset.lake.columns.of('mot_conf'))
 
 
 def _has_texts(dataset: Any) -> bool:
@@ -157,5 +170,5 @@ def _first_difference(classes: Sequence[str], others: Sequence[str]) -> int:
 
 
 def _listed(classes: Sequence[str]) -> str:
-    more = ', …' if len(classes) > _SHOWN else ''
+    more = ', …' if len(classes) > _SHOWN else ',' if len(classes) == 1 else ''
     return f'({", ".join(map(repr, classes[:_SHOWN]))}{more})'

@@ -8,7 +8,12 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from ..datasets.class_comparison import compared, members_of, refuse_other_classes
+from ..datasets.class_comparison import (
+    compared,
+    has_distractors,
+    members_of,
+    refuse_other_classes,
+)
 from ..utils.messages import warn
 from ..utils.values import refuse_unknown
 
@@ -86,11 +91,10 @@ class DeepLakeClassCheckHook(Hook):
 
     def _difference(self, dataset: Any) -> str:
         for part in members_of(dataset) if self._stored else ():
-            classes = part.metainfo['classes']
-            if tuple(self._stored or ()) != classes and not part.return_classes:
-                return compared(
-                    'the checkpoint', tuple(self._stored or ()), part.lake.name, classes
-                )
+            classes, stored = part.metainfo['classes'], tuple(self._stored or ())
+            may_differ = part.return_classes or has_distractors(part, stored)
+            if stored != classes and not may_differ:
+                return compared('the checkpoint', stored, part.lake.name, classes)
         return ''
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmcv.transforms import LoadAnnotations
+from mmdet.datasets import BaseVideoDataset
 from mmdet.datasets.transforms import RandomCenterCropPad
 from mmengine.structures import PixelData
 
@@ -35,6 +36,11 @@ class ImageAnnotations:
 
     def __init__(self, dataset: Any, stage: str) -> None:
         self._where = f'the pipeline of {stage}_dataloader'
+        if isinstance(dataset, BaseVideoDataset):
+            raise ValueError(
+                f'{_HOOK} computes the loss of single images, but {stage}_dataloader '
+                f'has a {type(dataset).__name__}; leave it out'
+            )
         pipelines = list(_pipelines_of(dataset))
         if not pipelines:
             raise ValueError(

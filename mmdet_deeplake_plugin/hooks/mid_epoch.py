@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from mmdet.datasets import BaseVideoDataset
 from mmdet.datasets.samplers import AspectRatioBatchSampler
 from torch.utils.data import BatchSampler, DataLoader
 
@@ -19,8 +20,15 @@ def find_sampler(dataloader: DataLoader) -> DeepLakeLoader:
     """Return the ``DeepLakeLoader`` of a dataloader.
 
     Raises:
-        TypeError: If it has another sampler, or a batch sampler that cannot skip.
+        TypeError: If it has another sampler, or a batch sampler that cannot skip, or the
+            dataset is one of videos.
     """
+    if isinstance(dataloader.dataset, BaseVideoDataset):
+        raise TypeError(
+            'DeepLakeResumeHook: videos cannot be resumed in mid-epoch, but '
+            f'train_dataloader has a {type(dataloader.dataset).__name__}; leave the hook '
+            'out, and --resume goes on after the last epoch that was saved'
+        )
     batches = dataloader.batch_sampler
     sampler = getattr(batches, 'sampler', None)
     if not isinstance(sampler, DeepLakeLoader):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from .columns import names
 from .columns.mapping import Columns
+from .columns.roles import holds_numbers
 from .connection.opening import column_names, metadata_of
 from .connection.source import LakeSource
 
@@ -30,15 +32,12 @@ class CocoColumns:
         self.columns = columns
         self._names = column_names(source.handle)
 
-    def per_box(
-        self, column: str, rows: NDArray[np.int64], kind: type = int
-    ) -> list[Any] | None:
+    def per_box(self, column: str, rows: NDArray[np.int64]) -> list[int] | None:
         """Read a column with one number per box.
 
         Args:
-            column: ``ANN_ID``, ``ANN_POSITION`` or one of ``TRACK_NUMBERS``.
+            column: ``ANN_ID`` or ``ANN_POSITION``.
             rows: Row numbers, shape ``(R,)``.
-            kind: ``int`` or ``float``. Defaults to ``int``.
 
         Returns:
             The numbers of all rows, one after the other; ``None`` if the lake does not
@@ -47,7 +46,45 @@ class CocoColumns:
         if column not in self._names:
             return None
         values = self.source.values(column, rows)
-        return [kind(number) for value in values for number in np.ravel(value)]
+        return [int(number) for value in values for number in np.ravel(value)]
+
+    @property
+    def track_numbers(self) -> list[str]:
+        """Columns with one number per box that only lakes of videos have."""
+        if not {names.VIDEO_ID, names.FRAME_ID} <= set(self._names):
+            return []
+        found = [name for name in names.TRACK_NUMBERS if name in self._names]
+        return [name for name in found if holds_numbers(self.source.type_of(name))]
+
+    def tracks(
+        self, rows: NDArray[np.int64], counts: Sequence[int]
+    ) -> dict[str, list[Any]]:
+        """Read the numbers of the objects in frames.
+
+        Args:
+            rows: Row numbers, shape ``(R,)``.
+            counts: Number of boxes of each row, shape ``(R,)``.
+
+        Raises:
+            ValueError: If a row has another number of them than boxes.
+
+        Returns:
+            Column -> the numbers of all rows, one after the other; empty for images.
+        """
+        found: dict[str, list[Any]] = {}
+        for name in self.track_numbers:
+            kind = int if names.TRACK_NUMBERS[name] == 'int64' else float
+            numbers: list[Any] = []
+            for row, count, value in zip(rows, counts, self.source.values(name, rows)):
+                if np.size(value) != count:
+                    raise ValueError(
+                        f'{self.source.where(name, int(row))}: there must be one number '
+                        f'per box, found {np.size(value)} for {count} boxes; correct the '
+                        'row, or drop the column'
+                    )
+                numbers += map(kind, np.ravel(value))
+            found[name] = numbers
+        return found
 
     def image_keys(self, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
         """Read the further keys of each row's image (licence, url, …)."""

@@ -21,6 +21,7 @@ from ..structures.masks import (
     polygons_of_segmentations,
 )
 from .branch import SIGNATURE, LakeBranch, assign
+from .coco_columns import CocoColumns
 from .columns import names
 from .columns.roles import EXTRA_BOXES, EXTRA_FLAGS, MaskKind, holds_numbers
 from .connection.json_values import split_key
@@ -230,6 +231,7 @@ class CorrectionBranch:
         known = column_names(self.source.handle)
         columns = [self.lake.columns.of(role) for role in _FOREIGN]
         columns += [name for name in _FOREIGN_COLUMNS if name in known]
+        columns += CocoColumns(self.source, self.lake.columns).track_numbers
         foreign = [name for name in columns if name is not None]
         moved = [each.row for each in rows if each.is_rearranged]
         if foreign and moved:

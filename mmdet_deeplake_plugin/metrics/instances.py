@@ -243,7 +243,16 @@ def collect_instances(sample: Mapping[str, Any]) -> Prediction:
 
     Args:
         sample: A prediction with ``img_path`` and ``pred_instances``.
+
+    Raises:
+        KeyError: If it has no ``pred_instances``.
     """
+    if 'pred_instances' not in sample:
+        raise KeyError(
+            "a prediction must have 'pred_instances', boxes with labels and scores, but "
+            f'has {", ".join(sample)}; write the metrics_format of what the model '
+            'predicts'
+        )
     instances = sample['pred_instances']
     # Detections on the black image that stands for a broken one do not count.
     part = slice(0 if blank_size(sample['img_path']) else None)

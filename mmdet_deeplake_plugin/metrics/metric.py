@@ -303,7 +303,7 @@ class DeepLakeMetric(SharedErrors):
             results: Pairs of ``img_path`` and what the format collected.
 
         Returns:
-            Numbers by name, the mean average precision first, so that
+            Numbers by name, the mean average precision first if there is one, so that
             ``save_best='auto'`` chooses it.
 
         Raises:

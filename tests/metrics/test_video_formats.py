@@ -300,6 +300,13 @@ def test_what_is_not_a_video_is_refused(configs: Any) -> None:
     assert 'nothing to score' in refused('MOT', [], dataset)
     assert "write metrics_format='MOT', 'YouTubeVIS' or" in refused('COCO', samples, dataset)
     assert 'the model predicts none' in refused('YouTubeVIS', samples, dataset)
+    for sample in samples:
+        for frame in sample:
+            del frame.pred_track_instances
+            if 'pred_instances' in frame:
+                del frame.pred_instances
+    assert "has no 'pred_track_instances'; use a model" in refused('MOT', samples, dataset)
+    assert "must have 'pred_instances'" in refused('CocoVideo', samples, dataset)
 
 
 def test_annotations_must_come_with_the_samples(configs: Any) -> None:

@@ -178,6 +178,8 @@ BAD_VIS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         put('annotations', 0, 'areas', 0, None),
         r'annotations\[0\] must have a segmentation and an area in each frame with a box',
     ),
+    'no class': (put('annotations', 0, 'category_id', 'del'), 'category_id'),
+    'empty path': (put('videos', 0, 'file_names', 0, ''), r"videos\[0\] must have 'file_names', a list of paths"),
     'class': (put('annotations', 0, 'category_id', 7), "category_id 7, which is not in 'categories'"),
     'box': (put('annotations', 0, 'bboxes', 0, [1, 2, 3]), "must have a 'bbox' of 4 finite numbers"),
     'mask': (

@@ -136,8 +136,9 @@ class DeepLakeVideoDataset(BaseVideoDataset):
             raise ValueError(
                 f'filter_cfg={self.filter_cfg!r} must keep frames, but leaves out all '
                 f'{len(self.frames)} of {self.frames.lake.name}, which have no instances '
-                'of the chosen classes or are too small; write filter_cfg=dict('
-                'filter_empty_gt=False, min_size=0), or change metainfo.classes'
+                'of the chosen classes (and of visibility_thr) or are too small; write '
+                'filter_cfg=dict(filter_empty_gt=False, min_size=0), or change '
+                'metainfo.classes or visibility_thr'
             )
         self._fully_initialized = True
         check_indices_exist(self._indices, len(self))

@@ -110,4 +110,6 @@ class FrameList(Sequence[dict[str, Any]], SharedByCopies):
         return len(self._indices)
 
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._make(each) for each in self._indices[index].tolist()]
         return self._make(int(self._indices[index]))

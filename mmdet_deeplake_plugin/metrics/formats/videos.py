@@ -96,6 +96,16 @@ class TrackFormat(FramesOfVideos, MetricFormat):
 
     takes_several = False
 
+    def predicted(self, sample: Mapping[str, Any]) -> Any:
+        """Return the predicted tracks in a frame, or raise a ``KeyError``."""
+        if 'pred_track_instances' not in sample:
+            raise KeyError(
+                f'metrics_format={self.name!r} scores tracks, but a prediction has no '
+                "'pred_track_instances'; use a model that tracks, or "
+                "metrics_format='CocoVideo' for boxes of frames"
+            )
+        return sample['pred_track_instances']
+
     def videos(
         self,
         rows_of: Mapping[Lake, Sequence[int]],
@@ -173,7 +183,7 @@ class MotFormat(TrackFormat):
             [time, part['instance_id'], *_xywh(part['bbox']), *(part[k] for k in _MOT)]
             for part in instances_of(sample, self.name, ('instance_id', *_MOT))
         ]
-        found = sample['pred_track_instances']
+        found = self.predicted(sample)
         boxes = found['bboxes']
         if self.options['use_postprocess']:  # the model made them those of tracks
             rows = np.asarray(boxes.cpu() if torch.is_tensor(boxes) else boxes)
@@ -252,7 +262,7 @@ class YouTubeVisFormat(TrackFormat):
         Raises:
             KeyError: If the sample lacks annotations, or masks.
         """
-        found = sample['pred_track_instances']
+        found = self.predicted(sample)
         if 'masks' not in found:
             raise KeyError(
                 "metrics_format='YouTubeVIS' compares masks, but the model predicts "

@@ -117,10 +117,7 @@ def stored_instances(
     ids = kept.per_box(names.ANN_ID, table.rows)
     if ids is None or len(ids) != len(table.labels):
         ids = list(range(1, len(table.labels) + 1))
-    tracks = {
-        key: kept.per_box(key, table.rows, int if dtype == 'int64' else float)
-        for key, dtype in names.TRACK_NUMBERS.items()
-    }
+    tracks = kept.tracks(table.rows, np.diff(table.offsets).tolist())
     with_ignore = lake.columns.of('ignore') is not None
     boxes = table.boxes_xywh
     packed = lake.masks.packed(table.rows) if lake.masks is not None else None
@@ -142,9 +139,7 @@ def stored_instances(
                 category_id=category_ids[int(table.labels[index])],
                 id=ids[index],
             )
-            for key, numbers in tracks.items():
-                if numbers is not None and len(numbers) == len(table.labels):
-                    annotation[key] = numbers[index]
+            annotation.update({key: numbers[index] for key, numbers in tracks.items()})
             if with_ignore:
                 annotation['ignore'] = int(table.excluded[index])
             yield annotation

@@ -37,28 +37,22 @@ def track_numbers(
         Key -> dtype of its column; nothing for a file of images.
 
     Raises:
-        ValueError: If some annotations have a number and others have not.
+        ValueError: If some annotations have an ``instance_id`` and others have not. Of
+            other numbers, those that some annotations lack are left out.
     """
     if names.VIDEO_ID not in frame_numbers(images):
         return {}
     annotations = [ann for part in by_image for ann in part]
-    found = {key for ann in annotations for key in ann}
-    if not annotations:
-        found = {names.INSTANCE_ID}
-    dtypes = {
-        key: names.TRACK_NUMBERS[key] for key in names.TRACK_NUMBERS if key in found
-    }
-    for key, dtype in dtypes.items():
-        fits, wanted = (
-            (is_int64, 'an integer')
-            if dtype == 'int64'
-            else (is_number, 'a finite number')
-        )
-        for ann in annotations:
-            if not fits(ann.get(key)):
-                raise ValueError(
-                    f'the annotation with id {ann["id"]} must have {wanted} {key!r}, as '
-                    f'others have, got {ann.get(key)!r}; write one for each annotation, '
-                    'or for none'
-                )
+    dtypes = {}
+    for key, dtype in names.TRACK_NUMBERS.items():
+        fits = is_int64 if dtype == 'int64' else is_number
+        without = [ann for ann in annotations if not fits(ann.get(key))]
+        if not without and (annotations or key == names.INSTANCE_ID):
+            dtypes[key] = dtype
+        elif key == names.INSTANCE_ID and any(key in ann for ann in annotations):
+            raise ValueError(
+                f'the annotation with id {without[0]["id"]} must have an integer '
+                f'{key!r}, as others have, got {without[0].get(key)!r}; write one for '
+                'each annotation, or for none'
+            )
     return dtypes

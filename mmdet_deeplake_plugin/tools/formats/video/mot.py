@@ -106,9 +106,9 @@ def _sequence_names(folder: Path, sequences: Sequence[str]) -> list[str]:
 
 def _read_info(folder: Path) -> tuple[dict[str, int], list[str]]:
     """Return the sizes of a sequence, and its frames relative to the folder above."""
-    path, parser = folder / 'seqinfo.ini', ConfigParser()
+    path, parser = folder / 'seqinfo.ini', ConfigParser(interpolation=None)
     try:
-        parser.read_string(path.read_text(encoding='utf-8'), str(path))
+        parser.read_string(path.read_text(encoding='utf-8-sig'), str(path))
         section = parser['Sequence']
     except (Error, UnicodeDecodeError, KeyError) as error:
         raise ValueError(
@@ -128,7 +128,8 @@ def _read_info(folder: Path) -> tuple[dict[str, int], list[str]]:
     frames = folder / section.get('imDir', 'img1')
     if not frames.is_dir():
         raise FileNotFoundError(f'folder of frames {frames} (imDir) does not exist')
-    files = sorted(file.name for file in frames.iterdir())
+    listed = (file.name for file in frames.iterdir())
+    files = sorted(name for name in listed if not name.startswith('.'))  # .DS_Store
     if len(files) != info['seqLength']:
         raise ValueError(
             f'{path}: seqLength must be the number of frames, but is '
@@ -163,6 +164,8 @@ def _parsed(path: Path, length: int) -> Iterator[tuple[int, dict[str, Any]]]:
     if not path.exists():  # a test set
         return
     for number, text in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+        if not text.strip():
+            continue
         where, values = f'{path}, line {number}', text.strip().split(',')
         if len(values) not in (9, 10):
             raise ValueError(

@@ -60,7 +60,7 @@ def read_youtube_vis(path: Path) -> dict[str, Any]:
                         id=len(annotations) + 1,
                         video_id=video['id'],
                         image_id=image['id'],
-                        category_id=found['category_id'],
+                        category_id=found.get('category_id'),
                         instance_id=ids.setdefault(found['id'], new_id),
                         iscrowd=found.get('iscrowd', 0),
                         **own,
@@ -112,7 +112,11 @@ def _objects(
         where = f'{path}: videos[{number}]'
         _check_id(where, video, lengths)
         files = video.get('file_names') or []
-        if not is_list(files) or not files or not all(isinstance(f, str) for f in files):
+        if (
+            not is_list(files)
+            or not files
+            or not all(isinstance(f, str) and f for f in files)
+        ):
             raise ValueError(
                 f"{where} must have 'file_names', a list of paths, got {shown(files)}"
             )
