@@ -15,7 +15,7 @@ from ...utils.messages import first_line, warn
 from .failures import is_access_denied, is_network_failure
 from .fork_safety import call_with_deadline, cut_in_forks
 from .redaction import redact
-from .spec import AZURE, LakeSpec
+from .spec import AZURE, BUCKETS, LakeSpec
 
 T = TypeVar('T')
 
@@ -123,14 +123,16 @@ def check_connection(spec: LakeSpec) -> None:
     Forked processes will not use this process's connections to it.
 
     Args:
-        spec: The lake; nothing is done for one on other storage, and nothing is tried
-            behind a proxy.
+        spec: The lake; nothing is tried for one on other storage, or behind a proxy.
 
     Raises:
         ValueError: If ``blob_endpoint`` is not a URL.
         ConnectionError: If the host is unknown or does not answer.
     """
-    if spec.path.partition('://')[0] not in AZURE:
+    scheme = spec.path.partition('://')[0]
+    if scheme not in AZURE:
+        if spec.is_remote and scheme not in BUCKETS:
+            cut_in_forks(443)  # Deep Lake's cloud keeps some lakes on Azure
         return
     url = urlsplit(spec.endpoint)
     if url.scheme not in ('http', 'https') or not url.hostname:

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from mmdet_deeplake_plugin.lake.connection import fork_safety
 from mmdet_deeplake_plugin.lake.connection.fork_safety import cut_in_forks
+from mmdet_deeplake_plugin.lake.connection.retry import check_connection
+from mmdet_deeplake_plugin.lake.connection.spec import LakeSpec
 
 
 @pytest.fixture()
@@ -46,6 +49,14 @@ def test_connections_to_the_port_are_cut_in_a_fork_alone(connected):
     assert _send_in_fork(client) == 'BrokenPipeError'
     client.sendall(b'from the parent')
     assert end.recv(100) == b'from the parent'
+
+
+@pytest.mark.parametrize('path', ['al://org/lake', 's3://bucket/lake', 'lake'])
+def test_lakes_of_the_cloud_may_be_on_azure(path, monkeypatch):
+    """Which their path does not say; clients of S3 and Google share no connections."""
+    monkeypatch.setattr(fork_safety, '_cut_ports', ports := {1})
+    check_connection(LakeSpec(path))
+    assert ports == ({1, 443} if path.startswith('al') else {1})
 
 
 def test_other_connections_stay(connected):
