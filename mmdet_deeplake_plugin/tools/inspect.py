@@ -20,6 +20,7 @@ from ..lake import (
     LakeSource,
     LakeSpec,
     compare_branches,
+    names,
     open_columns,
     open_source,
 )
@@ -29,6 +30,11 @@ _SHOWN_CLASSES = 20
 _SHOWN_VERSIONS = 5
 _SHOWN_BRANCHES = 20
 _MAIN_ROLES = ('img', 'gt_bboxes', 'gt_labels', 'gt_masks', 'gt_seg_map', 'segment_ids')
+# Columns of a lake, what its rows are then, and what reads them as that.
+_OTHER_DATASETS = (
+    ({names.VIDEO_ID, names.FRAME_ID}, 'frames of videos', 'DeepLakeVideoDataset'),
+    ({names.PERSON_ID}, 'images of persons', 'DeepLakeReIDDataset'),
+)
 
 
 def inspect(
@@ -93,9 +99,9 @@ def _state(source: LakeSource, rows: NDArray[np.int64] | None) -> list[str]:
 
 def _branches(source: LakeSource) -> list[str]:
     """Show what branches have, and what they were made of has not."""
-    names = [name for name in source.handle.branches.names() if name != 'main']
-    lines = ['', 'branches:'] if names else []
-    for each in compare_branches(source, names[:_SHOWN_BRANCHES]):
+    found = [name for name in source.handle.branches.names() if name != 'main']
+    lines = ['', 'branches:'] if found else []
+    for each in compare_branches(source, found[:_SHOWN_BRANCHES]):
         base = each.base or 'a branch that was deleted'
         lines.append(f'  {each.name}, made of {base} (version {each.version}):')
         lines += [
@@ -103,8 +109,8 @@ def _branches(source: LakeSource) -> list[str]:
             for version, time, message in each.commits[-_SHOWN_VERSIONS:]
         ]
         lines += [f'    {line}' for line in _difference(each) if each.base]
-    if len(names) > _SHOWN_BRANCHES:
-        lines.append(f'  … and {len(names) - _SHOWN_BRANCHES} more')
+    if len(found) > _SHOWN_BRANCHES:
+        lines.append(f'  … and {len(found) - _SHOWN_BRANCHES} more')
     return lines
 
 
@@ -114,20 +120,20 @@ def _difference(branch: BranchDifference) -> list[str]:
         lines.append(f'{branch.rows} rows, where {branch.base} had {branch.rows_of_base}')
     rows = set().union(*branch.changed.values())
     if rows:
-        columns = ', '.join(f'{name} ({len(of)})' for name, of in branch.changed.items())
-        lines.append(f'rows changed: {len(rows)}, in {columns}')
-    for what, names in (('added', branch.added), ('removed', branch.removed)):
-        if names:
-            lines.append(f'columns {what}: {", ".join(_by_prefix(names))}')
+        changed = ', '.join(f'{name} ({len(of)})' for name, of in branch.changed.items())
+        lines.append(f'rows changed: {len(rows)}, in {changed}')
+    for what, columns in (('added', branch.added), ('removed', branch.removed)):
+        if columns:
+            lines.append(f'columns {what}: {", ".join(_by_prefix(columns))}')
     return lines or ['no difference']
 
 
-def _by_prefix(names: Sequence[str]) -> list[str]:
+def _by_prefix(columns: Sequence[str]) -> list[str]:
     """Return names, those of a set of predictions as one."""
-    prefixes = [name.rpartition('/')[0] for name in names]
+    prefixes = [name.rpartition('/')[0] for name in columns]
     counts = {each: prefixes.count(each) for each in dict.fromkeys(prefixes) if each}
     sets = [f'{prefix}/… ({count})' for prefix, count in counts.items()]
-    return sets + [name for name, prefix in zip(names, prefixes) if not prefix]
+    return sets + [name for name, prefix in zip(columns, prefixes) if not prefix]
 
 
 def _columns(source: LakeSource, roles: dict[str, str]) -> list[str]:
@@ -143,8 +149,8 @@ def _data(lake: Lake, rows: NDArray[np.int64] | None) -> list[str]:
     columns, table = lake.columns, lake.annotations(rows)
     counts = np.diff(table.offsets)
     sizes = np.unique(np.stack([table.widths, table.heights], axis=1), axis=0)
-    names = columns.class_names
-    num_classes = max(len(names), int(table.labels.max(initial=-1)) + 1)
+    classes = columns.class_names
+    num_classes = max(len(classes), int(table.labels.max(initial=-1)) + 1)
     per_class = np.bincount(table.labels, minlength=num_classes)
     lines = [
         f'boxes:    {len(table.boxes)} in {np.count_nonzero(counts)} of {len(table)} '
@@ -154,11 +160,11 @@ def _data(lake: Lake, rows: NDArray[np.int64] | None) -> list[str]:
         f'{np.count_nonzero(~has_extent(table))} without extent',
         *_masks_and_maps(lake),
         f'sizes:    {_sizes(sizes)}',
-        f'classes:  {len(names)}' if names else 'classes:  without names',
+        f'classes:  {len(classes)}' if classes else 'classes:  without names',
     ]
     order = np.argsort(-per_class, kind='stable')
     for label in order[:_SHOWN_CLASSES]:
-        name = names[label] if names else f'label {label}'
+        name = classes[label] if classes else f'label {label}'
         lines.append(f'  {per_class[label]:8}  {name}')
     if num_classes > _SHOWN_CLASSES:
         lines.append(f'  … and {num_classes - _SHOWN_CLASSES} more')
@@ -207,8 +213,16 @@ def _snippet(lake: Lake, num_classes: int) -> list[str]:
         things = sum(columns.things)
         stuff = len(columns.things) - things
         heads = f'num_things_classes={things}, num_stuff_classes={stuff}'
-    return [f'  {line}' for line in [*lines, '    pipeline=…)']] + [
-        f'  # and {heads} in the head(s) of the model'
+    known = {column.name for column in lake.source.handle.schema.columns}
+    others = [
+        f"  # rows are {what}: type='{dataset}' reads them as such"
+        for needed, what, dataset in _OTHER_DATASETS
+        if needed <= known
+    ]
+    return [
+        *(f'  {line}' for line in [*lines, '    pipeline=…)']),
+        f'  # and {heads} in the head(s) of the model',
+        *others,
     ]
 
 

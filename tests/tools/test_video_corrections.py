@@ -26,6 +26,7 @@ from mmdet_deeplake_plugin.hooks.image_annotations import ImageAnnotations
 from mmdet_deeplake_plugin.hooks.mid_epoch import find_sampler
 from mmdet_deeplake_plugin.tools.from_coco import from_coco
 from mmdet_deeplake_plugin.tools.from_mot import from_mot
+from mmdet_deeplake_plugin.tools.inspect import inspect
 from mmdet_deeplake_plugin.tools.to_coco import to_coco
 from mmdet_deeplake_plugin.tools.update import update
 
@@ -149,6 +150,14 @@ def test_hooks_of_images_refuse_videos(lake: Path) -> None:
         find_sampler(loader)
     with pytest.raises(ValueError, match=f'{DeepLakeLossHook.__name__} computes the loss of single images'):
         ImageAnnotations(dataset, 'val')
+
+
+def test_inspect_names_the_dataset_of_videos(lake: Path) -> None:
+    """Beside that of single frames."""
+    text = inspect(str(lake))
+    assert text.endswith(
+        "  # rows are frames of videos: type='DeepLakeVideoDataset' reads them as such"
+    )
 
 
 def test_frames_can_be_sliced(lake: Path) -> None:
