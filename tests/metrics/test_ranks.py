@@ -244,7 +244,7 @@ def lakes(lake, shared_data, tmp_path_factory) -> dict[str, str]:
 def ranks(lakes, tmp_path_factory) -> tuple[Path, list[dict[str, Any]]]:
     """Folder of what two ranks wrote, and what each of them found."""
     folder = tmp_path_factory.mktemp('ranks')
-    with started(2, _rank, folder, folder, lakes) as running:
+    with started(2, _rank, folder, folder, lakes, start='spawn') as running:
         heard = [[_heard(rank) for _ in (*CASES, 'errors')] for rank in running]
     found = []
     for each in heard:

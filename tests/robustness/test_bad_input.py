@@ -588,7 +588,7 @@ METRICS: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             '`metrics_format` must be one of COCO, LVIS, PascalVOC, Panoptic, SemSeg, '
             'CrowdHuman, OpenImages, Cityscapes, CocoOccludedSeparated, LVISFixedAP, OVCoco, '
-            "RefExp, gRefCOCO, Flickr30k, DOD, got 'Coco'"
+            "RefExp, gRefCOCO, Flickr30k, DOD, MOT, YouTubeVIS, CocoVideo, ReID, got 'Coco'"
         ],
     ),
     'unknown-metric': (

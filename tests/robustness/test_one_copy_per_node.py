@@ -96,8 +96,8 @@ def arrays_of(dataset: DeepLakeDataset) -> list[Any]:
     for texts in (infos.masks and infos.masks.packed, *_texts(infos)):
         if texts is not None:
             arrays.append(texts._bytes)
-    if infos._extras is not None:
-        arrays.extend(infos._extras._values.values())
+    if infos.extras is not None:
+        arrays.extend(infos.extras._values.values())
     return arrays
 
 
