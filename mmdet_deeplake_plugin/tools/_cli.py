@@ -67,6 +67,15 @@ def add_credentials(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_destination(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which lake to write, and with which credentials."""
+    parser.add_argument('dest', metavar='DEST', help='any Deep Lake URL')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace the lake at DEST'
+    )
+    add_credentials(parser)
+
+
 def with_credentials(args: argparse.Namespace) -> dict[str, Any]:
     """Return all options, with those of :func:`add_credentials` as ``credentials``."""
     keys = dict(vars(args))

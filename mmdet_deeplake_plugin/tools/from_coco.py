@@ -22,7 +22,7 @@ from typing import Any
 
 from ..lake import check_dest, write_lake
 from ._cli import (
-    add_credentials,
+    add_destination,
     make_parser,
     run_tool,
     with_credentials,
@@ -105,9 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add('ann_json', metavar='ANN_JSON', help='COCO annotation file')
     add('img_dir', metavar='IMG_DIR', help='folder of the images')
-    add('dest', metavar='DEST', help='any Deep Lake URL')
-    add('--overwrite', action='store_true', help='replace the lake at DEST')
-    add_credentials(parser)
+    add_destination(parser)
     add(
         '--panoptic-dir',
         metavar='DIR',

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..lake import LakeLayout, check_dest, names, write_lake
 from ._cli import (
-    add_credentials,
+    add_destination,
     make_parser,
     run_tool,
     with_credentials,
@@ -115,9 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add('odgt', metavar='ODGT', help='annotation file')
     add('img_dir', metavar='IMG_DIR', help='folder of the images')
-    add('dest', metavar='DEST', help='any Deep Lake URL')
-    add('--overwrite', action='store_true', help='replace the lake at DEST')
-    add_credentials(parser)
+    add_destination(parser)
     args = parser.parse_args(argv)
     return run_tool(lambda: from_crowdhuman(**with_credentials(args), progress=True))
 

@@ -23,7 +23,7 @@ from ..lake import LakeLayout, check_dest, names, write_lake
 from ..structures.masks import pack_segmentations
 from ..utils.values import check_choice
 from ._cli import (
-    add_credentials,
+    add_destination,
     make_parser,
     run_tool,
     with_credentials,
@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('form', metavar='FORMAT', help=', '.join(FORMATS))
     add('ann_file', metavar='ANN_FILE', help='JSON file of the format')
     add('img_dir', metavar='IMG_DIR', help='folder of the images')
-    add('dest', metavar='DEST', help='any Deep Lake URL')
+    add_destination(parser)
     add('--refs', metavar='FILE', help='refcoco: pickle of the expressions')
     add('--split', metavar='NAME', help='refcoco: name of the split')
     add(
@@ -175,8 +175,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f'refcoco: {", ".join(TEXT_MODES)} (default: the first)',
     )
     add('--anno-dir', metavar='DIR', help='dod: folder of the pickles')
-    add('--overwrite', action='store_true', help='replace the lake at DEST')
-    add_credentials(parser)
     args = parser.parse_args(argv)
     return run_tool(lambda: from_grounding(**with_credentials(args), progress=True))
 

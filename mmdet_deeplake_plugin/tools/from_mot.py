@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..lake import check_dest
-from ._cli import add_credentials, comma_list, make_parser, run_tool, with_credentials
+from ._cli import add_destination, comma_list, make_parser, run_tool, with_credentials
 from .formats.video.import_frames import import_frames
 from .formats.video.mot import HALVES, read_mot
 
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add = parser.add_argument
     add('folder', metavar='FOLDER', help='folder of sequences')
-    add('dest', metavar='DEST', help='any Deep Lake URL')
+    add_destination(parser)
     add('--half', choices=HALVES, help='import the first or the second half of each')
     add(
         '--sequences',
@@ -80,8 +80,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar='NAMES',
         help='sequences to import, separated by commas (default: all)',
     )
-    add('--overwrite', action='store_true', help='replace the lake at DEST')
-    add_credentials(parser)
     args = parser.parse_args(argv)
     return run_tool(lambda: from_mot(**with_credentials(args), progress=True))
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..lake import LakeLayout, check_dest, names, write_lake
 from ._cli import (
-    add_credentials,
+    add_destination,
     make_parser,
     run_tool,
     with_credentials,
@@ -114,10 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add('ann_file', metavar='ANN_FILE', help='ODVG file: JSON in each line')
     add('img_dir', metavar='IMG_DIR', help='folder of the images')
-    add('dest', metavar='DEST', help='any Deep Lake URL')
+    add_destination(parser)
     add('--label-map', metavar='JSON', help='names of the labels of detections')
-    add('--overwrite', action='store_true', help='replace the lake at DEST')
-    add_credentials(parser)
     args = parser.parse_args(argv)
     return run_tool(lambda: from_odvg(**with_credentials(args), progress=True))
 

@@ -22,7 +22,7 @@ import numpy as np
 from ..lake import LakeLayout, check_dest, names, write_lake
 from ..utils.ragged import offsets_of
 from ._cli import (
-    add_credentials,
+    add_destination,
     make_parser,
     run_tool,
     with_credentials,
@@ -152,12 +152,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add('ann_file', metavar='ANN_FILE', help='boxes: CSV, or .txt of the challenge')
     add('img_dir', metavar='IMG_DIR', help='folder of the images')
-    add('dest', metavar='DEST', help='any Deep Lake URL')
+    add_destination(parser)
     add('--label-file', required=True, metavar='CSV', help='descriptions of the classes')
     add('--hierarchy-file', required=True, metavar='FILE', help='JSON, or .np')
     add('--image-labels', metavar='CSV', help='verified labels of images')
-    add('--overwrite', action='store_true', help='replace the lake at DEST')
-    add_credentials(parser)
     args = parser.parse_args(argv)
     return run_tool(lambda: from_openimages(**with_credentials(args), progress=True))
 

@@ -25,7 +25,7 @@ import numpy as np
 from ..lake import LakeLayout, check_dest, names, write_lake
 from ..utils.messages import warn
 from ._cli import (
-    add_credentials,
+    add_destination,
     comma_list,
     make_parser,
     run_tool,
@@ -194,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar='SPLIT',
         help='name of a file in ImageSets/Main, or path of a .txt file',
     )
-    add('dest', metavar='DEST', help='any Deep Lake URL')
+    add_destination(parser)
     add(
         '--classes',
         type=comma_list,
@@ -214,8 +214,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         action='store_false',
         help='the first pixel is 0, not 1 (WIDER Face)',
     )
-    add('--overwrite', action='store_true', help='replace the lake at DEST')
-    add_credentials(parser)
     args = parser.parse_args(argv)
     return run_tool(lambda: from_voc(**with_credentials(args), progress=True))
 

@@ -95,7 +95,7 @@ def test_without_the_report_of_chunks(report, path, logged, monkeypatch):
 
 
 def test_a_view_never_had_the_report(path, logged):
-    """Nothing has changed, so nothing is told."""
+    """Nothing has changed, so there is no warning."""
     view = open_lake(path, writable=False).query('SELECT * WHERE image_id > 1')
     assert not map_chunks(view, 'images').stored
     assert told(logged) == []
@@ -189,7 +189,7 @@ assert os.fork is not fork
 
 
 def test_a_deep_lake_that_does_not_replace_fork(tmp_path):
-    """It is told at the import; forks still wait for calls. Whether they crash is chance."""
+    """There is a warning at import; forks still wait for calls. Whether they crash is chance."""
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', FORK],
         capture_output=True,
@@ -204,7 +204,7 @@ def test_a_deep_lake_that_does_not_replace_fork(tmp_path):
 
 
 def test_each_change_is_told_once(logged):
-    """Not for each lake or file; another change is told too."""
+    """Not for each lake or file; another change causes another warning."""
     for _ in range(3):
         changed_parts.warn_changed('does this', 'that happens')
         changed_parts.warn_changed('does another thing', 'that happens')

@@ -12,7 +12,7 @@ images follow.
 https://github.com/activeloopai/deeplake has described it since version 2
 (``serialize_chunk``). The code does not rely on that: a file is only read if its images
 fill it exactly, and for the first files one row each must equal what Deep Lake reads,
-before any row is read without Deep Lake. A layout that does not fit is told in a warning.
+before any row is read without Deep Lake. A layout that does not fit causes a warning.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Deep Lake has no public call for it. What it reports of its data files is private, and
 absent for lakes in the v3 format; without it, rows are read by Deep Lake in blocks. A
-version that has changed it is told in a warning.
+version that has changed it causes a warning.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def test_it_costs_four_small_requests_to_be_sure(store):
 
 @pytest.mark.parametrize('lie', ['other bytes', 'other layout', 'no object'])
 def test_without_proof_deep_lake_reads(lie, store, logged, monkeypatch):
-    """If one image isn't where the layout says, none is read that way, and this is told."""
+    """If one image isn't where the layout says, none is read that way, with a warning."""
     monkeypatch.setattr(changed_parts, '_told', set())
     if lie == 'other bytes':
         monkeypatch.setattr(chunk_objects.ChunkObjects, '_read_one', lambda *_: b'other')
