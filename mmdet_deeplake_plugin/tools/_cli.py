@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -49,9 +49,21 @@ def add_lake_options(parser: argparse.ArgumentParser, with_rows: bool = True) ->
     """
     add = parser.add_argument
     add('path', metavar='LAKE', help='local folder, s3://…, al://org/name')
-    add('--commit', default='', help='version id (default: the latest version)')
+    add(
+        '--commit',
+        dest='commit_id',
+        metavar='COMMIT',
+        default='',
+        help='version id (default: the latest version)',
+    )
     if with_rows:
-        add('--view', default='', help='name of a saved view (tag)')
+        add(
+            '--view',
+            dest='view_id',
+            metavar='VIEW',
+            default='',
+            help='name of a saved view (tag)',
+        )
         add('--query', default='', help='TQL query that selects rows')
     add_credentials(parser)
 
@@ -74,12 +86,6 @@ def add_destination(parser: argparse.ArgumentParser) -> None:
         '--overwrite', action='store_true', help='replace the lake at DEST'
     )
     add_credentials(parser)
-
-
-def with_credentials(args: argparse.Namespace) -> dict[str, Any]:
-    """Return all options, with those of :func:`add_credentials` as ``credentials``."""
-    keys = dict(vars(args))
-    return {'credentials': {each: keys.pop(each) for each in ('token', 'creds')}, **keys}
 
 
 def add_column_options(parser: argparse.ArgumentParser) -> None:
@@ -106,17 +112,6 @@ def _json_object(text: str) -> dict[str, Any]:
     return value
 
 
-def lake_keys(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of :func:`add_lake_options` as arguments for a tool."""
-    return dict(
-        path=args.path,
-        credentials=dict(token=args.token, creds=args.creds),
-        commit_id=args.commit,
-        view_id=getattr(args, 'view', ''),
-        query=getattr(args, 'query', ''),
-    )
-
-
 def comma_list(text: str) -> list[str]:
     """Split ``'a, b,c'`` into ``['a', 'b', 'c']``; empty parts are dropped."""
     return [part.strip() for part in text.split(',') if part.strip()]
@@ -133,19 +128,32 @@ def with_progress(
     yield from track(items, description, total=total, console=console)
 
 
-def run_tool(action: Callable[[], str]) -> int:
-    """Run a tool and report user errors as one line on stderr.
+def run_tool(
+    tool: Callable[..., str],
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    **further: Any,
+) -> int:
+    """Run a tool from the command line and report user errors as one line on stderr.
 
     Args:
-        action: Does the work and returns the line to print at the end.
+        tool: Does the work and returns the line to print at the end. Its arguments are
+            the options of ``parser``; those of :func:`add_credentials` are one,
+            ``credentials``.
+        parser: Parser of the tool.
+        argv: Arguments of the command line; ``None``: those of the process.
+        **further: Further arguments of ``tool``.
 
     Returns:
         Exit code: 0, or 2 after an ``error: ...`` line (``OSError`` and
         ``ValueError``, which the tools raise for bad input and failed storage), or 130
         after an interrupt. Other exceptions are bugs and propagate.
     """
+    options = vars(parser.parse_args(argv))
+    if 'token' in options:
+        options['credentials'] = {each: options.pop(each) for each in ('token', 'creds')}
     try:
-        print(action())
+        print(tool(**options, **further))
     except (OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return EXIT_USER_ERROR

@@ -25,7 +25,6 @@ from ._cli import (
     add_destination,
     make_parser,
     run_tool,
-    with_credentials,
     with_progress,
 )
 from .formats.coco import read_coco
@@ -103,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         'annotations/instances_val2017.json val2017 lakes/coco_val',
     )
     add = parser.add_argument
-    add('ann_json', metavar='ANN_JSON', help='COCO annotation file')
+    add('ann_file', metavar='ANN_JSON', help='COCO annotation file')
     add('img_dir', metavar='IMG_DIR', help='folder of the images')
     add_destination(parser)
     add(
@@ -118,23 +117,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='names of the labels in --seg-dir, one per line',
     )
     add('--captions', metavar='JSON', help='COCO captions of the same images')
-    args = parser.parse_args(argv)
-    return run_tool(
-        lambda: from_coco(
-            args.ann_json,
-            args.img_dir,
-            args.dest,
-            args.overwrite,
-            progress=True,
-            panoptic_dir=args.panoptic_dir,
-            seg_dir=args.seg_dir,
-            seg_classes=Path(args.seg_classes).read_text('utf-8').splitlines()
-            if args.seg_classes
-            else (),
-            captions=args.captions,
-            credentials=with_credentials(args)['credentials'],
-        )
-    )
+    return run_tool(_from_options, parser, argv)
+
+
+def _from_options(seg_classes: str | None, **options: Any) -> str:
+    lines = Path(seg_classes).read_text('utf-8').splitlines() if seg_classes else ()
+    return from_coco(**options, seg_classes=lines, progress=True)
 
 
 if __name__ == '__main__':

@@ -24,7 +24,6 @@ from ._cli import (
     add_destination,
     make_parser,
     run_tool,
-    with_credentials,
     with_progress,
 )
 from .formats.crowdhuman import CrowdHumanImage, read_odgt
@@ -116,8 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('odgt', metavar='ODGT', help='annotation file')
     add('img_dir', metavar='IMG_DIR', help='folder of the images')
     add_destination(parser)
-    args = parser.parse_args(argv)
-    return run_tool(lambda: from_crowdhuman(**with_credentials(args), progress=True))
+    return run_tool(from_crowdhuman, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

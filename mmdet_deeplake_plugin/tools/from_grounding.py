@@ -26,7 +26,6 @@ from ._cli import (
     add_destination,
     make_parser,
     run_tool,
-    with_credentials,
     with_progress,
 )
 from .formats.grounding.dod import read_dod
@@ -175,8 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f'refcoco: {", ".join(TEXT_MODES)} (default: the first)',
     )
     add('--anno-dir', metavar='DIR', help='dod: folder of the pickles')
-    args = parser.parse_args(argv)
-    return run_tool(lambda: from_grounding(**with_credentials(args), progress=True))
+    return run_tool(from_grounding, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..lake import check_dest
-from ._cli import add_destination, comma_list, make_parser, run_tool, with_credentials
+from ._cli import add_destination, comma_list, make_parser, run_tool
 from .formats.video.import_frames import import_frames
 from .formats.video.mot import HALVES, read_mot
 
@@ -80,8 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar='NAMES',
         help='sequences to import, separated by commas (default: all)',
     )
-    args = parser.parse_args(argv)
-    return run_tool(lambda: from_mot(**with_credentials(args), progress=True))
+    return run_tool(from_mot, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

@@ -22,7 +22,6 @@ from ._cli import (
     add_destination,
     make_parser,
     run_tool,
-    with_credentials,
     with_progress,
 )
 from .formats.grounding.odvg import read_label_map, read_odvg
@@ -116,8 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('img_dir', metavar='IMG_DIR', help='folder of the images')
     add_destination(parser)
     add('--label-map', metavar='JSON', help='names of the labels of detections')
-    args = parser.parse_args(argv)
-    return run_tool(lambda: from_odvg(**with_credentials(args), progress=True))
+    return run_tool(from_odvg, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

@@ -25,7 +25,6 @@ from ._cli import (
     add_destination,
     make_parser,
     run_tool,
-    with_credentials,
     with_progress,
 )
 from .formats.images import image_compression, stored_size
@@ -156,8 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('--label-file', required=True, metavar='CSV', help='descriptions of the classes')
     add('--hierarchy-file', required=True, metavar='FILE', help='JSON, or .np')
     add('--image-labels', metavar='CSV', help='verified labels of images')
-    args = parser.parse_args(argv)
-    return run_tool(lambda: from_openimages(**with_credentials(args), progress=True))
+    return run_tool(from_openimages, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

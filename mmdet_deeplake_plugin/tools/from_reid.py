@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..lake import check_dest
-from ._cli import add_destination, make_parser, run_tool, with_credentials
+from ._cli import add_destination, make_parser, run_tool
 from .formats.video.import_frames import import_frames
 from .formats.video.persons import read_persons
 
@@ -67,8 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('ann_file', metavar='ANN_FILE', help='an image and a person in each line')
     add('img_dir', metavar='IMG_DIR', help='folder of the images')
     add_destination(parser)
-    args = parser.parse_args(argv)
-    return run_tool(lambda: from_reid(**with_credentials(args), progress=True))
+    return run_tool(from_reid, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

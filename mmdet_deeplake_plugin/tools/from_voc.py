@@ -29,7 +29,6 @@ from ._cli import (
     comma_list,
     make_parser,
     run_tool,
-    with_credentials,
     with_progress,
 )
 from .formats.images import check_files, image_compression
@@ -214,8 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action='store_false',
         help='the first pixel is 0, not 1 (WIDER Face)',
     )
-    args = parser.parse_args(argv)
-    return run_tool(lambda: from_voc(**with_credentials(args), progress=True))
+    return run_tool(from_voc, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..lake import check_dest
-from ._cli import add_destination, make_parser, run_tool, with_credentials
+from ._cli import add_destination, make_parser, run_tool
 from .formats.video.import_frames import import_frames
 from .formats.video.youtube_vis import read_youtube_vis
 
@@ -67,8 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('ann_file', metavar='ANN_FILE', help='YouTube-VIS annotation file')
     add('img_dir', metavar='IMG_DIR', help='folder of the frames')
     add_destination(parser)
-    args = parser.parse_args(argv)
-    return run_tool(lambda: from_youtube_vis(**with_credentials(args), progress=True))
+    return run_tool(from_youtube_vis, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

@@ -24,7 +24,7 @@ from ..lake import (
     open_columns,
     open_source,
 )
-from ._cli import add_lake_options, lake_keys, make_parser, run_tool
+from ._cli import add_lake_options, make_parser, run_tool
 
 _SHOWN_CLASSES = 20
 _SHOWN_VERSIONS = 5
@@ -234,8 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         'lakes/coco_val --query "SELECT * WHERE width > 600"',
     )
     add_lake_options(parser)
-    args = parser.parse_args(argv)
-    return run_tool(lambda: inspect(**lake_keys(args)))
+    return run_tool(inspect, parser, argv)
 
 
 if __name__ == '__main__':

@@ -33,7 +33,6 @@ from ..utils.values import is_number
 from ._cli import (
     add_column_options,
     add_lake_options,
-    lake_keys,
     make_parser,
     run_tool,
     with_progress,
@@ -214,22 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='least score of the exported predictions (default: all)',
     )
     add('--overwrite', action='store_true', help='replace files that exist')
-    args = parser.parse_args(argv)
-    return run_tool(
-        lambda: to_coco(
-            **lake_keys(args),
-            out_json=args.out_json,
-            tensors=args.tensors,
-            box_format=args.box_format,
-            images_dir=args.images_dir,
-            overwrite=args.overwrite,
-            progress=True,
-            maps_dir=args.maps_dir,
-            captions=args.captions,
-            predictions=args.predictions,
-            score_thr=args.score_thr,
-        )
-    )
+    return run_tool(to_coco, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

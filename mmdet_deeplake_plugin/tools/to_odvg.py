@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..lake import AnnotationTable, Lake, LakeSpec, TextColumn, open_lake
-from ._cli import add_lake_options, lake_keys, make_parser, run_tool
+from ._cli import add_lake_options, make_parser, run_tool
 from .formats.coco_content import file_names
 from .formats.files import check_targets, replace_file
 from .formats.grounding.odvg import detection_line, grounding_line
@@ -128,16 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('--label-map', metavar='JSON', help='file to write the names of the labels to')
     add('--images-dir', metavar='DIR', help='also write the images, as they are stored')
     add('--overwrite', action='store_true', help='replace files that exist')
-    args = parser.parse_args(argv)
-    return run_tool(
-        lambda: to_odvg(
-            **lake_keys(args),
-            out=args.out,
-            label_map=args.label_map,
-            images_dir=args.images_dir,
-            overwrite=args.overwrite,
-        )
-    )
+    return run_tool(to_odvg, parser, argv)
 
 
 if __name__ == '__main__':

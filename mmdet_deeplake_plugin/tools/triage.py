@@ -20,7 +20,7 @@ from typing import Any
 
 from ..lake import LakeSpec, StoredPredictions, check_view_name, open_source, save_view
 from ..utils.values import is_number
-from ._cli import add_lake_options, lake_keys, make_parser, run_tool
+from ._cli import add_lake_options, make_parser, run_tool
 from .triage_page.content import open_other, read_content
 from .triage_page.folder import check_folder, write_page
 from .triage_page.selection import choose_predictions, worst_query
@@ -217,31 +217,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_lake_options(parser)
     _add_options(parser)
-    args = parser.parse_args(argv)
-    return run_tool(
-        lambda: triage(
-            **lake_keys(args),
-            out=args.out,
-            name=args.name,
-            worst=args.worst,
-            by=args.by,
-            tag=args.tag,
-            compare=args.compare,
-            compare_name=args.compare_name,
-            score_thr=args.score_thr,
-            max_side=args.max_side,
-            overwrite=args.overwrite,
-            progress=True,
-            serve=_serve if args.serve else None,
-            port=args.port,
-        )
-    )
+    return run_tool(triage, parser, argv, progress=True)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('--out', metavar='DIR', help='folder to write the page to')
-    add('--serve', action='store_true', help='show the page on the loopback')
+    add(
+        '--serve',
+        action='store_const',
+        const=_serve,
+        help='show the page on the loopback',
+    )
     add('--port', type=int, default=0, help='of --serve (default: any that is free)')
     add('--name', help='name of the predictions (default: the only ones)')
     add('--worst', type=int, metavar='N', help='the N worst images, in place of --query')
