@@ -20,16 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..lake import check_dest, write_lake
-from ._cli import (
-    add_destination,
-    make_parser,
-    run_tool,
-    with_progress,
-)
+from ._cli import add_destination, make_parser, run_tool
+from ._converter import Destination
 from .formats.coco import read_coco
 from .formats.coco_captions import read_captions
-from .formats.coco_layout import coco_layout, coco_rows
+from .formats.coco_layout import annotated_images, coco_layout
 from .formats.maps import find_maps
 
 
@@ -75,8 +70,8 @@ def from_coco(
             does not match its image or its segments.
         OSError: If the storage fails.
     """
-    ann_path, image_folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
+    ann_path, image_folder = Path(ann_file), Path(img_dir)
+    target = Destination(dest, overwrite, progress, credentials)
     coco = read_coco(ann_path)
     maps = find_maps(ann_path, coco, panoptic_dir, seg_dir, seg_classes, progress)
     texts = None if captions is None else read_captions(Path(captions), coco.images)
@@ -88,10 +83,8 @@ def from_coco(
     )
     if texts is not None:
         summary += f', {texts.num_captions} captions'
-    rows = coco_rows(coco, image_folder, layout, maps, texts)
-    rows = with_progress(rows, len(coco.images), 'writing images', progress)
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
-    return f'{url}: wrote {summary}'
+    images = annotated_images(coco, layout, maps, texts)
+    return target.write(layout, image_folder, images, len(coco.images), summary)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

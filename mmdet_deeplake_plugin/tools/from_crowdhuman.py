@@ -13,21 +13,15 @@ leaves behind.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..lake import LakeLayout, check_dest, names, write_lake
-from ._cli import (
-    add_destination,
-    make_parser,
-    run_tool,
-    with_progress,
-)
-from .formats.crowdhuman import CrowdHumanImage, read_odgt
-from .formats.images import image_compression, stored_size
+from ..lake import LakeLayout, names
+from ._cli import add_destination, make_parser, run_tool
+from ._converter import Destination
+from .formats.crowdhuman import read_odgt
+from .formats.images import image_compression
 
 
 def from_crowdhuman(
@@ -59,49 +53,28 @@ def from_crowdhuman(
             file is not an image.
         OSError: If the storage fails.
     """
-    path, folder, url = Path(odgt), Path(img_dir), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
+    path, folder = Path(odgt), Path(img_dir)
+    target = Destination(dest, overwrite, progress, credentials)
     images = read_odgt(path)
-    files = [f'{image.image_id}.jpg' for image in images]
     layout = LakeLayout(
         converter='from_crowdhuman',
         annotation_style='crowdhuman',
         box_format='ltwh',
-        image_compression=image_compression(folder, files),
+        image_compression=image_compression(
+            folder, [image.file_name for image in images]
+        ),
         class_names=['person'],
         per_box={names.ISCROWD: 'uint8', names.HEAD_IGNORE: 'uint8'},
         text_ids=True,
         extra_boxes=(names.HEAD_BOXES, names.VISIBLE_BOXES),
     )
-    ignored = sum(int(image.ignored.sum()) for image in images)
-    persons = sum(len(image.ignored) for image in images) - ignored
+    ignored = sum(int(image.columns[names.ISCROWD].sum()) for image in images)
+    persons = sum(len(image.labels) for image in images) - ignored
     summary = (
         f'{len(images)} images, {persons} persons, {ignored} ignored boxes from '
         f'{path.name}'
     )
-    rows = with_progress(_rows(folder, images), len(images), 'writing images', progress)
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
-    return f'{url}: wrote {summary}'
-
-
-def _rows(folder: Path, images: list[CrowdHumanImage]) -> Iterator[dict[str, Any]]:
-    for image in images:
-        name = f'{image.image_id}.jpg'
-        content = (folder / name).read_bytes()
-        width, height = stored_size(content, name)
-        yield {
-            names.IMAGES: content,
-            names.BOXES: image.boxes['fbox'],
-            names.VISIBLE_BOXES: image.boxes['vbox'],
-            names.HEAD_BOXES: image.boxes['hbox'],
-            names.CATEGORIES: np.zeros(len(image.ignored), np.int32),
-            names.ISCROWD: image.ignored,
-            names.HEAD_IGNORE: image.head_ignored,
-            names.IMAGE_ID: image.image_id,
-            names.FILE_NAME: name,
-            names.WIDTH: width,
-            names.HEIGHT: height,
-        }
+    return target.write(layout, folder, images, len(images), summary)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

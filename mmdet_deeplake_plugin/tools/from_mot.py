@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..lake import check_dest
 from ._cli import add_destination, comma_list, make_parser, run_tool
+from ._converter import Destination
 from .formats.video.import_frames import import_frames
 from .formats.video.mot import HALVES, read_mot
 
@@ -53,13 +53,12 @@ def from_mot(
         ValueError: If a file is not one of MOTChallenge, or a frame is not an image.
         OSError: If the storage fails.
     """
-    root, url = Path(folder), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
+    root = Path(folder)
+    target = Destination(dest, overwrite, progress, credentials)
     if half not in (None, *HALVES):
         raise ValueError(f'half must be one of {", ".join(HALVES)}, got {half!r}')
     content = read_mot(root, sequences, half)
-    keep = overwrite, progress, credentials
-    return import_frames('from_mot', content, root, root, url, *keep)
+    return import_frames('from_mot', content, root, root, target)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,19 +11,14 @@ leaves behind.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..lake import LakeLayout, check_dest, names, write_lake
-from ._cli import (
-    add_destination,
-    make_parser,
-    run_tool,
-    with_progress,
-)
+from ..lake import LakeLayout, names
+from ._cli import add_destination, make_parser, run_tool
+from ._converter import Destination
 from .formats.grounding.odvg import read_label_map, read_odvg
 from .formats.images import image_compression
 
@@ -60,15 +55,15 @@ def from_odvg(
             not an image.
         OSError: If the storage fails.
     """
-    path, folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
+    path, folder = Path(ann_file), Path(img_dir)
+    target = Destination(dest, overwrite, progress, credentials)
     class_names = None if label_map is None else read_label_map(Path(label_map))
     count = None if class_names is None else len(class_names)
     # Read twice, as all of a large file would not fit into memory.
     files, num_boxes = [], 0
     for image in read_odvg(path, count):
         files.append(image.file_name)
-        num_boxes += len(image.boxes)
+        num_boxes += len(image.labels)
     layout = LakeLayout(
         converter='from_odvg',
         annotation_style='odvg',
@@ -81,26 +76,7 @@ def from_odvg(
     )
     what = 'captions' if class_names is None else f'{count} classes'
     summary = f'{len(files)} images, {num_boxes} boxes, {what} from {path.name}'
-    rows = with_progress(
-        _rows(path, folder, count), len(files), 'writing images', progress
-    )
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
-    return f'{url}: wrote {summary}'
-
-
-def _rows(path: Path, folder: Path, count: int | None) -> Iterator[dict[str, Any]]:
-    for number, image in enumerate(read_odvg(path, count)):
-        yield {
-            names.IMAGES: (folder / image.file_name).read_bytes(),
-            names.BOXES: image.boxes,
-            names.CATEGORIES: image.labels,
-            names.TEXT: image.caption,
-            names.PHRASES: json.dumps(image.phrases, ensure_ascii=False),
-            names.IMAGE_ID: number,
-            names.FILE_NAME: image.file_name,
-            names.WIDTH: image.width,
-            names.HEIGHT: image.height,
-        }
+    return target.write(layout, folder, read_odvg(path, count), len(files), summary)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,15 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from ..lake import LakeLayout, check_dest, names, write_lake
+from ..lake import LakeLayout, names
 from ..utils.ragged import offsets_of
-from ._cli import (
-    add_destination,
-    make_parser,
-    run_tool,
-    with_progress,
-)
-from .formats.images import image_compression, stored_size
+from ._cli import add_destination, make_parser, run_tool
+from ._converter import AnnotatedImage, Destination
+from .formats.images import image_compression
 from .formats.openimages import (
     OpenImagesBoxes,
     read_boxes,
@@ -75,8 +71,8 @@ def from_openimages(
         ValueError: If a file is not one of OpenImages, or they do not fit together.
         OSError: If the storage fails.
     """
-    path, folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
+    path, folder = Path(ann_file), Path(img_dir)
+    target = Destination(dest, overwrite, progress, credentials)
     is_challenge = path.suffix == '.txt'
     class_names, label_of = read_classes(Path(label_file), is_challenge)
     hierarchy = read_hierarchy(Path(hierarchy_file), label_of)
@@ -103,40 +99,26 @@ def from_openimages(
         f'{count} images, {len(boxes.labels)} boxes, {len(class_names)} classes from '
         f'{path.name}'
     )
-    rows = with_progress(
-        _rows(folder, boxes, verified), count, 'writing images', progress
-    )
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
-    return f'{url}: wrote {summary}'
+    images = _images(boxes, verified)
+    return target.write(layout, folder, images, count, summary, in_fractions=True)
 
 
-def _rows(
-    folder: Path, boxes: OpenImagesBoxes, verified: ImageLabels | None
-) -> Iterator[dict[str, Any]]:
+def _images(
+    boxes: OpenImagesBoxes, verified: ImageLabels | None
+) -> Iterator[AnnotatedImage]:
     offsets = offsets_of(boxes.counts)
     corners = np.array(boxes.corners).reshape(-1, 4)
     labels = np.array(boxes.labels, np.int32)
     flags = {name: np.array(each, np.uint8) for name, each in boxes.values.items()}
     for index, name in enumerate(boxes.files):
-        content = (folder / name).read_bytes()
-        width, height = stored_size(content, name)
         part = slice(*offsets[index : index + 2])
         image_id = Path(name).stem
-        row = {
-            names.IMAGES: content,
-            names.BOXES: corners[part] * (width, height, width, height),
-            names.CATEGORIES: labels[part],
-            **{flag: values[part] for flag, values in flags.items()},
-            names.IMAGE_ID: image_id,
-            names.FILE_NAME: name,
-            names.WIDTH: width,
-            names.HEIGHT: height,
-        }
+        columns = {flag: values[part] for flag, values in flags.items()}
         if verified is not None:
             pairs = verified.get(image_id, [])
-            row[names.IMAGE_LABELS] = np.array([pair[0] for pair in pairs], np.int64)
-            row[names.CONFIDENCES] = np.array([pair[1] for pair in pairs], np.float32)
-        yield row
+            columns[names.IMAGE_LABELS] = np.array([pair[0] for pair in pairs], np.int64)
+            columns[names.CONFIDENCES] = np.array([pair[1] for pair in pairs], np.float32)
+        yield AnnotatedImage(image_id, name, corners[part], labels[part], None, columns)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..lake import check_dest
 from ._cli import add_destination, make_parser, run_tool
+from ._converter import Destination
 from .formats.video.import_frames import import_frames
 from .formats.video.persons import read_persons
 
@@ -49,11 +49,10 @@ def from_reid(
         ValueError: If a line is wrong, or a file is not an image.
         OSError: If the storage fails.
     """
-    path, folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
+    path, folder = Path(ann_file), Path(img_dir)
+    target = Destination(dest, overwrite, progress, credentials)
     content = read_persons(path, folder)
-    keep = overwrite, progress, credentials
-    return import_frames('from_reid', content, path, folder, url, *keep)
+    return import_frames('from_reid', content, path, folder, target)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

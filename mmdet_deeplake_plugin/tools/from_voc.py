@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..lake import LakeLayout, check_dest, names, write_lake
+from ..lake import LakeLayout, names
 from ..utils.messages import warn
 from ._cli import (
     add_destination,
@@ -31,6 +31,7 @@ from ._cli import (
     run_tool,
     with_progress,
 )
+from ._converter import AnnotatedImage, Destination
 from .formats.images import check_files, image_compression
 from .formats.voc import VocAnnotation, read_split, read_voc
 
@@ -79,8 +80,8 @@ def from_voc(
             annotation or does not name the folder, or the classes are unknown.
         OSError: If the storage fails.
     """
-    root, url = Path(voc_root), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
+    root = Path(voc_root)
+    target = Destination(dest, overwrite, progress, credentials)
     split_file, image_ids = read_split(root, os.fspath(split))
     files = {image_id: f'{img_subdir}/{image_id}.jpg' for image_id in image_ids}
     if not image_folders:
@@ -112,10 +113,8 @@ def from_voc(
         f'{len(image_ids)} images, {num_boxes} boxes, {len(class_names)} classes '
         f'from {split_file.name}'
     )
-    rows = _rows(root, files, annotations, class_names, minus_one)
-    rows = with_progress(rows, len(image_ids), 'writing images', progress)
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
-    return f'{url}: wrote {summary}'
+    images = _images(root, files, annotations, class_names, minus_one)
+    return target.write(layout, root, images, len(image_ids), summary)
 
 
 def _folder(image_id: str, annotation: VocAnnotation) -> str:
@@ -145,35 +144,30 @@ def _class_names(
     return class_names
 
 
-def _rows(
+def _images(
     root: Path,
     files: dict[str, str],
     annotations: dict[str, VocAnnotation],
     class_names: list[str],
     minus_one: bool,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[AnnotatedImage]:
     labels = {name: label for label, name in enumerate(class_names)}
     for image_id, file_name in files.items():
         annotation = annotations[image_id]
         objects = [item for item in annotation.objects if item.name in labels]
-        image = (root / file_name).read_bytes()
-        width, height = annotation.size or _decoded_size(image, file_name)
-        corners = np.array([item.corners for item in objects], np.float64)
-        yield {
-            names.IMAGES: image,
-            names.BOXES: corners.reshape(-1, 4) - int(minus_one),
-            names.CATEGORIES: np.array([labels[item.name] for item in objects], np.int32),
-            names.DIFFICULT: np.array([item.difficult for item in objects], np.uint8),
-            names.IMAGE_ID: image_id,
-            names.FILE_NAME: file_name,
-            names.WIDTH: width,
-            names.HEIGHT: height,
-        }
+        yield AnnotatedImage(
+            image_id,
+            file_name,
+            [[value - minus_one for value in item.corners] for item in objects],
+            [labels[item.name] for item in objects],
+            annotation.size or _decoded_size(root, file_name),
+            {names.DIFFICULT: np.array([item.difficult for item in objects], np.uint8)},
+        )
 
 
-def _decoded_size(image: bytes, file_name: str) -> tuple[int, int]:
+def _decoded_size(root: Path, file_name: str) -> tuple[int, int]:
     """Return width and height as the stock pipelines see them, EXIF rotation included."""
-    pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    pixels = cv2.imread(str(root / file_name), cv2.IMREAD_COLOR)
     if pixels is None:
         raise ValueError(f'{file_name} cannot be decoded, and its XML file has no <size>')
     return pixels.shape[1], pixels.shape[0]

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..lake import check_dest
 from ._cli import add_destination, make_parser, run_tool
+from ._converter import Destination
 from .formats.video.import_frames import import_frames
 from .formats.video.youtube_vis import read_youtube_vis
 
@@ -49,11 +49,10 @@ def from_youtube_vis(
         ValueError: If the file is not one of YouTube-VIS, or a frame is not an image.
         OSError: If the storage fails.
     """
-    path, url = Path(ann_file), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
+    path = Path(ann_file)
+    target = Destination(dest, overwrite, progress, credentials)
     content = read_youtube_vis(path)
-    keep = overwrite, progress, credentials
-    return import_frames('from_youtube_vis', content, path, Path(img_dir), url, *keep)
+    return import_frames('from_youtube_vis', content, path, Path(img_dir), target)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...lake import LakeLayout, names
 from ...structures.masks import pack_segmentations
+from .._converter import AnnotatedImage
 from .coco import CocoAnnotations, file_name, image_keys
 from .coco_captions import CocoCaptions
 from .images import image_compression
@@ -84,24 +85,21 @@ def coco_layout(
     )
 
 
-def coco_rows(
+def annotated_images(
     coco: CocoAnnotations,
-    image_folder: Path,
     layout: LakeLayout,
     maps: list[Path],
     captions: CocoCaptions | None,
-) -> Iterator[dict[str, Any]]:
-    """Yield one row per image, in the order of the file.
+) -> Iterator[AnnotatedImage]:
+    """Yield the images, in the order of the file.
 
     Args:
         coco: The file.
-        image_folder: Folder of the images.
         layout: See :func:`coco_layout`.
         maps: Segmentation map of each image; empty if there are none.
         captions: Captions of the same images, if any.
     """
     labels = {category['id']: label for label, category in enumerate(coco.categories)}
-    positions = coco.positions
     entries = coco.entries or {}
     for index, image in enumerate(coco.images):
         annotations = coco.by_image[image['id']]
@@ -112,18 +110,10 @@ def coco_rows(
             names.IGNORE: [bool(ann.get('ignore')) for ann in annotations],
             names.ANN_ID: ids,
             names.SEGMENT_ID: ids,
+            names.ANN_POSITION: [coco.positions[ann_id] for ann_id in ids],
+            **{key: [ann.get(key) for ann in annotations] for key in names.TRACK_NUMBERS},
         }
-        if names.ANN_POSITION in layout.per_box:
-            values[names.ANN_POSITION] = [positions[ann_id] for ann_id in ids]
-        for key in names.TRACK_NUMBERS:
-            values[key] = [ann.get(key) for ann in annotations]
-        boxes = np.array([ann['bbox'] for ann in annotations], np.float64)
-        yield {
-            names.IMAGES: (image_folder / file_name(image)).read_bytes(),
-            names.BOXES: boxes.reshape(-1, 4),
-            names.CATEGORIES: np.array(
-                [labels[ann['category_id']] for ann in annotations], np.int32
-            ),
+        columns = {
             **{
                 column: np.array(values[column], dtype)
                 for column, dtype in layout.per_box.items()
@@ -136,11 +126,15 @@ def coco_rows(
             names.COCO_ANNOTATION: json.dumps(entries.get(image['id'], {})),
             **({names.SEG_MAP: maps[index].read_bytes()} if maps else {}),
             **{key: image[key] for key in layout.integers},
-            names.IMAGE_ID: str(image['id']) if layout.text_ids else image['id'],
-            names.FILE_NAME: file_name(image),
-            names.WIDTH: int(image['width']),
-            names.HEIGHT: int(image['height']),
         }
+        yield AnnotatedImage(
+            image['id'],
+            file_name(image),
+            [ann['bbox'] for ann in annotations],
+            [labels[ann['category_id']] for ann in annotations],
+            (int(image['width']), int(image['height'])),
+            columns,
+        )
 
 
 def _area(annotation: dict[str, Any]) -> float:

@@ -3,46 +3,29 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...lake import names
 from ...utils.values import is_number, shown
+from .._converter import AnnotatedImage
 
 TAGS = ('person', 'mask')
-BOXES = ('fbox', 'vbox', 'hbox')
+# Full, visible, and of the head: left, top, width, height in pixels.
+BOXES = {'fbox': names.BOXES, 'vbox': names.VISIBLE_BOXES, 'hbox': names.HEAD_BOXES}
 
 
-@dataclass(frozen=True)
-class CrowdHumanImage:
-    """One line of a file, with ``N`` annotations.
-
-    Args:
-        image_id: Stem of the image file.
-        boxes: ``fbox`` (full), ``vbox`` (visible) and ``hbox`` (head) -> left, top,
-            width, height in pixels, shape ``(N, 4)``.
-        ignored: Whether losses and metric ignore it: every mask, and a person with
-            ``ignore``, shape ``(N,)``.
-        head_ignored: The same for its head alone, shape ``(N,)``.
-    """
-
-    image_id: str
-    boxes: dict[str, NDArray[np.float64]]
-    ignored: NDArray[np.uint8]
-    head_ignored: NDArray[np.uint8]
-
-
-def read_odgt(path: Path) -> list[CrowdHumanImage]:
+def read_odgt(path: Path) -> list[AnnotatedImage]:
     """Read an annotation file.
 
     Args:
         path: File of the format.
 
     Returns:
-        Its lines in their order.
+        Its images in their order, whose full boxes are the boxes. Losses and metric
+        ignore every mask, and a person with ``ignore``.
 
     Raises:
         FileNotFoundError: If it does not exist.
@@ -58,7 +41,7 @@ def read_odgt(path: Path) -> list[CrowdHumanImage]:
         raise ValueError(f'{path} must be a text file in UTF-8: {error}') from error
     if lines == ['']:
         raise ValueError(f'{path} must have a line for each image, but is empty')
-    images: dict[str, CrowdHumanImage] = {}
+    images: dict[str, AnnotatedImage] = {}
     for number, line in enumerate(lines, start=1):
         where = f'{path}, line {number}'
         image = _read_line(line, where)
@@ -71,7 +54,7 @@ def read_odgt(path: Path) -> list[CrowdHumanImage]:
     return list(images.values())
 
 
-def _read_line(line: str, where: str) -> CrowdHumanImage:
+def _read_line(line: str, where: str) -> AnnotatedImage:
     try:
         record = json.loads(line)
     except ValueError as error:
@@ -97,14 +80,22 @@ def _read_line(line: str, where: str) -> CrowdHumanImage:
         ann['tag'] != 'person' or _ignores(ann, 'extra', place) for ann, place in parts
     ]
     heads = [_ignores(ann, 'head_attr', place) for ann, place in parts]
-    return CrowdHumanImage(
+    boxes = {
+        column: np.array([ann[key] for ann in found], np.float64).reshape(-1, 4)
+        for key, column in BOXES.items()
+    }
+    return AnnotatedImage(
         image_id,
-        {
-            key: np.array([ann[key] for ann in found], np.float64).reshape(-1, 4)
-            for key in BOXES
+        f'{image_id}.jpg',
+        boxes.pop(names.BOXES),
+        [0] * len(found),
+        columns={
+            **boxes,
+            names.ISCROWD: np.array(ignored, np.uint8),
+            names.HEAD_IGNORE: np.array(
+                [body or head for body, head in zip(ignored, heads)], np.uint8
+            ),
         },
-        np.array(ignored, np.uint8),
-        np.array([body or head for body, head in zip(ignored, heads)], np.uint8),
     )
 
 

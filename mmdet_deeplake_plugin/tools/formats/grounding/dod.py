@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from ....utils.values import shown
+from ..._converter import AnnotatedImage
 from .checks import check_box, image_size, key_of, read_json, read_pickle
-from .images import GroundedImage, GroundedImages
+from .images import text_columns
 
 
-def read_dod(path: Path, folder: Path) -> GroundedImages:
+def read_dod(path: Path, folder: Path) -> tuple[list[AnnotatedImage], dict[int, str]]:
     """Read the images and descriptions, as ``DODDataset`` does.
 
     Args:
         path: Boxes, such as ``d3_full_annotations.json``.
         folder: Folder of ``sentences.pkl``, ``images.pkl`` and ``groups.pkl``.
+
+    Returns:
+        The images, and the name of each category id.
 
     Raises:
         FileNotFoundError: If a file does not exist.
@@ -54,7 +58,7 @@ def read_dod(path: Path, folder: Path) -> GroundedImages:
         _image(number, record, by_image[number], groups, sentences, folder)
         for number, record in images.items()
     ]
-    return GroundedImages(described, names, list(sentences))
+    return described, dict(zip(sentences, names))
 
 
 def _records(path: Path) -> dict[int, Any]:
@@ -71,7 +75,7 @@ def _image(
     groups: dict[int, Any],
     sentences: dict[int, Any],
     folder: Path,
-) -> GroundedImage:
+) -> AnnotatedImage:
     where = f'{folder}/images.pkl: {number}'
     file_name = key_of(record, 'file_name', str, where, 'the path of the image')
     group = record.get('group_id')
@@ -89,15 +93,16 @@ def _image(
     # In the order in which a set gives them, as in the stock dataset.
     chosen: set[int] = set()
     chosen |= {int(each) for each in ids}
-    return GroundedImage(
+    keys = {
+        'text': [sentences[each]['raw_sent'] for each in chosen],
+        'sent_ids': list(chosen),
+        'custom_entities': True,
+    }
+    return AnnotatedImage(
         number,
         file_name,
-        *image_size(record, where),
         [box for box, _ in found],
-        {
-            'text': [sentences[each]['raw_sent'] for each in chosen],
-            'sent_ids': list(chosen),
-            'custom_entities': True,
-        },
         [label for _, label in found],
+        image_size(record, where),
+        text_columns(keys, [0] * len(found)),
     )

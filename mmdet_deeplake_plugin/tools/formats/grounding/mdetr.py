@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from ....utils.values import is_int, shown
+from ..._converter import AnnotatedImage
 from ..coco_checks import check_distinct, is_int64
 from .checks import check_box, check_spans, image_size, key_of, read_json
-from .images import GroundedImage, GroundedImages
+from .images import text_columns
 
 _ORDER = 'left, top, width, height'
 _Annotations = list[tuple[str, dict[str, Any]]]
 
 
-def read_expressions(path: Path) -> GroundedImages:
+def read_expressions(path: Path) -> list[AnnotatedImage]:
     """Read referring expressions, as ``MDETRStyleRefCocoDataset`` does.
 
     Args:
@@ -41,7 +42,7 @@ def read_expressions(path: Path) -> GroundedImages:
     return _read(path, keys)
 
 
-def read_phrases(path: Path) -> GroundedImages:
+def read_phrases(path: Path) -> list[AnnotatedImage]:
     """Read captions with phrases, as ``Flickr30kDataset`` does.
 
     Args:
@@ -81,14 +82,12 @@ def read_phrases(path: Path) -> GroundedImages:
             'phrases': [caption[slice(*phrase[0])] for phrase in spans],
         }
 
-    content = _read(path, keys)
-    content.images.sort(key=lambda image: image.img_id)
-    return content
+    return sorted(_read(path, keys), key=lambda image: image.image_id)
 
 
 def _read(
     path: Path, keys: Callable[[dict[str, Any], _Annotations, str], dict[str, Any]]
-) -> GroundedImages:
+) -> list[AnnotatedImage]:
     content = read_json(path, 'annotation file')
     images = key_of(content, 'images', list, str(path), 'a list of images')
     annotations = key_of(content, 'annotations', list, str(path), 'a list of annotations')
@@ -115,14 +114,10 @@ def _read(
                 f'{shown(annotation)}'
             )
         by_image[image_id].append((where, annotation))
-    return GroundedImages(
-        [
-            _image(image, by_image[image['id']], f'{path}: images[{index}]', keys)
-            for index, image in enumerate(images)
-        ],
-        ['object'],
-        [1],
-    )
+    return [
+        _image(image, by_image[image['id']], f'{path}: images[{index}]', keys)
+        for index, image in enumerate(images)
+    ]
 
 
 def _image(
@@ -130,7 +125,7 @@ def _image(
     found: _Annotations,
     where: str,
     keys: Callable[[dict[str, Any], _Annotations, str], dict[str, Any]],
-) -> GroundedImage:
+) -> AnnotatedImage:
     file_name = key_of(image, 'file_name', str, where, 'the path of the image')
     key_of(image, 'caption', str, where, 'a text')
     boxes, labels, crowds = [], [], []
@@ -141,15 +136,14 @@ def _image(
         if crowd not in (0, 1) or not is_int(crowd):
             raise ValueError(f'{place}: iscrowd must be 0 or 1, got {shown(crowd)}')
         crowds.append(crowd)
-    return GroundedImage(
+    return AnnotatedImage(
         image['id'],
         file_name,
-        *image_size(image, where),
         boxes,
-        # The labels of these datasets are the category ids of the file.
-        {**keys(image, found, where), 'labels': labels},
         [0] * len(found),
-        crowds,
+        image_size(image, where),
+        # The labels of these datasets are the category ids of the file.
+        text_columns({**keys(image, found, where), 'labels': labels}, crowds),
     )
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ....lake import names
 from ....utils.values import is_int, shown
+from ..._converter import AnnotatedImage
 from .checks import check_box, check_spans, image_size, key_of, read_json
 
 _ORDER = 'left, top, right, bottom'
@@ -24,29 +25,6 @@ _OTHER = {
     'grounding': 'for a file of detections write --label-map',
     'detection': 'for a file of captions leave out --label-map',
 }
-
-
-@dataclass(frozen=True)
-class OdvgImage:
-    """One line of a file, with ``N`` boxes.
-
-    Args:
-        file_name: Path of the image in its folder.
-        width: Width in pixels.
-        height: Height in pixels.
-        boxes: Corners in pixels, shape ``(N, 4)``.
-        labels: Label of each box; 0 with a caption, shape ``(N,)``.
-        caption: The text; empty for detections.
-        phrases: Dicts of ``phrase``, ``tokens_positive`` and ``boxes`` (indices).
-    """
-
-    file_name: str
-    width: int
-    height: int
-    boxes: NDArray[np.float64]
-    labels: NDArray[np.int32]
-    caption: str
-    phrases: list[dict[str, Any]]
 
 
 def read_label_map(path: Path) -> list[str]:
@@ -81,7 +59,7 @@ def read_label_map(path: Path) -> list[str]:
     return names
 
 
-def read_odvg(path: Path, num_labels: int | None) -> Iterator[OdvgImage]:
+def read_odvg(path: Path, num_labels: int | None) -> Iterator[AnnotatedImage]:
     """Read a file line by line.
 
     Args:
@@ -105,12 +83,14 @@ def read_odvg(path: Path, num_labels: int | None) -> Iterator[OdvgImage]:
                 record = json.loads(line)
             except ValueError as error:
                 raise ValueError(f'{where} is not JSON: {error}') from error
-            yield _read(record, num_labels, where)
+            yield _read(number - 1, record, num_labels, where)
     if not number:
         raise ValueError(f'{path} must have a line for each image, but is empty')
 
 
-def _read(record: Any, num_labels: int | None, where: str) -> OdvgImage:
+def _read(
+    image_id: int, record: Any, num_labels: int | None, where: str
+) -> AnnotatedImage:
     name = key_of(record, 'filename', str, where, 'the path of the image')
     kinds = ('grounding', 'detection')
     wanted, other = kinds if num_labels is None else kinds[::-1]
@@ -146,14 +126,9 @@ def _read(record: Any, num_labels: int | None, where: str) -> OdvgImage:
             phrases.append({'phrase': phrase, 'tokens_positive': spans, 'boxes': numbers})
             boxes += new
         labels = [0] * len(boxes)
-    return OdvgImage(
-        name,
-        *image_size(record, where),
-        np.array(boxes, np.float64).reshape(-1, 4),
-        np.array(labels, np.int32),
-        caption,
-        phrases,
-    )
+    texts = {names.TEXT: caption, names.PHRASES: json.dumps(phrases, ensure_ascii=False)}
+    size = image_size(record, where)
+    return AnnotatedImage(image_id, name, boxes, labels, size, texts)
 
 
 def _list(record: Any, key: str, where: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ....lake import write_lake
-from ..._cli import with_progress
+from ..._converter import Destination
 from ..coco import check_coco
-from ..coco_layout import coco_layout, coco_rows
+from ..coco_layout import annotated_images, coco_layout
 from ..images import stored_size
 
 
@@ -18,10 +17,7 @@ def import_frames(
     content: dict[str, Any],
     source: Path,
     image_folder: Path,
-    url: str,
-    overwrite: bool,
-    progress: bool,
-    credentials: Any,
+    target: Destination,
 ) -> str:
     """Check and write frames, and return a sentence that says what was written.
 
@@ -30,10 +26,7 @@ def import_frames(
         content: Content of a CocoVID file.
         source: Where it comes from, for messages.
         image_folder: Folder to which ``file_name`` s are relative.
-        url: Any Deep Lake URL to write to.
-        overwrite: Whether to replace an existing lake.
-        progress: Whether to draw a progress bar on stderr.
-        credentials: ``deeplake_credentials`` of a config.
+        target: The lake to write.
 
     Raises:
         FileNotFoundError: If a frame is missing.
@@ -53,10 +46,8 @@ def import_frames(
             f'objects, {coco.num_boxes} boxes from {source.name}'
         )
     layout = replace(layout, converter=converter)
-    rows = coco_rows(coco, image_folder, layout, [], None)
-    rows = with_progress(rows, len(coco.images), 'writing images', progress)
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
-    return f'{url}: wrote {summary}'
+    images = annotated_images(coco, layout, [], None)
+    return target.write(layout, image_folder, images, len(coco.images), summary)
 
 
 def _check_size(folder: Path, image: dict[str, Any]) -> None:
