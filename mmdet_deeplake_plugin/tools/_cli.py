@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import track
 
+from ..utils.values import is_number
+
 T = TypeVar('T')
 
 EXIT_USER_ERROR = 2
@@ -115,6 +117,15 @@ def _json_object(text: str) -> dict[str, Any]:
 def comma_list(text: str) -> list[str]:
     """Split ``'a, b,c'`` into ``['a', 'b', 'c']``; empty parts are dropped."""
     return [part.strip() for part in text.split(',') if part.strip()]
+
+
+def check_score_thr(score_thr: Any, example: float) -> None:
+    """Refuse what is not a score from 0 to 1; the error suggests an example."""
+    if not is_number(score_thr) or not 0 <= score_thr <= 1:
+        raise ValueError(
+            f'--score-thr must be a number from 0 to 1, got {score_thr!r}; write '
+            f'--score-thr {example}'
+        )
 
 
 def with_progress(

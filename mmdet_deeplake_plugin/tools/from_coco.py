@@ -7,10 +7,6 @@ are stored exactly as they are in the files, crowds and zero-area boxes included
 files work too, with the keys that they add to images and categories. In a panoptic file
 each segment becomes a box; its PNG maps, or semantic ones of another folder, are stored
 verbatim. Captions come from a second file; keypoints are not imported.
-
-All input is checked before anything is written. On a local disk, a failure or an
-interrupt leaves an existing lake unchanged and no half-written one behind; for other
-storage see ``lake/writer.py``.
 """
 
 from __future__ import annotations
@@ -57,8 +53,7 @@ def from_coco(
             None: no maps.
         seg_classes: Names of the labels in the maps of ``seg_dir``.
         captions: COCO captions JSON of the same images. Defaults to None: no captions.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.
@@ -78,7 +73,7 @@ def from_coco(
     layout = coco_layout(coco, image_folder, texts, bool(maps), seg_classes)
     summary = (
         f'{len(coco.images)} images, '
-        f'{coco.num_boxes} {"boxes" if coco.entries is None else "segments"}, '
+        f'{len(coco.annotations)} {"boxes" if coco.entries is None else "segments"}, '
         f'{len(coco.categories)} classes from {ann_path.name}'
     )
     if texts is not None:

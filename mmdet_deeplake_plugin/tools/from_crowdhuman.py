@@ -5,9 +5,6 @@ lake; the visible boxes and those of the heads are columns of their own. Masks, 
 is marked ``ignore``, keep their boxes with the flag ``iscrowd``: training ignores them,
 as with MMDetection's ``CrowdHumanDataset``, and so does the metric. Image bytes are
 stored as they are in the files.
-
-All input is checked before anything is written; see ``lake/writer.py`` for what a failure
-leaves behind.
 """
 
 from __future__ import annotations
@@ -40,8 +37,7 @@ def from_crowdhuman(
         dest: Any Deep Lake URL to write to.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw progress bars on stderr. Defaults to False.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.

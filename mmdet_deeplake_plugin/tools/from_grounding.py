@@ -5,8 +5,7 @@ There is one row per sample of the stock dataset: per expression (``mdetr``), ca
 lake; the texts and what belongs to them are in the column ``grounding``. An image of
 which several rows speak is stored with each of them, so that every row stands for itself.
 
-All input is checked before anything is written; see ``lake/writer.py`` for what a failure
-leaves behind. Pickles are read without running what they might hold.
+Pickles are read without running what they might hold.
 """
 
 from __future__ import annotations
@@ -63,8 +62,7 @@ def from_grounding(
         anno_dir: ``dod``: folder of ``sentences.pkl``, ``images.pkl``, ``groups.pkl``.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.

@@ -4,9 +4,6 @@ There is one row per frame, sequence by sequence, with the boxes of ``gt/gt.txt`
 each box, object, confidence, class and visible fraction. The lake serves
 ``DeepLakeVideoDataset`` for trackers, and ``DeepLakeDataset`` for their detectors. Image
 bytes are stored as they are in the files.
-
-All input is checked before anything is written; see ``lake/writer.py`` for what a failure
-leaves behind.
 """
 
 from __future__ import annotations
@@ -41,8 +38,7 @@ def from_mot(
         sequences: Names of the sequences to import. Defaults to all.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.

@@ -4,9 +4,6 @@ There is one row per line. With a label map the lines are detections, and the sa
 those of ``ODVGDataset(label_map_file=…)``; without one they are captions with phrases.
 Boxes, texts and image bytes are stored exactly as they are in the files; further keys of
 a line are not kept. Images of which several lines speak are stored with each of them.
-
-All input is checked before anything is written; see ``lake/writer.py`` for what a failure
-leaves behind.
 """
 
 from __future__ import annotations
@@ -42,8 +39,7 @@ def from_odvg(
             None: the lines are captions.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.

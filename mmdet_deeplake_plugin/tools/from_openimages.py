@@ -4,9 +4,6 @@ There is one row per image that has boxes, in the order of the file, as in MMDet
 ``OpenImagesDataset``. Flags of boxes, verified labels of images and the hierarchy of the
 classes are kept, which the metric needs. Image bytes are stored as they are in the files;
 sizes come from the images, so the files of image metas are not needed.
-
-All input is checked before anything is written; see ``lake/writer.py`` for what a failure
-leaves behind.
 """
 
 from __future__ import annotations
@@ -59,8 +56,7 @@ def from_openimages(
             None: the metric then takes the classes of the boxes for all that is known.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw progress bars on stderr. Defaults to False.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.

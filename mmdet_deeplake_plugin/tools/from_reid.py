@@ -3,9 +3,6 @@
 There is one row per line of the file: the image of a person, and the number of that
 person. Image bytes are stored as they are in the files. The lake serves
 ``DeepLakeReIDDataset``.
-
-All input is checked before anything is written; see ``lake/writer.py`` for what a failure
-leaves behind.
 """
 
 from __future__ import annotations
@@ -37,8 +34,7 @@ def from_reid(
         dest: Any Deep Lake URL to write to.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.

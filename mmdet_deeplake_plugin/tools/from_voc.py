@@ -5,10 +5,6 @@ objects. Boxes are read as in MMDetection's ``XMLDataset``: corners in whole pix
 1 (unless told otherwise). Objects of other classes are dropped, as there, and the log
 says how many; ``difficult`` objects are kept with their flag. Image bytes are stored as
 they are in the files.
-
-All input is checked before anything is written. On a local disk, a failure or an
-interrupt leaves an existing lake unchanged and no half-written one behind; for other
-storage see ``lake/writer.py``.
 """
 
 from __future__ import annotations
@@ -67,8 +63,7 @@ def from_voc(
             file names, below ``img_subdir``, as those of WIDER Face. Defaults to False.
         minus_one: Whether the first pixel is 1, which is VOC's convention. WIDER Face
             counts from 0. Defaults to True.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.

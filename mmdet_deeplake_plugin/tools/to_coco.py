@@ -29,10 +29,10 @@ from ..lake import (
     open_columns,
     open_source,
 )
-from ..utils.values import is_number
 from ._cli import (
     add_column_options,
     add_lake_options,
+    check_score_thr,
     make_parser,
     run_tool,
     with_progress,
@@ -41,7 +41,7 @@ from .formats.coco_captions import captions_content
 from .formats.coco_content import coco_content, file_names
 from .formats.coco_panoptic import map_name
 from .formats.coco_predictions import predicted_rows, predictions_content
-from .formats.files import check_targets, replace_file
+from .formats.files import check_targets, refuse_existing, replace_file
 
 
 def to_coco(
@@ -96,12 +96,15 @@ def to_coco(
             cannot be opened, or its data is wrong.
     """
     out = Path(out_json)
-    for what, file in (('OUT_JSON', out_json), ('--captions', captions)):
-        if file is not None and Path(file).exists() and not overwrite:
-            raise FileExistsError(
-                f'{what} {file} already exists; pass --overwrite to replace it'
+    refuse_existing('OUT_JSON', out, overwrite)
+    refuse_existing('--captions', captions, overwrite)
+    if score_thr is not None:
+        if predictions is None:
+            raise ValueError(
+                '--score-thr selects predictions, but --predictions is not set; write '
+                '--predictions NAME, or remove --score-thr'
             )
-    _check_score_thr(score_thr, predictions)
+        check_score_thr(score_thr, 0.4)
     spec = LakeSpec.from_config(path, credentials, commit_id, view_id, query)
     source, rows = open_source(spec)
     stored = StoredPredictions(source, predictions) if predictions else None
@@ -153,21 +156,6 @@ def to_coco(
         f'{out}: wrote {len(images)} images, {count} {what}, '
         f'{len(content["categories"])} categories of {lake.name}{written}'
     )
-
-
-def _check_score_thr(score_thr: Any, predictions: str | None) -> None:
-    if score_thr is None:
-        return
-    if predictions is None:
-        raise ValueError(
-            '--score-thr selects predictions, but --predictions is not set; write '
-            '--predictions NAME, or remove --score-thr'
-        )
-    if not is_number(score_thr) or not 0 <= score_thr <= 1:
-        raise ValueError(
-            f'--score-thr must be a number from 0 to 1, got {score_thr!r}; write '
-            '--score-thr 0.4'
-        )
 
 
 def _map_files(

@@ -16,7 +16,7 @@ from typing import Any
 from ..lake import AnnotationTable, Lake, LakeSpec, TextColumn, open_lake
 from ._cli import add_lake_options, make_parser, run_tool
 from .formats.coco_content import file_names
-from .formats.files import check_targets, replace_file
+from .formats.files import check_targets, refuse_existing, replace_file
 from .formats.grounding.odvg import detection_line, grounding_line
 
 
@@ -57,11 +57,8 @@ def to_odvg(
         ValueError, FileNotFoundError, PermissionError, ConnectionError: If the lake
             cannot be opened, or its data is wrong.
     """
-    for what, file in (('OUT', out), ('--label-map', label_map)):
-        if file is not None and Path(file).exists() and not overwrite:
-            raise FileExistsError(
-                f'{what} {file} already exists; pass --overwrite to replace it'
-            )
+    refuse_existing('OUT', out, overwrite)
+    refuse_existing('--label-map', label_map, overwrite)
     spec = LakeSpec.from_config(path, credentials, commit_id, view_id, query)
     lake, rows = open_lake(spec, tensors)
     has_phrases = bool(lake.columns.of('phrases') and lake.columns.of('text'))

@@ -19,8 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..lake import LakeSpec, StoredPredictions, check_view_name, open_source, save_view
-from ..utils.values import is_number
-from ._cli import add_lake_options, make_parser, run_tool
+from ._cli import add_lake_options, check_score_thr, make_parser, run_tool
 from .triage_page.content import open_other, read_content
 from .triage_page.folder import check_folder, write_page
 from .triage_page.selection import choose_predictions, worst_query
@@ -176,11 +175,7 @@ def _check_page(
     port: int,
 ) -> None:
     """Refuse options that a page cannot have."""
-    if not is_number(score_thr) or not 0 <= score_thr <= 1:
-        raise ValueError(
-            f'--score-thr must be a number from 0 to 1, got {score_thr!r}; write '
-            f'--score-thr {_SCORE_THR}'
-        )
+    check_score_thr(score_thr, _SCORE_THR)
     if max_side is not None and max_side < 1:
         raise ValueError(
             f'--max-side must be a positive integer, got {max_side}; write '

@@ -138,7 +138,7 @@ def _compare(
     chosen = lake.annotations(table.rows[positions])
     labels = range(int(table.labels.max(initial=-1)) + 1)
     stored: list[list[dict[str, Any]]] = [[] for _ in positions]
-    for each in stored_instances(lake, kept, chosen, range(len(chosen)), labels):
+    for each in stored_instances(lake, chosen, range(len(chosen)), labels):
         stored[each['image_id']].append({**each, 'label': each['category_id']})
     sizes = zip(chosen.widths.tolist(), chosen.heights.tolist())
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,22 +34,19 @@ def coco_layout(
         captions: Captions of the same images, if any.
         has_maps: Whether there is a segmentation map per image.
         seg_classes: Names of the labels of semantic maps, empty if unknown.
-
-    Raises:
-        FileNotFoundError: If an image is missing.
-        ValueError: If a file is not an image.
     """
     is_panoptic = coco.entries is not None
     own_id = names.SEGMENT_ID if is_panoptic else names.ANN_ID
     per_box = {names.ISCROWD: 'uint8', names.AREA: 'float64', own_id: 'int64'}
-    if coco.has_ignored:
+    if any(ann.get('ignore') for ann in coco.annotations):
         per_box[names.IGNORE] = 'uint8'
-    if not coco.is_grouped:
+    in_rows = (ann for image in coco.images for ann in coco.by_image[image['id']])
+    if not is_panoptic and not all(map(operator.is_, in_rows, coco.annotations)):
         per_box[names.ANN_POSITION] = 'int64'
-    per_box.update(track_numbers(coco.images, coco.by_image.values()))
+    per_box.update(track_numbers(coco.images, coco.annotations))
     texts = {
-        names.SEGMENTATION: coco.has_masks,
-        names.COCO_IMAGE: coco.has_image_keys,
+        names.SEGMENTATION: any('segmentation' in ann for ann in coco.annotations),
+        names.COCO_IMAGE: any(map(image_keys, coco.images)),
         names.COCO_ANNOTATION: is_panoptic,
         names.CAPTIONS: captions is not None,
     }
@@ -77,7 +75,7 @@ def coco_layout(
         ),
         class_names=[category['name'] for category in coco.categories],
         per_box=per_box,
-        text_ids=coco.text_ids,
+        text_ids=isinstance(coco.images[0]['id'], str),
         texts=tuple(column for column, is_there in texts.items() if is_there),
         has_maps=has_maps,
         metadata=metadata,
@@ -100,6 +98,7 @@ def annotated_images(
         captions: Captions of the same images, if any.
     """
     labels = {category['id']: label for label, category in enumerate(coco.categories)}
+    positions = {ann['id']: index for index, ann in enumerate(coco.annotations)}
     entries = coco.entries or {}
     for index, image in enumerate(coco.images):
         annotations = coco.by_image[image['id']]
@@ -110,7 +109,7 @@ def annotated_images(
             names.IGNORE: [bool(ann.get('ignore')) for ann in annotations],
             names.ANN_ID: ids,
             names.SEGMENT_ID: ids,
-            names.ANN_POSITION: [coco.positions[ann_id] for ann_id in ids],
+            names.ANN_POSITION: [positions[ann_id] for ann_id in ids],
             **{key: [ann.get(key) for ann in annotations] for key in names.TRACK_NUMBERS},
         }
         columns = {

@@ -11,7 +11,8 @@ from typing import Any
 
 from ...lake import AnnotationTable
 from ...structures.seg_maps import MOST_IDS
-from .coco_checks import check_storable, is_int
+from ...utils.values import is_int
+from .checks import are_dicts, check_storable, is_id_of
 
 
 def is_panoptic(annotations: Sequence[dict[str, Any]]) -> bool:
@@ -34,9 +35,6 @@ def as_annotations(
     Returns:
         The segments with their ``image_id``, with ids unique within an image; and image
         id to the entry without segments and image id, with its ``position`` in the file.
-
-    Raises:
-        ValueError: If an entry is invalid or does not match categories or images.
     """
     for index, category in enumerate(categories):
         if category.get('isthing') not in (0, 1):
@@ -49,8 +47,7 @@ def as_annotations(
     for index, entry in enumerate(entries):
         where = f'annotations[{index}]'
         image_id = entry.get('image_id')
-        is_id = is_int(image_id) or isinstance(image_id, str)
-        if not is_id or image_id not in image_ids:
+        if not is_id_of(image_id, image_ids):
             raise ValueError(
                 f"{where} has image_id {image_id!r}, which is not in 'images'"
             )
@@ -65,11 +62,11 @@ def as_annotations(
 
 def _segments(where: str, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
     segments = entry.get('segments_info')
-    if not isinstance(segments, list) or not all(isinstance(s, dict) for s in segments):
+    if not are_dicts(segments):
         raise ValueError(f"{where} must have 'segments_info', a list of segments")
     seen = set()
     for number, segment in enumerate(segments):
-        segment_id = segment.get('id')
+        segment_id: Any = segment.get('id')
         which = f'{where}, segment {number}'
         if not is_int(segment_id) or not 0 < segment_id < MOST_IDS:
             raise ValueError(

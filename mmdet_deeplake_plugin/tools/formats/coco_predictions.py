@@ -63,7 +63,7 @@ def predictions_content(
         ValueError: If two rows have the same image id.
     """
     kept = CocoColumns(lake.source, lake.columns)
-    images = image_entries(lake, kept, table, names)
+    images = image_entries(kept, table, names)
     categories = kept.categories() if lake.columns.class_names else []
     ids = {category['name']: category['id'] for category in categories}
     if not set(stored.class_names) <= ids.keys():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from ...lake import names
 from ...utils.values import is_number, shown
 from .._converter import AnnotatedImage
+from .checks import check_box, key_of, parse_json, read_text
 
 TAGS = ('person', 'mask')
 # Full, visible, and of the head: left, top, width, height in pixels.
@@ -26,19 +26,9 @@ def read_odgt(path: Path) -> list[AnnotatedImage]:
     Returns:
         Its images in their order, whose full boxes are the boxes. Losses and metric
         ignore every mask, and a person with ``ignore``.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it is empty, a line is not an annotation, or an id occurs twice.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'annotation file {path} does not exist; write the path of an .odgt file'
-        )
-    try:
-        lines = path.read_text(encoding='utf-8').strip().split('\n')
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path} must be a text file in UTF-8: {error}') from error
+    text = read_text(path, '; write the path of an .odgt file')
+    lines = text.strip().split('\n')
     if lines == ['']:
         raise ValueError(f'{path} must have a line for each image, but is empty')
     images: dict[str, AnnotatedImage] = {}
@@ -55,18 +45,11 @@ def read_odgt(path: Path) -> list[AnnotatedImage]:
 
 
 def _read_line(line: str, where: str) -> AnnotatedImage:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f'{where} is not JSON: {error}') from error
+    record = parse_json(line, where)
     if not isinstance(record, dict):
         raise ValueError(f'{where} must be a JSON object, got {shown(record)}')
-    image_id = record.get('ID')
-    if not isinstance(image_id, str) or not image_id:
-        raise ValueError(
-            f'{where}: ID must be the name of the image without .jpg, got '
-            f'{shown(image_id)}'
-        )
+    wanted = 'the name of the image without .jpg'
+    image_id = key_of(record, 'ID', str, where, wanted)
     found = record.get('gtboxes')
     if not isinstance(found, list):
         raise ValueError(
@@ -107,16 +90,7 @@ def _check(ann: Any, where: str) -> None:
             f'{where}.tag must be one of {", ".join(TAGS)}, got {shown(ann.get("tag"))}'
         )
     for key in BOXES:
-        box = ann.get(key)
-        if not isinstance(box, list) or len(box) != 4 or not all(map(_fits, box)):
-            raise ValueError(
-                f'{where}.{key} must be four finite numbers (left, top, width, height), '
-                f'got {shown(box)}'
-            )
-
-
-def _fits(value: Any) -> bool:
-    return is_number(value) and abs(value) < 2**53
+        check_box(ann.get(key), 'left, top, width, height', f'{where}.{key}')
 
 
 def _ignores(ann: dict[str, Any], key: str, where: str) -> bool:

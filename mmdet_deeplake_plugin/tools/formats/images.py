@@ -25,10 +25,6 @@ def image_compression(folder: Path, names: Sequence[str]) -> str:
     Returns:
         ``'png'`` if all files are PNG, else ``'jpeg'``. The column stores the bytes of
         any format verbatim; the compression is only what it declares.
-
-    Raises:
-        FileNotFoundError: If ``folder`` or any of the images is missing.
-        ValueError: If a file is not an image of a known format.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f'image folder {folder} does not exist')
@@ -58,9 +54,6 @@ def check_files(folder: Path, names: Sequence[str], what: str) -> None:
         folder: Their folder.
         names: File names relative to ``folder``.
         what: What the files are, for the message.
-
-    Raises:
-        FileNotFoundError: If a file does not exist.
     """
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
@@ -79,9 +72,6 @@ def stored_size(content: bytes, name: str) -> tuple[int, int]:
 
     Returns:
         Width and height in pixels.
-
-    Raises:
-        ValueError: If it cannot be decoded.
     """
     size = image_size(content)
     if size == UNKNOWN:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...utils.messages import did_you_mean, warn
+from .checks import check_file, read_text
 
 FLAGS = {
     'is_occluded': 'IsOccluded',
@@ -25,6 +26,7 @@ FLAGS = {
     'is_inside': 'IsInside',
 }
 CHALLENGE_FLAG = 'is_group_ofs'  # as OpenImagesChallengeDataset spells it
+_REMEDY = '; write the path of the file'
 _CORNERS = ('XMin', 'YMin', 'XMax', 'YMax')
 
 
@@ -104,7 +106,7 @@ def read_hierarchy(path: Path, label_of: dict[str, int]) -> list[list[int]]:
     Returns:
         For each label, the labels that an instance also has, in ascending order.
     """
-    _check_file(path)
+    check_file(path, 'file', _REMEDY)
     count = len(label_of)
     try:
         tree: Any = np.load(path, allow_pickle=False)
@@ -184,9 +186,8 @@ def read_challenge(path: Path, num_classes: int) -> OpenImagesBoxes:
         path: The file.
         num_classes: Number of classes.
     """
-    _check_file(path)
     boxes = OpenImagesBoxes((CHALLENGE_FLAG,))
-    lines = path.read_text(encoding='utf-8').splitlines()
+    lines = read_text(path, _REMEDY).splitlines()
     at = 0
     while at < len(lines):
         where = f'{path}, line {at + 1}'
@@ -260,17 +261,12 @@ def _records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[s
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    _check_file(path)
+    check_file(path, 'file', _REMEDY)
     try:
         with path.open(encoding='utf-8', newline='') as file:
             yield from ((n, line) for n, line in enumerate(csv.reader(file), 1) if line)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f'{path} must be a CSV file in UTF-8: {error}') from error
-
-
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} does not exist; write the path of the file')
 
 
 def _label(text: Any, label_of: dict[str, int], where: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ....utils.values import shown
 from ..._converter import AnnotatedImage
-from .checks import check_box, image_size, key_of, read_json, read_pickle
+from ..checks import LTWH, check_box, image_size, key_of, read_json, read_pickle
 from .images import text_columns
 
 
@@ -20,10 +20,6 @@ def read_dod(path: Path, folder: Path) -> tuple[list[AnnotatedImage], dict[int, 
 
     Returns:
         The images, and the name of each category id.
-
-    Raises:
-        FileNotFoundError: If a file does not exist.
-        ValueError: If one is not such a file.
     """
     sentences, images, groups = (
         _records(folder / f'{name}.pkl') for name in ('sentences', 'images', 'groups')
@@ -38,13 +34,13 @@ def read_dod(path: Path, folder: Path) -> tuple[list[AnnotatedImage], dict[int, 
             f'{where} must have the ids 1, 2, … in this order, and distinct texts, got '
             f'{shown(list(sentences))}'
         )
-    content = read_json(path, 'annotation file')
+    content = read_json(path)
     annotations = key_of(content, 'annotations', list, str(path), 'a list of annotations')
     by_image: dict[Any, list[tuple[list[float], int]]] = {each: [] for each in images}
     for index, annotation in enumerate(annotations):
         place = f'{path}: annotations[{index}]'
         found = annotation.get('bbox') if isinstance(annotation, dict) else None
-        box = check_box(found, 'left, top, width, height', f'{place}: bbox')
+        box = check_box(found, LTWH, f'{place}: bbox')
         image_id = key_of(annotation, 'image_id', int, place, 'the id of an image')
         if image_id not in by_image:
             raise ValueError(

@@ -18,9 +18,17 @@ from numpy.typing import NDArray
 from ....lake import names
 from ....utils.values import is_int, shown
 from ..._converter import AnnotatedImage
-from .checks import check_box, check_spans, image_size, key_of, read_json
+from ..checks import (
+    LTRB,
+    check_box,
+    check_file,
+    check_spans,
+    image_size,
+    key_of,
+    parse_json,
+    read_json,
+)
 
-_ORDER = 'left, top, right, bottom'
 _OTHER = {
     'grounding': 'for a file of detections write --label-map',
     'detection': 'for a file of captions leave out --label-map',
@@ -32,10 +40,6 @@ def read_label_map(path: Path) -> list[str]:
 
     Args:
         path: JSON of an object ``{"0": "cat", …}``.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If labels are missing, or names are not texts or repeat.
     """
     content = read_json(path, 'label map')
     keys = list(content) if isinstance(content, dict) else []
@@ -68,22 +72,13 @@ def read_odvg(path: Path, num_labels: int | None) -> Iterator[AnnotatedImage]:
 
     Yields:
         The images, in the order of the lines.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it is empty, or a line is not one of the format.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f'annotation file {path} does not exist')
+    check_file(path)
     number = 0
     with path.open('rb') as file:
         for number, line in enumerate(file, start=1):
             where = f'{path}, line {number}'
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f'{where} is not JSON: {error}') from error
-            yield _read(number - 1, record, num_labels, where)
+            yield _read(number - 1, parse_json(line, where), num_labels, where)
     if not number:
         raise ValueError(f'{path} must have a line for each image, but is empty')
 
@@ -102,7 +97,7 @@ def _read(
     labels, phrases, caption = [], [], ''
     if num_labels is not None:
         for place, found in _list(record.get(wanted, {}), 'instances', where):
-            boxes.append(check_box(found.get('bbox'), _ORDER, f'{place}.bbox'))
+            boxes.append(check_box(found.get('bbox'), LTRB, f'{place}.bbox'))
             labels.append(_label(found.get('label'), num_labels, place))
     else:
         grounding = record[wanted]
@@ -111,7 +106,7 @@ def _read(
             given: Any = found.get('bbox')
             nested = isinstance(given, list) and given and isinstance(given[0], list)
             new = [
-                check_box(box, _ORDER, f'{place}.bbox')
+                check_box(box, LTRB, f'{place}.bbox')
                 for box in (given if nested else [given])
             ]
             phrase = found.get('phrase')

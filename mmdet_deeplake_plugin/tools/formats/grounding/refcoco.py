@@ -10,7 +10,7 @@ from ....lake import names
 from ....structures.masks import pack_segmentations, segmentation_problem
 from ....utils.values import shown
 from ..._converter import AnnotatedImage
-from .checks import check_box, image_size, key_of, read_json, read_pickle
+from ..checks import LTWH, check_box, image_size, key_of, read_json, read_pickle
 from .images import text_columns
 
 TEXT_MODES = ('select_first', 'original', 'concat', 'random')
@@ -27,12 +27,8 @@ def read_refcoco(
         split: Name of the split, such as ``val``.
         text_mode: Which of an object's expressions are taken, as in ``RefCocoDataset``:
             the first, all, all as one text, or one at random.
-
-    Raises:
-        FileNotFoundError: If a file does not exist.
-        ValueError: If one is not such a file, or the split has no expressions.
     """
-    content = read_json(path, 'annotation file')
+    content = read_json(path)
     wanted = 'a list of objects with an id'
     images, annotations = (
         _by_id(key_of(content, key, list, str(path), wanted), f'{path}: {key}')
@@ -116,9 +112,7 @@ def _image(
         problem = segmentation_problem(mask, *size) if mask else 'it has none'
         if problem:
             raise ValueError(f'{place} must have a valid segmentation: {problem}')
-        box = check_box(
-            annotation.get('bbox'), 'left, top, width, height', f'{place}: bbox'
-        )
+        box = check_box(annotation.get('bbox'), LTWH, f'{place}: bbox')
         # Each text has its own copy of the object.
         chosen = _chosen(texts[ann_id], text_mode)
         boxes += [box] * len(chosen)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ....lake import names
-from ..coco_checks import is_int64, is_number
+from ..checks import is_int64
+from ..coco_checks import is_number
 
 
 def frame_numbers(images: Sequence[dict[str, Any]]) -> tuple[str, ...]:
@@ -25,13 +26,13 @@ def frame_numbers(images: Sequence[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def track_numbers(
-    images: Sequence[dict[str, Any]], by_image: Iterable[list[dict[str, Any]]]
+    images: Sequence[dict[str, Any]], annotations: Sequence[dict[str, Any]]
 ) -> dict[str, str]:
     """Return the keys with numbers of the objects in the frames of a CocoVID file.
 
     Args:
         images: ``images`` of a COCO file.
-        by_image: Annotations of each image.
+        annotations: Its ``annotations``.
 
     Returns:
         Key -> dtype of its column; nothing for a file of images.
@@ -42,7 +43,6 @@ def track_numbers(
     """
     if names.VIDEO_ID not in frame_numbers(images):
         return {}
-    annotations = [ann for part in by_image for ann in part]
     dtypes = {}
     for key, dtype in names.TRACK_NUMBERS.items():
         fits = is_int64 if dtype == 'int64' else is_number

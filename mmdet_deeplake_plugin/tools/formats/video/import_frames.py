@@ -27,11 +27,6 @@ def import_frames(
         source: Where it comes from, for messages.
         image_folder: Folder to which ``file_name`` s are relative.
         target: The lake to write.
-
-    Raises:
-        FileNotFoundError: If a frame is missing.
-        ValueError: If the content is not consistent, or a frame has another size.
-        OSError: If the storage fails.
     """
     coco = check_coco(content, source)
     layout = coco_layout(coco, image_folder, None, False, ())
@@ -43,7 +38,7 @@ def import_frames(
         objects = {ann['instance_id'] for ann in content['annotations']}
         summary = (
             f'{len(content["videos"])} videos, {len(coco.images)} frames, {len(objects)} '
-            f'objects, {coco.num_boxes} boxes from {source.name}'
+            f'objects, {len(coco.annotations)} boxes from {source.name}'
         )
     layout = replace(layout, converter=converter)
     images = annotated_images(coco, layout, [], None)

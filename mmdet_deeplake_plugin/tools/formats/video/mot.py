@@ -45,10 +45,6 @@ def read_mot(
 
     Returns:
         The content of a CocoVID file.
-
-    Raises:
-        FileNotFoundError: If a folder or file is missing.
-        ValueError: If a file is wrong, or a sequence is unknown.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

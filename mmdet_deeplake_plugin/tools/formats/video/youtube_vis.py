@@ -8,13 +8,13 @@ that MMDetection's ``youtubevis2coco.py`` gives.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from ....utils.values import is_int, is_list, shown
+from ..checks import are_dicts, read_json
 
 _PER_FRAME = {'bboxes': 'bbox', 'segmentations': 'segmentation', 'areas': 'area'}
 
@@ -27,10 +27,6 @@ def read_youtube_vis(path: Path) -> dict[str, Any]:
 
     Returns:
         The content of a CocoVID file.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it is not a file of the format.
     """
     content = _load(path)
     videos = content['videos']
@@ -81,12 +77,7 @@ def read_youtube_vis(path: Path) -> dict[str, Any]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f'annotation file {path} does not exist')
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path} is not a JSON file: {error}') from error
+    content = read_json(path)
     keys = list(content) if isinstance(content, dict) else []
     for key in ('videos', 'categories'):
         if key not in keys:
@@ -96,7 +87,7 @@ def _load(path: Path) -> dict[str, Any]:
             )
     for key in ('videos', 'categories', 'annotations'):
         values = content.get(key) or []
-        if not is_list(values) or not all(isinstance(each, dict) for each in values):
+        if not are_dicts(values):
             raise ValueError(f'{path}: {key!r} must be a list of objects')
     if not content['videos']:
         raise ValueError(f"{path}: 'videos' must not be empty")
