@@ -43,10 +43,9 @@ class LakeLayout:
     """Columns and metadata of a lake.
 
     A row has ``images`` (encoded bytes, stored verbatim), ``boxes`` of shape ``(N, 4)``
-    in pixels, ``categories`` of shape ``(N,)`` (indices into ``class_names``), each
-    column of ``per_box`` of shape ``(N,)``, each of ``extra_boxes`` of shape ``(N, 4)``,
-    each column of ``texts``, ``image_id``, ``file_name``, ``width``, ``height``, and, if
-    there are maps, ``seg_map`` (a PNG, stored verbatim).
+    in pixels, ``categories`` of shape ``(N,)`` (indices into ``class_names``),
+    ``image_id``, ``file_name``, ``width``, ``height``, if there are maps ``seg_map`` (a
+    PNG, stored verbatim), and the further columns below.
 
     Args:
         converter: Module that writes the lake, such as ``'from_coco'``.
@@ -55,11 +54,11 @@ class LakeLayout:
             right, bottom).
         image_compression: ``'jpeg'`` or ``'png'``.
         class_names: Name of each label.
-        per_box: Further columns with one number per box: name to numpy dtype.
+        per_box: Further columns of shape ``(N,)``: name to numpy dtype.
         text_ids: Whether image ids are strings instead of 64-bit integers.
         texts: Further columns with one text per image.
         has_maps: Whether there is a segmentation map per image.
-        extra_boxes: Further columns with one box per box, in ``box_format``.
+        extra_boxes: Further columns of shape ``(N, 4)``, in ``box_format``.
         per_image: Further columns with a list of numbers per image: name to dtype.
         integers: Further columns with one integer per image.
         metadata: Further metadata of columns: name of the column to metadata.
