@@ -23,16 +23,7 @@ EXIT_INTERRUPTED = 130
 
 
 def make_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
-    """Build the parser of a tool.
-
-    Args:
-        name: Name of the module in this package, such as ``'from_coco'``.
-        description: What the tool does, in one sentence.
-        example: Arguments of a typical call, shown at the end of ``--help``.
-
-    Returns:
-        A parser without arguments.
-    """
+    """Build the parser of the module ``name``; ``--help`` ends with an example."""
     command = f'python -m mmdet_deeplake_plugin.tools.{name}'
     return argparse.ArgumentParser(
         prog=command,
@@ -43,12 +34,7 @@ def make_parser(name: str, description: str, example: str) -> argparse.ArgumentP
 
 
 def add_lake_options(parser: argparse.ArgumentParser, with_rows: bool = True) -> None:
-    """Add the arguments that say which rows of which lake to read.
-
-    Args:
-        parser: The parser.
-        with_rows: Whether rows can be selected.
-    """
+    """Add the arguments that say which lake to read and, if wanted, which rows."""
     add = parser.add_argument
     add('path', metavar='LAKE', help='local folder, s3://…, al://org/name')
     add(

@@ -77,7 +77,7 @@ def from_coco(
         f'{len(coco.categories)} classes from {ann_path.name}'
     )
     if texts is not None:
-        summary += f', {texts.num_captions} captions'
+        summary += f', {texts.count} captions'
     images = annotated_images(coco, layout, maps, texts)
     return target.write(layout, image_folder, images, len(coco.images), summary)
 

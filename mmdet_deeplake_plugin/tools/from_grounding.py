@@ -76,8 +76,7 @@ def from_grounding(
     """
     check_choice('FORMAT', form, FORMATS)
     check_choice('--text-mode', text_mode, TEXT_MODES)
-    given = {'refs': refs, 'split': split, 'anno_dir': anno_dir}
-    _check_options(form, given)
+    _check_options(form, refs=refs, split=split, anno_dir=anno_dir)
     path, folder = Path(ann_file), Path(img_dir)
     target = Destination(dest, overwrite, progress, credentials)
     categories = {1: 'object'}
@@ -106,7 +105,7 @@ def from_grounding(
     return target.write(layout, folder, images, len(images), summary)
 
 
-def _check_options(form: str, given: dict[str, Any]) -> None:
+def _check_options(form: str, **given: Any) -> None:
     for key, value in given.items():
         option = f'--{key.replace("_", "-")}'
         if key in FORMATS[form] and value is None:

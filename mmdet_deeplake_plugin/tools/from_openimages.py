@@ -22,6 +22,7 @@ from ._cli import add_destination, make_parser, run_tool
 from ._converter import AnnotatedImage, Destination
 from .formats.images import image_compression
 from .formats.openimages import (
+    ImageLabels,
     OpenImagesBoxes,
     read_boxes,
     read_challenge,
@@ -29,8 +30,6 @@ from .formats.openimages import (
     read_hierarchy,
     read_image_labels,
 )
-
-ImageLabels = dict[str, list[tuple[int, float]]]
 
 
 def from_openimages(
@@ -105,7 +104,7 @@ def _images(
     offsets = offsets_of(boxes.counts)
     corners = np.array(boxes.corners).reshape(-1, 4)
     labels = np.array(boxes.labels, np.int32)
-    flags = {name: np.array(each, np.uint8) for name, each in boxes.values.items()}
+    flags = {name: np.array(each, np.uint8) for name, each in boxes.flags.items()}
     for index, name in enumerate(boxes.files):
         part = slice(*offsets[index : index + 2])
         image_id = Path(name).stem

@@ -85,12 +85,17 @@ def from_voc(
     ids = with_progress(image_ids, len(image_ids), 'reading XML files', progress)
     annotations = {i: read_voc(root / ann_subdir / f'{i}.xml') for i in ids}
     if image_folders:
-        files = {
-            i: Path(img_subdir, _folder(i, annotations[i]), f'{i}.jpg').as_posix()
-            for i in files
-        }
+        for image_id, annotation in annotations.items():
+            if not annotation.folder:
+                raise ValueError(
+                    f'the XML file of {image_id!r} must name the folder of its image in '
+                    '<folder>; add it, or remove --image-folders'
+                )
+            place = Path(img_subdir, annotation.folder, f'{image_id}.jpg')
+            files[image_id] = place.as_posix()
         compression = image_compression(root, list(files.values()))
-    class_names = _class_names(annotations, classes)
+    counts = Counter(item.name for ann in annotations.values() for item in ann.objects)
+    class_names = _class_names(counts, classes)
     layout = LakeLayout(
         converter='from_voc',
         annotation_style='voc',
@@ -100,10 +105,7 @@ def from_voc(
         per_box={names.DIFFICULT: 'uint8'},
         text_ids=True,
     )
-    known = set(class_names)
-    num_boxes = sum(
-        item.name in known for ann in annotations.values() for item in ann.objects
-    )
+    num_boxes = sum(counts[name] for name in class_names)
     summary = (
         f'{len(image_ids)} images, {num_boxes} boxes, {len(class_names)} classes '
         f'from {split_file.name}'
@@ -112,19 +114,7 @@ def from_voc(
     return target.write(layout, root, images, len(image_ids), summary)
 
 
-def _folder(image_id: str, annotation: VocAnnotation) -> str:
-    if not annotation.folder:
-        raise ValueError(
-            f'the XML file of {image_id!r} must name the folder of its image in '
-            '<folder>; add it, or remove --image-folders'
-        )
-    return annotation.folder
-
-
-def _class_names(
-    annotations: dict[str, VocAnnotation], classes: Sequence[str] | None
-) -> list[str]:
-    counts = Counter(item.name for ann in annotations.values() for item in ann.objects)
+def _class_names(counts: Counter[str], classes: Sequence[str] | None) -> list[str]:
     class_names = sorted(counts) if classes is None else list(classes)
     if not class_names:
         raise ValueError('the split contains no objects; pass --classes NAME,NAME')

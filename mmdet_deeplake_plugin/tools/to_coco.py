@@ -23,7 +23,6 @@ import numpy as np
 
 from ..lake import (
     CocoColumns,
-    Lake,
     LakeSpec,
     StoredPredictions,
     open_columns,
@@ -121,15 +120,22 @@ def to_coco(
             f'--captions needs a column of captions, but {lake.name} has none; name it '
             'with --tensors \'{"caption": …}\', or remove --captions'
         )
+    if maps_dir is not None and lake.seg_maps is None:
+        raise ValueError(
+            f'--maps-dir needs a column for gt_seg_map, but {lake.name} has none; name '
+            'it with --tensors, or remove --maps-dir'
+        )
     table = lake.annotations(rows)
     names = file_names(table)
     image_files = check_targets('--images-dir', images_dir, names, overwrite)
     entries = CocoColumns(lake.source, lake.columns).panoptic_keys(table.rows)
-    map_files = _map_files(lake, maps_dir, names, entries, overwrite)
+    pairs = zip(names, entries or [{}] * len(names))
+    map_names = [map_name(name, entry) for name, entry in pairs]
+    map_files = check_targets('--maps-dir', maps_dir, map_names, overwrite)
     if stored is not None:
-        content = predictions_content(lake, table, names, stored, score_thr or 0.0)
+        content = predictions_content(lake, table, stored, score_thr or 0.0)
     else:
-        content = coco_content(lake, table, names, entries, progress)
+        content = coco_content(lake, table, entries, progress)
     replace_file(out, json.dumps(content, ensure_ascii=False).encode())
     images = content['images']
     if captions is not None and caption_column is not None:
@@ -156,23 +162,6 @@ def to_coco(
         f'{out}: wrote {len(images)} images, {count} {what}, '
         f'{len(content["categories"])} categories of {lake.name}{written}'
     )
-
-
-def _map_files(
-    lake: Lake,
-    maps_dir: str | os.PathLike[str] | None,
-    names: list[str],
-    entries: list[dict[str, Any]] | None,
-    overwrite: bool,
-) -> list[Path]:
-    if maps_dir is not None and lake.seg_maps is None:
-        raise ValueError(
-            f'--maps-dir needs a column for gt_seg_map, but {lake.name} has none; name '
-            'it with --tensors, or remove --maps-dir'
-        )
-    pairs = zip(names, entries or [{}] * len(names))
-    map_names = [map_name(name, entry) for name, entry in pairs]
-    return check_targets('--maps-dir', maps_dir, map_names, overwrite)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,7 +11,6 @@ which ``deeplake_view_id`` reads.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 from collections.abc import Callable, Sequence
@@ -211,11 +210,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         'lakes/val@runs/rtmdet_tiny --worst 200 --by fn --out worst',
     )
     add_lake_options(parser)
-    _add_options(parser)
-    return run_tool(triage, parser, argv, progress=True)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('--out', metavar='DIR', help='folder to write the page to')
     add(
@@ -259,6 +253,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help='shrink images to this longest side (default: as they are stored)',
     )
     add('--overwrite', action='store_true', help='replace a page that exists')
+    return run_tool(triage, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

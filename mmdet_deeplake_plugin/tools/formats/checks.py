@@ -165,12 +165,7 @@ def check_spans(spans: Any, text: str, where: str) -> None:
 
 
 def check_storable(where: str, value: Any) -> None:
-    """Refuse what neither JSON nor UTF-8 holds: NaN, infinity, halves of characters.
-
-    Args:
-        where: What the value is.
-        value: A value that was read from JSON.
-    """
+    """Refuse what neither JSON nor UTF-8 holds: NaN, infinity, halves of characters."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:
@@ -188,13 +183,7 @@ def check_storable(where: str, value: Any) -> None:
 
 
 def check_distinct(where: str, what: str, values: Iterable[Any]) -> None:
-    """Refuse values that occur more than once.
-
-    Args:
-        where: Where they stand.
-        what: What the values are, in the plural.
-        values: The values.
-    """
+    """Refuse values that occur more than once; ``what`` they are is in the plural."""
     repeated = [value for value, count in Counter(values).items() if count > 1]
     if repeated:
         raise ValueError(

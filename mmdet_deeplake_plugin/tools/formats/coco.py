@@ -72,30 +72,33 @@ def read_coco(ann_file: Path, needs_annotations: bool = False) -> CocoAnnotation
             instances or, with ``segments_info``, panoptic. Without ``annotations`` (image
             lists of test sets) the images have no boxes.
         needs_annotations: Whether it is an error if ``annotations`` are missing.
-
-    Returns:
-        The file's content.
     """
-    return check_coco(_load(ann_file), ann_file, needs_annotations)
-
-
-def check_coco(
-    content: dict[str, Any], ann_file: Path, needs_annotations: bool = False
-) -> CocoAnnotations:
-    """Check the content of a COCO annotation file.
-
-    Args:
-        content: The content, with ``images`` and ``categories``.
-        ann_file: Where it comes from, for messages.
-        needs_annotations: As for :func:`read_coco`.
-    """
-    images, categories = content['images'], content['categories']
-    annotations = content.get('annotations')
-    if annotations is None and needs_annotations:
+    content = read_json(ann_file)
+    keys = list(content) if isinstance(content, dict) else []
+    for key in ('images', 'categories'):
+        if key not in keys:
+            raise ValueError(
+                f'{ann_file} is not a COCO annotation file: it must have the keys '
+                f"'images', 'annotations' and 'categories', got {keys} without {key!r}"
+            )
+    for key in _MAIN_KEYS:
+        if not are_dicts(content.get(key, [])):
+            raise ValueError(
+                f'{ann_file} is not a COCO annotation file: {key!r} must be a list of '
+                'objects'
+            )
+    if needs_annotations and 'annotations' not in content:
         raise ValueError(
             f"{ann_file} must have 'annotations', got {list(content)}; write all that "
             'the images are to have, [] for none'
         )
+    return check_coco(content, ann_file)
+
+
+def check_coco(content: dict[str, Any], ann_file: Path) -> CocoAnnotations:
+    """Check the content of a COCO annotation file, see :func:`read_coco`."""
+    images, categories = content['images'], content['categories']
+    annotations = content.get('annotations')
     if annotations is None:
         warn(
             f"{ann_file} has no 'annotations': storing all {len(images)} images without "
@@ -115,26 +118,14 @@ def check_coco(
         by_image = _group(images, categories, annotations, is_unique=entries is None)
     except ValueError as error:
         raise ValueError(f'{ann_file}: {error}') from error
-    _warn_of_ignored_masks(ann_file, annotations)
+    short = [ann['id'] for ann in annotations if too_few_points(ann.get('segmentation'))]
+    if short:
+        warn(
+            f'{ann_file}: {len(short)} annotations have a polygon with fewer than three '
+            f'points or an odd number of coordinates, the first is id {short[0]}; they '
+            'are stored as they are, and MMDetection ignores such polygons'
+        )
     return CocoAnnotations(images, categories, annotations, by_image, others, entries)
-
-
-def _load(ann_file: Path) -> dict[str, Any]:
-    content = read_json(ann_file)
-    keys = list(content) if isinstance(content, dict) else []
-    for key in ('images', 'categories'):
-        if key not in keys:
-            raise ValueError(
-                f'{ann_file} is not a COCO annotation file: it must have the keys '
-                f"'images', 'annotations' and 'categories', got {keys} without {key!r}"
-            )
-    for key in _MAIN_KEYS:
-        if not are_dicts(content.get(key, [])):
-            raise ValueError(
-                f'{ann_file} is not a COCO annotation file: {key!r} must be a list of '
-                'objects'
-            )
-    return content
 
 
 def _group(
@@ -158,13 +149,3 @@ def _group(
     if is_unique:
         check_distinct("'annotations'", 'ids', (ann['id'] for ann in annotations))
     return by_image
-
-
-def _warn_of_ignored_masks(ann_file: Path, annotations: list[dict[str, Any]]) -> None:
-    ids = [ann['id'] for ann in annotations if too_few_points(ann.get('segmentation'))]
-    if ids:
-        warn(
-            f'{ann_file}: {len(ids)} annotations have a polygon with fewer than three '
-            f'points or an odd number of coordinates, the first is id {ids[0]}; they are '
-            'stored as they are, and MMDetection ignores such polygons'
-        )

@@ -21,27 +21,14 @@ class CocoCaptions:
     """A checked captions file.
 
     Args:
-        by_image: Image id to pairs of position in the file and annotation.
-        others: The file's further keys: ``info``, ``licenses``, ….
+        texts: Image id to its captions, packed into the text of a row.
+        count: Number of captions of all images.
+        metadata: Metadata of the column with the captions.
     """
 
-    by_image: dict[Any, list[tuple[int, dict[str, Any]]]]
-    others: dict[str, Any]
-
-    @property
-    def num_captions(self) -> int:
-        """Number of captions of all images."""
-        return sum(map(len, self.by_image.values()))
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """Metadata of the column with the captions."""
-        others = json.dumps(self.others, ensure_ascii=False)
-        return {names.CONTENT: names.COCO_CAPTIONS, names.COCO_FILE: others}
-
-    def packed(self, img_id: Any) -> str:
-        """Pack the captions of an image into the text of a row."""
-        return json.dumps(self.by_image[img_id], ensure_ascii=False)
+    texts: dict[Any, str]
+    count: int
+    metadata: dict[str, Any]
 
 
 def read_captions(path: Path, images: Sequence[dict[str, Any]]) -> CocoCaptions:
@@ -50,9 +37,6 @@ def read_captions(path: Path, images: Sequence[dict[str, Any]]) -> CocoCaptions:
     Args:
         path: JSON with ``annotations`` of ``id``, ``image_id`` and ``caption``.
         images: Images of the annotation file that the captions belong to.
-
-    Returns:
-        The file's captions.
     """
     try:
         content = read_json(path, '--captions:')
@@ -65,7 +49,13 @@ def read_captions(path: Path, images: Sequence[dict[str, Any]]) -> CocoCaptions:
     except ValueError as error:
         raise ValueError(f'--captions: {error}') from error
     others = {k: v for k, v in content.items() if k not in ('images', 'annotations')}
-    return CocoCaptions(by_image, others)
+    metadata = {names.CONTENT: names.COCO_CAPTIONS, names.COCO_FILE: _json(others)}
+    texts = {img_id: _json(captions) for img_id, captions in by_image.items()}
+    return CocoCaptions(texts, len(annotations), metadata)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _by_image(

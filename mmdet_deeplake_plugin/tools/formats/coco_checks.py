@@ -24,12 +24,7 @@ _PIXELS = (
 
 
 def check_images(images: Sequence[dict[str, Any]], names: Sequence[Any]) -> None:
-    """Check the ``images`` of a file.
-
-    Args:
-        images: The images.
-        names: Path of each image in the folder of images.
-    """
+    """Check the ``images`` of a file, and the path of each in the folder of images."""
     if not images:
         raise ValueError("'images' must not be empty")
     for index, (image, name) in enumerate(zip(images, names)):
@@ -46,10 +41,11 @@ def check_images(images: Sequence[dict[str, Any]], names: Sequence[Any]) -> None
                 'the path of the image in the folder of images'
             )
         for key in ('width', 'height'):
-            if not _is_size(image.get(key)):
+            value: Any = image.get(key)  # some tools write 640.0
+            if not is_number(value) or value != int(value) or not 0 < value < 2**31:
                 raise ValueError(
                     f'{where} must have a positive integer {key!r} in pixels, got '
-                    f'{image.get(key)!r}; write the {key} of the image'
+                    f'{value!r}; write the {key} of the image'
                 )
         check_storable(where, image)
     check_distinct("'images'", 'ids', (str(image['id']) for image in images))
@@ -91,14 +87,7 @@ def check_annotation(
     sizes: dict[Any, tuple[int, int]],
     category_ids: Collection[int],
 ) -> None:
-    """Check an annotation of an instance, or a segment.
-
-    Args:
-        where: The annotation, for messages.
-        annotation: The annotation.
-        sizes: Width and height by image id.
-        category_ids: Ids of the categories.
-    """
+    """Check an annotation of an instance, or a segment; ``sizes`` are by image id."""
     _check_reference(where, annotation, 'image_id', 'images', sizes)
     _check_reference(where, annotation, 'category_id', 'categories', category_ids)
     for key in ('iscrowd', 'ignore'):
@@ -165,8 +154,3 @@ def _mask_problem(segmentation: Any, width: int, height: int) -> str:
                 )
         return ''
     return counts_problem(segmentation['counts'], width * height)
-
-
-def _is_size(value: Any) -> bool:
-    """Return whether a value is a size in pixels; some tools write 640.0."""
-    return is_number(value) and value == int(value) and 0 < value < 2**31

@@ -21,7 +21,6 @@ def file_names(table: AnnotationTable) -> list[str]:
 def coco_content(
     lake: Lake,
     table: AnnotationTable,
-    image_names: Sequence[str],
     entries: Sequence[dict[str, Any]] | None,
     progress: bool,
 ) -> dict[str, Any]:
@@ -30,7 +29,6 @@ def coco_content(
     Args:
         lake: The lake.
         table: Annotations of the rows.
-        image_names: File name of each image.
         entries: See :meth:`.CocoColumns.panoptic_keys`.
         progress: Whether to draw a progress bar on stderr.
 
@@ -38,14 +36,14 @@ def coco_content(
         ValueError: If two rows have the same image id.
     """
     kept = CocoColumns(lake.source, lake.columns)
-    images = image_entries(kept, table, image_names)
+    images = image_entries(kept, table)
     img_ids = [image['id'] for image in images]
     category_ids = lake.columns.category_ids or range(
         int(table.labels.max(initial=-1)) + 1
     )
     annotations: list[dict[str, Any]]
     if lake.columns.is_panoptic:
-        annotations = as_entries(table, category_ids, img_ids, image_names, entries)
+        annotations = as_entries(table, category_ids, img_ids, file_names(table), entries)
     else:
         found = stored_instances(lake, table, img_ids, category_ids)
         count = len(table.labels)
@@ -66,15 +64,12 @@ def coco_content(
     }
 
 
-def image_entries(
-    kept: CocoColumns, table: AnnotationTable, image_names: Sequence[str]
-) -> list[dict[str, Any]]:
+def image_entries(kept: CocoColumns, table: AnnotationTable) -> list[dict[str, Any]]:
     """Return the entry of each image in a COCO file.
 
     Args:
         kept: Further columns of the lake.
         table: Annotations of the rows.
-        image_names: File name of each image.
 
     Raises:
         ValueError: If two rows have the same image id.
@@ -90,7 +85,7 @@ def image_entries(
     sizes = zip(table.widths.tolist(), table.heights.tolist())
     images = []
     for others, img_id, name, (width, height) in zip(
-        kept.image_keys(table.rows), ids, image_names, sizes
+        kept.image_keys(table.rows), ids, file_names(table), sizes
     ):
         image = {**others, 'id': img_id, 'width': width, 'height': height}
         if 'file_name' in image:  # null: LVIS has a URL instead

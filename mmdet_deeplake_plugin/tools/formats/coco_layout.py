@@ -89,14 +89,7 @@ def annotated_images(
     maps: list[Path],
     captions: CocoCaptions | None,
 ) -> Iterator[AnnotatedImage]:
-    """Yield the images, in the order of the file.
-
-    Args:
-        coco: The file.
-        layout: See :func:`coco_layout`.
-        maps: Segmentation map of each image; empty if there are none.
-        captions: Captions of the same images, if any.
-    """
+    """Yield the images, in the order of the file; without maps ``maps`` is empty."""
     labels = {category['id']: label for label, category in enumerate(coco.categories)}
     positions = {ann['id']: index for index, ann in enumerate(coco.annotations)}
     entries = coco.entries or {}
@@ -120,7 +113,7 @@ def annotated_images(
             names.SEGMENTATION: pack_segmentations(
                 [ann.get('segmentation') for ann in annotations]
             ),
-            names.CAPTIONS: '' if captions is None else captions.packed(image['id']),
+            names.CAPTIONS: '' if captions is None else captions.texts[image['id']],
             names.COCO_IMAGE: _json(image_keys(image)),
             names.COCO_ANNOTATION: json.dumps(entries.get(image['id'], {})),
             **({names.SEG_MAP: maps[index].read_bytes()} if maps else {}),

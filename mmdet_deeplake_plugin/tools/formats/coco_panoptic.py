@@ -82,12 +82,7 @@ def _segments(where: str, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def map_name(image_name: str, entry: dict[str, Any] | None) -> str:
-    """Return the name of an image's map.
-
-    Args:
-        image_name: The image's ``file_name``.
-        entry: The image's entry in ``annotations`` of a panoptic file, if any.
-    """
+    """Return the name of an image's map, which its panoptic entry may hold."""
     return (entry or {}).get('file_name') or str(Path(image_name).with_suffix('.png'))
 
 
@@ -105,9 +100,7 @@ def as_entries(
         category_ids: Category id of each label.
         img_ids: Image id of each row.
         names: File name of each row's image.
-        stored: Each row's entry without its segments, see :func:`as_annotations`, empty
-            for an image without an entry; ``None`` if the lake was not made from such a
-            file.
+        stored: See :meth:`.CocoColumns.panoptic_keys`.
 
     Returns:
         Entries in the order of the original file.

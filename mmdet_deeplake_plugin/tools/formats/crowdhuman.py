@@ -18,21 +18,15 @@ BOXES = {'fbox': names.BOXES, 'vbox': names.VISIBLE_BOXES, 'hbox': names.HEAD_BO
 
 
 def read_odgt(path: Path) -> list[AnnotatedImage]:
-    """Read an annotation file.
+    """Read the images of a file, in their order, with their full boxes.
 
-    Args:
-        path: File of the format.
-
-    Returns:
-        Its images in their order, whose full boxes are the boxes. Losses and metric
-        ignore every mask, and a person with ``ignore``.
+    Losses and metric ignore every mask, and a person with ``ignore``.
     """
-    text = read_text(path, '; write the path of an .odgt file')
-    lines = text.strip().split('\n')
-    if lines == ['']:
+    text = read_text(path, '; write the path of an .odgt file').strip()
+    if not text:
         raise ValueError(f'{path} must have a line for each image, but is empty')
     images: dict[str, AnnotatedImage] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.split('\n'), start=1):
         where = f'{path}, line {number}'
         image = _read_line(line, where)
         if image.image_id in images:
@@ -48,21 +42,27 @@ def _read_line(line: str, where: str) -> AnnotatedImage:
     record = parse_json(line, where)
     if not isinstance(record, dict):
         raise ValueError(f'{where} must be a JSON object, got {shown(record)}')
-    wanted = 'the name of the image without .jpg'
-    image_id = key_of(record, 'ID', str, where, wanted)
+    image_id = key_of(record, 'ID', str, where, 'the name of the image without .jpg')
     found = record.get('gtboxes')
     if not isinstance(found, list):
         raise ValueError(
             f'{where}: gtboxes must be a list, got {shown(found)}; write [] for an image '
             'without annotations'
         )
-    parts = [(ann, f'{where}: gtboxes[{index}]') for index, ann in enumerate(found)]
-    for ann, place in parts:
-        _check(ann, place)
-    ignored = [
-        ann['tag'] != 'person' or _ignores(ann, 'extra', place) for ann, place in parts
-    ]
-    heads = [_ignores(ann, 'head_attr', place) for ann, place in parts]
+    ignored, heads = [], []
+    for index, ann in enumerate(found):
+        place = f'{where}: gtboxes[{index}]'
+        if not isinstance(ann, dict):
+            raise ValueError(f'{place} must be a JSON object, got {shown(ann)}')
+        if ann.get('tag') not in TAGS:
+            raise ValueError(
+                f'{place}.tag must be one of {", ".join(TAGS)}, got '
+                f'{shown(ann.get("tag"))}'
+            )
+        for key in BOXES:
+            check_box(ann.get(key), 'left, top, width, height', f'{place}.{key}')
+        ignored.append(ann['tag'] != 'person' or _ignores(ann, 'extra', place))
+        heads.append(_ignores(ann, 'head_attr', place) or ignored[-1])
     boxes = {
         column: np.array([ann[key] for ann in found], np.float64).reshape(-1, 4)
         for key, column in BOXES.items()
@@ -75,22 +75,9 @@ def _read_line(line: str, where: str) -> AnnotatedImage:
         columns={
             **boxes,
             names.ISCROWD: np.array(ignored, np.uint8),
-            names.HEAD_IGNORE: np.array(
-                [body or head for body, head in zip(ignored, heads)], np.uint8
-            ),
+            names.HEAD_IGNORE: np.array(heads, np.uint8),
         },
     )
-
-
-def _check(ann: Any, where: str) -> None:
-    if not isinstance(ann, dict):
-        raise ValueError(f'{where} must be a JSON object, got {shown(ann)}')
-    if ann.get('tag') not in TAGS:
-        raise ValueError(
-            f'{where}.tag must be one of {", ".join(TAGS)}, got {shown(ann.get("tag"))}'
-        )
-    for key in BOXES:
-        check_box(ann.get(key), 'left, top, width, height', f'{where}.{key}')
 
 
 def _ignores(ann: dict[str, Any], key: str, where: str) -> bool:

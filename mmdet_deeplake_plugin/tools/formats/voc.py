@@ -42,14 +42,11 @@ class VocAnnotation:
 
 
 def read_split(root: Path, split: str) -> tuple[Path, list[str]]:
-    """Read the image ids of a split.
+    """Return the file of a split and its image ids, in the order of the file.
 
     Args:
         root: Folder of the dataset.
         split: Name of a file in ``ImageSets/Main``, or path of a ``.txt`` file.
-
-    Returns:
-        The split file, and the ids in its order.
     """
     path, where = Path(split), root / 'ImageSets' / 'Main'
     if path.suffix != '.txt':
@@ -65,14 +62,7 @@ def read_split(root: Path, split: str) -> tuple[Path, list[str]]:
 
 
 def read_voc(xml_file: Path) -> VocAnnotation:
-    """Read an annotation file.
-
-    Args:
-        xml_file: VOC XML file.
-
-    Returns:
-        Its content, objects in the order of the file.
-    """
+    """Read an annotation file, whose objects keep their order."""
     try:
         root = ET.parse(xml_file).getroot()
     except ET.ParseError as error:

@@ -25,13 +25,13 @@ from ..checks import (
 from .images import text_columns
 
 _Annotations = list[tuple[str, dict[str, Any]]]
+_Keys = Callable[[dict[str, Any], _Annotations, str], dict[str, Any]]
 
 
 def read_expressions(path: Path) -> list[AnnotatedImage]:
     """Read referring expressions, as ``MDETRStyleRefCocoDataset`` does.
 
-    Args:
-        path: JSON whose ``images`` have ``caption`` and ``dataset_name``.
+    The ``images`` have ``caption`` and ``dataset_name``.
     """
 
     def keys(image: dict[str, Any], found: _Annotations, where: str) -> dict[str, Any]:
@@ -48,9 +48,8 @@ def read_expressions(path: Path) -> list[AnnotatedImage]:
 def read_phrases(path: Path) -> list[AnnotatedImage]:
     """Read captions with phrases, as ``Flickr30kDataset`` does.
 
-    Args:
-        path: JSON whose ``images`` have ``caption`` and ``tokens_positive_eval``, and
-            whose annotations have ``phrase_ids``.
+    The ``images`` have ``caption`` and ``tokens_positive_eval``, the annotations
+    ``phrase_ids``.
     """
 
     def keys(image: dict[str, Any], found: _Annotations, where: str) -> dict[str, Any]:
@@ -84,9 +83,7 @@ def read_phrases(path: Path) -> list[AnnotatedImage]:
     return sorted(_read(path, keys), key=lambda image: image.image_id)
 
 
-def _read(
-    path: Path, keys: Callable[[dict[str, Any], _Annotations, str], dict[str, Any]]
-) -> list[AnnotatedImage]:
+def _read(path: Path, keys: _Keys) -> list[AnnotatedImage]:
     content = read_json(path)
     images = key_of(content, 'images', list, str(path), 'a list of images')
     annotations = key_of(content, 'annotations', list, str(path), 'a list of annotations')
@@ -120,10 +117,7 @@ def _read(
 
 
 def _image(
-    image: dict[str, Any],
-    found: _Annotations,
-    where: str,
-    keys: Callable[[dict[str, Any], _Annotations, str], dict[str, Any]],
+    image: dict[str, Any], found: _Annotations, where: str, keys: _Keys
 ) -> AnnotatedImage:
     file_name = key_of(image, 'file_name', str, where, 'the path of the image')
     key_of(image, 'caption', str, where, 'a text')

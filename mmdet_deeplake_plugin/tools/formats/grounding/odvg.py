@@ -36,11 +36,7 @@ _OTHER = {
 
 
 def read_label_map(path: Path) -> list[str]:
-    """Read the names of the labels.
-
-    Args:
-        path: JSON of an object ``{"0": "cat", …}``.
-    """
+    """Read the names of the labels from JSON of an object ``{"0": "cat", …}``."""
     content = read_json(path, 'label map')
     keys = list(content) if isinstance(content, dict) else []
     if not keys or sorted(keys) != sorted(map(str, range(len(keys)))):
@@ -64,14 +60,11 @@ def read_label_map(path: Path) -> list[str]:
 
 
 def read_odvg(path: Path, num_labels: int | None) -> Iterator[AnnotatedImage]:
-    """Read a file line by line.
+    """Yield the images of a file, in the order of its lines.
 
     Args:
         path: The file.
         num_labels: Number of labels for detections; ``None`` for captions.
-
-    Yields:
-        The images, in the order of the lines.
     """
     check_file(path)
     number = 0
@@ -178,14 +171,9 @@ def grounding_line(
     caption: str,
     phrases: Sequence[dict[str, Any]],
 ) -> str:
-    """Return the line of an image with a caption.
+    """Return the line of an image with a caption, see :func:`detection_line`.
 
-    Args:
-        name: Path of the image in its folder.
-        size: Width and height in pixels.
-        boxes: Corners in pixels, shape ``(N, 4)``.
-        caption: The text.
-        phrases: Its phrases, with indices of their boxes.
+    ``phrases`` are those of the caption, with indices of their boxes.
     """
     regions = []
     for phrase in phrases:

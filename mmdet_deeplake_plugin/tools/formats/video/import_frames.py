@@ -32,7 +32,14 @@ def import_frames(
     layout = coco_layout(coco, image_folder, None, False, ())
     for image in coco.images:
         if image.get('frame_id') == 0:  # the frames of a video are alike
-            _check_size(image_folder, image)
+            file = image_folder / image['file_name']
+            size = image['width'], image['height']
+            found = stored_size(file.read_bytes(), image['file_name'])
+            if found != size:
+                raise ValueError(
+                    f'{file} must have the size of its video, {size[0]}x{size[1]}, but '
+                    f'has {found[0]}x{found[1]}; correct the annotations or the image'
+                )
     summary = f'{len(coco.images)} images from {source.name}'
     if 'videos' in content:
         objects = {ann['instance_id'] for ann in content['annotations']}
@@ -43,13 +50,3 @@ def import_frames(
     layout = replace(layout, converter=converter)
     images = annotated_images(coco, layout, [], None)
     return target.write(layout, image_folder, images, len(coco.images), summary)
-
-
-def _check_size(folder: Path, image: dict[str, Any]) -> None:
-    name, size = image['file_name'], (image['width'], image['height'])
-    found = stored_size((folder / name).read_bytes(), name)
-    if found != size:
-        raise ValueError(
-            f'{folder / name} must have the size of its video, {size[0]}x{size[1]}, but '
-            f'has {found[0]}x{found[1]}; correct the annotations or the image'
-        )

@@ -20,22 +20,17 @@ _PER_FRAME = {'bboxes': 'bbox', 'segmentations': 'segmentation', 'areas': 'area'
 
 
 def read_youtube_vis(path: Path) -> dict[str, Any]:
-    """Read an annotation file.
-
-    Args:
-        path: JSON file.
-
-    Returns:
-        The content of a CocoVID file.
-    """
+    """Read an annotation file as the content of a CocoVID file."""
     content = _load(path)
-    videos = content['videos']
-    objects = _objects(path, videos, content.get('annotations') or [])
+    objects = _objects(path, content['videos'], content.get('annotations') or [])
+    videos: list[dict[str, Any]] = []
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     num_objects = 0
-    for video in videos:
+    for video in content['videos']:
         size = dict(width=video['width'], height=video['height'])
+        name = Path(video['file_names'][0]).parts[0]
+        videos.append(dict(id=video['id'], name=name, **size))
         ids: dict[int, int] = {}
         for frame_id, file in enumerate(video['file_names']):
             image = dict(id=len(images) + 1, frame_id=frame_id, video_id=video['id'])
@@ -63,14 +58,9 @@ def read_youtube_vis(path: Path) -> dict[str, Any]:
                     )
                 )
         num_objects += len(ids)
-    entries = [
-        dict(id=video['id'], name=Path(video['file_names'][0]).parts[0])
-        | dict(width=video['width'], height=video['height'])
-        for video in videos
-    ]
     return dict(
         categories=content['categories'],
-        videos=entries,
+        videos=videos,
         images=images,
         annotations=annotations,
     )
@@ -103,11 +93,8 @@ def _objects(
         where = f'{path}: videos[{number}]'
         _check_id(where, video, lengths)
         files = video.get('file_names') or []
-        if (
-            not is_list(files)
-            or not files
-            or not all(isinstance(f, str) and f for f in files)
-        ):
+        paths = files if is_list(files) else []
+        if not paths or not all(isinstance(each, str) and each for each in paths):
             raise ValueError(
                 f"{where} must have 'file_names', a list of paths, got {shown(files)}"
             )
