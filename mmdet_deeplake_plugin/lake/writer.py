@@ -78,11 +78,6 @@ class LakeLayout:
     integers: tuple[str, ...] = ()
     metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    @property
-    def signature(self) -> str:
-        """Tool and version that write the lake."""
-        return f'mmdet_deeplake_plugin.tools.{self.converter} {__version__}'
-
 
 def check_dest(dest: str, overwrite: bool, credentials: Any = None) -> None:
     """Check early that a lake can be written to ``dest``.
@@ -207,6 +202,7 @@ class _NewLake:
     def fill(self, layout: LakeLayout, rows: Iterable[Row], message: str) -> None:
         """Write columns, metadata and rows, and commit."""
         columns = _column_types(layout)
+        signature = f'mmdet_deeplake_plugin.tools.{layout.converter} {__version__}'
         # The style is not in the lake's own metadata, which has no versions.
         own: dict[str, dict[str, Any]] = {
             names.BOXES: {names.ANNOTATION_STYLE: layout.annotation_style},
@@ -215,7 +211,7 @@ class _NewLake:
         with _storage_errors('cannot create the columns'):
             for name, column_type in columns.items():
                 self._dataset.add_column(name, column_type)
-            self._dataset.metadata[names.CONVERTER] = layout.signature
+            self._dataset.metadata[names.CONVERTER] = signature
             for column, values in (*own.items(), *layout.metadata.items()):
                 for key, value in values.items():
                     self._dataset[column].metadata[key] = value
@@ -227,7 +223,7 @@ class _NewLake:
                 )
             done += len(batch)
         with _storage_errors('cannot commit'):
-            self._dataset.commit(f'{message} ({layout.signature})')
+            self._dataset.commit(f'{message} ({signature})')
 
 
 def _column_types(layout: LakeLayout) -> dict[str, Any]:

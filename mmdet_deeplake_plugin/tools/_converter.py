@@ -26,7 +26,7 @@ class AnnotatedImage:
         boxes: Shape ``(N, 4)``, as ``box_format`` of the layout says.
         labels: Label of each box, shape ``(N,)``.
         size: Width and height in pixels. Defaults to None: those of the image.
-        columns: Values of further columns.
+        columns: Values of further columns; lists become arrays of the layout's types.
     """
 
     image_id: Any
@@ -85,7 +85,7 @@ class Destination:
             ValueError: If an image that is to say its size cannot be decoded.
             OSError: If the storage fails.
         """
-        rows = _rows(folder, images, in_fractions)
+        rows = _rows(layout, folder, images, in_fractions)
         rows = with_progress(rows, count, 'writing images', self._progress)
         message = f'Imported {summary}'
         write_lake(self._url, layout, rows, message, self._overwrite, self._credentials)
@@ -93,8 +93,9 @@ class Destination:
 
 
 def _rows(
-    folder: Path, images: Iterable[AnnotatedImage], in_fractions: bool
+    layout: LakeLayout, folder: Path, images: Iterable[AnnotatedImage], in_fractions: bool
 ) -> Iterator[dict[str, Any]]:
+    dtypes = {**layout.per_box, **layout.per_image}
     for image in images:
         content = (folder / image.file_name).read_bytes()
         width, height = image.size or stored_size(content, image.file_name)
@@ -108,4 +109,5 @@ def _rows(
             names.WIDTH: width,
             names.HEIGHT: height,
             **image.columns,
+            **{key: np.array(image.columns[key], dtypes[key]) for key in dtypes},
         }

@@ -78,7 +78,7 @@ def from_coco(
     )
     if texts is not None:
         summary += f', {texts.count} captions'
-    images = annotated_images(coco, layout, maps, texts)
+    images = annotated_images(coco, maps, texts)
     return target.write(layout, image_folder, images, len(coco.images), summary)
 
 

@@ -64,7 +64,7 @@ def from_crowdhuman(
         text_ids=True,
         extra_boxes=(names.HEAD_BOXES, names.VISIBLE_BOXES),
     )
-    ignored = sum(int(image.columns[names.ISCROWD].sum()) for image in images)
+    ignored = sum(sum(image.columns[names.ISCROWD]) for image in images)
     persons = sum(len(image.labels) for image in images) - ignored
     summary = (
         f'{len(images)} images, {persons} persons, {ignored} ignored boxes from '

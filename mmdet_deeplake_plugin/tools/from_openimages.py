@@ -103,17 +103,18 @@ def _images(
 ) -> Iterator[AnnotatedImage]:
     offsets = offsets_of(boxes.counts)
     corners = np.array(boxes.corners).reshape(-1, 4)
-    labels = np.array(boxes.labels, np.int32)
-    flags = {name: np.array(each, np.uint8) for name, each in boxes.flags.items()}
     for index, name in enumerate(boxes.files):
         part = slice(*offsets[index : index + 2])
         image_id = Path(name).stem
-        columns = {flag: values[part] for flag, values in flags.items()}
-        if verified is not None:
-            pairs = verified.get(image_id, [])
-            columns[names.IMAGE_LABELS] = np.array([pair[0] for pair in pairs], np.int64)
-            columns[names.CONFIDENCES] = np.array([pair[1] for pair in pairs], np.float32)
-        yield AnnotatedImage(image_id, name, corners[part], labels[part], None, columns)
+        flags = {flag: values[part] for flag, values in boxes.flags.items()}
+        pairs = (verified or {}).get(image_id, [])
+        columns = {
+            **flags,
+            names.IMAGE_LABELS: [pair[0] for pair in pairs],
+            names.CONFIDENCES: [pair[1] for pair in pairs],
+        }
+        labels = boxes.labels[part]
+        yield AnnotatedImage(image_id, name, corners[part], labels, None, columns)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
 from ..lake import LakeLayout, names
 from ..utils.messages import warn
@@ -146,7 +145,7 @@ def _images(
             [[value - minus_one for value in item.corners] for item in objects],
             [labels[item.name] for item in objects],
             annotation.size or _decoded_size(root, file_name),
-            {names.DIFFICULT: np.array([item.difficult for item in objects], np.uint8)},
+            {names.DIFFICULT: [item.difficult for item in objects]},
         )
 
 

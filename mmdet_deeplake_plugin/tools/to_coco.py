@@ -13,7 +13,6 @@ number, and images without a file name are named by their row.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,7 +39,7 @@ from .formats.coco_captions import captions_content
 from .formats.coco_content import coco_content, file_names
 from .formats.coco_panoptic import map_name
 from .formats.coco_predictions import predicted_rows, predictions_content
-from .formats.files import check_targets, refuse_existing, replace_file
+from .formats.files import as_json, check_targets, refuse_existing, replace_file
 
 
 def to_coco(
@@ -136,11 +135,11 @@ def to_coco(
         content = predictions_content(lake, table, stored, score_thr or 0.0)
     else:
         content = coco_content(lake, table, entries, progress)
-    replace_file(out, json.dumps(content, ensure_ascii=False).encode())
+    replace_file(out, as_json(content).encode())
     images = content['images']
     if captions is not None and caption_column is not None:
         texts = captions_content(lake.source, caption_column, table.rows, images)
-        replace_file(Path(captions), json.dumps(texts, ensure_ascii=False).encode())
+        replace_file(Path(captions), as_json(texts).encode())
 
     def write(what: str, files: list[Path], read: Callable[[int], bytes]) -> None:
         jobs = list(zip(table.rows.tolist(), files))

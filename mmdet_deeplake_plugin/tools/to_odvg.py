@@ -7,7 +7,6 @@ out. To train on a lake, no export is needed: see ``docs/grounding.md``.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from ..lake import AnnotationTable, Lake, LakeSpec, TextColumn, open_lake
 from ._cli import add_lake_options, make_parser, run_tool
 from .formats.coco_content import file_names
-from .formats.files import check_targets, refuse_existing, replace_file
+from .formats.files import as_json, check_targets, refuse_existing, replace_file
 from .formats.grounding.odvg import detection_line, grounding_line
 
 
@@ -82,7 +81,7 @@ def to_odvg(
     replace_file(Path(out), ''.join(f'{line}\n' for line in lines).encode())
     if label_map is not None:
         labels = {str(i): name for i, name in enumerate(lake.columns.class_names)}
-        replace_file(Path(label_map), json.dumps(labels, ensure_ascii=False).encode())
+        replace_file(Path(label_map), as_json(labels).encode())
     for row, target in zip(table.rows.tolist(), targets):
         replace_file(target, lake.reader.read_row(row))
     kept = len(table.labels) - (0 if has_phrases else left_out)

@@ -14,7 +14,7 @@ from ...structures.masks import too_few_points
 from ...utils.messages import warn
 from .checks import are_dicts, check_distinct, check_storable, is_int64, read_json
 from .coco_checks import check_annotation, check_categories, check_images
-from .coco_panoptic import as_annotations, is_panoptic
+from .coco_panoptic import as_annotations
 
 _MAIN_KEYS = ('images', 'categories', 'annotations')
 _IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
@@ -112,7 +112,7 @@ def check_coco(content: dict[str, Any], ann_file: Path) -> CocoAnnotations:
         check_categories(categories)
         for key, value in others.items():
             check_storable(repr(key), value)
-        if is_panoptic(annotations):
+        if annotations and 'segments_info' in annotations[0]:
             ids = {image['id'] for image in images}
             annotations, entries = as_annotations(annotations, categories, ids)
         by_image = _group(images, categories, annotations, is_unique=entries is None)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...lake import LakeSource, TextColumn, metadata_of, names
 from ...utils.values import is_int
 from .checks import check_storable, is_id_of, read_json
+from .files import as_json
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,9 @@ def read_captions(path: Path, images: Sequence[dict[str, Any]]) -> CocoCaptions:
     except ValueError as error:
         raise ValueError(f'--captions: {error}') from error
     others = {k: v for k, v in content.items() if k not in ('images', 'annotations')}
-    metadata = {names.CONTENT: names.COCO_CAPTIONS, names.COCO_FILE: _json(others)}
-    texts = {img_id: _json(captions) for img_id, captions in by_image.items()}
+    metadata = {names.CONTENT: names.COCO_CAPTIONS, names.COCO_FILE: as_json(others)}
+    texts = {img_id: as_json(captions) for img_id, captions in by_image.items()}
     return CocoCaptions(texts, len(annotations), metadata)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _by_image(

@@ -14,7 +14,6 @@ from ...structures.masks import counts_problem, segmentation_problem
 from ...utils.values import is_int
 from .checks import check_distinct, check_storable, is_id, is_id_of, is_int64
 
-_FLAG = 'write 0 for false and 1 for true, or leave the key out'
 # pycocotools holds each step along a polygon in memory, and its numbers in 32 bits.
 _FARTHEST = 10**6
 _PIXELS = (
@@ -122,7 +121,10 @@ def is_number(value: Any) -> bool:
 def _check_flag(where: str, values: dict[str, Any], key: str) -> None:
     value = values.get(key, 0)
     if not isinstance(value, (bool, int, float)) or value not in (0, 1):
-        raise ValueError(f'{where} must have {key!r} 0 or 1, got {value!r}; {_FLAG}')
+        raise ValueError(
+            f'{where} must have {key!r} 0 or 1, got {value!r}; write 0 for false and 1 '
+            'for true, or leave the key out'
+        )
 
 
 def _check_reference(

@@ -8,15 +8,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...lake import LakeLayout, names
 from ...structures.masks import pack_segmentations
 from .._converter import AnnotatedImage
 from .coco import CocoAnnotations, file_name, image_keys
 from .coco_captions import CocoCaptions
+from .files import as_json
 from .images import image_compression
 from .video.cocovid import frame_numbers, track_numbers
+
+_INTEGERS = (names.VIDEO_ID, names.FRAME_ID, names.PERSON_ID)
 
 
 def coco_layout(
@@ -52,7 +53,7 @@ def coco_layout(
     }
     categories: dict[str, Any] = {
         names.CATEGORY_IDS: [category['id'] for category in coco.categories],
-        names.CATEGORIES_JSON: _json(coco.categories),
+        names.CATEGORIES_JSON: as_json(coco.categories),
     }
     # The image lists of panoptic test sets have them too.
     things = [category.get('isthing') for category in coco.categories]
@@ -61,7 +62,7 @@ def coco_layout(
     metadata = {names.CATEGORIES: categories}
     if coco.others:
         # Not needed for training, but for to_coco and for the licences.
-        metadata[names.IMAGES] = {names.COCO_FILE: _json(coco.others)}
+        metadata[names.IMAGES] = {names.COCO_FILE: as_json(coco.others)}
     if has_maps and seg_classes:
         metadata[names.SEG_MAP] = {names.CLASS_NAMES: list(seg_classes)}
     if captions is not None:
@@ -84,10 +85,7 @@ def coco_layout(
 
 
 def annotated_images(
-    coco: CocoAnnotations,
-    layout: LakeLayout,
-    maps: list[Path],
-    captions: CocoCaptions | None,
+    coco: CocoAnnotations, maps: list[Path], captions: CocoCaptions | None
 ) -> Iterator[AnnotatedImage]:
     """Yield the images, in the order of the file; without maps ``maps`` is empty."""
     labels = {category['id']: label for label, category in enumerate(coco.categories)}
@@ -96,7 +94,7 @@ def annotated_images(
     for index, image in enumerate(coco.images):
         annotations = coco.by_image[image['id']]
         ids = [ann['id'] for ann in annotations]
-        values: dict[str, list[Any]] = {
+        columns: dict[str, Any] = {
             names.ISCROWD: [bool(ann.get('iscrowd')) for ann in annotations],
             names.AREA: [_area(ann) for ann in annotations],
             names.IGNORE: [bool(ann.get('ignore')) for ann in annotations],
@@ -104,20 +102,14 @@ def annotated_images(
             names.SEGMENT_ID: ids,
             names.ANN_POSITION: [positions[ann_id] for ann_id in ids],
             **{key: [ann.get(key) for ann in annotations] for key in names.TRACK_NUMBERS},
-        }
-        columns = {
-            **{
-                column: np.array(values[column], dtype)
-                for column, dtype in layout.per_box.items()
-            },
             names.SEGMENTATION: pack_segmentations(
                 [ann.get('segmentation') for ann in annotations]
             ),
             names.CAPTIONS: '' if captions is None else captions.texts[image['id']],
-            names.COCO_IMAGE: _json(image_keys(image)),
+            names.COCO_IMAGE: as_json(image_keys(image)),
             names.COCO_ANNOTATION: json.dumps(entries.get(image['id'], {})),
             **({names.SEG_MAP: maps[index].read_bytes()} if maps else {}),
-            **{key: image[key] for key in layout.integers},
+            **{key: image.get(key) for key in _INTEGERS},
         }
         yield AnnotatedImage(
             image['id'],
@@ -134,7 +126,3 @@ def _area(annotation: dict[str, Any]) -> float:
     if annotation.get('area') is not None:
         return annotation['area']
     return annotation['bbox'][2] * annotation['bbox'][3]
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)

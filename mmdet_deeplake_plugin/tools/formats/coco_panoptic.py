@@ -15,11 +15,6 @@ from ...utils.values import is_int
 from .checks import are_dicts, check_storable, is_id_of
 
 
-def is_panoptic(annotations: Sequence[dict[str, Any]]) -> bool:
-    """Return whether the annotations of a COCO file are lists of segments."""
-    return any('segments_info' in entry for entry in annotations[:1])
-
-
 def as_annotations(
     entries: Sequence[dict[str, Any]],
     categories: Sequence[dict[str, Any]],

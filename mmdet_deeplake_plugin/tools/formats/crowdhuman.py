@@ -72,11 +72,7 @@ def _read_line(line: str, where: str) -> AnnotatedImage:
         f'{image_id}.jpg',
         boxes.pop(names.BOXES),
         [0] * len(found),
-        columns={
-            **boxes,
-            names.ISCROWD: np.array(ignored, np.uint8),
-            names.HEAD_IGNORE: np.array(heads, np.uint8),
-        },
+        columns={**boxes, names.ISCROWD: ignored, names.HEAD_IGNORE: heads},
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def refuse_existing(
@@ -15,6 +17,11 @@ def refuse_existing(
         raise FileExistsError(
             f'{option} {file} already exists; pass --overwrite to replace it'
         )
+
+
+def as_json(value: Any) -> str:
+    """Return JSON as files and columns hold it, with all characters as they are."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def check_targets(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ....lake import names
+from ..files import as_json
 
 
 def text_columns(keys: dict[str, Any], crowds: Sequence[int]) -> dict[str, Any]:
@@ -19,6 +17,6 @@ def text_columns(keys: dict[str, Any], crowds: Sequence[int]) -> dict[str, Any]:
         crowds: Whether losses ignore each annotation.
     """
     return {
-        names.GROUNDING: json.dumps(keys, ensure_ascii=False),
-        names.ISCROWD: np.array(crowds, np.uint8),
+        names.GROUNDING: as_json(keys),
+        names.ISCROWD: crowds,
     }

@@ -6,7 +6,6 @@ caption and regions, each a phrase of the caption with boxes.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from ..checks import (
     parse_json,
     read_json,
 )
+from ..files import as_json
 
 _OTHER = {
     'grounding': 'for a file of detections write --label-map',
@@ -114,7 +114,7 @@ def _read(
             phrases.append({'phrase': phrase, 'tokens_positive': spans, 'boxes': numbers})
             boxes += new
         labels = [0] * len(boxes)
-    texts = {names.TEXT: caption, names.PHRASES: json.dumps(phrases, ensure_ascii=False)}
+    texts = {names.TEXT: caption, names.PHRASES: as_json(phrases)}
     size = image_size(record, where)
     return AnnotatedImage(image_id, name, boxes, labels, size, texts)
 
@@ -185,5 +185,4 @@ def grounding_line(
 
 def _line(name: str, size: tuple[int, int], content: dict[str, Any]) -> str:
     width, height = size
-    record = {'filename': name, 'height': height, 'width': width, **content}
-    return json.dumps(record, ensure_ascii=False)
+    return as_json({'filename': name, 'height': height, 'width': width, **content})

@@ -48,5 +48,5 @@ def import_frames(
             f'objects, {len(coco.annotations)} boxes from {source.name}'
         )
     layout = replace(layout, converter=converter)
-    images = annotated_images(coco, layout, [], None)
+    images = annotated_images(coco, [], None)
     return target.write(layout, image_folder, images, len(coco.images), summary)
