@@ -69,10 +69,9 @@ def add_credentials(parser: argparse.ArgumentParser) -> None:
 
 def add_destination(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say which lake to write, and with which credentials."""
-    parser.add_argument('dest', metavar='DEST', help='any Deep Lake URL')
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace the lake at DEST'
-    )
+    add = parser.add_argument
+    add('dest', metavar='DEST', help='any Deep Lake URL')
+    add('--overwrite', action='store_true', help='replace the lake at DEST')
     add_credentials(parser)
 
 

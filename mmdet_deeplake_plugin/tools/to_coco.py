@@ -94,7 +94,7 @@ def to_coco(
             cannot be opened, or its data is wrong.
     """
     out = Path(out_json)
-    refuse_existing('OUT_JSON', out, overwrite)
+    refuse_existing('OUT_JSON', out_json, overwrite)
     refuse_existing('--captions', captions, overwrite)
     if score_thr is not None:
         if predictions is None:

@@ -88,7 +88,7 @@ def as_entries(
     names: Sequence[str],
     stored: Sequence[dict[str, Any]] | None,
 ) -> list[dict[str, Any]]:
-    """Convert segments to entries of a panoptic file, as before :func:`as_annotations`.
+    """Return the entries of a panoptic file, in its order: undo :func:`as_annotations`.
 
     Args:
         table: Annotations of the rows.
@@ -96,9 +96,6 @@ def as_entries(
         img_ids: Image id of each row.
         names: File name of each row's image.
         stored: See :meth:`.CocoColumns.panoptic_keys`.
-
-    Returns:
-        Entries in the order of the original file.
     """
     boxes = table.boxes_xywh
     entries = []

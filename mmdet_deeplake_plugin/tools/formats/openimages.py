@@ -210,11 +210,9 @@ def read_challenge(path: Path, num_classes: int) -> OpenImagesBoxes:
 
 
 def read_image_labels(path: Path, label_of: dict[str, int]) -> ImageLabels:
-    """Read the labels of whole images that people verified.
+    """Read the labels of whole images that people verified, from a CSV file.
 
-    Args:
-        path: CSV file with ImageID, LabelName and Confidence (1 if there, 0 if absent).
-        label_of: Id -> label.
+    Its columns are ImageID, LabelName and Confidence (1 if there, 0 if absent).
     """
     found: ImageLabels = {}
     columns = ('ImageID', 'LabelName', 'Confidence')
