@@ -28,9 +28,9 @@ def check_file(path: Path, what: str = 'annotation file', remedy: str = '') -> N
         raise FileNotFoundError(f'{what} {path} does not exist{remedy}')
 
 
-def read_text(path: Path, remedy: str = '') -> str:
+def read_text(path: Path, what: str = 'annotation file', remedy: str = '') -> str:
     """Read a text file."""
-    check_file(path, remedy=remedy)
+    check_file(path, what, remedy)
     try:
         return path.read_text(encoding='utf-8')
     except UnicodeDecodeError as error:

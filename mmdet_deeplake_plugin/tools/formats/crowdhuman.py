@@ -22,7 +22,7 @@ def read_odgt(path: Path) -> list[AnnotatedImage]:
 
     Losses and metric ignore every mask, and a person with ``ignore``.
     """
-    text = read_text(path, '; write the path of an .odgt file').strip()
+    text = read_text(path, remedy='; write the path of an .odgt file').strip()
     if not text:
         raise ValueError(f'{path} must have a line for each image, but is empty')
     images: dict[str, AnnotatedImage] = {}

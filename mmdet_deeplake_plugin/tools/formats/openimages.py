@@ -175,7 +175,7 @@ def read_challenge(path: Path, num_classes: int) -> OpenImagesBoxes:
     label (from 1), corners and group-of flag.
     """
     boxes = OpenImagesBoxes({CHALLENGE_FLAG: array('B')})
-    lines = read_text(path, _REMEDY).splitlines()
+    lines = read_text(path, 'file', _REMEDY).splitlines()
     at = 0
     while at < len(lines):
         where = f'{path}, line {at + 1}'

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
-from .checks import check_distinct, check_file
+from .checks import check_distinct, read_text
 
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
@@ -52,8 +52,7 @@ def read_split(root: Path, split: str) -> tuple[Path, list[str]]:
     if path.suffix != '.txt':
         path = where / f'{split}.txt'
     remedy = f'; pass the name of a file in {where} or the path of a .txt file'
-    check_file(path, 'split file', remedy)
-    lines = path.read_text(encoding='utf-8').splitlines()
+    lines = read_text(path, 'split file', remedy).splitlines()
     image_ids = [line.strip() for line in lines if line.strip()]
     if not image_ids:
         raise ValueError(f'split file {path} must not be empty')

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ....utils.messages import comma_joined, did_you_mean
+from ..checks import read_text
 
 CLASSES = (
     *('pedestrian', 'person_on_vehicle', 'car', 'bicycle', 'motorbike'),
@@ -144,7 +145,7 @@ def _read_lines(path: Path, length: int) -> Lines:
     """Return the boxes of each frame; there are none in a test set."""
     lines: Lines = defaultdict(list)
     known: set[tuple[int, int]] = set()
-    texts = path.read_text(encoding='utf-8').splitlines() if path.exists() else []
+    texts = read_text(path).splitlines() if path.exists() else []
     for number, text in enumerate(texts, start=1):
         if not text.strip():
             continue
