@@ -199,8 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('--images', type=comma_list, metavar='A,B', help='images to cut (default: all)')
     add('--seed', type=int, default=0, help='seed of the split (default: %(default)s)')
     add('--overwrite', action='store_true', help='replace the tiles in DEST_DIR')
-    args = parser.parse_args(argv)
-    return run_tool(lambda: tile(**vars(args), progress=True))
+    return run_tool(tile, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

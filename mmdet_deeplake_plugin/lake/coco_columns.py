@@ -22,6 +22,8 @@ _DEEPLAKE_COLUMNS = {'images_meta', 'super_categories', 'masks', 'areas', 'iscro
 class CocoColumns:
     """The columns in which ``tools.from_coco`` keeps what training does not need.
 
+    Methods take row numbers, shape ``(R,)``.
+
     Args:
         source: The lake.
         columns: Its columns.
@@ -33,11 +35,7 @@ class CocoColumns:
         self._names = column_names(source.handle)
 
     def per_box(self, column: str, rows: NDArray[np.int64]) -> list[int] | None:
-        """Read a column with one number per box.
-
-        Args:
-            column: ``ANN_ID`` or ``ANN_POSITION``.
-            rows: Row numbers, shape ``(R,)``.
+        """Read ``ANN_ID`` or ``ANN_POSITION``, a column with one number per box.
 
         Returns:
             The numbers of all rows, one after the other; ``None`` if the lake does not
@@ -59,17 +57,13 @@ class CocoColumns:
     def tracks(
         self, rows: NDArray[np.int64], counts: Sequence[int]
     ) -> dict[str, list[Any]]:
-        """Read the numbers of the objects in frames.
-
-        Args:
-            rows: Row numbers, shape ``(R,)``.
-            counts: Number of boxes of each row, shape ``(R,)``.
-
-        Raises:
-            ValueError: If a row has another number of them than boxes.
+        """Read the numbers of the objects in frames, one for each of ``counts`` boxes.
 
         Returns:
             Column -> the numbers of all rows, one after the other; empty for images.
+
+        Raises:
+            ValueError: If a row has another number of them than boxes.
         """
         found: dict[str, list[Any]] = {}
         for name in self.track_numbers:
@@ -92,9 +86,6 @@ class CocoColumns:
 
     def panoptic_keys(self, rows: NDArray[np.int64]) -> list[dict[str, Any]] | None:
         """Read name of the map, position in the file and further keys of each entry.
-
-        Args:
-            rows: Row numbers, shape ``(R,)``.
 
         Returns:
             One dict per row, empty for an image without an entry; ``None`` if the lake

@@ -43,10 +43,9 @@ class LakeLayout:
     """Columns and metadata of a lake.
 
     A row has ``images`` (encoded bytes, stored verbatim), ``boxes`` of shape ``(N, 4)``
-    in pixels, ``categories`` of shape ``(N,)`` (indices into ``class_names``), each
-    column of ``per_box`` of shape ``(N,)``, each of ``extra_boxes`` of shape ``(N, 4)``,
-    each column of ``texts``, ``image_id``, ``file_name``, ``width``, ``height``, and, if
-    there are maps, ``seg_map`` (a PNG, stored verbatim).
+    in pixels, ``categories`` of shape ``(N,)`` (indices into ``class_names``),
+    ``image_id``, ``file_name``, ``width``, ``height``, if there are maps ``seg_map`` (a
+    PNG, stored verbatim), and the further columns below.
 
     Args:
         converter: Module that writes the lake, such as ``'from_coco'``.
@@ -55,11 +54,11 @@ class LakeLayout:
             right, bottom).
         image_compression: ``'jpeg'`` or ``'png'``.
         class_names: Name of each label.
-        per_box: Further columns with one number per box: name to numpy dtype.
+        per_box: Further columns of shape ``(N,)``: name to numpy dtype.
         text_ids: Whether image ids are strings instead of 64-bit integers.
         texts: Further columns with one text per image.
         has_maps: Whether there is a segmentation map per image.
-        extra_boxes: Further columns with one box per box, in ``box_format``.
+        extra_boxes: Further columns of shape ``(N, 4)``, in ``box_format``.
         per_image: Further columns with a list of numbers per image: name to dtype.
         integers: Further columns with one integer per image.
         metadata: Further metadata of columns: name of the column to metadata.
@@ -78,11 +77,6 @@ class LakeLayout:
     per_image: dict[str, str] = field(default_factory=dict)
     integers: tuple[str, ...] = ()
     metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    @property
-    def signature(self) -> str:
-        """Tool and version that write the lake."""
-        return f'mmdet_deeplake_plugin.tools.{self.converter} {__version__}'
 
 
 def check_dest(dest: str, overwrite: bool, credentials: Any = None) -> None:
@@ -127,33 +121,40 @@ def write_lake(
     at a time, so a generator keeps memory bounded.
 
     Args:
-        dest: Any Deep Lake URL.
+        dest: As in :func:`check_dest`.
         layout: Columns and metadata.
         rows: Values of each row, see :class:`LakeLayout`.
         message: Message of the commit.
-        overwrite: Whether to replace an existing lake. Defaults to False.
+        overwrite: As in :func:`check_dest`. Defaults to False.
         credentials: As in :func:`check_dest`.
 
     Raises:
-        FileExistsError, ValueError: As in :func:`check_dest`.
-        OSError: If the storage fails.
+        FileExistsError, ValueError, OSError: As :func:`check_dest`.
     """
     check_dest(dest, overwrite, credentials)
     url, folder = _locate(dest)
     if folder is not None:
         with atomic_folder(folder, replace=overwrite) as partial:
-            with closing(_NewLake(address_of(str(partial)), layout, {})) as lake:
-                lake.fill(rows, message)
+            with closing(_NewLake(address_of(str(partial)), {})) as lake:
+                lake.fill(layout, rows, message)
         return
     arguments = _arguments(url, credentials)
     if _contains_lake(url, arguments):
         _delete(url, arguments)
-    new_lake = _NewLake(url, layout, arguments)
+    new_lake = _NewLake(url, arguments)
     try:
         with closing(new_lake):
-            new_lake.fill(rows, message)
+            new_lake.fill(layout, rows, message)
     except BaseException:
-        _discard(url, arguments)
+        try:
+            _delete(url, arguments)
+        except OSError as error:
+            print_log(
+                f'DEST {url} is incomplete and could not be deleted; delete it '
+                f'manually: {error}',
+                logger='current',
+                level=logging.ERROR,
+            )
         raise
 
 
@@ -190,22 +191,30 @@ class _NewLake:
     which the traceback of an exception would keep alive.
     """
 
-    def __init__(self, url: str, layout: LakeLayout, arguments: dict[str, Any]) -> None:
+    def __init__(self, url: str, arguments: dict[str, Any]) -> None:
         with _storage_errors(f'cannot create a lake at {url}'):
             self._dataset = deeplake.create(url, **arguments)
-        self._layout = layout
 
     def close(self) -> None:
         """Destroy the handle."""
         del self._dataset
 
-    def fill(self, rows: Iterable[Row], message: str) -> None:
+    def fill(self, layout: LakeLayout, rows: Iterable[Row], message: str) -> None:
         """Write columns, metadata and rows, and commit."""
-        columns = _column_types(self._layout)
+        columns = _column_types(layout)
+        signature = f'mmdet_deeplake_plugin.tools.{layout.converter} {__version__}'
+        # The style is not in the lake's own metadata, which has no versions.
+        own: dict[str, dict[str, Any]] = {
+            names.BOXES: {names.ANNOTATION_STYLE: layout.annotation_style},
+            names.CATEGORIES: {names.CLASS_NAMES: list(layout.class_names)},
+        }
         with _storage_errors('cannot create the columns'):
             for name, column_type in columns.items():
                 self._dataset.add_column(name, column_type)
-            self._write_metadata()
+            self._dataset.metadata[names.CONVERTER] = signature
+            for column, values in (*own.items(), *layout.metadata.items()):
+                for key, value in values.items():
+                    self._dataset[column].metadata[key] = value
         done = 0
         for batch in _batches(rows):
             with _storage_errors(f'cannot write rows {done} to {done + len(batch)}'):
@@ -214,19 +223,7 @@ class _NewLake:
                 )
             done += len(batch)
         with _storage_errors('cannot commit'):
-            self._dataset.commit(f'{message} ({self._layout.signature})')
-
-    def _write_metadata(self) -> None:
-        layout = self._layout
-        self._dataset.metadata[names.CONVERTER] = layout.signature
-        # The style is not in the lake's own metadata, which has no versions.
-        own: dict[str, dict[str, Any]] = {
-            names.BOXES: {names.ANNOTATION_STYLE: layout.annotation_style},
-            names.CATEGORIES: {names.CLASS_NAMES: list(layout.class_names)},
-        }
-        for column, values in (*own.items(), *layout.metadata.items()):
-            for key, value in values.items():
-                self._dataset[column].metadata[key] = value
+            self._dataset.commit(f'{message} ({signature})')
 
 
 def _column_types(layout: LakeLayout) -> dict[str, Any]:
@@ -277,19 +274,6 @@ def _delete(dest: str, arguments: dict[str, Any]) -> None:
 def _contains_lake(dest: str, arguments: dict[str, Any]) -> bool:
     with _storage_errors(f'cannot check whether {dest} contains a lake'):
         return bool(deeplake.exists(dest, **arguments))
-
-
-def _discard(dest: str, arguments: dict[str, Any]) -> None:
-    """Delete a half-written lake; if that fails too, log it and go on."""
-    try:
-        _delete(dest, arguments)
-    except OSError as error:
-        print_log(
-            f'DEST {dest} is incomplete and could not be deleted; delete it '
-            f'manually: {error}',
-            logger='current',
-            level=logging.ERROR,
-        )
 
 
 @contextmanager

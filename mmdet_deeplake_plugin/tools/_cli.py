@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import track
+
+from ..utils.values import is_number
 
 T = TypeVar('T')
 
@@ -21,16 +23,7 @@ EXIT_INTERRUPTED = 130
 
 
 def make_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
-    """Build the parser of a tool.
-
-    Args:
-        name: Name of the module in this package, such as ``'from_coco'``.
-        description: What the tool does, in one sentence.
-        example: Arguments of a typical call, shown at the end of ``--help``.
-
-    Returns:
-        A parser without arguments.
-    """
+    """Build the parser of the module ``name``; ``--help`` ends with an example."""
     command = f'python -m mmdet_deeplake_plugin.tools.{name}'
     return argparse.ArgumentParser(
         prog=command,
@@ -41,17 +34,24 @@ def make_parser(name: str, description: str, example: str) -> argparse.ArgumentP
 
 
 def add_lake_options(parser: argparse.ArgumentParser, with_rows: bool = True) -> None:
-    """Add the arguments that say which rows of which lake to read.
-
-    Args:
-        parser: The parser.
-        with_rows: Whether rows can be selected.
-    """
+    """Add the arguments that say which lake to read and, if wanted, which rows."""
     add = parser.add_argument
     add('path', metavar='LAKE', help='local folder, s3://…, al://org/name')
-    add('--commit', default='', help='version id (default: the latest version)')
+    add(
+        '--commit',
+        dest='commit_id',
+        metavar='COMMIT',
+        default='',
+        help='version id (default: the latest version)',
+    )
     if with_rows:
-        add('--view', default='', help='name of a saved view (tag)')
+        add(
+            '--view',
+            dest='view_id',
+            metavar='VIEW',
+            default='',
+            help='name of a saved view (tag)',
+        )
         add('--query', default='', help='TQL query that selects rows')
     add_credentials(parser)
 
@@ -69,17 +69,10 @@ def add_credentials(parser: argparse.ArgumentParser) -> None:
 
 def add_destination(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say which lake to write, and with which credentials."""
-    parser.add_argument('dest', metavar='DEST', help='any Deep Lake URL')
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace the lake at DEST'
-    )
+    add = parser.add_argument
+    add('dest', metavar='DEST', help='any Deep Lake URL')
+    add('--overwrite', action='store_true', help='replace the lake at DEST')
     add_credentials(parser)
-
-
-def with_credentials(args: argparse.Namespace) -> dict[str, Any]:
-    """Return all options, with those of :func:`add_credentials` as ``credentials``."""
-    keys = dict(vars(args))
-    return {'credentials': {each: keys.pop(each) for each in ('token', 'creds')}, **keys}
 
 
 def add_column_options(parser: argparse.ArgumentParser) -> None:
@@ -106,20 +99,18 @@ def _json_object(text: str) -> dict[str, Any]:
     return value
 
 
-def lake_keys(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of :func:`add_lake_options` as arguments for a tool."""
-    return dict(
-        path=args.path,
-        credentials=dict(token=args.token, creds=args.creds),
-        commit_id=args.commit,
-        view_id=getattr(args, 'view', ''),
-        query=getattr(args, 'query', ''),
-    )
-
-
 def comma_list(text: str) -> list[str]:
     """Split ``'a, b,c'`` into ``['a', 'b', 'c']``; empty parts are dropped."""
     return [part.strip() for part in text.split(',') if part.strip()]
+
+
+def check_score_thr(score_thr: Any, example: float) -> None:
+    """Refuse what is not a score from 0 to 1; the error suggests an example."""
+    if not is_number(score_thr) or not 0 <= score_thr <= 1:
+        raise ValueError(
+            f'--score-thr must be a number from 0 to 1, got {score_thr!r}; write '
+            f'--score-thr {example}'
+        )
 
 
 def with_progress(
@@ -133,19 +124,32 @@ def with_progress(
     yield from track(items, description, total=total, console=console)
 
 
-def run_tool(action: Callable[[], str]) -> int:
-    """Run a tool and report user errors as one line on stderr.
+def run_tool(
+    tool: Callable[..., str],
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    **further: Any,
+) -> int:
+    """Run a tool from the command line and report user errors as one line on stderr.
 
     Args:
-        action: Does the work and returns the line to print at the end.
+        tool: Does the work and returns the line to print at the end. Its arguments are
+            the options of ``parser``; those of :func:`add_credentials` are one,
+            ``credentials``.
+        parser: Parser of the tool.
+        argv: Arguments of the command line; ``None``: those of the process.
+        **further: Further arguments of ``tool``.
 
     Returns:
         Exit code: 0, or 2 after an ``error: ...`` line (``OSError`` and
         ``ValueError``, which the tools raise for bad input and failed storage), or 130
         after an interrupt. Other exceptions are bugs and propagate.
     """
+    options = vars(parser.parse_args(argv))
+    if 'token' in options:
+        options['credentials'] = {each: options.pop(each) for each in ('token', 'creds')}
     try:
-        print(action())
+        print(tool(**options, **further))
     except (OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return EXIT_USER_ERROR

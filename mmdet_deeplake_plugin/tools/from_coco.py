@@ -7,10 +7,6 @@ are stored exactly as they are in the files, crowds and zero-area boxes included
 files work too, with the keys that they add to images and categories. In a panoptic file
 each segment becomes a box; its PNG maps, or semantic ones of another folder, are stored
 verbatim. Captions come from a second file; keypoints are not imported.
-
-All input is checked before anything is written. On a local disk, a failure or an
-interrupt leaves an existing lake unchanged and no half-written one behind; for other
-storage see ``lake/writer.py``.
 """
 
 from __future__ import annotations
@@ -20,17 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..lake import check_dest, write_lake
-from ._cli import (
-    add_destination,
-    make_parser,
-    run_tool,
-    with_credentials,
-    with_progress,
-)
+from ._cli import add_destination, make_parser, run_tool
+from ._converter import Destination
 from .formats.coco import read_coco
 from .formats.coco_captions import read_captions
-from .formats.coco_layout import coco_layout, coco_rows
+from .formats.coco_layout import annotated_images, coco_layout
 from .formats.maps import find_maps
 
 
@@ -63,8 +53,7 @@ def from_coco(
             None: no maps.
         seg_classes: Names of the labels in the maps of ``seg_dir``.
         captions: COCO captions JSON of the same images. Defaults to None: no captions.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.
@@ -76,23 +65,21 @@ def from_coco(
             does not match its image or its segments.
         OSError: If the storage fails.
     """
-    ann_path, image_folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
+    ann_path, image_folder = Path(ann_file), Path(img_dir)
+    target = Destination(dest, overwrite, progress, credentials)
     coco = read_coco(ann_path)
     maps = find_maps(ann_path, coco, panoptic_dir, seg_dir, seg_classes, progress)
     texts = None if captions is None else read_captions(Path(captions), coco.images)
     layout = coco_layout(coco, image_folder, texts, bool(maps), seg_classes)
     summary = (
         f'{len(coco.images)} images, '
-        f'{coco.num_boxes} {"boxes" if coco.entries is None else "segments"}, '
+        f'{len(coco.annotations)} {"boxes" if coco.entries is None else "segments"}, '
         f'{len(coco.categories)} classes from {ann_path.name}'
     )
     if texts is not None:
-        summary += f', {texts.num_captions} captions'
-    rows = coco_rows(coco, image_folder, layout, maps, texts)
-    rows = with_progress(rows, len(coco.images), 'writing images', progress)
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
-    return f'{url}: wrote {summary}'
+        summary += f', {texts.count} captions'
+    images = annotated_images(coco, maps, texts)
+    return target.write(layout, image_folder, images, len(coco.images), summary)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         'annotations/instances_val2017.json val2017 lakes/coco_val',
     )
     add = parser.add_argument
-    add('ann_json', metavar='ANN_JSON', help='COCO annotation file')
+    add('ann_file', metavar='ANN_JSON', help='COCO annotation file')
     add('img_dir', metavar='IMG_DIR', help='folder of the images')
     add_destination(parser)
     add(
@@ -118,23 +105,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='names of the labels in --seg-dir, one per line',
     )
     add('--captions', metavar='JSON', help='COCO captions of the same images')
-    args = parser.parse_args(argv)
-    return run_tool(
-        lambda: from_coco(
-            args.ann_json,
-            args.img_dir,
-            args.dest,
-            args.overwrite,
-            progress=True,
-            panoptic_dir=args.panoptic_dir,
-            seg_dir=args.seg_dir,
-            seg_classes=Path(args.seg_classes).read_text('utf-8').splitlines()
-            if args.seg_classes
-            else (),
-            captions=args.captions,
-            credentials=with_credentials(args)['credentials'],
-        )
-    )
+    return run_tool(_from_options, parser, argv)
+
+
+def _from_options(seg_classes: str | None, **options: Any) -> str:
+    lines = Path(seg_classes).read_text('utf-8').splitlines() if seg_classes else ()
+    return from_coco(**options, seg_classes=lines, progress=True)
 
 
 if __name__ == '__main__':

@@ -5,32 +5,21 @@ There is one row per sample of the stock dataset: per expression (``mdetr``), ca
 lake; the texts and what belongs to them are in the column ``grounding``. An image of
 which several rows speak is stored with each of them, so that every row stands for itself.
 
-All input is checked before anything is written; see ``lake/writer.py`` for what a failure
-leaves behind. Pickles are read without running what they might hold.
+Pickles are read without running what they might hold.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..lake import LakeLayout, check_dest, names, write_lake
-from ..structures.masks import pack_segmentations
+from ..lake import LakeLayout, names
 from ..utils.values import check_choice
-from ._cli import (
-    add_destination,
-    make_parser,
-    run_tool,
-    with_credentials,
-    with_progress,
-)
+from ._cli import add_destination, make_parser, run_tool
+from ._converter import Destination
 from .formats.grounding.dod import read_dod
-from .formats.grounding.images import GroundedImage, GroundedImages
 from .formats.grounding.mdetr import read_expressions, read_phrases
 from .formats.grounding.refcoco import TEXT_MODES, read_refcoco
 from .formats.images import image_compression
@@ -73,8 +62,7 @@ def from_grounding(
         anno_dir: ``dod``: folder of ``sentences.pkl``, ``images.pkl``, ``groups.pkl``.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.
@@ -88,41 +76,36 @@ def from_grounding(
     """
     check_choice('FORMAT', form, FORMATS)
     check_choice('--text-mode', text_mode, TEXT_MODES)
-    given = {'refs': refs, 'split': split, 'anno_dir': anno_dir}
-    _check_options(form, given)
-    path, folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
-    content: GroundedImages
+    _check_options(form, refs=refs, split=split, anno_dir=anno_dir)
+    path, folder = Path(ann_file), Path(img_dir)
+    target = Destination(dest, overwrite, progress, credentials)
+    categories = {1: 'object'}
     if form == 'refcoco':
-        content = read_refcoco(path, Path(refs or ''), split or '', text_mode)
+        images = read_refcoco(path, Path(refs or ''), split or '', text_mode)
     elif form == 'dod':
-        content = read_dod(path, Path(anno_dir or ''))
+        images, categories = read_dod(path, Path(anno_dir or ''))
     else:
-        content = {'mdetr': read_expressions, 'flickr30k': read_phrases}[form](path)
-    images = content.images
-    has_masks = any(image.masks for image in images)
+        images = {'mdetr': read_expressions, 'flickr30k': read_phrases}[form](path)
     files = list(dict.fromkeys(image.file_name for image in images))
     layout = LakeLayout(
         converter='from_grounding',
         annotation_style='grounding',
         box_format='ltwh',
         image_compression=image_compression(folder, files),
-        class_names=content.class_names,
+        class_names=list(categories.values()),
         per_box={names.ISCROWD: 'uint8'},
-        text_ids=isinstance(images[0].img_id, str),
-        texts=(names.GROUNDING, *((names.SEGMENTATION,) if has_masks else ())),
-        metadata={names.CATEGORIES: {names.CATEGORY_IDS: content.category_ids}},
+        text_ids=isinstance(images[0].image_id, str),
+        texts=(names.GROUNDING, *((names.SEGMENTATION,) if form == 'refcoco' else ())),
+        metadata={names.CATEGORIES: {names.CATEGORY_IDS: list(categories)}},
     )
-    count = sum(len(image.boxes) for image in images)
+    count = sum(len(image.labels) for image in images)
     summary = (
         f'{len(images)} samples of {len(files)} images, {count} boxes from {path.name}'
     )
-    rows = with_progress(_rows(folder, images), len(images), 'writing images', progress)
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
-    return f'{url}: wrote {summary}'
+    return target.write(layout, folder, images, len(images), summary)
 
 
-def _check_options(form: str, given: dict[str, Any]) -> None:
+def _check_options(form: str, **given: Any) -> None:
     for key, value in given.items():
         option = f'--{key.replace("_", "-")}'
         if key in FORMATS[form] and value is None:
@@ -135,23 +118,6 @@ def _check_options(form: str, given: dict[str, Any]) -> None:
                 f'{option} has no meaning for the format {form}; remove it (it belongs '
                 f'to {owner})'
             )
-
-
-def _rows(folder: Path, images: Sequence[GroundedImage]) -> Iterator[dict[str, Any]]:
-    for image in images:
-        count = len(image.boxes)
-        yield {
-            names.IMAGES: (folder / image.file_name).read_bytes(),
-            names.BOXES: np.array(image.boxes, np.float64).reshape(-1, 4),
-            names.CATEGORIES: np.array(image.labels, np.int32),
-            names.ISCROWD: np.array(image.crowds or [0] * count, np.uint8),
-            names.GROUNDING: json.dumps(image.keys, ensure_ascii=False),
-            names.SEGMENTATION: pack_segmentations(image.masks or [None] * count),
-            names.IMAGE_ID: image.img_id,
-            names.FILE_NAME: image.file_name,
-            names.WIDTH: image.width,
-            names.HEIGHT: image.height,
-        }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -175,8 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f'refcoco: {", ".join(TEXT_MODES)} (default: the first)',
     )
     add('--anno-dir', metavar='DIR', help='dod: folder of the pickles')
-    args = parser.parse_args(argv)
-    return run_tool(lambda: from_grounding(**with_credentials(args), progress=True))
+    return run_tool(from_grounding, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

@@ -4,9 +4,6 @@ There is one row per frame, sequence by sequence, with the boxes of ``gt/gt.txt`
 each box, object, confidence, class and visible fraction. The lake serves
 ``DeepLakeVideoDataset`` for trackers, and ``DeepLakeDataset`` for their detectors. Image
 bytes are stored as they are in the files.
-
-All input is checked before anything is written; see ``lake/writer.py`` for what a failure
-leaves behind.
 """
 
 from __future__ import annotations
@@ -16,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..lake import check_dest
-from ._cli import add_destination, comma_list, make_parser, run_tool, with_credentials
+from ._cli import add_destination, comma_list, make_parser, run_tool
+from ._converter import Destination
 from .formats.video.import_frames import import_frames
 from .formats.video.mot import HALVES, read_mot
 
@@ -41,8 +38,7 @@ def from_mot(
         sequences: Names of the sequences to import. Defaults to all.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.
@@ -53,13 +49,12 @@ def from_mot(
         ValueError: If a file is not one of MOTChallenge, or a frame is not an image.
         OSError: If the storage fails.
     """
-    root, url = Path(folder), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
+    root = Path(folder)
+    target = Destination(dest, overwrite, progress, credentials)
     if half not in (None, *HALVES):
         raise ValueError(f'half must be one of {", ".join(HALVES)}, got {half!r}')
     content = read_mot(root, sequences, half)
-    keep = overwrite, progress, credentials
-    return import_frames('from_mot', content, root, root, url, *keep)
+    return import_frames('from_mot', content, root, root, target)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,8 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar='NAMES',
         help='sequences to import, separated by commas (default: all)',
     )
-    args = parser.parse_args(argv)
-    return run_tool(lambda: from_mot(**with_credentials(args), progress=True))
+    return run_tool(from_mot, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

@@ -4,27 +4,18 @@ There is one row per line. With a label map the lines are detections, and the sa
 those of ``ODVGDataset(label_map_file=…)``; without one they are captions with phrases.
 Boxes, texts and image bytes are stored exactly as they are in the files; further keys of
 a line are not kept. Images of which several lines speak are stored with each of them.
-
-All input is checked before anything is written; see ``lake/writer.py`` for what a failure
-leaves behind.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..lake import LakeLayout, check_dest, names, write_lake
-from ._cli import (
-    add_destination,
-    make_parser,
-    run_tool,
-    with_credentials,
-    with_progress,
-)
+from ..lake import LakeLayout, names
+from ._cli import add_destination, make_parser, run_tool
+from ._converter import Destination
 from .formats.grounding.odvg import read_label_map, read_odvg
 from .formats.images import image_compression
 
@@ -48,8 +39,7 @@ def from_odvg(
             None: the lines are captions.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.
@@ -61,15 +51,15 @@ def from_odvg(
             not an image.
         OSError: If the storage fails.
     """
-    path, folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
+    path, folder = Path(ann_file), Path(img_dir)
+    target = Destination(dest, overwrite, progress, credentials)
     class_names = None if label_map is None else read_label_map(Path(label_map))
     count = None if class_names is None else len(class_names)
     # Read twice, as all of a large file would not fit into memory.
     files, num_boxes = [], 0
     for image in read_odvg(path, count):
         files.append(image.file_name)
-        num_boxes += len(image.boxes)
+        num_boxes += len(image.labels)
     layout = LakeLayout(
         converter='from_odvg',
         annotation_style='odvg',
@@ -82,26 +72,7 @@ def from_odvg(
     )
     what = 'captions' if class_names is None else f'{count} classes'
     summary = f'{len(files)} images, {num_boxes} boxes, {what} from {path.name}'
-    rows = with_progress(
-        _rows(path, folder, count), len(files), 'writing images', progress
-    )
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
-    return f'{url}: wrote {summary}'
-
-
-def _rows(path: Path, folder: Path, count: int | None) -> Iterator[dict[str, Any]]:
-    for number, image in enumerate(read_odvg(path, count)):
-        yield {
-            names.IMAGES: (folder / image.file_name).read_bytes(),
-            names.BOXES: image.boxes,
-            names.CATEGORIES: image.labels,
-            names.TEXT: image.caption,
-            names.PHRASES: json.dumps(image.phrases, ensure_ascii=False),
-            names.IMAGE_ID: number,
-            names.FILE_NAME: image.file_name,
-            names.WIDTH: image.width,
-            names.HEIGHT: image.height,
-        }
+    return target.write(layout, folder, read_odvg(path, count), len(files), summary)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,8 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('img_dir', metavar='IMG_DIR', help='folder of the images')
     add_destination(parser)
     add('--label-map', metavar='JSON', help='names of the labels of detections')
-    args = parser.parse_args(argv)
-    return run_tool(lambda: from_odvg(**with_credentials(args), progress=True))
+    return run_tool(from_odvg, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

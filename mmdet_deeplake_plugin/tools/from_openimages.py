@@ -4,9 +4,6 @@ There is one row per image that has boxes, in the order of the file, as in MMDet
 ``OpenImagesDataset``. Flags of boxes, verified labels of images and the hierarchy of the
 classes are kept, which the metric needs. Image bytes are stored as they are in the files;
 sizes come from the images, so the files of image metas are not needed.
-
-All input is checked before anything is written; see ``lake/writer.py`` for what a failure
-leaves behind.
 """
 
 from __future__ import annotations
@@ -19,17 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from ..lake import LakeLayout, check_dest, names, write_lake
+from ..lake import LakeLayout, names
 from ..utils.ragged import offsets_of
-from ._cli import (
-    add_destination,
-    make_parser,
-    run_tool,
-    with_credentials,
-    with_progress,
-)
-from .formats.images import image_compression, stored_size
+from ._cli import add_destination, make_parser, run_tool
+from ._converter import AnnotatedImage, Destination
+from .formats.images import image_compression
 from .formats.openimages import (
+    ImageLabels,
     OpenImagesBoxes,
     read_boxes,
     read_challenge,
@@ -37,8 +30,6 @@ from .formats.openimages import (
     read_hierarchy,
     read_image_labels,
 )
-
-ImageLabels = dict[str, list[tuple[int, float]]]
 
 
 def from_openimages(
@@ -64,8 +55,7 @@ def from_openimages(
             None: the metric then takes the classes of the boxes for all that is known.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw progress bars on stderr. Defaults to False.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.
@@ -76,8 +66,8 @@ def from_openimages(
         ValueError: If a file is not one of OpenImages, or they do not fit together.
         OSError: If the storage fails.
     """
-    path, folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
+    path, folder = Path(ann_file), Path(img_dir)
+    target = Destination(dest, overwrite, progress, credentials)
     is_challenge = path.suffix == '.txt'
     class_names, label_of = read_classes(Path(label_file), is_challenge)
     hierarchy = read_hierarchy(Path(hierarchy_file), label_of)
@@ -104,40 +94,27 @@ def from_openimages(
         f'{count} images, {len(boxes.labels)} boxes, {len(class_names)} classes from '
         f'{path.name}'
     )
-    rows = with_progress(
-        _rows(folder, boxes, verified), count, 'writing images', progress
-    )
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
-    return f'{url}: wrote {summary}'
+    images = _images(boxes, verified)
+    return target.write(layout, folder, images, count, summary, in_fractions=True)
 
 
-def _rows(
-    folder: Path, boxes: OpenImagesBoxes, verified: ImageLabels | None
-) -> Iterator[dict[str, Any]]:
+def _images(
+    boxes: OpenImagesBoxes, verified: ImageLabels | None
+) -> Iterator[AnnotatedImage]:
     offsets = offsets_of(boxes.counts)
     corners = np.array(boxes.corners).reshape(-1, 4)
-    labels = np.array(boxes.labels, np.int32)
-    flags = {name: np.array(each, np.uint8) for name, each in boxes.values.items()}
     for index, name in enumerate(boxes.files):
-        content = (folder / name).read_bytes()
-        width, height = stored_size(content, name)
         part = slice(*offsets[index : index + 2])
         image_id = Path(name).stem
-        row = {
-            names.IMAGES: content,
-            names.BOXES: corners[part] * (width, height, width, height),
-            names.CATEGORIES: labels[part],
-            **{flag: values[part] for flag, values in flags.items()},
-            names.IMAGE_ID: image_id,
-            names.FILE_NAME: name,
-            names.WIDTH: width,
-            names.HEIGHT: height,
+        flags = {flag: values[part] for flag, values in boxes.flags.items()}
+        pairs = (verified or {}).get(image_id, [])
+        columns = {
+            **flags,
+            names.IMAGE_LABELS: [pair[0] for pair in pairs],
+            names.CONFIDENCES: [pair[1] for pair in pairs],
         }
-        if verified is not None:
-            pairs = verified.get(image_id, [])
-            row[names.IMAGE_LABELS] = np.array([pair[0] for pair in pairs], np.int64)
-            row[names.CONFIDENCES] = np.array([pair[1] for pair in pairs], np.float32)
-        yield row
+        labels = boxes.labels[part]
+        yield AnnotatedImage(image_id, name, corners[part], labels, None, columns)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -156,8 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('--label-file', required=True, metavar='CSV', help='descriptions of the classes')
     add('--hierarchy-file', required=True, metavar='FILE', help='JSON, or .np')
     add('--image-labels', metavar='CSV', help='verified labels of images')
-    args = parser.parse_args(argv)
-    return run_tool(lambda: from_openimages(**with_credentials(args), progress=True))
+    return run_tool(from_openimages, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

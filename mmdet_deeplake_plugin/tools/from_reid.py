@@ -3,9 +3,6 @@
 There is one row per line of the file: the image of a person, and the number of that
 person. Image bytes are stored as they are in the files. The lake serves
 ``DeepLakeReIDDataset``.
-
-All input is checked before anything is written; see ``lake/writer.py`` for what a failure
-leaves behind.
 """
 
 from __future__ import annotations
@@ -15,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..lake import check_dest
-from ._cli import add_destination, make_parser, run_tool, with_credentials
+from ._cli import add_destination, make_parser, run_tool
+from ._converter import Destination
 from .formats.video.import_frames import import_frames
 from .formats.video.persons import read_persons
 
@@ -37,8 +34,7 @@ def from_reid(
         dest: Any Deep Lake URL to write to.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.
@@ -49,11 +45,10 @@ def from_reid(
         ValueError: If a line is wrong, or a file is not an image.
         OSError: If the storage fails.
     """
-    path, folder, url = Path(ann_file), Path(img_dir), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
+    path, folder = Path(ann_file), Path(img_dir)
+    target = Destination(dest, overwrite, progress, credentials)
     content = read_persons(path, folder)
-    keep = overwrite, progress, credentials
-    return import_frames('from_reid', content, path, folder, url, *keep)
+    return import_frames('from_reid', content, path, folder, target)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,8 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('ann_file', metavar='ANN_FILE', help='an image and a person in each line')
     add('img_dir', metavar='IMG_DIR', help='folder of the images')
     add_destination(parser)
-    args = parser.parse_args(argv)
-    return run_tool(lambda: from_reid(**with_credentials(args), progress=True))
+    return run_tool(from_reid, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

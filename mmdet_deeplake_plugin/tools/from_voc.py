@@ -5,10 +5,6 @@ objects. Boxes are read as in MMDetection's ``XMLDataset``: corners in whole pix
 1 (unless told otherwise). Objects of other classes are dropped, as there, and the log
 says how many; ``difficult`` objects are kept with their flag. Image bytes are stored as
 they are in the files.
-
-All input is checked before anything is written. On a local disk, a failure or an
-interrupt leaves an existing lake unchanged and no half-written one behind; for other
-storage see ``lake/writer.py``.
 """
 
 from __future__ import annotations
@@ -20,18 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
-from ..lake import LakeLayout, check_dest, names, write_lake
+from ..lake import LakeLayout, names
 from ..utils.messages import warn
 from ._cli import (
     add_destination,
     comma_list,
     make_parser,
     run_tool,
-    with_credentials,
     with_progress,
 )
+from ._converter import AnnotatedImage, Destination
 from .formats.images import check_files, image_compression
 from .formats.voc import VocAnnotation, read_split, read_voc
 
@@ -67,8 +62,7 @@ def from_voc(
             file names, below ``img_subdir``, as those of WIDER Face. Defaults to False.
         minus_one: Whether the first pixel is 1, which is VOC's convention. WIDER Face
             counts from 0. Defaults to True.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.
@@ -80,8 +74,8 @@ def from_voc(
             annotation or does not name the folder, or the classes are unknown.
         OSError: If the storage fails.
     """
-    root, url = Path(voc_root), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
+    root = Path(voc_root)
+    target = Destination(dest, overwrite, progress, credentials)
     split_file, image_ids = read_split(root, os.fspath(split))
     files = {image_id: f'{img_subdir}/{image_id}.jpg' for image_id in image_ids}
     if not image_folders:
@@ -90,12 +84,17 @@ def from_voc(
     ids = with_progress(image_ids, len(image_ids), 'reading XML files', progress)
     annotations = {i: read_voc(root / ann_subdir / f'{i}.xml') for i in ids}
     if image_folders:
-        files = {
-            i: Path(img_subdir, _folder(i, annotations[i]), f'{i}.jpg').as_posix()
-            for i in files
-        }
+        for image_id, annotation in annotations.items():
+            if not annotation.folder:
+                raise ValueError(
+                    f'the XML file of {image_id!r} must name the folder of its image in '
+                    '<folder>; add it, or remove --image-folders'
+                )
+            place = Path(img_subdir, annotation.folder, f'{image_id}.jpg')
+            files[image_id] = place.as_posix()
         compression = image_compression(root, list(files.values()))
-    class_names = _class_names(annotations, classes)
+    counts = Counter(item.name for ann in annotations.values() for item in ann.objects)
+    class_names = _class_names(counts, classes)
     layout = LakeLayout(
         converter='from_voc',
         annotation_style='voc',
@@ -105,33 +104,16 @@ def from_voc(
         per_box={names.DIFFICULT: 'uint8'},
         text_ids=True,
     )
-    known = set(class_names)
-    num_boxes = sum(
-        item.name in known for ann in annotations.values() for item in ann.objects
-    )
+    num_boxes = sum(counts[name] for name in class_names)
     summary = (
         f'{len(image_ids)} images, {num_boxes} boxes, {len(class_names)} classes '
         f'from {split_file.name}'
     )
-    rows = _rows(root, files, annotations, class_names, minus_one)
-    rows = with_progress(rows, len(image_ids), 'writing images', progress)
-    write_lake(url, layout, rows, f'Imported {summary}', overwrite, credentials)
-    return f'{url}: wrote {summary}'
+    images = _images(root, files, annotations, class_names, minus_one)
+    return target.write(layout, root, images, len(image_ids), summary)
 
 
-def _folder(image_id: str, annotation: VocAnnotation) -> str:
-    if not annotation.folder:
-        raise ValueError(
-            f'the XML file of {image_id!r} must name the folder of its image in '
-            '<folder>; add it, or remove --image-folders'
-        )
-    return annotation.folder
-
-
-def _class_names(
-    annotations: dict[str, VocAnnotation], classes: Sequence[str] | None
-) -> list[str]:
-    counts = Counter(item.name for ann in annotations.values() for item in ann.objects)
+def _class_names(counts: Counter[str], classes: Sequence[str] | None) -> list[str]:
     class_names = sorted(counts) if classes is None else list(classes)
     if not class_names:
         raise ValueError('the split contains no objects; pass --classes NAME,NAME')
@@ -146,35 +128,30 @@ def _class_names(
     return class_names
 
 
-def _rows(
+def _images(
     root: Path,
     files: dict[str, str],
     annotations: dict[str, VocAnnotation],
     class_names: list[str],
     minus_one: bool,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[AnnotatedImage]:
     labels = {name: label for label, name in enumerate(class_names)}
     for image_id, file_name in files.items():
         annotation = annotations[image_id]
         objects = [item for item in annotation.objects if item.name in labels]
-        image = (root / file_name).read_bytes()
-        width, height = annotation.size or _decoded_size(image, file_name)
-        corners = np.array([item.corners for item in objects], np.float64)
-        yield {
-            names.IMAGES: image,
-            names.BOXES: corners.reshape(-1, 4) - int(minus_one),
-            names.CATEGORIES: np.array([labels[item.name] for item in objects], np.int32),
-            names.DIFFICULT: np.array([item.difficult for item in objects], np.uint8),
-            names.IMAGE_ID: image_id,
-            names.FILE_NAME: file_name,
-            names.WIDTH: width,
-            names.HEIGHT: height,
-        }
+        yield AnnotatedImage(
+            image_id,
+            file_name,
+            [[value - minus_one for value in item.corners] for item in objects],
+            [labels[item.name] for item in objects],
+            annotation.size or _decoded_size(root, file_name),
+            {names.DIFFICULT: [item.difficult for item in objects]},
+        )
 
 
-def _decoded_size(image: bytes, file_name: str) -> tuple[int, int]:
+def _decoded_size(root: Path, file_name: str) -> tuple[int, int]:
     """Return width and height as the stock pipelines see them, EXIF rotation included."""
-    pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    pixels = cv2.imread(str(root / file_name), cv2.IMREAD_COLOR)
     if pixels is None:
         raise ValueError(f'{file_name} cannot be decoded, and its XML file has no <size>')
     return pixels.shape[1], pixels.shape[0]
@@ -214,8 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action='store_false',
         help='the first pixel is 0, not 1 (WIDER Face)',
     )
-    args = parser.parse_args(argv)
-    return run_tool(lambda: from_voc(**with_credentials(args), progress=True))
+    return run_tool(from_voc, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

@@ -3,9 +3,6 @@
 There is one row per frame, video by video, with the boxes, masks and areas of the objects
 that are visible in it, and the id of each object. Image bytes are stored as they are in
 the files, masks to the last digit.
-
-All input is checked before anything is written; see ``lake/writer.py`` for what a failure
-leaves behind.
 """
 
 from __future__ import annotations
@@ -15,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..lake import check_dest
-from ._cli import add_destination, make_parser, run_tool, with_credentials
+from ._cli import add_destination, make_parser, run_tool
+from ._converter import Destination
 from .formats.video.import_frames import import_frames
 from .formats.video.youtube_vis import read_youtube_vis
 
@@ -37,8 +34,7 @@ def from_youtube_vis(
         dest: Any Deep Lake URL to write to.
         overwrite: Whether to replace an existing lake. Defaults to False.
         progress: Whether to draw a progress bar on stderr. Defaults to False.
-        credentials: ``deeplake_credentials`` of a config, for ``dest``. Defaults to
-            None: from the environment.
+        credentials: ``deeplake_credentials`` for ``dest``. Defaults to the environment.
 
     Returns:
         A sentence that says what was written.
@@ -49,11 +45,10 @@ def from_youtube_vis(
         ValueError: If the file is not one of YouTube-VIS, or a frame is not an image.
         OSError: If the storage fails.
     """
-    path, url = Path(ann_file), os.fspath(dest)
-    check_dest(url, overwrite, credentials)
+    path = Path(ann_file)
+    target = Destination(dest, overwrite, progress, credentials)
     content = read_youtube_vis(path)
-    keep = overwrite, progress, credentials
-    return import_frames('from_youtube_vis', content, path, Path(img_dir), url, *keep)
+    return import_frames('from_youtube_vis', content, path, Path(img_dir), target)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,8 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('ann_file', metavar='ANN_FILE', help='YouTube-VIS annotation file')
     add('img_dir', metavar='IMG_DIR', help='folder of the frames')
     add_destination(parser)
-    args = parser.parse_args(argv)
-    return run_tool(lambda: from_youtube_vis(**with_credentials(args), progress=True))
+    return run_tool(from_youtube_vis, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

@@ -24,7 +24,7 @@ from ..lake import (
     open_columns,
     open_source,
 )
-from ._cli import add_lake_options, lake_keys, make_parser, run_tool
+from ._cli import add_lake_options, make_parser, run_tool
 
 _SHOWN_CLASSES = 20
 _SHOWN_VERSIONS = 5
@@ -71,7 +71,14 @@ def inspect(
         data = _data(lake, rows)
     except ValueError as error:
         data = [f'problem: {error}']
-    return '\n'.join([*_state(source, rows), '', *_columns(source, roles), '', *data])
+    columns = list(source.handle.schema.columns)
+    width = max((len(column.name) for column in columns), default=0)
+    listed = [
+        f'  {roles.get(column.name, "-"):16}{column.name:{width}}  {column.dtype}'
+        for column in columns
+    ]
+    state = [*_state(source, rows), '', 'columns:   (role, name, type)']
+    return '\n'.join([*state, *listed, '', *data])
 
 
 def _state(source: LakeSource, rows: NDArray[np.int64] | None) -> list[str]:
@@ -134,15 +141,6 @@ def _by_prefix(columns: Sequence[str]) -> list[str]:
     counts = {each: prefixes.count(each) for each in dict.fromkeys(prefixes) if each}
     sets = [f'{prefix}/… ({count})' for prefix, count in counts.items()]
     return sets + [name for name, prefix in zip(columns, prefixes) if not prefix]
-
-
-def _columns(source: LakeSource, roles: dict[str, str]) -> list[str]:
-    columns = list(source.handle.schema.columns)
-    width = max((len(column.name) for column in columns), default=0)
-    return ['columns:   (role, name, type)'] + [
-        f'  {roles.get(column.name, "-"):16}{column.name:{width}}  {column.dtype}'
-        for column in columns
-    ]
 
 
 def _data(lake: Lake, rows: NDArray[np.int64] | None) -> list[str]:
@@ -234,8 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         'lakes/coco_val --query "SELECT * WHERE width > 600"',
     )
     add_lake_options(parser)
-    args = parser.parse_args(argv)
-    return run_tool(lambda: inspect(**lake_keys(args)))
+    return run_tool(inspect, parser, argv)
 
 
 if __name__ == '__main__':

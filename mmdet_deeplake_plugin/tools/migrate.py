@@ -202,10 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         'old _base_ or the type of the model)',
     )
     add('--force', action='store_true', help='overwrite NEW_CONFIG')
-    args = parser.parse_args(argv)
-    return run_tool(
-        lambda: migrate(args.old_config, args.new_config, args.base, args.force)
-    )
+    return run_tool(migrate, parser, argv)
 
 
 if __name__ == '__main__':

@@ -8,7 +8,6 @@ but count reads instead of making them.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from ..lake import LakeSpec, open_lake
 from ..samplers.checks import LOADER_TYPES, ORDERS, SHUFFLES
 from ..samplers.dataloader_shape import DataloaderShape
-from ._cli import add_lake_options, lake_keys, make_parser, run_tool
+from ._cli import add_lake_options, make_parser, run_tool
 from .planning.plan import LoaderKeys, Mix, make_plan
 from .planning.plot import draw_order
 from .planning.text import describe
@@ -134,28 +133,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='bandwidth of one worker',
     )
     add('--plot', type=Path, metavar='PNG', help='plot rows over positions in the epoch')
-    args = parser.parse_args(argv)
-    return run_tool(lambda: _run(args))
+    return run_tool(_from_options, parser, argv)
 
 
-def _run(args: argparse.Namespace) -> str:
-    for key, least in (('gpus', 1), ('seed', 0), ('mix', 0)):
-        if getattr(args, key) < least:
-            raise ValueError(
-                f'--{key} must be at least {least}, got {getattr(args, key)}'
-            )
+def _from_options(
+    gpus: int,
+    num_workers: int,
+    batch_size: int,
+    mix: int,
+    mix_from_all: bool,
+    latency: float,
+    bandwidth: float,
+    **others: Any,
+) -> str:
+    limits = (('gpus', gpus, 1), ('seed', others['seed'], 0), ('mix', mix, 0))
+    for key, number, least in limits:
+        if number < least:
+            raise ValueError(f'--{key} must be at least {least}, got {number}')
     return plan(
-        **lake_keys(args),
-        dataloader=DataloaderShape(args.gpus, args.num_workers, args.batch_size),
-        keys=LoaderKeys(
-            **{key.name: getattr(args, key.name) for key in fields(LoaderKeys)}
-        ),
-        image_column=args.image_column,
-        latency=args.latency / 1e3,
-        bandwidth=args.bandwidth * 1e6,
-        plot=args.plot,
+        dataloader=DataloaderShape(gpus, num_workers, batch_size),
+        keys=LoaderKeys(**{key.name: others.pop(key.name) for key in fields(LoaderKeys)}),
+        latency=latency / 1e3,
+        bandwidth=bandwidth * 1e6,
         progress=True,
-        mix=Mix(args.mix, from_held=not args.mix_from_all),
+        mix=Mix(mix, from_held=not mix_from_all),
+        **others,
     )
 
 

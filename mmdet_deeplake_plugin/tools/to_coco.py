@@ -13,7 +13,6 @@ number, and images without a file name are named by their row.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,17 +22,15 @@ import numpy as np
 
 from ..lake import (
     CocoColumns,
-    Lake,
     LakeSpec,
     StoredPredictions,
     open_columns,
     open_source,
 )
-from ..utils.values import is_number
 from ._cli import (
     add_column_options,
     add_lake_options,
-    lake_keys,
+    check_score_thr,
     make_parser,
     run_tool,
     with_progress,
@@ -42,7 +39,7 @@ from .formats.coco_captions import captions_content
 from .formats.coco_content import coco_content, file_names
 from .formats.coco_panoptic import map_name
 from .formats.coco_predictions import predicted_rows, predictions_content
-from .formats.files import check_targets, replace_file
+from .formats.files import as_json, check_targets, refuse_existing, replace_file
 
 
 def to_coco(
@@ -97,12 +94,15 @@ def to_coco(
             cannot be opened, or its data is wrong.
     """
     out = Path(out_json)
-    for what, file in (('OUT_JSON', out_json), ('--captions', captions)):
-        if file is not None and Path(file).exists() and not overwrite:
-            raise FileExistsError(
-                f'{what} {file} already exists; pass --overwrite to replace it'
+    refuse_existing('OUT_JSON', out_json, overwrite)
+    refuse_existing('--captions', captions, overwrite)
+    if score_thr is not None:
+        if predictions is None:
+            raise ValueError(
+                '--score-thr selects predictions, but --predictions is not set; write '
+                '--predictions NAME, or remove --score-thr'
             )
-    _check_score_thr(score_thr, predictions)
+        check_score_thr(score_thr, 0.4)
     spec = LakeSpec.from_config(path, credentials, commit_id, view_id, query)
     source, rows = open_source(spec)
     stored = StoredPredictions(source, predictions) if predictions else None
@@ -119,20 +119,27 @@ def to_coco(
             f'--captions needs a column of captions, but {lake.name} has none; name it '
             'with --tensors \'{"caption": …}\', or remove --captions'
         )
+    if maps_dir is not None and lake.seg_maps is None:
+        raise ValueError(
+            f'--maps-dir needs a column for gt_seg_map, but {lake.name} has none; name '
+            'it with --tensors, or remove --maps-dir'
+        )
     table = lake.annotations(rows)
     names = file_names(table)
     image_files = check_targets('--images-dir', images_dir, names, overwrite)
     entries = CocoColumns(lake.source, lake.columns).panoptic_keys(table.rows)
-    map_files = _map_files(lake, maps_dir, names, entries, overwrite)
+    pairs = zip(names, entries or [{}] * len(names))
+    map_names = [map_name(name, entry) for name, entry in pairs]
+    map_files = check_targets('--maps-dir', maps_dir, map_names, overwrite)
     if stored is not None:
-        content = predictions_content(lake, table, names, stored, score_thr or 0.0)
+        content = predictions_content(lake, table, stored, score_thr or 0.0)
     else:
-        content = coco_content(lake, table, names, entries, progress)
-    replace_file(out, json.dumps(content, ensure_ascii=False).encode())
+        content = coco_content(lake, table, entries, progress)
+    replace_file(out, as_json(content).encode())
     images = content['images']
     if captions is not None and caption_column is not None:
         texts = captions_content(lake.source, caption_column, table.rows, images)
-        replace_file(Path(captions), json.dumps(texts, ensure_ascii=False).encode())
+        replace_file(Path(captions), as_json(texts).encode())
 
     def write(what: str, files: list[Path], read: Callable[[int], bytes]) -> None:
         jobs = list(zip(table.rows.tolist(), files))
@@ -154,38 +161,6 @@ def to_coco(
         f'{out}: wrote {len(images)} images, {count} {what}, '
         f'{len(content["categories"])} categories of {lake.name}{written}'
     )
-
-
-def _check_score_thr(score_thr: Any, predictions: str | None) -> None:
-    if score_thr is None:
-        return
-    if predictions is None:
-        raise ValueError(
-            '--score-thr selects predictions, but --predictions is not set; write '
-            '--predictions NAME, or remove --score-thr'
-        )
-    if not is_number(score_thr) or not 0 <= score_thr <= 1:
-        raise ValueError(
-            f'--score-thr must be a number from 0 to 1, got {score_thr!r}; write '
-            '--score-thr 0.4'
-        )
-
-
-def _map_files(
-    lake: Lake,
-    maps_dir: str | os.PathLike[str] | None,
-    names: list[str],
-    entries: list[dict[str, Any]] | None,
-    overwrite: bool,
-) -> list[Path]:
-    if maps_dir is not None and lake.seg_maps is None:
-        raise ValueError(
-            f'--maps-dir needs a column for gt_seg_map, but {lake.name} has none; name '
-            'it with --tensors, or remove --maps-dir'
-        )
-    pairs = zip(names, entries or [{}] * len(names))
-    map_names = [map_name(name, entry) for name, entry in pairs]
-    return check_targets('--maps-dir', maps_dir, map_names, overwrite)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -214,22 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='least score of the exported predictions (default: all)',
     )
     add('--overwrite', action='store_true', help='replace files that exist')
-    args = parser.parse_args(argv)
-    return run_tool(
-        lambda: to_coco(
-            **lake_keys(args),
-            out_json=args.out_json,
-            tensors=args.tensors,
-            box_format=args.box_format,
-            images_dir=args.images_dir,
-            overwrite=args.overwrite,
-            progress=True,
-            maps_dir=args.maps_dir,
-            captions=args.captions,
-            predictions=args.predictions,
-            score_thr=args.score_thr,
-        )
-    )
+    return run_tool(to_coco, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

@@ -7,16 +7,15 @@ out. To train on a lake, no export is needed: see ``docs/grounding.md``.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..lake import AnnotationTable, Lake, LakeSpec, TextColumn, open_lake
-from ._cli import add_lake_options, lake_keys, make_parser, run_tool
+from ._cli import add_lake_options, make_parser, run_tool
 from .formats.coco_content import file_names
-from .formats.files import check_targets, replace_file
+from .formats.files import as_json, check_targets, refuse_existing, replace_file
 from .formats.grounding.odvg import detection_line, grounding_line
 
 
@@ -57,11 +56,8 @@ def to_odvg(
         ValueError, FileNotFoundError, PermissionError, ConnectionError: If the lake
             cannot be opened, or its data is wrong.
     """
-    for what, file in (('OUT', out), ('--label-map', label_map)):
-        if file is not None and Path(file).exists() and not overwrite:
-            raise FileExistsError(
-                f'{what} {file} already exists; pass --overwrite to replace it'
-            )
+    refuse_existing('OUT', out, overwrite)
+    refuse_existing('--label-map', label_map, overwrite)
     spec = LakeSpec.from_config(path, credentials, commit_id, view_id, query)
     lake, rows = open_lake(spec, tensors)
     has_phrases = bool(lake.columns.of('phrases') and lake.columns.of('text'))
@@ -85,7 +81,7 @@ def to_odvg(
     replace_file(Path(out), ''.join(f'{line}\n' for line in lines).encode())
     if label_map is not None:
         labels = {str(i): name for i, name in enumerate(lake.columns.class_names)}
-        replace_file(Path(label_map), json.dumps(labels, ensure_ascii=False).encode())
+        replace_file(Path(label_map), as_json(labels).encode())
     for row, target in zip(table.rows.tolist(), targets):
         replace_file(target, lake.reader.read_row(row))
     kept = len(table.labels) - (0 if has_phrases else left_out)
@@ -128,16 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add('--label-map', metavar='JSON', help='file to write the names of the labels to')
     add('--images-dir', metavar='DIR', help='also write the images, as they are stored')
     add('--overwrite', action='store_true', help='replace files that exist')
-    args = parser.parse_args(argv)
-    return run_tool(
-        lambda: to_odvg(
-            **lake_keys(args),
-            out=args.out,
-            label_map=args.label_map,
-            images_dir=args.images_dir,
-            overwrite=args.overwrite,
-        )
-    )
+    return run_tool(to_odvg, parser, argv)
 
 
 if __name__ == '__main__':

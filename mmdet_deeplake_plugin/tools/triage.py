@@ -11,7 +11,6 @@ which ``deeplake_view_id`` reads.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 from collections.abc import Callable, Sequence
@@ -19,8 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..lake import LakeSpec, StoredPredictions, check_view_name, open_source, save_view
-from ..utils.values import is_number
-from ._cli import add_lake_options, lake_keys, make_parser, run_tool
+from ._cli import add_lake_options, check_score_thr, make_parser, run_tool
 from .triage_page.content import open_other, read_content
 from .triage_page.folder import check_folder, write_page
 from .triage_page.selection import choose_predictions, worst_query
@@ -176,11 +174,7 @@ def _check_page(
     port: int,
 ) -> None:
     """Refuse options that a page cannot have."""
-    if not is_number(score_thr) or not 0 <= score_thr <= 1:
-        raise ValueError(
-            f'--score-thr must be a number from 0 to 1, got {score_thr!r}; write '
-            f'--score-thr {_SCORE_THR}'
-        )
+    check_score_thr(score_thr, _SCORE_THR)
     if max_side is not None and max_side < 1:
         raise ValueError(
             f'--max-side must be a positive integer, got {max_side}; write '
@@ -216,32 +210,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         'lakes/val@runs/rtmdet_tiny --worst 200 --by fn --out worst',
     )
     add_lake_options(parser)
-    _add_options(parser)
-    args = parser.parse_args(argv)
-    return run_tool(
-        lambda: triage(
-            **lake_keys(args),
-            out=args.out,
-            name=args.name,
-            worst=args.worst,
-            by=args.by,
-            tag=args.tag,
-            compare=args.compare,
-            compare_name=args.compare_name,
-            score_thr=args.score_thr,
-            max_side=args.max_side,
-            overwrite=args.overwrite,
-            progress=True,
-            serve=_serve if args.serve else None,
-            port=args.port,
-        )
-    )
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('--out', metavar='DIR', help='folder to write the page to')
-    add('--serve', action='store_true', help='show the page on the loopback')
+    add(
+        '--serve',
+        action='store_const',
+        const=_serve,
+        help='show the page on the loopback',
+    )
     add('--port', type=int, default=0, help='of --serve (default: any that is free)')
     add('--name', help='name of the predictions (default: the only ones)')
     add('--worst', type=int, metavar='N', help='the N worst images, in place of --query')
@@ -277,6 +253,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help='shrink images to this longest side (default: as they are stored)',
     )
     add('--overwrite', action='store_true', help='replace a page that exists')
+    return run_tool(triage, parser, argv, progress=True)
 
 
 if __name__ == '__main__':

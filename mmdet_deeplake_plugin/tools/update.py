@@ -35,13 +35,7 @@ from ..lake import (
     open_source,
 )
 from ..utils.values import check_choice, is_number, wrong
-from ._cli import (
-    add_column_options,
-    add_lake_options,
-    lake_keys,
-    make_parser,
-    run_tool,
-)
+from ._cli import add_column_options, add_lake_options, make_parser, run_tool
 from .formats.coco_content import stored_instances
 from .updating.corrected_file import BY, Corrected, read_corrected
 from .updating.differences import Comparison, Difference, Numbering, summary_of
@@ -144,7 +138,7 @@ def _compare(
     chosen = lake.annotations(table.rows[positions])
     labels = range(int(table.labels.max(initial=-1)) + 1)
     stored: list[list[dict[str, Any]]] = [[] for _ in positions]
-    for each in stored_instances(lake, kept, chosen, range(len(chosen)), labels):
+    for each in stored_instances(lake, chosen, range(len(chosen)), labels):
         stored[each['image_id']].append({**each, 'label': each['category_id']})
     sizes = zip(chosen.widths.tolist(), chosen.heights.tolist())
     return [
@@ -202,21 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add('--dry-run', action='store_true', help='show the differences, write nothing')
     add_column_options(parser)
-    args = parser.parse_args(argv)
-    return run_tool(
-        lambda: update(
-            args.path,
-            args.corrected,
-            args.branch,
-            by=args.by,
-            tolerance=args.tolerance,
-            dry_run=args.dry_run,
-            credentials=lake_keys(args)['credentials'],
-            commit_id=args.commit,
-            tensors=args.tensors,
-            box_format=args.box_format,
-        )
-    )
+    return run_tool(update, parser, argv)
 
 
 if __name__ == '__main__':

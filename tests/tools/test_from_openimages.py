@@ -204,6 +204,7 @@ BAD = {
     'confidence': ('labels.csv', 'ImageID,LabelName,Confidence\na,/m/1,yes\n', "0 to 1, got 'yes'"),
 }
 BAD_CHALLENGE = {
+    'bytes': ('boxes.txt', b'\xff\xfe', r'boxes\.txt must be a text file in UTF-8'),
     'cut': ('boxes.txt', 'a.jpg\n#\n', 'line 1: an image must have a file name, a line that'),
     'count': ('boxes.txt', 'a.jpg\n#\nx\n', "line 3 must hold an integer, got 'x'"),
     'missing boxes': ('boxes.txt', 'a.jpg\n#\n2\n1 0 0 1 1 0\n', 'must have 2 boxes; the file ends'),

@@ -117,6 +117,10 @@ BAD_MOT: dict[str, tuple[Callable[[Path], Any], str]] = {
     'frame': (gt('7,1,2,3,4,5,1,1,1\n'), r'line 1: the frame must be 1 to 6 \(seqLength\), got 7'),
     'class': (gt('1,1,2,3,4,5,1,14,1\n'), 'line 1: the class must be 1 to 13, got 14'),
     'twice': (gt('1,1,2,3,4,5,1,1,1\n1,1,2,3,4,5,1,1,1\n'), 'but object 1 has two in frame 1'),
+    'bytes': (
+        lambda folder: (folder / FIRST / 'gt/gt.txt').write_bytes(b'\xff\xfe'),
+        'gt.txt must be a text file in UTF-8',
+    ),
 }
 
 

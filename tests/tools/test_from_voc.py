@@ -185,6 +185,11 @@ BAD_INPUT = [
         id='empty',
     ),
     pytest.param(
+        lambda voc: (voc / 'ImageSets/Main/train.txt').write_bytes(b'\xff\xfe'),
+        'train.txt must be a text file in UTF-8',
+        id='bytes',
+    ),
+    pytest.param(
         _write('ImageSets/Main/train.txt', 'a\nb\na\n'),
         "must have distinct image ids, but 1 occur more than once; the first is 'a'",
         id='twice',

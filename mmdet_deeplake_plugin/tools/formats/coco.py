@@ -6,22 +6,15 @@ crowds, zero areas and boxes outside of the image are valid here.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...structures.masks import too_few_points
 from ...utils.messages import warn
-from .coco_checks import (
-    check_annotation,
-    check_categories,
-    check_distinct,
-    check_images,
-    check_storable,
-    is_int64,
-)
-from .coco_panoptic import as_annotations, is_panoptic
+from .checks import are_dicts, check_distinct, check_storable, is_int64, read_json
+from .coco_checks import check_annotation, check_categories, check_images
+from .coco_panoptic import as_annotations
 
 _MAIN_KEYS = ('images', 'categories', 'annotations')
 _IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
@@ -35,8 +28,8 @@ class CocoAnnotations:
     Args:
         images: The file's ``images``, in its order.
         categories: The file's ``categories``, in its order.
+        annotations: The file's ``annotations`` or segments, in its order.
         by_image: Image id to its annotations, in the file's order.
-        positions: Annotation id to its position in the file's ``annotations``.
         others: The file's further keys: ``info``, ``licenses``, ….
         entries: Image id to entry of a panoptic file, whose segments are the annotations
             here, see :func:`.as_annotations`; ``None`` for other files.
@@ -44,49 +37,10 @@ class CocoAnnotations:
 
     images: list[dict[str, Any]]
     categories: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
     by_image: dict[Any, list[dict[str, Any]]]
-    positions: dict[int, int]
     others: dict[str, Any]
     entries: dict[Any, dict[str, Any]] | None = None
-
-    @property
-    def num_boxes(self) -> int:
-        """Total number of annotations."""
-        return sum(len(annotations) for annotations in self.by_image.values())
-
-    @property
-    def has_ignored(self) -> bool:
-        """Whether any annotation has a true ``ignore``."""
-        lists = self.by_image.values()
-        return any(ann.get('ignore') for annotations in lists for ann in annotations)
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether any annotation has a ``segmentation``."""
-        lists = self.by_image.values()
-        return any('segmentation' in ann for annotations in lists for ann in annotations)
-
-    @property
-    def has_image_keys(self) -> bool:
-        """Whether any image has keys other than id, file name and size."""
-        return any(set(image) - set(_IMAGE_KEYS) for image in self.images)
-
-    @property
-    def is_grouped(self) -> bool:
-        """Whether the annotations in the file are grouped by image."""
-        if self.entries is not None:
-            return True
-        order = [
-            self.positions[ann['id']]
-            for image in self.images
-            for ann in self.by_image[image['id']]
-        ]
-        return order == sorted(order)
-
-    @property
-    def text_ids(self) -> bool:
-        """Whether image ids are texts rather than integers."""
-        return isinstance(self.images[0]['id'], str)
 
 
 def image_keys(image: dict[str, Any]) -> dict[str, Any]:
@@ -118,37 +72,33 @@ def read_coco(ann_file: Path, needs_annotations: bool = False) -> CocoAnnotation
             instances or, with ``segments_info``, panoptic. Without ``annotations`` (image
             lists of test sets) the images have no boxes.
         needs_annotations: Whether it is an error if ``annotations`` are missing.
-
-    Returns:
-        The file's content.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: If it is not JSON, not a COCO file, or not consistent.
     """
-    return check_coco(_load(ann_file), ann_file, needs_annotations)
-
-
-def check_coco(
-    content: dict[str, Any], ann_file: Path, needs_annotations: bool = False
-) -> CocoAnnotations:
-    """Check the content of a COCO annotation file.
-
-    Args:
-        content: The content, with ``images`` and ``categories``.
-        ann_file: Where it comes from, for messages.
-        needs_annotations: As for :func:`read_coco`.
-
-    Raises:
-        ValueError: If it is not consistent.
-    """
-    images, categories = content['images'], content['categories']
-    annotations = content.get('annotations')
-    if annotations is None and needs_annotations:
+    content = read_json(ann_file)
+    keys = list(content) if isinstance(content, dict) else []
+    for key in ('images', 'categories'):
+        if key not in keys:
+            raise ValueError(
+                f'{ann_file} is not a COCO annotation file: it must have the keys '
+                f"'images', 'annotations' and 'categories', got {keys} without {key!r}"
+            )
+    for key in _MAIN_KEYS:
+        if not are_dicts(content.get(key, [])):
+            raise ValueError(
+                f'{ann_file} is not a COCO annotation file: {key!r} must be a list of '
+                'objects'
+            )
+    if needs_annotations and 'annotations' not in content:
         raise ValueError(
             f"{ann_file} must have 'annotations', got {list(content)}; write all that "
             'the images are to have, [] for none'
         )
+    return check_coco(content, ann_file)
+
+
+def check_coco(content: dict[str, Any], ann_file: Path) -> CocoAnnotations:
+    """Check the content of a COCO annotation file, see :func:`read_coco`."""
+    images, categories = content['images'], content['categories']
+    annotations = content.get('annotations')
     if annotations is None:
         warn(
             f"{ann_file} has no 'annotations': storing all {len(images)} images without "
@@ -162,39 +112,20 @@ def check_coco(
         check_categories(categories)
         for key, value in others.items():
             check_storable(repr(key), value)
-        if is_panoptic(annotations):
+        if annotations and 'segments_info' in annotations[0]:
             ids = {image['id'] for image in images}
             annotations, entries = as_annotations(annotations, categories, ids)
         by_image = _group(images, categories, annotations, is_unique=entries is None)
     except ValueError as error:
         raise ValueError(f'{ann_file}: {error}') from error
-    _warn_of_ignored_masks(ann_file, annotations)
-    positions = {ann['id']: index for index, ann in enumerate(annotations)}
-    return CocoAnnotations(images, categories, by_image, positions, others, entries)
-
-
-def _load(ann_file: Path) -> dict[str, Any]:
-    if not ann_file.is_file():
-        raise FileNotFoundError(f'annotation file {ann_file} does not exist')
-    try:
-        with ann_file.open(encoding='utf-8') as file:
-            content = json.load(file)
-    except ValueError as error:
-        raise ValueError(f'{ann_file} is not a JSON file: {error}') from error
-    keys = list(content) if isinstance(content, dict) else []
-    for key in ('images', 'categories'):
-        if key not in keys:
-            raise ValueError(
-                f'{ann_file} is not a COCO annotation file: it must have the keys '
-                f"'images', 'annotations' and 'categories', got {keys} without {key!r}"
-            )
-    for key in _MAIN_KEYS:
-        if not _is_list_of_dicts(content.get(key, [])):
-            raise ValueError(
-                f'{ann_file} is not a COCO annotation file: {key!r} must be a list of '
-                'objects'
-            )
-    return content
+    short = [ann['id'] for ann in annotations if too_few_points(ann.get('segmentation'))]
+    if short:
+        warn(
+            f'{ann_file}: {len(short)} annotations have a polygon with fewer than three '
+            f'points or an odd number of coordinates, the first is id {short[0]}; they '
+            'are stored as they are, and MMDetection ignores such polygons'
+        )
+    return CocoAnnotations(images, categories, annotations, by_image, others, entries)
 
 
 def _group(
@@ -216,19 +147,5 @@ def _group(
         check_annotation(f'{where} (id {ann_id})', annotation, sizes, category_ids)
         by_image[annotation['image_id']].append(annotation)
     if is_unique:
-        check_distinct('annotations', 'ids', (ann['id'] for ann in annotations))
+        check_distinct("'annotations'", 'ids', (ann['id'] for ann in annotations))
     return by_image
-
-
-def _warn_of_ignored_masks(ann_file: Path, annotations: list[dict[str, Any]]) -> None:
-    ids = [ann['id'] for ann in annotations if too_few_points(ann.get('segmentation'))]
-    if ids:
-        warn(
-            f'{ann_file}: {len(ids)} annotations have a polygon with fewer than three '
-            f'points or an odd number of coordinates, the first is id {ids[0]}; they are '
-            'stored as they are, and MMDetection ignores such polygons'
-        )
-
-
-def _is_list_of_dicts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, dict) for item in value)

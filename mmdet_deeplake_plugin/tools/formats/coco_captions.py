@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lake import LakeSource, TextColumn, metadata_of, names
-from .coco_checks import check_storable, is_int
+from ...utils.values import is_int
+from .checks import check_storable, is_id_of, read_json
+from .files import as_json
 
 
 @dataclass(frozen=True)
@@ -21,27 +22,14 @@ class CocoCaptions:
     """A checked captions file.
 
     Args:
-        by_image: Image id to pairs of position in the file and annotation.
-        others: The file's further keys: ``info``, ``licenses``, ….
+        texts: Image id to its captions, packed into the text of a row.
+        count: Number of captions of all images.
+        metadata: Metadata of the column with the captions.
     """
 
-    by_image: dict[Any, list[tuple[int, dict[str, Any]]]]
-    others: dict[str, Any]
-
-    @property
-    def num_captions(self) -> int:
-        """Number of captions of all images."""
-        return sum(map(len, self.by_image.values()))
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """Metadata of the column with the captions."""
-        others = json.dumps(self.others, ensure_ascii=False)
-        return {names.CONTENT: names.COCO_CAPTIONS, names.COCO_FILE: others}
-
-    def packed(self, img_id: Any) -> str:
-        """Pack the captions of an image into the text of a row."""
-        return json.dumps(self.by_image[img_id], ensure_ascii=False)
+    texts: dict[Any, str]
+    count: int
+    metadata: dict[str, Any]
 
 
 def read_captions(path: Path, images: Sequence[dict[str, Any]]) -> CocoCaptions:
@@ -50,56 +38,52 @@ def read_captions(path: Path, images: Sequence[dict[str, Any]]) -> CocoCaptions:
     Args:
         path: JSON with ``annotations`` of ``id``, ``image_id`` and ``caption``.
         images: Images of the annotation file that the captions belong to.
-
-    Returns:
-        The file's captions.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: If it is not JSON, not a captions file, or names an image that is not
-            in ``images``.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f'--captions: {path} does not exist')
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = read_json(path, '--captions:')
+        annotations = content.get('annotations') if isinstance(content, dict) else None
+        if not isinstance(annotations, list):
+            raise ValueError(
+                f"{path} is not a COCO captions file; it must have a list 'annotations'"
+            )
+        by_image = _by_image(f'{path}: annotations', annotations, images)
     except ValueError as error:
-        raise ValueError(f'--captions: {path} is not a JSON file: {error}') from error
-    annotations = content.get('annotations') if isinstance(content, dict) else None
-    if not isinstance(annotations, list):
-        raise ValueError(
-            f'--captions: {path} is not a COCO captions file; it must have a list '
-            "'annotations'"
-        )
+        raise ValueError(f'--captions: {error}') from error
+    others = {k: v for k, v in content.items() if k not in ('images', 'annotations')}
+    metadata = {names.CONTENT: names.COCO_CAPTIONS, names.COCO_FILE: as_json(others)}
+    texts = {img_id: as_json(captions) for img_id, captions in by_image.items()}
+    return CocoCaptions(texts, len(annotations), metadata)
+
+
+def _by_image(
+    where: str, annotations: list[Any], images: Sequence[dict[str, Any]]
+) -> dict[Any, list[tuple[int, dict[str, Any]]]]:
     by_image: dict[Any, Any] = {image['id']: [] for image in images}
+    known = set()
     for position, annotation in enumerate(annotations):
-        where = f'--captions: {path}: annotations[{position}]'
+        place = f'{where}[{position}]'
         caption = annotation.get('caption') if isinstance(annotation, dict) else None
         if not isinstance(caption, str):
             raise ValueError(
-                f"{where} must have a string 'caption', got {annotation!r:.80}"
+                f"{place} must have a string 'caption', got {annotation!r:.80}"
             )
-        img_id = annotation.get('image_id')
-        is_id = is_int(img_id) or isinstance(img_id, str)
-        if not is_id or img_id not in by_image:
+        img_id, ann_id = annotation.get('image_id'), annotation.get('id')
+        if not is_id_of(img_id, by_image):
             raise ValueError(
-                f'{where} has image_id {img_id!r}, which is not an image id in ANN_JSON'
+                f'{place} has image_id {img_id!r}, which is not an image id in ANN_JSON'
             )
-        ann_id = annotation.get('id')
         if not is_int(ann_id) and not isinstance(ann_id, str):
-            raise ValueError(f"{where} must have an integer 'id', got {ann_id!r}")
-        check_storable(where, annotation)
+            raise ValueError(f"{place} must have an integer 'id', got {ann_id!r}")
+        if ann_id in known:
+            raise ValueError(
+                f"{place}: each of 'annotations' must have a distinct 'id', got "
+                f'{ann_id!r}'
+            )
+        known.add(ann_id)
+        check_storable(place, annotation)
         kept = {key: value for key, value in annotation.items() if key != 'image_id'}
         by_image[img_id].append((position, kept))
-    ids = Counter(annotation['id'] for annotation in annotations)
-    repeated = [i for i, count in ids.items() if count > 1]
-    if repeated:
-        raise ValueError(
-            f"--captions: {path}: each of 'annotations' must have a distinct 'id', got "
-            f'{repeated[0]!r}'
-        )
-    others = {k: v for k, v in content.items() if k not in ('images', 'annotations')}
-    return CocoCaptions(by_image, others)
+    return by_image
 
 
 def captions_content(

@@ -6,15 +6,14 @@ not hold every integer: whatever would be stored as something else is refused.
 
 from __future__ import annotations
 
-import json
 import math
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ...structures.masks import counts_problem, segmentation_problem
+from ...utils.values import is_int
+from .checks import check_distinct, check_storable, is_id, is_id_of, is_int64
 
-_FLAG = 'write 0 for false and 1 for true, or leave the key out'
 # pycocotools holds each step along a polygon in memory, and its numbers in 32 bits.
 _FARTHEST = 10**6
 _PIXELS = (
@@ -24,20 +23,12 @@ _PIXELS = (
 
 
 def check_images(images: Sequence[dict[str, Any]], names: Sequence[Any]) -> None:
-    """Check the ``images`` of a file.
-
-    Args:
-        images: The images.
-        names: Path of each image in the folder of images.
-
-    Raises:
-        ValueError: If a value is wrong; the message names image, key and value.
-    """
+    """Check the ``images`` of a file, and the path of each in the folder of images."""
     if not images:
         raise ValueError("'images' must not be empty")
     for index, (image, name) in enumerate(zip(images, names)):
         where, img_id = f'images[{index}]', image.get('id')
-        if not (isinstance(img_id, str) and img_id) and not is_int64(img_id):
+        if not is_id(img_id):
             raise ValueError(
                 f"{where} must have an integer or string 'id', got {img_id!r}; write an "
                 'integer of at most 64 bits, or a text'
@@ -49,13 +40,14 @@ def check_images(images: Sequence[dict[str, Any]], names: Sequence[Any]) -> None
                 'the path of the image in the folder of images'
             )
         for key in ('width', 'height'):
-            if not _is_size(image.get(key)):
+            value: Any = image.get(key)  # some tools write 640.0
+            if not is_number(value) or value != int(value) or not 0 < value < 2**31:
                 raise ValueError(
                     f'{where} must have a positive integer {key!r} in pixels, got '
-                    f'{image.get(key)!r}; write the {key} of the image'
+                    f'{value!r}; write the {key} of the image'
                 )
         check_storable(where, image)
-    check_distinct('images', 'ids', (str(image['id']) for image in images))
+    check_distinct("'images'", 'ids', (str(image['id']) for image in images))
     texts = [isinstance(image['id'], str) for image in images]
     if any(texts) and not all(texts):
         raise ValueError(
@@ -66,11 +58,7 @@ def check_images(images: Sequence[dict[str, Any]], names: Sequence[Any]) -> None
 
 
 def check_categories(categories: Sequence[dict[str, Any]]) -> None:
-    """Check the ``categories`` of a file.
-
-    Raises:
-        ValueError: If a value is wrong; the message names category, key and value.
-    """
+    """Check the ``categories`` of a file."""
     for index, category in enumerate(categories):
         where = f'categories[{index}]'
         # Deep Lake 4.7 gives others back if two ids of a list are 2**63 or more apart.
@@ -89,7 +77,7 @@ def check_categories(categories: Sequence[dict[str, Any]]) -> None:
         check_storable(where, category)
     for key in ('id', 'name'):
         values = (category[key] for category in categories)
-        check_distinct('categories', f'{key}s', values)
+        check_distinct("'categories'", f'{key}s', values)
 
 
 def check_annotation(
@@ -98,17 +86,7 @@ def check_annotation(
     sizes: dict[Any, tuple[int, int]],
     category_ids: Collection[int],
 ) -> None:
-    """Check an annotation of an instance, or a segment.
-
-    Args:
-        where: The annotation, for messages.
-        annotation: The annotation.
-        sizes: Width and height by image id.
-        category_ids: Ids of the categories.
-
-    Raises:
-        ValueError: If a value is wrong; the message names annotation, key and value.
-    """
+    """Check an annotation of an instance, or a segment; ``sizes`` are by image id."""
     _check_reference(where, annotation, 'image_id', 'images', sizes)
     _check_reference(where, annotation, 'category_id', 'categories', category_ids)
     for key in ('iscrowd', 'ignore'):
@@ -133,61 +111,6 @@ def check_annotation(
         raise ValueError(f"{where} has an invalid 'segmentation': {problem}")
 
 
-def check_storable(where: str, value: Any) -> None:
-    """Refuse what neither JSON nor UTF-8 holds: NaN, infinity, halves of characters.
-
-    Args:
-        where: What the value is, for the message.
-        value: A value that was read from JSON.
-
-    Raises:
-        ValueError: If the value holds one of these.
-    """
-    try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except ValueError as error:
-        for key, part in value.items() if isinstance(value, dict) else ():
-            check_storable(f'{where}: {key!r}', part)
-        if not isinstance(error, UnicodeEncodeError):
-            raise ValueError(
-                f'{where} has a number that is NaN or infinite, which JSON does not '
-                'allow; write null, or leave the key out'
-            ) from None
-        raise ValueError(
-            f'{where} has a text that is not Unicode, {error.object[error.start]!r}; '
-            'write whole characters'
-        ) from None
-
-
-def check_distinct(key: str, what: str, values: Iterable[Any]) -> None:
-    """Refuse values that occur more than once.
-
-    Args:
-        key: Key of the file, for the message.
-        what: What the values are, in the plural.
-        values: The values.
-
-    Raises:
-        ValueError: If a value occurs more than once.
-    """
-    repeated = [value for value, count in Counter(values).items() if count > 1]
-    if repeated:
-        raise ValueError(
-            f'{key!r} must have distinct {what}, but {len(repeated)} occur more than '
-            f'once; the first is {repeated[0]}'
-        )
-
-
-def is_int(value: Any) -> bool:
-    """Return whether a value is an integer, which True is not."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_int64(value: Any) -> bool:
-    """Return whether a value is an integer of at most 64 bits."""
-    return is_int(value) and -(2**63) <= value < 2**63
-
-
 def is_number(value: Any) -> bool:
     """Return whether a value is a finite number that a double holds exactly."""
     if is_int(value):
@@ -198,14 +121,17 @@ def is_number(value: Any) -> bool:
 def _check_flag(where: str, values: dict[str, Any], key: str) -> None:
     value = values.get(key, 0)
     if not isinstance(value, (bool, int, float)) or value not in (0, 1):
-        raise ValueError(f'{where} must have {key!r} 0 or 1, got {value!r}; {_FLAG}')
+        raise ValueError(
+            f'{where} must have {key!r} 0 or 1, got {value!r}; write 0 for false and 1 '
+            'for true, or leave the key out'
+        )
 
 
 def _check_reference(
     where: str, annotation: dict[str, Any], key: str, target: str, known: Collection[Any]
 ) -> None:
     value = annotation.get(key)
-    if not (is_int(value) or isinstance(value, str)) or value not in known:
+    if not is_id_of(value, known):
         raise ValueError(
             f'{where} has {key} {value!r}, which is not in {target!r}; write the id of '
             f'one of {target!r}, of the same type'
@@ -230,8 +156,3 @@ def _mask_problem(segmentation: Any, width: int, height: int) -> str:
                 )
         return ''
     return counts_problem(segmentation['counts'], width * height)
-
-
-def _is_size(value: Any) -> bool:
-    """Return whether a value is a size in pixels; some tools write 640.0."""
-    return is_number(value) and value == int(value) and 0 < value < 2**31

@@ -21,7 +21,6 @@ def file_names(table: AnnotationTable) -> list[str]:
 def coco_content(
     lake: Lake,
     table: AnnotationTable,
-    names: Sequence[str],
     entries: Sequence[dict[str, Any]] | None,
     progress: bool,
 ) -> dict[str, Any]:
@@ -30,7 +29,6 @@ def coco_content(
     Args:
         lake: The lake.
         table: Annotations of the rows.
-        names: File name of each image.
         entries: See :meth:`.CocoColumns.panoptic_keys`.
         progress: Whether to draw a progress bar on stderr.
 
@@ -38,19 +36,23 @@ def coco_content(
         ValueError: If two rows have the same image id.
     """
     kept = CocoColumns(lake.source, lake.columns)
-    images = image_entries(lake, kept, table, names)
+    images = image_entries(kept, table)
     img_ids = [image['id'] for image in images]
     category_ids = lake.columns.category_ids or range(
         int(table.labels.max(initial=-1)) + 1
     )
     annotations: list[dict[str, Any]]
     if lake.columns.is_panoptic:
-        annotations = as_entries(table, category_ids, img_ids, names, entries)
+        annotations = as_entries(table, category_ids, img_ids, file_names(table), entries)
     else:
-        found = stored_instances(lake, kept, table, img_ids, category_ids)
+        found = stored_instances(lake, table, img_ids, category_ids)
         count = len(table.labels)
         found = with_progress(found, count, 'reading annotations', progress)
-        annotations = _in_file_order(kept, table, list(found))
+        annotations = list(found)
+        positions = kept.per_box(names.ANN_POSITION, table.rows)
+        if positions is not None and len(positions) == count:  # as in the file
+            order = np.argsort(positions, kind='stable')
+            annotations = [annotations[index] for index in order]
     categories = kept.categories() or [
         {'id': label, 'name': str(label)} for label in np.unique(table.labels).tolist()
     ]
@@ -62,16 +64,12 @@ def coco_content(
     }
 
 
-def image_entries(
-    lake: Lake, kept: CocoColumns, table: AnnotationTable, names: Sequence[str]
-) -> list[dict[str, Any]]:
+def image_entries(kept: CocoColumns, table: AnnotationTable) -> list[dict[str, Any]]:
     """Return the entry of each image in a COCO file.
 
     Args:
-        lake: The lake.
-        kept: Its further columns.
+        kept: Further columns of the lake.
         table: Annotations of the rows.
-        names: File name of each image.
 
     Raises:
         ValueError: If two rows have the same image id.
@@ -80,14 +78,14 @@ def image_entries(
     repeated = len(ids) - len(set(ids))
     if repeated:
         raise ValueError(
-            f'{lake.name}: image ids must be distinct, but {repeated} rows have the id '
-            'of another row; write --tensors \'{"img_id": null}\' to use row numbers, or '
-            'select distinct rows with --query'
+            f'{kept.source.name}: image ids must be distinct, but {repeated} rows have '
+            'the id of another row; write --tensors \'{"img_id": null}\' to use row '
+            'numbers, or select distinct rows with --query'
         )
     sizes = zip(table.widths.tolist(), table.heights.tolist())
     images = []
     for others, img_id, name, (width, height) in zip(
-        kept.image_keys(table.rows), ids, names, sizes
+        kept.image_keys(table.rows), ids, file_names(table), sizes
     ):
         image = {**others, 'id': img_id, 'width': width, 'height': height}
         if 'file_name' in image:  # null: LVIS has a URL instead
@@ -100,7 +98,6 @@ def image_entries(
 
 def stored_instances(
     lake: Lake,
-    kept: CocoColumns,
     table: AnnotationTable,
     img_ids: Sequence[Any],
     category_ids: Sequence[int],
@@ -109,11 +106,11 @@ def stored_instances(
 
     Args:
         lake: The lake.
-        kept: Its further columns.
         table: Annotations of the rows.
         img_ids: Image id of each row.
         category_ids: Category id of each label.
     """
+    kept = CocoColumns(lake.source, lake.columns)
     ids = kept.per_box(names.ANN_ID, table.rows)
     if ids is None or len(ids) != len(table.labels):
         ids = list(range(1, len(table.labels) + 1))
@@ -143,13 +140,3 @@ def stored_instances(
             if with_ignore:
                 annotation['ignore'] = int(table.excluded[index])
             yield annotation
-
-
-def _in_file_order(
-    kept: CocoColumns, table: AnnotationTable, annotations: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Sort annotations as in the file that they came from, if the lake stores that."""
-    positions = kept.per_box(names.ANN_POSITION, table.rows)
-    if positions is None or len(positions) != len(annotations):
-        return annotations
-    return [annotations[index] for index in np.argsort(positions, kind='stable')]

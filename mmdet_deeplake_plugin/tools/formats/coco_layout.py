@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...lake import LakeLayout, names
 from ...structures.masks import pack_segmentations
+from .._converter import AnnotatedImage
 from .coco import CocoAnnotations, file_name, image_keys
 from .coco_captions import CocoCaptions
+from .files import as_json
 from .images import image_compression
 from .video.cocovid import frame_numbers, track_numbers
+
+_INTEGERS = (names.VIDEO_ID, names.FRAME_ID, names.PERSON_ID)
 
 
 def coco_layout(
@@ -32,28 +35,25 @@ def coco_layout(
         captions: Captions of the same images, if any.
         has_maps: Whether there is a segmentation map per image.
         seg_classes: Names of the labels of semantic maps, empty if unknown.
-
-    Raises:
-        FileNotFoundError: If an image is missing.
-        ValueError: If a file is not an image.
     """
     is_panoptic = coco.entries is not None
     own_id = names.SEGMENT_ID if is_panoptic else names.ANN_ID
     per_box = {names.ISCROWD: 'uint8', names.AREA: 'float64', own_id: 'int64'}
-    if coco.has_ignored:
+    if any(ann.get('ignore') for ann in coco.annotations):
         per_box[names.IGNORE] = 'uint8'
-    if not coco.is_grouped:
+    in_rows = (ann for image in coco.images for ann in coco.by_image[image['id']])
+    if not is_panoptic and not all(map(operator.is_, in_rows, coco.annotations)):
         per_box[names.ANN_POSITION] = 'int64'
-    per_box.update(track_numbers(coco.images, coco.by_image.values()))
+    per_box.update(track_numbers(coco.images, coco.annotations))
     texts = {
-        names.SEGMENTATION: coco.has_masks,
-        names.COCO_IMAGE: coco.has_image_keys,
+        names.SEGMENTATION: any('segmentation' in ann for ann in coco.annotations),
+        names.COCO_IMAGE: any(map(image_keys, coco.images)),
         names.COCO_ANNOTATION: is_panoptic,
         names.CAPTIONS: captions is not None,
     }
     categories: dict[str, Any] = {
         names.CATEGORY_IDS: [category['id'] for category in coco.categories],
-        names.CATEGORIES_JSON: _json(coco.categories),
+        names.CATEGORIES_JSON: as_json(coco.categories),
     }
     # The image lists of panoptic test sets have them too.
     things = [category.get('isthing') for category in coco.categories]
@@ -62,7 +62,7 @@ def coco_layout(
     metadata = {names.CATEGORIES: categories}
     if coco.others:
         # Not needed for training, but for to_coco and for the licences.
-        metadata[names.IMAGES] = {names.COCO_FILE: _json(coco.others)}
+        metadata[names.IMAGES] = {names.COCO_FILE: as_json(coco.others)}
     if has_maps and seg_classes:
         metadata[names.SEG_MAP] = {names.CLASS_NAMES: list(seg_classes)}
     if captions is not None:
@@ -76,7 +76,7 @@ def coco_layout(
         ),
         class_names=[category['name'] for category in coco.categories],
         per_box=per_box,
-        text_ids=coco.text_ids,
+        text_ids=isinstance(coco.images[0]['id'], str),
         texts=tuple(column for column, is_there in texts.items() if is_there),
         has_maps=has_maps,
         metadata=metadata,
@@ -84,63 +84,41 @@ def coco_layout(
     )
 
 
-def coco_rows(
-    coco: CocoAnnotations,
-    image_folder: Path,
-    layout: LakeLayout,
-    maps: list[Path],
-    captions: CocoCaptions | None,
-) -> Iterator[dict[str, Any]]:
-    """Yield one row per image, in the order of the file.
-
-    Args:
-        coco: The file.
-        image_folder: Folder of the images.
-        layout: See :func:`coco_layout`.
-        maps: Segmentation map of each image; empty if there are none.
-        captions: Captions of the same images, if any.
-    """
+def annotated_images(
+    coco: CocoAnnotations, maps: list[Path], captions: CocoCaptions | None
+) -> Iterator[AnnotatedImage]:
+    """Yield the images, in the order of the file; without maps ``maps`` is empty."""
     labels = {category['id']: label for label, category in enumerate(coco.categories)}
-    positions = coco.positions
+    positions = {ann['id']: index for index, ann in enumerate(coco.annotations)}
     entries = coco.entries or {}
     for index, image in enumerate(coco.images):
         annotations = coco.by_image[image['id']]
         ids = [ann['id'] for ann in annotations]
-        values: dict[str, list[Any]] = {
+        columns: dict[str, Any] = {
             names.ISCROWD: [bool(ann.get('iscrowd')) for ann in annotations],
             names.AREA: [_area(ann) for ann in annotations],
             names.IGNORE: [bool(ann.get('ignore')) for ann in annotations],
             names.ANN_ID: ids,
             names.SEGMENT_ID: ids,
-        }
-        if names.ANN_POSITION in layout.per_box:
-            values[names.ANN_POSITION] = [positions[ann_id] for ann_id in ids]
-        for key in names.TRACK_NUMBERS:
-            values[key] = [ann.get(key) for ann in annotations]
-        boxes = np.array([ann['bbox'] for ann in annotations], np.float64)
-        yield {
-            names.IMAGES: (image_folder / file_name(image)).read_bytes(),
-            names.BOXES: boxes.reshape(-1, 4),
-            names.CATEGORIES: np.array(
-                [labels[ann['category_id']] for ann in annotations], np.int32
-            ),
-            **{
-                column: np.array(values[column], dtype)
-                for column, dtype in layout.per_box.items()
-            },
+            names.ANN_POSITION: [positions[ann_id] for ann_id in ids],
+            **{key: [ann.get(key) for ann in annotations] for key in names.TRACK_NUMBERS},
             names.SEGMENTATION: pack_segmentations(
                 [ann.get('segmentation') for ann in annotations]
             ),
-            names.CAPTIONS: '' if captions is None else captions.packed(image['id']),
-            names.COCO_IMAGE: _json(image_keys(image)),
+            names.CAPTIONS: '' if captions is None else captions.texts[image['id']],
+            names.COCO_IMAGE: as_json(image_keys(image)),
             names.COCO_ANNOTATION: json.dumps(entries.get(image['id'], {})),
             **({names.SEG_MAP: maps[index].read_bytes()} if maps else {}),
-            **{key: image[key] for key in layout.integers},
-            names.IMAGE_ID: str(image['id']) if layout.text_ids else image['id'],
-            names.FILE_NAME: file_name(image),
-            names.WIDTH: int(image['width']),
-            names.HEIGHT: int(image['height']),
+            **{key: image.get(key) for key in _INTEGERS},
         }
+        yield AnnotatedImage(
+            image['id'],
+            file_name(image),
+            [ann['bbox'] for ann in annotations],
+            [labels[ann['category_id']] for ann in annotations],
+            (int(image['width']), int(image['height'])),
+            columns,
+        )
 
 
 def _area(annotation: dict[str, Any]) -> float:
@@ -148,7 +126,3 @@ def _area(annotation: dict[str, Any]) -> float:
     if annotation.get('area') is not None:
         return annotation['area']
     return annotation['bbox'][2] * annotation['bbox'][3]
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -11,12 +11,8 @@ from typing import Any
 
 from ...lake import AnnotationTable
 from ...structures.seg_maps import MOST_IDS
-from .coco_checks import check_storable, is_int
-
-
-def is_panoptic(annotations: Sequence[dict[str, Any]]) -> bool:
-    """Return whether the annotations of a COCO file are lists of segments."""
-    return any('segments_info' in entry for entry in annotations[:1])
+from ...utils.values import is_int
+from .checks import are_dicts, check_storable, is_id_of
 
 
 def as_annotations(
@@ -34,9 +30,6 @@ def as_annotations(
     Returns:
         The segments with their ``image_id``, with ids unique within an image; and image
         id to the entry without segments and image id, with its ``position`` in the file.
-
-    Raises:
-        ValueError: If an entry is invalid or does not match categories or images.
     """
     for index, category in enumerate(categories):
         if category.get('isthing') not in (0, 1):
@@ -49,8 +42,7 @@ def as_annotations(
     for index, entry in enumerate(entries):
         where = f'annotations[{index}]'
         image_id = entry.get('image_id')
-        is_id = is_int(image_id) or isinstance(image_id, str)
-        if not is_id or image_id not in image_ids:
+        if not is_id_of(image_id, image_ids):
             raise ValueError(
                 f"{where} has image_id {image_id!r}, which is not in 'images'"
             )
@@ -65,11 +57,11 @@ def as_annotations(
 
 def _segments(where: str, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
     segments = entry.get('segments_info')
-    if not isinstance(segments, list) or not all(isinstance(s, dict) for s in segments):
+    if not are_dicts(segments):
         raise ValueError(f"{where} must have 'segments_info', a list of segments")
     seen = set()
     for number, segment in enumerate(segments):
-        segment_id = segment.get('id')
+        segment_id: Any = segment.get('id')
         which = f'{where}, segment {number}'
         if not is_int(segment_id) or not 0 < segment_id < MOST_IDS:
             raise ValueError(
@@ -85,12 +77,7 @@ def _segments(where: str, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def map_name(image_name: str, entry: dict[str, Any] | None) -> str:
-    """Return the name of an image's map.
-
-    Args:
-        image_name: The image's ``file_name``.
-        entry: The image's entry in ``annotations`` of a panoptic file, if any.
-    """
+    """Return the name of an image's map, which its panoptic entry may hold."""
     return (entry or {}).get('file_name') or str(Path(image_name).with_suffix('.png'))
 
 
@@ -101,19 +88,14 @@ def as_entries(
     names: Sequence[str],
     stored: Sequence[dict[str, Any]] | None,
 ) -> list[dict[str, Any]]:
-    """Convert segments to entries of a panoptic file, as before :func:`as_annotations`.
+    """Return the entries of a panoptic file, in its order: undo :func:`as_annotations`.
 
     Args:
         table: Annotations of the rows.
         category_ids: Category id of each label.
         img_ids: Image id of each row.
         names: File name of each row's image.
-        stored: Each row's entry without its segments, see :func:`as_annotations`, empty
-            for an image without an entry; ``None`` if the lake was not made from such a
-            file.
-
-    Returns:
-        Entries in the order of the original file.
+        stored: See :meth:`.CocoColumns.panoptic_keys`.
     """
     boxes = table.boxes_xywh
     entries = []

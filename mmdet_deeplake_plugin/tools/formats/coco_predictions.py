@@ -43,7 +43,6 @@ def predicted_rows(
 def predictions_content(
     lake: Lake,
     table: AnnotationTable,
-    names: Sequence[str],
     stored: StoredPredictions,
     score_thr: float,
 ) -> dict[str, Any]:
@@ -55,7 +54,6 @@ def predictions_content(
     Args:
         lake: The lake.
         table: Annotations of the rows, of which the images are used.
-        names: File name of each image.
         stored: The predictions.
         score_thr: Least score of a prediction that is kept.
 
@@ -63,7 +61,7 @@ def predictions_content(
         ValueError: If two rows have the same image id.
     """
     kept = CocoColumns(lake.source, lake.columns)
-    images = image_entries(lake, kept, table, names)
+    images = image_entries(kept, table)
     categories = kept.categories() if lake.columns.class_names else []
     ids = {category['name']: category['id'] for category in categories}
     if not set(stored.class_names) <= ids.keys():

@@ -2,64 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...lake import names
 from ...utils.values import is_number, shown
+from .._converter import AnnotatedImage
+from .checks import check_box, key_of, parse_json, read_text
 
 TAGS = ('person', 'mask')
-BOXES = ('fbox', 'vbox', 'hbox')
+# Full, visible, and of the head: left, top, width, height in pixels.
+BOXES = {'fbox': names.BOXES, 'vbox': names.VISIBLE_BOXES, 'hbox': names.HEAD_BOXES}
 
 
-@dataclass(frozen=True)
-class CrowdHumanImage:
-    """One line of a file, with ``N`` annotations.
+def read_odgt(path: Path) -> list[AnnotatedImage]:
+    """Read the images of a file, in their order, with their full boxes.
 
-    Args:
-        image_id: Stem of the image file.
-        boxes: ``fbox`` (full), ``vbox`` (visible) and ``hbox`` (head) -> left, top,
-            width, height in pixels, shape ``(N, 4)``.
-        ignored: Whether losses and metric ignore it: every mask, and a person with
-            ``ignore``, shape ``(N,)``.
-        head_ignored: The same for its head alone, shape ``(N,)``.
+    Losses and metric ignore every mask, and a person with ``ignore``.
     """
-
-    image_id: str
-    boxes: dict[str, NDArray[np.float64]]
-    ignored: NDArray[np.uint8]
-    head_ignored: NDArray[np.uint8]
-
-
-def read_odgt(path: Path) -> list[CrowdHumanImage]:
-    """Read an annotation file.
-
-    Args:
-        path: File of the format.
-
-    Returns:
-        Its lines in their order.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it is empty, a line is not an annotation, or an id occurs twice.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'annotation file {path} does not exist; write the path of an .odgt file'
-        )
-    try:
-        lines = path.read_text(encoding='utf-8').strip().split('\n')
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path} must be a text file in UTF-8: {error}') from error
-    if lines == ['']:
+    text = read_text(path, remedy='; write the path of an .odgt file').strip()
+    if not text:
         raise ValueError(f'{path} must have a line for each image, but is empty')
-    images: dict[str, CrowdHumanImage] = {}
-    for number, line in enumerate(lines, start=1):
+    images: dict[str, AnnotatedImage] = {}
+    for number, line in enumerate(text.split('\n'), start=1):
         where = f'{path}, line {number}'
         image = _read_line(line, where)
         if image.image_id in images:
@@ -71,61 +38,42 @@ def read_odgt(path: Path) -> list[CrowdHumanImage]:
     return list(images.values())
 
 
-def _read_line(line: str, where: str) -> CrowdHumanImage:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f'{where} is not JSON: {error}') from error
+def _read_line(line: str, where: str) -> AnnotatedImage:
+    record = parse_json(line, where)
     if not isinstance(record, dict):
         raise ValueError(f'{where} must be a JSON object, got {shown(record)}')
-    image_id = record.get('ID')
-    if not isinstance(image_id, str) or not image_id:
-        raise ValueError(
-            f'{where}: ID must be the name of the image without .jpg, got '
-            f'{shown(image_id)}'
-        )
+    image_id = key_of(record, 'ID', str, where, 'the name of the image without .jpg')
     found = record.get('gtboxes')
     if not isinstance(found, list):
         raise ValueError(
             f'{where}: gtboxes must be a list, got {shown(found)}; write [] for an image '
             'without annotations'
         )
-    parts = [(ann, f'{where}: gtboxes[{index}]') for index, ann in enumerate(found)]
-    for ann, place in parts:
-        _check(ann, place)
-    ignored = [
-        ann['tag'] != 'person' or _ignores(ann, 'extra', place) for ann, place in parts
-    ]
-    heads = [_ignores(ann, 'head_attr', place) for ann, place in parts]
-    return CrowdHumanImage(
-        image_id,
-        {
-            key: np.array([ann[key] for ann in found], np.float64).reshape(-1, 4)
-            for key in BOXES
-        },
-        np.array(ignored, np.uint8),
-        np.array([body or head for body, head in zip(ignored, heads)], np.uint8),
-    )
-
-
-def _check(ann: Any, where: str) -> None:
-    if not isinstance(ann, dict):
-        raise ValueError(f'{where} must be a JSON object, got {shown(ann)}')
-    if ann.get('tag') not in TAGS:
-        raise ValueError(
-            f'{where}.tag must be one of {", ".join(TAGS)}, got {shown(ann.get("tag"))}'
-        )
-    for key in BOXES:
-        box = ann.get(key)
-        if not isinstance(box, list) or len(box) != 4 or not all(map(_fits, box)):
+    ignored, heads = [], []
+    for index, ann in enumerate(found):
+        place = f'{where}: gtboxes[{index}]'
+        if not isinstance(ann, dict):
+            raise ValueError(f'{place} must be a JSON object, got {shown(ann)}')
+        if ann.get('tag') not in TAGS:
             raise ValueError(
-                f'{where}.{key} must be four finite numbers (left, top, width, height), '
-                f'got {shown(box)}'
+                f'{place}.tag must be one of {", ".join(TAGS)}, got '
+                f'{shown(ann.get("tag"))}'
             )
-
-
-def _fits(value: Any) -> bool:
-    return is_number(value) and abs(value) < 2**53
+        for key in BOXES:
+            check_box(ann.get(key), 'left, top, width, height', f'{place}.{key}')
+        ignored.append(ann['tag'] != 'person' or _ignores(ann, 'extra', place))
+        heads.append(_ignores(ann, 'head_attr', place) or ignored[-1])
+    boxes = {
+        column: np.array([ann[key] for ann in found], np.float64).reshape(-1, 4)
+        for key, column in BOXES.items()
+    }
+    return AnnotatedImage(
+        image_id,
+        f'{image_id}.jpg',
+        boxes.pop(names.BOXES),
+        [0] * len(found),
+        columns={**boxes, names.ISCROWD: ignored, names.HEAD_IGNORE: heads},
+    )
 
 
 def _ignores(ann: dict[str, Any], key: str, where: str) -> bool:

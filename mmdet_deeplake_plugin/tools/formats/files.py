@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+
+def refuse_existing(
+    option: str, file: str | os.PathLike[str] | None, overwrite: bool
+) -> None:
+    """Refuse a file that exists, unless it may be replaced or none is wanted."""
+    if file is not None and os.path.exists(file) and not overwrite:
+        raise FileExistsError(
+            f'{option} {file} already exists; pass --overwrite to replace it'
+        )
+
+
+def as_json(value: Any) -> str:
+    """Return JSON as files and columns hold it, with all characters as they are."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def check_targets(
@@ -38,10 +55,7 @@ def check_targets(
                 f'file names must stay inside {option} {folder}, got {name!r}; correct '
                 'it in the lake'
             )
-        if target.exists() and not overwrite:
-            raise FileExistsError(
-                f'{option}: {target} already exists; pass --overwrite to replace it'
-            )
+        refuse_existing(f'{option}:', target, overwrite)
     repeated = len(targets) - len(set(targets))
     if repeated:
         raise ValueError(

@@ -25,15 +25,14 @@ def image_compression(folder: Path, names: Sequence[str]) -> str:
     Returns:
         ``'png'`` if all files are PNG, else ``'jpeg'``. The column stores the bytes of
         any format verbatim; the compression is only what it declares.
-
-    Raises:
-        FileNotFoundError: If ``folder`` or any of the images is missing.
-        ValueError: If a file is not an image of a known format.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f'image folder {folder} does not exist')
     check_files(folder, names, 'images')
-    kinds = [_format_of(folder / name) for name in names]
+    kinds = []
+    for name in names:
+        with (folder / name).open('rb') as file:
+            kinds.append(image_format(file.read(HEADER_BYTES)))
     unknown = [name for name, kind in zip(names, kinds) if kind is None]
     if unknown:
         raise ValueError(
@@ -52,16 +51,7 @@ def image_compression(folder: Path, names: Sequence[str]) -> str:
 
 
 def check_files(folder: Path, names: Sequence[str], what: str) -> None:
-    """Check that all files exist.
-
-    Args:
-        folder: Their folder.
-        names: File names relative to ``folder``.
-        what: What the files are, for the message.
-
-    Raises:
-        FileNotFoundError: If a file does not exist.
-    """
+    """Check that all files of a folder exist; ``what`` says what they are."""
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(
@@ -71,24 +61,13 @@ def check_files(folder: Path, names: Sequence[str], what: str) -> None:
 
 
 def stored_size(content: bytes, name: str) -> tuple[int, int]:
-    """Return the size of an image as pipelines see it, EXIF rotation included.
+    """Return width and height of an image as pipelines see it, rotated by its EXIF.
 
     Args:
         content: The encoded image.
         name: Its file name, for the message.
-
-    Returns:
-        Width and height in pixels.
-
-    Raises:
-        ValueError: If it cannot be decoded.
     """
     size = image_size(content)
     if size == UNKNOWN:
         raise ValueError(f'{name} cannot be decoded; replace or remove the image')
     return size
-
-
-def _format_of(path: Path) -> str | None:
-    with path.open('rb') as file:
-        return image_format(file.read(HEADER_BYTES))

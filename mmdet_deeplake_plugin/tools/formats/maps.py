@@ -42,11 +42,6 @@ def find_maps(
 
     Returns:
         One PNG per image; an empty list without maps.
-
-    Raises:
-        FileNotFoundError: If a folder or a map does not exist.
-        ValueError: If an option does not match the file, or a map does not match its
-            image or segments.
     """
     if coco.entries is None and panoptic_dir is not None:
         raise ValueError(

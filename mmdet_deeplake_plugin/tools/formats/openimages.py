@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...utils.messages import did_you_mean, warn
+from .checks import check_file, read_text
 
 FLAGS = {
     'is_occluded': 'IsOccluded',
@@ -25,7 +26,12 @@ FLAGS = {
     'is_inside': 'IsInside',
 }
 CHALLENGE_FLAG = 'is_group_ofs'  # as OpenImagesChallengeDataset spells it
+_REMEDY = '; write the path of the file'
 _CORNERS = ('XMin', 'YMin', 'XMax', 'YMax')
+
+
+# Id of an image -> labels and confidences, in the order of the file.
+ImageLabels = dict[str, list[tuple[int, float]]]
 
 
 @dataclass
@@ -33,31 +39,25 @@ class OpenImagesBoxes:
     """Boxes of images, in flat arrays, as millions of objects would fill the memory.
 
     Args:
-        flags: Names of the flags.
+        flags: Name of a flag -> its value for each box.
         files: File name of each image.
         counts: Number of boxes of each image.
         labels: Label of each box.
         corners: Left, top, right, bottom of each box, as fractions of the image.
-        values: Name of a flag -> its value for each box.
     """
 
-    flags: tuple[str, ...]
+    flags: dict[str, array[int]]
     files: list[str] = field(default_factory=list)
     counts: array[int] = field(default_factory=lambda: array('q'))
     labels: array[int] = field(default_factory=lambda: array('i'))
     corners: array[float] = field(default_factory=lambda: array('d'))
-    values: dict[str, array[int]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Begin with no boxes."""
-        self.values = {name: array('B') for name in self.flags}
 
     def add(self, label: int, corners: list[float], flags: list[bool]) -> None:
         """Add a box to the last image."""
         self.counts[-1] += 1
         self.labels.append(label)
         self.corners.extend(corners)
-        for values, flag in zip(self.values.values(), flags):
+        for values, flag in zip(self.flags.values(), flags):
             values.append(flag)
 
 
@@ -73,8 +73,7 @@ def read_classes(path: Path, is_challenge: bool) -> tuple[list[str], dict[str, i
     """
     width = 3 if is_challenge else 2
     names, label_of = dict[int, str](), dict[str, int]()
-    for number, line in _lines(path):
-        where = f'{path}, line {number}'
+    for where, line in _lines(path):
         if line[:2] == ['LabelName', 'DisplayName']:
             continue
         if len(line) < width or not line[0] or not line[1]:
@@ -104,7 +103,7 @@ def read_hierarchy(path: Path, label_of: dict[str, int]) -> list[list[int]]:
     Returns:
         For each label, the labels that an instance also has, in ascending order.
     """
-    _check_file(path)
+    check_file(path, 'file', _REMEDY)
     count = len(label_of)
     try:
         tree: Any = np.load(path, allow_pickle=False)
@@ -144,13 +143,8 @@ def read_hierarchy(path: Path, label_of: dict[str, int]) -> list[list[int]]:
 
 
 def read_boxes(path: Path, label_of: dict[str, int]) -> OpenImagesBoxes:
-    """Read a CSV file of boxes, whose lines must be grouped by image.
-
-    Args:
-        path: The file.
-        label_of: Id -> label.
-    """
-    boxes = OpenImagesBoxes(tuple(FLAGS))
+    """Read a CSV file of boxes, whose lines must be grouped by image."""
+    boxes = OpenImagesBoxes({name: array('B') for name in FLAGS})
     columns = ('ImageID', 'LabelName', *_CORNERS, *FLAGS.values())
     known: set[str] = set()
     last = ''
@@ -179,14 +173,9 @@ def read_challenge(path: Path, num_classes: int) -> OpenImagesBoxes:
 
     Per image: file name, a line that is not read, number of boxes, and as many lines of
     label (from 1), corners and group-of flag.
-
-    Args:
-        path: The file.
-        num_classes: Number of classes.
     """
-    _check_file(path)
-    boxes = OpenImagesBoxes((CHALLENGE_FLAG,))
-    lines = path.read_text(encoding='utf-8').splitlines()
+    boxes = OpenImagesBoxes({CHALLENGE_FLAG: array('B')})
+    lines = read_text(path, 'file', _REMEDY).splitlines()
     at = 0
     while at < len(lines):
         where = f'{path}, line {at + 1}'
@@ -220,19 +209,12 @@ def read_challenge(path: Path, num_classes: int) -> OpenImagesBoxes:
     return boxes
 
 
-def read_image_labels(
-    path: Path, label_of: dict[str, int]
-) -> dict[str, list[tuple[int, float]]]:
-    """Read the labels of whole images that people verified.
+def read_image_labels(path: Path, label_of: dict[str, int]) -> ImageLabels:
+    """Read the labels of whole images that people verified, from a CSV file.
 
-    Args:
-        path: CSV file with ImageID, LabelName and Confidence (1 if there, 0 if absent).
-        label_of: Id -> label.
-
-    Returns:
-        Id of an image -> labels and confidences, in the order of the file.
+    Its columns are ImageID, LabelName and Confidence (1 if there, 0 if absent).
     """
-    found: dict[str, list[tuple[int, float]]] = {}
+    found: ImageLabels = {}
     columns = ('ImageID', 'LabelName', 'Confidence')
     for where, (image_id, label, confidence) in _records(path, columns):
         pair = _label(label, label_of, where), _fraction(confidence, where)
@@ -243,7 +225,7 @@ def read_image_labels(
 def _records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
     """Yield where each line stands, and its values of some columns."""
     lines = _lines(path)
-    header = next(lines, (0, []))[1]
+    header = next(lines, ('', []))[1]
     missing = [name for name in columns if name not in header]
     if missing:
         raise ValueError(
@@ -251,26 +233,21 @@ def _records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[s
             f'{", ".join(missing)} are missing in {header}'
         )
     positions = [header.index(name) for name in columns]
-    for number, line in lines:
+    for where, line in lines:
         if len(line) < len(header):
-            raise ValueError(
-                f'{path}, line {number} must have {len(header)} values, got {line}'
-            )
-        yield f'{path}, line {number}', [line[position] for position in positions]
+            raise ValueError(f'{where} must have {len(header)} values, got {line}')
+        yield where, [line[position] for position in positions]
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    _check_file(path)
+def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
+    check_file(path, 'file', _REMEDY)
     try:
         with path.open(encoding='utf-8', newline='') as file:
-            yield from ((n, line) for n, line in enumerate(csv.reader(file), 1) if line)
+            for number, line in enumerate(csv.reader(file), start=1):
+                if line:
+                    yield f'{path}, line {number}', line
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f'{path} must be a CSV file in UTF-8: {error}') from error
-
-
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} does not exist; write the path of the file')
 
 
 def _label(text: Any, label_of: dict[str, int], where: str) -> int:

@@ -7,9 +7,10 @@ coordinates, where the first pixel is 1.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+
+from .checks import check_distinct, read_text
 
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
@@ -41,53 +42,26 @@ class VocAnnotation:
 
 
 def read_split(root: Path, split: str) -> tuple[Path, list[str]]:
-    """Read the image ids of a split.
+    """Return the file of a split and its image ids, in the order of the file.
 
     Args:
         root: Folder of the dataset.
         split: Name of a file in ``ImageSets/Main``, or path of a ``.txt`` file.
-
-    Returns:
-        The split file, and the ids in its order.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: If it is empty or an id occurs more than once.
     """
-    path = Path(split)
+    path, where = Path(split), root / 'ImageSets' / 'Main'
     if path.suffix != '.txt':
-        path = root / 'ImageSets' / 'Main' / f'{split}.txt'
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'split file {path} does not exist; pass the name of a file in '
-            f'{root / "ImageSets" / "Main"} or the path of a .txt file'
-        )
-    lines = path.read_text(encoding='utf-8').splitlines()
+        path = where / f'{split}.txt'
+    remedy = f'; pass the name of a file in {where} or the path of a .txt file'
+    lines = read_text(path, 'split file', remedy).splitlines()
     image_ids = [line.strip() for line in lines if line.strip()]
     if not image_ids:
         raise ValueError(f'split file {path} must not be empty')
-    repeated = [name for name, count in Counter(image_ids).items() if count > 1]
-    if repeated:
-        raise ValueError(
-            f'split file {path} must have distinct image ids, but {len(repeated)} occur '
-            f'more than once; the first is {repeated[0]!r}'
-        )
+    check_distinct(f'split file {path}', 'image ids', map(repr, image_ids))
     return path, image_ids
 
 
 def read_voc(xml_file: Path) -> VocAnnotation:
-    """Read an annotation file.
-
-    Args:
-        xml_file: VOC XML file.
-
-    Returns:
-        Its content, objects in the order of the file.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: If it is not XML, or an object has no name or a corner is missing.
-    """
+    """Read an annotation file, whose objects keep their order."""
     try:
         root = ET.parse(xml_file).getroot()
     except ET.ParseError as error:

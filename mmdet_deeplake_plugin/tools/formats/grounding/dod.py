@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from ....utils.values import shown
-from .checks import check_box, image_size, key_of, read_json, read_pickle
-from .images import GroundedImage, GroundedImages
+from ..._converter import AnnotatedImage
+from ..checks import LTWH, check_box, image_size, key_of, read_json, read_pickle
+from .images import text_columns
 
 
-def read_dod(path: Path, folder: Path) -> GroundedImages:
+def read_dod(path: Path, folder: Path) -> tuple[list[AnnotatedImage], dict[int, str]]:
     """Read the images and descriptions, as ``DODDataset`` does.
 
     Args:
         path: Boxes, such as ``d3_full_annotations.json``.
         folder: Folder of ``sentences.pkl``, ``images.pkl`` and ``groups.pkl``.
 
-    Raises:
-        FileNotFoundError: If a file does not exist.
-        ValueError: If one is not such a file.
+    Returns:
+        The images, and the name of each category id.
     """
     sentences, images, groups = (
         _records(folder / f'{name}.pkl') for name in ('sentences', 'images', 'groups')
@@ -34,13 +34,13 @@ def read_dod(path: Path, folder: Path) -> GroundedImages:
             f'{where} must have the ids 1, 2, … in this order, and distinct texts, got '
             f'{shown(list(sentences))}'
         )
-    content = read_json(path, 'annotation file')
+    content = read_json(path)
     annotations = key_of(content, 'annotations', list, str(path), 'a list of annotations')
     by_image: dict[Any, list[tuple[list[float], int]]] = {each: [] for each in images}
     for index, annotation in enumerate(annotations):
         place = f'{path}: annotations[{index}]'
         found = annotation.get('bbox') if isinstance(annotation, dict) else None
-        box = check_box(found, 'left, top, width, height', f'{place}: bbox')
+        box = check_box(found, LTWH, f'{place}: bbox')
         image_id = key_of(annotation, 'image_id', int, place, 'the id of an image')
         if image_id not in by_image:
             raise ValueError(
@@ -54,7 +54,7 @@ def read_dod(path: Path, folder: Path) -> GroundedImages:
         _image(number, record, by_image[number], groups, sentences, folder)
         for number, record in images.items()
     ]
-    return GroundedImages(described, names, list(sentences))
+    return described, dict(zip(sentences, names))
 
 
 def _records(path: Path) -> dict[int, Any]:
@@ -71,7 +71,7 @@ def _image(
     groups: dict[int, Any],
     sentences: dict[int, Any],
     folder: Path,
-) -> GroundedImage:
+) -> AnnotatedImage:
     where = f'{folder}/images.pkl: {number}'
     file_name = key_of(record, 'file_name', str, where, 'the path of the image')
     group = record.get('group_id')
@@ -89,15 +89,16 @@ def _image(
     # In the order in which a set gives them, as in the stock dataset.
     chosen: set[int] = set()
     chosen |= {int(each) for each in ids}
-    return GroundedImage(
+    keys = {
+        'text': [sentences[each]['raw_sent'] for each in chosen],
+        'sent_ids': list(chosen),
+        'custom_entities': True,
+    }
+    return AnnotatedImage(
         number,
         file_name,
-        *image_size(record, where),
         [box for box, _ in found],
-        {
-            'text': [sentences[each]['raw_sent'] for each in chosen],
-            'sent_ids': list(chosen),
-            'custom_entities': True,
-        },
         [label for _, label in found],
+        image_size(record, where),
+        text_columns(keys, [0] * len(found)),
     )

@@ -1,48 +1,22 @@
-"""Hold what an annotation file says of an image and a text."""
+"""Lay out an image and a text as the row of a lake."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
+from ....lake import names
+from ..files import as_json
 
-@dataclass(frozen=True)
-class GroundedImage:
-    """An image with a text, or with several, and ``N`` annotations.
+
+def text_columns(keys: dict[str, Any], crowds: Sequence[int]) -> dict[str, Any]:
+    """Return the columns of an image with a text, or with several.
 
     Args:
-        img_id: Id of the image, or of the expression.
-        file_name: Path of the image in its folder.
-        width: Width in pixels.
-        height: Height in pixels.
-        boxes: For each annotation left, top, width and height in pixels.
         keys: Further keys of the sample, as the stock dataset has them.
-        labels: Index of each annotation's class.
-        crowds: Whether losses ignore an annotation; empty for none.
-        masks: For each annotation polygons or a run-length code; empty without masks.
+        crowds: Whether losses ignore each annotation.
     """
-
-    img_id: Any
-    file_name: str
-    width: int
-    height: int
-    boxes: list[list[float]]
-    keys: dict[str, Any]
-    labels: list[int]
-    crowds: list[int] = field(default_factory=list)
-    masks: list[Any] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class GroundedImages:
-    """A checked annotation file.
-
-    Args:
-        images: Its images, in the order of the stock dataset.
-        class_names: Name of each label.
-        category_ids: Id of each class in the file.
-    """
-
-    images: list[GroundedImage]
-    class_names: list[str]
-    category_ids: list[int]
+    return {
+        names.GROUNDING: as_json(keys),
+        names.ISCROWD: crowds,
+    }

@@ -11,23 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from ....utils.values import is_int, shown
-from ..coco_checks import check_distinct, is_int64
-from .checks import check_box, check_spans, image_size, key_of, read_json
-from .images import GroundedImage, GroundedImages
+from ..._converter import AnnotatedImage
+from ..checks import (
+    LTWH,
+    check_box,
+    check_distinct,
+    check_spans,
+    image_size,
+    is_id,
+    key_of,
+    read_json,
+)
+from .images import text_columns
 
-_ORDER = 'left, top, width, height'
 _Annotations = list[tuple[str, dict[str, Any]]]
+_Keys = Callable[[dict[str, Any], _Annotations, str], dict[str, Any]]
 
 
-def read_expressions(path: Path) -> GroundedImages:
+def read_expressions(path: Path) -> list[AnnotatedImage]:
     """Read referring expressions, as ``MDETRStyleRefCocoDataset`` does.
 
-    Args:
-        path: JSON whose ``images`` have ``caption`` and ``dataset_name``.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it is not such a file.
+    The ``images`` have ``caption`` and ``dataset_name``.
     """
 
     def keys(image: dict[str, Any], found: _Annotations, where: str) -> dict[str, Any]:
@@ -41,16 +45,11 @@ def read_expressions(path: Path) -> GroundedImages:
     return _read(path, keys)
 
 
-def read_phrases(path: Path) -> GroundedImages:
+def read_phrases(path: Path) -> list[AnnotatedImage]:
     """Read captions with phrases, as ``Flickr30kDataset`` does.
 
-    Args:
-        path: JSON whose ``images`` have ``caption`` and ``tokens_positive_eval``, and
-            whose annotations have ``phrase_ids``.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it is not such a file.
+    The ``images`` have ``caption`` and ``tokens_positive_eval``, the annotations
+    ``phrase_ids``.
     """
 
     def keys(image: dict[str, Any], found: _Annotations, where: str) -> dict[str, Any]:
@@ -81,25 +80,21 @@ def read_phrases(path: Path) -> GroundedImages:
             'phrases': [caption[slice(*phrase[0])] for phrase in spans],
         }
 
-    content = _read(path, keys)
-    content.images.sort(key=lambda image: image.img_id)
-    return content
+    return sorted(_read(path, keys), key=lambda image: image.image_id)
 
 
-def _read(
-    path: Path, keys: Callable[[dict[str, Any], _Annotations, str], dict[str, Any]]
-) -> GroundedImages:
-    content = read_json(path, 'annotation file')
+def _read(path: Path, keys: _Keys) -> list[AnnotatedImage]:
+    content = read_json(path)
     images = key_of(content, 'images', list, str(path), 'a list of images')
     annotations = key_of(content, 'annotations', list, str(path), 'a list of annotations')
     for index, image in enumerate(images):
         where = f'{path}: images[{index}]'
-        if not isinstance(image, dict) or not _is_id(image.get('id')):
+        if not isinstance(image, dict) or not is_id(image.get('id')):
             raise ValueError(
                 f'{where} must have an integer or text id, got {shown(image)}'
             )
     ids = [image['id'] for image in images]
-    check_distinct(f'{path}: images', 'ids', ids)
+    check_distinct(f"{path}: 'images'", 'ids', ids)
     if len({type(each) for each in ids}) != 1:
         raise ValueError(
             f'{path}: images must be there, with ids that are all integers or all texts, '
@@ -109,49 +104,37 @@ def _read(
     for index, annotation in enumerate(annotations):
         where = f'{path}: annotations[{index}]'
         image_id = annotation.get('image_id') if isinstance(annotation, dict) else None
-        if not _is_id(image_id) or image_id not in by_image:
+        if not is_id(image_id) or image_id not in by_image:
             raise ValueError(
                 f'{where} must have the image_id of one of images, got '
                 f'{shown(annotation)}'
             )
         by_image[image_id].append((where, annotation))
-    return GroundedImages(
-        [
-            _image(image, by_image[image['id']], f'{path}: images[{index}]', keys)
-            for index, image in enumerate(images)
-        ],
-        ['object'],
-        [1],
-    )
+    return [
+        _image(image, by_image[image['id']], f'{path}: images[{index}]', keys)
+        for index, image in enumerate(images)
+    ]
 
 
 def _image(
-    image: dict[str, Any],
-    found: _Annotations,
-    where: str,
-    keys: Callable[[dict[str, Any], _Annotations, str], dict[str, Any]],
-) -> GroundedImage:
+    image: dict[str, Any], found: _Annotations, where: str, keys: _Keys
+) -> AnnotatedImage:
     file_name = key_of(image, 'file_name', str, where, 'the path of the image')
     key_of(image, 'caption', str, where, 'a text')
     boxes, labels, crowds = [], [], []
     for place, annotation in found:
-        boxes.append(check_box(annotation.get('bbox'), _ORDER, f'{place}: bbox'))
+        boxes.append(check_box(annotation.get('bbox'), LTWH, f'{place}: bbox'))
         labels.append(key_of(annotation, 'category_id', int, place, 'an integer'))
         crowd = annotation.get('iscrowd', 0)
         if crowd not in (0, 1) or not is_int(crowd):
             raise ValueError(f'{place}: iscrowd must be 0 or 1, got {shown(crowd)}')
         crowds.append(crowd)
-    return GroundedImage(
+    return AnnotatedImage(
         image['id'],
         file_name,
-        *image_size(image, where),
         boxes,
-        # The labels of these datasets are the category ids of the file.
-        {**keys(image, found, where), 'labels': labels},
         [0] * len(found),
-        crowds,
+        image_size(image, where),
+        # The labels of these datasets are the category ids of the file.
+        text_columns({**keys(image, found, where), 'labels': labels}, crowds),
     )
-
-
-def _is_id(value: Any) -> bool:
-    return is_int64(value) or (isinstance(value, str) and bool(value))

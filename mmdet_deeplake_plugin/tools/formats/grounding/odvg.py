@@ -6,59 +6,37 @@ caption and regions, each a phrase of the caption with boxes.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ....lake import names
 from ....utils.values import is_int, shown
-from .checks import check_box, check_spans, image_size, key_of, read_json
+from ..._converter import AnnotatedImage
+from ..checks import (
+    LTRB,
+    check_box,
+    check_file,
+    check_spans,
+    image_size,
+    key_of,
+    parse_json,
+    read_json,
+)
+from ..files import as_json
 
-_ORDER = 'left, top, right, bottom'
 _OTHER = {
     'grounding': 'for a file of detections write --label-map',
     'detection': 'for a file of captions leave out --label-map',
 }
 
 
-@dataclass(frozen=True)
-class OdvgImage:
-    """One line of a file, with ``N`` boxes.
-
-    Args:
-        file_name: Path of the image in its folder.
-        width: Width in pixels.
-        height: Height in pixels.
-        boxes: Corners in pixels, shape ``(N, 4)``.
-        labels: Label of each box; 0 with a caption, shape ``(N,)``.
-        caption: The text; empty for detections.
-        phrases: Dicts of ``phrase``, ``tokens_positive`` and ``boxes`` (indices).
-    """
-
-    file_name: str
-    width: int
-    height: int
-    boxes: NDArray[np.float64]
-    labels: NDArray[np.int32]
-    caption: str
-    phrases: list[dict[str, Any]]
-
-
 def read_label_map(path: Path) -> list[str]:
-    """Read the names of the labels.
-
-    Args:
-        path: JSON of an object ``{"0": "cat", …}``.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If labels are missing, or names are not texts or repeat.
-    """
+    """Read the names of the labels from JSON of an object ``{"0": "cat", …}``."""
     content = read_json(path, 'label map')
     keys = list(content) if isinstance(content, dict) else []
     if not keys or sorted(keys) != sorted(map(str, range(len(keys)))):
@@ -81,36 +59,26 @@ def read_label_map(path: Path) -> list[str]:
     return names
 
 
-def read_odvg(path: Path, num_labels: int | None) -> Iterator[OdvgImage]:
-    """Read a file line by line.
+def read_odvg(path: Path, num_labels: int | None) -> Iterator[AnnotatedImage]:
+    """Yield the images of a file, in the order of its lines.
 
     Args:
         path: The file.
         num_labels: Number of labels for detections; ``None`` for captions.
-
-    Yields:
-        The images, in the order of the lines.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it is empty, or a line is not one of the format.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f'annotation file {path} does not exist')
+    check_file(path)
     number = 0
     with path.open('rb') as file:
         for number, line in enumerate(file, start=1):
             where = f'{path}, line {number}'
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f'{where} is not JSON: {error}') from error
-            yield _read(record, num_labels, where)
+            yield _read(number - 1, parse_json(line, where), num_labels, where)
     if not number:
         raise ValueError(f'{path} must have a line for each image, but is empty')
 
 
-def _read(record: Any, num_labels: int | None, where: str) -> OdvgImage:
+def _read(
+    image_id: int, record: Any, num_labels: int | None, where: str
+) -> AnnotatedImage:
     name = key_of(record, 'filename', str, where, 'the path of the image')
     kinds = ('grounding', 'detection')
     wanted, other = kinds if num_labels is None else kinds[::-1]
@@ -122,7 +90,7 @@ def _read(record: Any, num_labels: int | None, where: str) -> OdvgImage:
     labels, phrases, caption = [], [], ''
     if num_labels is not None:
         for place, found in _list(record.get(wanted, {}), 'instances', where):
-            boxes.append(check_box(found.get('bbox'), _ORDER, f'{place}.bbox'))
+            boxes.append(check_box(found.get('bbox'), LTRB, f'{place}.bbox'))
             labels.append(_label(found.get('label'), num_labels, place))
     else:
         grounding = record[wanted]
@@ -131,7 +99,7 @@ def _read(record: Any, num_labels: int | None, where: str) -> OdvgImage:
             given: Any = found.get('bbox')
             nested = isinstance(given, list) and given and isinstance(given[0], list)
             new = [
-                check_box(box, _ORDER, f'{place}.bbox')
+                check_box(box, LTRB, f'{place}.bbox')
                 for box in (given if nested else [given])
             ]
             phrase = found.get('phrase')
@@ -146,14 +114,9 @@ def _read(record: Any, num_labels: int | None, where: str) -> OdvgImage:
             phrases.append({'phrase': phrase, 'tokens_positive': spans, 'boxes': numbers})
             boxes += new
         labels = [0] * len(boxes)
-    return OdvgImage(
-        name,
-        *image_size(record, where),
-        np.array(boxes, np.float64).reshape(-1, 4),
-        np.array(labels, np.int32),
-        caption,
-        phrases,
-    )
+    texts = {names.TEXT: caption, names.PHRASES: as_json(phrases)}
+    size = image_size(record, where)
+    return AnnotatedImage(image_id, name, boxes, labels, size, texts)
 
 
 def _list(record: Any, key: str, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -208,14 +171,9 @@ def grounding_line(
     caption: str,
     phrases: Sequence[dict[str, Any]],
 ) -> str:
-    """Return the line of an image with a caption.
+    """Return the line of an image with a caption, see :func:`detection_line`.
 
-    Args:
-        name: Path of the image in its folder.
-        size: Width and height in pixels.
-        boxes: Corners in pixels, shape ``(N, 4)``.
-        caption: The text.
-        phrases: Its phrases, with indices of their boxes.
+    ``phrases`` are those of the caption, with indices of their boxes.
     """
     regions = []
     for phrase in phrases:
@@ -227,5 +185,4 @@ def grounding_line(
 
 def _line(name: str, size: tuple[int, int], content: dict[str, Any]) -> str:
     width, height = size
-    record = {'filename': name, 'height': height, 'width': width, **content}
-    return json.dumps(record, ensure_ascii=False)
+    return as_json({'filename': name, 'height': height, 'width': width, **content})

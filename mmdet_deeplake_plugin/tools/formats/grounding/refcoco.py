@@ -6,15 +6,19 @@ import random
 from pathlib import Path
 from typing import Any
 
-from ....structures.masks import segmentation_problem
+from ....lake import names
+from ....structures.masks import pack_segmentations, segmentation_problem
 from ....utils.values import shown
-from .checks import check_box, image_size, key_of, read_json, read_pickle
-from .images import GroundedImage, GroundedImages
+from ..._converter import AnnotatedImage
+from ..checks import LTWH, check_box, image_size, key_of, read_json, read_pickle
+from .images import text_columns
 
 TEXT_MODES = ('select_first', 'original', 'concat', 'random')
 
 
-def read_refcoco(path: Path, refs: Path, split: str, text_mode: str) -> GroundedImages:
+def read_refcoco(
+    path: Path, refs: Path, split: str, text_mode: str
+) -> list[AnnotatedImage]:
     """Read one split, as ``RefCocoDataset`` does.
 
     Args:
@@ -23,12 +27,8 @@ def read_refcoco(path: Path, refs: Path, split: str, text_mode: str) -> Grounded
         split: Name of the split, such as ``val``.
         text_mode: Which of an object's expressions are taken, as in ``RefCocoDataset``:
             the first, all, all as one text, or one at random.
-
-    Raises:
-        FileNotFoundError: If a file does not exist.
-        ValueError: If one is not such a file, or the split has no expressions.
     """
-    content = read_json(path, 'annotation file')
+    content = read_json(path)
     wanted = 'a list of objects with an id'
     images, annotations = (
         _by_id(key_of(content, key, list, str(path), wanted), f'{path}: {key}')
@@ -62,15 +62,10 @@ def read_refcoco(path: Path, refs: Path, split: str, text_mode: str) -> Grounded
             raise ValueError(f'{where}: image_id {image_id} is not in images')
         by_image.setdefault(image_id, []).append(ann_id)
     # The stock dataset has the order of a set that is made of a list.
-    in_order = {image_id: by_image[image_id] for image_id in set(list(by_image))}
-    return GroundedImages(
-        [
-            _image(images[image_id], found, annotations, texts, text_mode, path)
-            for image_id, found in in_order.items()
-        ],
-        ['object'],
-        [1],
-    )
+    return [
+        _image(images[each], by_image[each], annotations, texts, text_mode, path)
+        for each in set(list(by_image))
+    ]
 
 
 def _by_id(records: list[Any], where: str) -> dict[Any, dict[str, Any]]:
@@ -106,7 +101,7 @@ def _image(
     texts: dict[Any, list[str]],
     text_mode: str,
     path: Path,
-) -> GroundedImage:
+) -> AnnotatedImage:
     where = f'{path}: the image {image["id"]}'
     file_name = key_of(image, 'file_name', str, where, 'the path of the image')
     size = image_size(image, where)
@@ -117,20 +112,13 @@ def _image(
         problem = segmentation_problem(mask, *size) if mask else 'it has none'
         if problem:
             raise ValueError(f'{place} must have a valid segmentation: {problem}')
-        box = check_box(
-            annotation.get('bbox'), 'left, top, width, height', f'{place}: bbox'
-        )
+        box = check_box(annotation.get('bbox'), LTWH, f'{place}: bbox')
         # Each text has its own copy of the object.
         chosen = _chosen(texts[ann_id], text_mode)
         boxes += [box] * len(chosen)
         masks += [mask] * len(chosen)
         sentences += chosen
-    return GroundedImage(
-        image['id'],
-        file_name,
-        *size,
-        boxes,
-        {'text': sentences},
-        [0] * len(boxes),
-        masks=masks,
-    )
+    none = [0] * len(boxes)
+    columns = text_columns({'text': sentences}, none)
+    columns[names.SEGMENTATION] = pack_segmentations(masks)
+    return AnnotatedImage(image['id'], file_name, boxes, none, size, columns)

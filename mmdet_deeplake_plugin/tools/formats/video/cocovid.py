@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ....lake import names
-from ..coco_checks import is_int64, is_number
+from ..checks import is_int64
+from ..coco_checks import is_number
 
 
 def frame_numbers(images: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """Return the keys of images that say which frame of which video they are.
+    """Return the keys that say which frame of which video, or which person, images are.
 
-    Args:
-        images: ``images`` of a COCO file.
-
-    Returns:
-        The keys, or that of persons; none if an image is neither.
+    There are none if an image is neither.
     """
     for keys in ((names.VIDEO_ID, names.FRAME_ID), (names.PERSON_ID,)):
         if all(is_int64(image.get(key)) for image in images for key in keys):
@@ -25,24 +22,15 @@ def frame_numbers(images: Sequence[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def track_numbers(
-    images: Sequence[dict[str, Any]], by_image: Iterable[list[dict[str, Any]]]
+    images: Sequence[dict[str, Any]], annotations: Sequence[dict[str, Any]]
 ) -> dict[str, str]:
-    """Return the keys with numbers of the objects in the frames of a CocoVID file.
+    """Return the keys with numbers of objects in frames, and the dtypes of their columns.
 
-    Args:
-        images: ``images`` of a COCO file.
-        by_image: Annotations of each image.
-
-    Returns:
-        Key -> dtype of its column; nothing for a file of images.
-
-    Raises:
-        ValueError: If some annotations have an ``instance_id`` and others have not. Of
-            other numbers, those that some annotations lack are left out.
+    A file of images has none. It is an error if some annotations have an ``instance_id``
+    and others have not; of other numbers, those that some lack are left out.
     """
     if names.VIDEO_ID not in frame_numbers(images):
         return {}
-    annotations = [ann for part in by_image for ann in part]
     dtypes = {}
     for key, dtype in names.TRACK_NUMBERS.items():
         fits = is_int64 if dtype == 'int64' else is_number

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from configparser import ConfigParser, Error
 from pathlib import Path
 from typing import Any
 
 from ....utils.messages import comma_joined, did_you_mean
+from ..checks import read_text
 
 CLASSES = (
     *('pedestrian', 'person_on_vehicle', 'car', 'bicycle', 'motorbike'),
@@ -45,10 +46,6 @@ def read_mot(
 
     Returns:
         The content of a CocoVID file.
-
-    Raises:
-        FileNotFoundError: If a folder or file is missing.
-        ValueError: If a file is wrong, or a sequence is unknown.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -57,8 +54,7 @@ def read_mot(
     for video_id, name in enumerate(_sequence_names(folder, sequences), start=1):
         info, files = _read_info(folder / name)
         lines = _read_lines(folder / name / 'gt' / 'gt.txt', info['seqLength'])
-        width, height = info['imWidth'], info['imHeight']
-        size = dict(width=width, height=height)
+        size = dict(width=info['imWidth'], height=info['imHeight'])
         videos.append(dict(id=video_id, name=name, fps=info['frameRate'], **size))
         middle = len(files) // 2 + 1
         part = {None: files, 'train': files[:middle], 'val': files[middle:]}[half]
@@ -146,9 +142,14 @@ def _read_info(folder: Path) -> tuple[dict[str, int], list[str]]:
 
 
 def _read_lines(path: Path, length: int) -> Lines:
+    """Return the boxes of each frame; there are none in a test set."""
     lines: Lines = defaultdict(list)
     known: set[tuple[int, int]] = set()
-    for frame, line in _parsed(path, length):
+    texts = read_text(path).splitlines() if path.exists() else []
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            continue
+        frame, line = _parse(text, f'{path}, line {number}', length)
         key = frame, line['mot_instance_id']
         if key in known:
             raise ValueError(
@@ -160,50 +161,30 @@ def _read_lines(path: Path, length: int) -> Lines:
     return lines
 
 
-def _parsed(path: Path, length: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    if not path.exists():  # a test set
-        return
-    for number, text in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
-        if not text.strip():
-            continue
-        where, values = f'{path}, line {number}', text.strip().split(',')
-        if len(values) not in (9, 10):
-            raise ValueError(
-                f'{where} must have 9 values (10 in MOT15): frame, object, left, top, '
-                'width, height, confidence, class and visible fraction, got '
-                f'{len(values)} in {text!r:.80}'
-            )
-        try:
-            frame, own_id = int(values[0]), int(values[1])
-            box = [float(value) for value in values[2:6]]
-            confidence, label, visible = 1.0, 1, 1.0
-            if len(values) == 9:
-                confidence, label, visible = (
-                    float(values[6]),
-                    int(values[7]),
-                    float(values[8]),
-                )
-        except ValueError as error:
-            raise ValueError(f'{where} must hold numbers: {error}') from error
-        if not all(map(math.isfinite, [*box, confidence, visible])):
-            raise ValueError(f'{where} must hold finite numbers, got {text!r:.80}')
-        if not 1 <= frame <= length:
-            raise ValueError(
-                f'{where}: the frame must be 1 to {length} (seqLength), got {frame}'
-            )
-        if not 1 <= label <= len(CLASSES):
-            raise ValueError(
-                f'{where}: the class must be 1 to {len(CLASSES)}, got {label}'
-            )
-        yield (
-            frame,
-            dict(
-                category_id=label,
-                bbox=box,
-                area=box[2] * box[3],
-                iscrowd=False,
-                visibility=visible,
-                mot_instance_id=own_id,
-                mot_conf=confidence,
-            ),
+def _parse(text: str, where: str, length: int) -> tuple[int, dict[str, Any]]:
+    """Return the frame of a line, and the annotation."""
+    values = text.strip().split(',')
+    if len(values) not in (9, 10):
+        raise ValueError(
+            f'{where} must have 9 values (10 in MOT15): frame, object, left, top, '
+            'width, height, confidence, class and visible fraction, got '
+            f'{len(values)} in {text!r:.80}'
         )
+    try:
+        frame, own_id = int(values[0]), int(values[1])
+        box = [float(value) for value in values[2:6]]
+        rest = values[6:] if len(values) == 9 else ['1', '1', '1']
+        confidence, label, visible = float(rest[0]), int(rest[1]), float(rest[2])
+    except ValueError as error:
+        raise ValueError(f'{where} must hold numbers: {error}') from error
+    if not all(map(math.isfinite, [*box, confidence, visible])):
+        raise ValueError(f'{where} must hold finite numbers, got {text!r:.80}')
+    if not 1 <= frame <= length:
+        raise ValueError(
+            f'{where}: the frame must be 1 to {length} (seqLength), got {frame}'
+        )
+    if not 1 <= label <= len(CLASSES):
+        raise ValueError(f'{where}: the class must be 1 to {len(CLASSES)}, got {label}')
+    line = dict(category_id=label, bbox=box, area=box[2] * box[3], iscrowd=False)
+    own = dict(mot_instance_id=own_id, mot_conf=confidence, visibility=visible)
+    return frame, {**line, **own}

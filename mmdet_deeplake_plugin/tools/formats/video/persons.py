@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ....lake import names
+from ..checks import read_text
 from ..images import check_files, stored_size
 
 
@@ -18,17 +19,8 @@ def read_persons(path: Path, folder: Path) -> dict[str, Any]:
 
     Returns:
         The content of a COCO file without annotations, whose images have ``person_id``.
-
-    Raises:
-        FileNotFoundError: If the file or an image does not exist.
-        ValueError: If it is empty, a line is wrong, or a file is not an image.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f'annotation file {path} does not exist')
-    try:
-        lines = path.read_text(encoding='utf-8').splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path} must be a text file in UTF-8: {error}') from error
+    lines = read_text(path).splitlines()
     images: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         name, _, person = line.strip().partition(' ')

@@ -8,38 +8,29 @@ that MMDetection's ``youtubevis2coco.py`` gives.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from ....utils.values import is_int, is_list, shown
+from ..checks import are_dicts, read_json
 
 _PER_FRAME = {'bboxes': 'bbox', 'segmentations': 'segmentation', 'areas': 'area'}
 
 
 def read_youtube_vis(path: Path) -> dict[str, Any]:
-    """Read an annotation file.
-
-    Args:
-        path: JSON file.
-
-    Returns:
-        The content of a CocoVID file.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it is not a file of the format.
-    """
+    """Read an annotation file as the content of a CocoVID file."""
     content = _load(path)
-    videos = content['videos']
-    objects = _objects(path, videos, content.get('annotations') or [])
+    objects = _objects(path, content['videos'], content.get('annotations') or [])
+    videos: list[dict[str, Any]] = []
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     num_objects = 0
-    for video in videos:
+    for video in content['videos']:
         size = dict(width=video['width'], height=video['height'])
+        name = Path(video['file_names'][0]).parts[0]
+        videos.append(dict(id=video['id'], name=name, **size))
         ids: dict[int, int] = {}
         for frame_id, file in enumerate(video['file_names']):
             image = dict(id=len(images) + 1, frame_id=frame_id, video_id=video['id'])
@@ -67,26 +58,16 @@ def read_youtube_vis(path: Path) -> dict[str, Any]:
                     )
                 )
         num_objects += len(ids)
-    entries = [
-        dict(id=video['id'], name=Path(video['file_names'][0]).parts[0])
-        | dict(width=video['width'], height=video['height'])
-        for video in videos
-    ]
     return dict(
         categories=content['categories'],
-        videos=entries,
+        videos=videos,
         images=images,
         annotations=annotations,
     )
 
 
 def _load(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f'annotation file {path} does not exist')
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path} is not a JSON file: {error}') from error
+    content = read_json(path)
     keys = list(content) if isinstance(content, dict) else []
     for key in ('videos', 'categories'):
         if key not in keys:
@@ -96,7 +77,7 @@ def _load(path: Path) -> dict[str, Any]:
             )
     for key in ('videos', 'categories', 'annotations'):
         values = content.get(key) or []
-        if not is_list(values) or not all(isinstance(each, dict) for each in values):
+        if not are_dicts(values):
             raise ValueError(f'{path}: {key!r} must be a list of objects')
     if not content['videos']:
         raise ValueError(f"{path}: 'videos' must not be empty")
@@ -112,11 +93,8 @@ def _objects(
         where = f'{path}: videos[{number}]'
         _check_id(where, video, lengths)
         files = video.get('file_names') or []
-        if (
-            not is_list(files)
-            or not files
-            or not all(isinstance(f, str) and f for f in files)
-        ):
+        paths = files if is_list(files) else []
+        if not paths or not all(isinstance(each, str) and each for each in paths):
             raise ValueError(
                 f"{where} must have 'file_names', a list of paths, got {shown(files)}"
             )
