@@ -28,12 +28,7 @@ from .classes import checked_metainfo, choose_classes
 from .data_info import DataInfos, read_sample_data
 from .lazy import LazyList
 from .opening import RequestedLake
-from .pipeline_needs import (
-    Needs,
-    loads_maps,
-    refuse_other_backends,
-    takes_proposals,
-)
+from .pipeline_needs import Needs, refuse_other_backends
 from .samples import Samples, refuse_empty
 from .texts import class_prompt
 from .timing import timed_pipeline
@@ -276,7 +271,7 @@ class DeepLakeDataset(BaseDetDataset):
         instances = data_info.get('instances')
         if isinstance(instances, LazyList):
             data_info['instances'] = instances.plain(filled=self._needs.masks)
-        if 'proposals' in data_info and not takes_proposals(self.pipeline):
+        if 'proposals' in data_info and not self._needs.proposals:
             del data_info['proposals']  # PackDetInputs would treat them as loaded
         if self.reader.counters.is_shared:
             return timed_pipeline(self.pipeline, data_info, self.reader.counters)
@@ -316,7 +311,7 @@ class DeepLakeDataset(BaseDetDataset):
         rows = self.rows_of(np.asarray(indices)).tolist()
         if self._needs.images:
             self.reader.prepare(rows)
-        if self.lake.seg_maps is not None and loads_maps(self.pipeline):
+        if self.lake.seg_maps is not None and self._needs.maps:
             self.lake.seg_maps.prepare(rows)
         return [self[index] for index in indices]
 
