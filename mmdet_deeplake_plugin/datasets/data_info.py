@@ -145,7 +145,8 @@ def read_sample_data(
 
     Raises:
         BrokenImageError: If there is such an image, and they are not.
-        ValueError, LakeReadError: If a row is wrong, or cannot be read.
+        ValueError, LakeReadError: If a row is wrong, or cannot be read, or all are
+            filtered.
     """
     columns, names = lake.columns, classes.metainfo['classes']
     table, bounds = lake.annotations(rows), filter_cfg or {}
@@ -163,7 +164,7 @@ def read_sample_data(
     filters = None if keeps_all else filter_cfg
     return SampleData(
         samples,
-        SharedArray(filter_samples(samples, filters, columns.is_semantic)),
+        SharedArray(filter_samples(lake, samples, filters)),
         packed_masks(lake, samples.rows) if with_masks else None,
         packed_texts(lake, samples.rows),
         sample_extras(lake, samples, names),

@@ -20,6 +20,7 @@ from .broken_images import SkippedSamples, prepare_sample
 from .checks import (
     ELSEWHERE,
     UNFILTERED,
+    check_indices_exist,
     check_keys,
     warn_of_no_effect,
 )
@@ -29,7 +30,7 @@ from .data_info import DataInfos, read_sample_data
 from .lazy import LazyList
 from .opening import RequestedLake
 from .pipeline_needs import Needs, refuse_other_backends
-from .samples import Samples, refuse_empty
+from .samples import Samples
 from .texts import class_prompt
 from .timing import timed_pipeline
 
@@ -202,8 +203,7 @@ class DeepLakeDataset(BaseDetDataset):
         if skips:
             self.skipped = SkippedSamples(len(samples))
         self._infos = DataInfos(lake, data, classes.label_map)
-        filter_cfg = None if keeps_all else self.filter_cfg
-        refuse_empty(lake, samples, self._positions, filter_cfg, self._indices)
+        check_indices_exist(self._indices, len(self._positions))
         lake.verify_chunk_files()
         self._fully_initialized = True
         if self._indices is not None:

@@ -41,7 +41,6 @@ from ..utils.packed_strings import PackedStrings
 from ..utils.ragged import indices_of_ranges, offsets_of
 from ..utils.shared_by_copies import SharedByCopies
 from ..utils.shared_memory import SharedByProcesses
-from .checks import check_indices_exist
 from .segments import SampleSegments, is_segment, make_segments
 
 
@@ -212,25 +211,38 @@ def make_samples(
 
 
 def filter_samples(
-    samples: Samples, filter_cfg: dict[str, Any] | None, is_semantic: bool
+    lake: Lake, samples: Samples, filter_cfg: dict[str, Any] | None
 ) -> NDArray[np.int64]:
     """Return the positions of the samples that ``filter_cfg`` keeps.
 
+    In a lake with maps only, every sample counts as labelled.
+
     Args:
+        lake: The lake of the samples.
         samples: The samples.
         filter_cfg: ``filter_empty_gt``, ``filter_crowds`` and ``min_size`` (pixels);
             ``None`` keeps all.
-        is_semantic: Whether the lake has maps only; then every sample counts as labelled.
+
+    Raises:
+        ValueError: If none is left: a run would do nothing and succeed.
     """
     keep = np.ones(len(samples), dtype=bool)
+    shorter = np.minimum(samples.widths, samples.heights)
     if filter_cfg is not None:
-        if filter_cfg.get('filter_empty_gt', False) and not is_semantic:
+        if filter_cfg.get('filter_empty_gt', False) and not lake.columns.is_semantic:
             keep &= samples.labelled
-        if filter_cfg.get('filter_crowds', False) and not is_semantic:
+        if filter_cfg.get('filter_crowds', False) and not lake.columns.is_semantic:
             counted = offsets_of((~samples.ignore_flags).astype(np.int8))
             keep &= np.diff(counted[samples.offsets]) > 0
-        shorter = np.minimum(samples.widths, samples.heights)
         keep &= shorter >= filter_cfg.get('min_size', 0)
+    if not keep.any():
+        raise ValueError(
+            f'filter_cfg={filter_cfg!r} must keep samples, but leaves out all '
+            f'{len(samples)} rows of {lake.name}: {(~samples.labelled).sum()} have no '
+            'annotation of the chosen classes, and the shorter sides are '
+            f'{shorter.min()} to {shorter.max()} pixels; change filter_cfg or '
+            'metainfo.classes'
+        )
     return np.flatnonzero(keep)
 
 
@@ -272,36 +284,3 @@ def _image_names(table: AnnotationTable, with_folders: bool) -> PackedStrings:
     if len(set(names)) < len(np.unique(table.rows)):
         names = [f'{row}_{name}' for name, row in zip(names, table.rows.tolist())]
     return table.file_names if names is stored else PackedStrings(names)
-
-
-def refuse_empty(
-    lake: Lake,
-    samples: Samples,
-    positions: NDArray[np.int64],
-    filter_cfg: dict[str, Any] | None,
-    indices: int | Sequence[int] | None,
-) -> None:
-    """Refuse a dataset without samples, on which a run would do nothing and succeed.
-
-    Args:
-        lake: The lake.
-        samples: All rows that were read.
-        positions: Samples that ``filter_cfg`` keeps.
-        filter_cfg: See :func:`filter_samples`.
-        indices: The key ``indices``.
-
-    Raises:
-        ValueError: If no sample is left, or an index is out of range. The message says
-            which key is wrong.
-    """
-    count = len(positions)
-    if not count:
-        unlabelled = int((~samples.labelled).sum())
-        shorter = np.minimum(samples.widths, samples.heights)
-        raise ValueError(
-            f'filter_cfg={filter_cfg!r} must keep samples, but leaves out all '
-            f'{len(samples)} rows of {lake.name}: {unlabelled} have no annotation of the '
-            f'chosen classes, and the shorter sides are {shorter.min()} to '
-            f'{shorter.max()} pixels; change filter_cfg or metainfo.classes'
-        )
-    check_indices_exist(indices, count)

@@ -12,7 +12,7 @@ from mmengine.dataset import Compose
 
 from ...lake import check_roles
 from ...utils.values import refuse_unknown
-from ..checks import ELSEWHERE, LAKE_KEYS, check_reid_keys
+from ..checks import ELSEWHERE, LAKE_KEYS, check_keys
 from .frames import ClipPipeline, Frames
 
 
@@ -69,7 +69,7 @@ class DeepLakeReIDDataset(ReIDDataset):
     ) -> None:
         given = locals()
         refuse_unknown(unknown, DeepLakeReIDDataset.__init__, ELSEWHERE)
-        check_reid_keys(given)
+        check_keys(given)
         tensors = check_roles(deeplake_tensors)
         self.frames = Frames(
             deeplake_path,

@@ -11,12 +11,14 @@ from mmdet.registry import DATASETS
 from mmengine.dataset import Compose, force_full_init
 from numpy.typing import NDArray
 
-from ...utils.values import refuse_unknown
-from ..checks import ELSEWHERE, VIDEO_KEYS, check_indices_exist, check_video_keys
+from ...utils.values import check_keys_of, refuse_unknown
+from ..checks import ELSEWHERE, VIDEO_KEYS, check_indices_exist, check_keys
 from ..class_comparison import check_classes_in_worker
 from ..dataset import DeepLakeDataset
 from .frames import ClipPipeline, Frames
 from .videos import FrameList, Videos, group_frames
+
+_FILTER_KEYS = ('filter_empty_gt', 'min_size')
 
 
 @DATASETS.register_module()
@@ -87,7 +89,13 @@ class DeepLakeVideoDataset(BaseVideoDataset):
     ) -> None:
         given = locals()
         refuse_unknown(unknown, DeepLakeVideoDataset.__init__, ELSEWHERE)
-        check_video_keys(given)
+        if filter_cfg is not None:
+            known, example = (
+                ('filter_empty_gt', 'min_size'),
+                'filter_cfg=dict(min_size=32)',
+            )
+            check_keys_of('filter_cfg', filter_cfg, known, example)
+        check_keys(given)
         hides = visibility_thr > -1 and not test_mode
         self.frames = Frames(
             deeplake_path,
