@@ -31,27 +31,21 @@ _NAMES_AS_EVALUATED = ('drop', 'attention')
 _NOT_KEPT = ('_parameters', '_modules')
 
 
-def detector_of(model: Any) -> Any:
-    """Return the detector that predicts: without a wrapper, of two the one in use.
+def detector_of(model: Any) -> tuple[str, Any]:
+    """Return the detector that predicts, without a wrapper, and which one it is.
 
     Args:
         model: The model of a runner.
+
+    Returns:
+        ``'teacher'`` or ``'student'`` for a semi-supervised model, else ``''``, and the
+        detector.
     """
     inner = model.module if is_model_wrapper(model) else model
-    name = name_of_detector(inner)
-    return getattr(inner, name) if name else inner
-
-
-def name_of_detector(model: Any) -> str:
-    """Return which detector of a semi-supervised model predicts; ``''`` for others.
-
-    Args:
-        model: The model of a runner.
-    """
-    inner = model.module if is_model_wrapper(model) else model
-    if isinstance(inner, SemiBaseDetector):
-        return str(inner.semi_test_cfg.get('predict_on', 'teacher'))
-    return ''
+    if not isinstance(inner, SemiBaseDetector):
+        return '', inner
+    name = str(inner.semi_test_cfg.get('predict_on', 'teacher'))
+    return name, getattr(inner, name)
 
 
 @contextmanager
