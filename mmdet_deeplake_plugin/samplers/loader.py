@@ -26,7 +26,6 @@ from ..utils.values import refuse_unknown, wrong
 from .checks import (
     check_equal_on_ranks,
     check_loader_keys,
-    check_order,
     choose_shuffle,
     default_lanes,
 )
@@ -100,24 +99,14 @@ class DeepLakeLoader(Sampler):
         order: str = 'auto',
         **unknown: Any,
     ) -> None:
+        keys = locals()
         refuse_unknown(unknown, DeepLakeLoader.__init__)
         if not hasattr(dataset, '__len__'):
             remedy = "dataset=dict(type='DeepLakeDataset', …)"
             raise wrong('dataset of DeepLakeLoader', 'a dataset', dataset, remedy)
         if weights is not None:
             parse_weights(weights)
-        check_loader_keys(
-            loader_type,
-            shuffle,
-            seed,
-            round_up,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            window=window,
-            lanes=lanes,
-            cache_bytes=cache_bytes,
-        )
-        check_order(order, shuffle, batch_size, num_workers)
+        check_loader_keys(keys)
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset
         self.seed = sync_random_seed() if seed is None else int(seed)
