@@ -78,14 +78,6 @@ def checked_metainfo(metainfo: Any) -> dict[str, Any]:
 
 
 def _check_palette_length(metainfo: Mapping[str, Any]) -> None:
-    """Refuse a palette with fewer colours than there are classes.
-
-    Args:
-        metainfo: Checked, with ``classes``.
-
-    Raises:
-        ValueError: If there are too few colours.
-    """
     palette, classes = metainfo.get('palette'), metainfo['classes']
     if isinstance(palette, list) and classes and len(palette) < len(classes):
         raise ValueError(

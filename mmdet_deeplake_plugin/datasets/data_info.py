@@ -18,7 +18,7 @@ from ..utils.shared_memory import SharedArray, SharedByProcesses
 from .broken_images import refuse_unsized
 from .classes import Classes
 from .lazy import LazyDict
-from .masks import SampleMasks, packed_masks
+from .masks import SampleMasks
 from .samples import Samples, filter_samples, make_samples
 from .texts import SampleTexts, packed_texts
 
@@ -48,14 +48,7 @@ class SampleExtras(SharedByProcesses, SharedByCopies):
         self._offsets = offsets_of(num_stored)
 
     def add_to(self, data_info: dict[str, Any], position: int, samples: Samples) -> None:
-        """Add its values to each instance of a sample.
-
-        Args:
-            data_info: The sample, changed in place; its ``instances`` must be the result
-                of :meth:`Samples.instances`.
-            position: Index into the samples.
-            samples: The samples.
-        """
+        """Add its values to each of the instances of a sample, in place."""
         chosen = self._offsets[position] + samples.stored[samples.part(position)]
         instances = data_info['instances']
         for key, values in self._values.items():
@@ -80,13 +73,7 @@ class SampleExtras(SharedByProcesses, SharedByCopies):
 def sample_extras(
     lake: Lake, samples: Samples, classes: Sequence[str]
 ) -> SampleExtras | None:
-    """Return what the instances have beside box and label, ``None`` if nothing.
-
-    Args:
-        lake: The lake of the samples.
-        samples: The samples.
-        classes: Classes of the dataset.
-    """
+    """Return what the instances have beside box and label, ``None`` if nothing."""
     sizes = samples.widths, samples.heights
     values = lake.extras(samples.rows, samples.num_stored, sizes)
     image_labels = lake.image_labels(samples.rows)
@@ -165,7 +152,7 @@ def read_sample_data(
     return SampleData(
         samples,
         SharedArray(filter_samples(lake, samples, filters)),
-        packed_masks(lake, samples.rows) if with_masks else None,
+        lake.masks.packed(samples.rows) if lake.masks and with_masks else None,
         packed_texts(lake, samples.rows),
         sample_extras(lake, samples, names),
     )
@@ -189,7 +176,7 @@ class DataInfos:
     Args:
         lake: The lake.
         data: What was read of it.
-        label_map: Stored label -> label, for maps whose labels change.
+        label_map: See :func:`~.classes.label_map`.
     """
 
     def __init__(
@@ -197,10 +184,8 @@ class DataInfos:
     ) -> None:
         self._lake, self._samples = lake, data.samples
         self.extras, self._label_map = data.extras, label_map
-        has_masks = lake.masks is not None
-        self.masks = SampleMasks(lake, data.samples, data.masks) if has_masks else None
-        has_texts = bool(data.texts)
-        self._texts = SampleTexts(lake, data.samples, data.texts) if has_texts else None
+        self.masks = SampleMasks(lake, data.samples, data.masks) if lake.masks else None
+        self._texts = SampleTexts(lake, data.samples, data.texts) if data.texts else None
 
     @property
     def changes_labels(self) -> bool:

@@ -246,26 +246,15 @@ class DeepLakeDataset(BaseDetDataset):
         return data_info
 
     def prepare_data(self, idx: int) -> Any:
-        """Run the pipeline on a sample, or on its substitute if the image is broken.
-
-        Masks are read only if a transform may use them, so training on boxes is not
-        slower in a lake with masks.
-
-        Args:
-            idx: Index of the sample.
-
-        Raises:
-            BrokenImageError: If the image is broken and ``on_broken_image='raise'``, or
-                none of the images can be decoded.
-        """
+        """Run the pipeline on a sample, or on its substitute if the image is broken."""
         check_classes_in_worker()
         return prepare_sample(self, idx)
 
     def run_pipeline(self, data_info: dict) -> Any:
-        """Run the pipeline on a sample, reading its image through ``self.reader``.
+        """Run the pipeline on the result of :meth:`get_data_info`.
 
-        Args:
-            data_info: Result of :meth:`get_data_info`.
+        Masks are read only if a transform may use them, so training on boxes is not
+        slower in a lake with masks.
         """
         self.lake.read_through(self.reader)
         instances = data_info.get('instances')
@@ -278,11 +267,7 @@ class DeepLakeDataset(BaseDetDataset):
         return self.pipeline(data_info)
 
     def position_of(self, idx: int) -> tuple[int, int]:
-        """Return the index of a sample among all rows that were read, and its row.
-
-        Args:
-            idx: Index of the sample.
-        """
+        """Return the index of a sample among all rows that were read, and its row."""
         position = int(self._positions[idx])
         return position, int(self._samples.rows[position])
 
@@ -303,11 +288,7 @@ class DeepLakeDataset(BaseDetDataset):
         return self._known_needs[1]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """Return the samples of a batch, after reading what can be read together.
-
-        Args:
-            indices: Indices of the samples.
-        """
+        """Return the samples of a batch, after reading what can be read together."""
         rows = self.rows_of(np.asarray(indices)).tolist()
         if self._needs.images:
             self.reader.prepare(rows)
@@ -327,12 +308,7 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def labels_of_samples(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Return the labels of all samples as a ragged array.
-
-        Returns:
-            Offsets, shape ``(N + 1,)``, and labels: sample ``i`` has the labels
-            ``labels[offsets[i]:offsets[i + 1]]``.
-        """
+        """Return the labels of all samples, see :meth:`.Samples.labels_of`."""
         return self._samples.labels_of(self._positions)
 
     @force_full_init
@@ -343,11 +319,7 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Return the label of each instance of a sample, without building the sample.
-
-        Args:
-            idx: Index of the sample.
-        """
+        """Return the label of each instance of a sample, without building the sample."""
         if self._infos.changes_labels:
             return super().get_cat_ids(idx)
         part = self._samples.part(int(self._positions[idx]))
@@ -355,12 +327,7 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def get_subset_(self, indices: int | Sequence[int]) -> None:
-        """Keep only some samples, in place.
-
-        Args:
-            indices: Number of samples to keep, from the end if negative, or a list of
-                indices.
-        """
+        """Keep only some samples, in place; ``indices`` are those of the constructor."""
         if isinstance(indices, (int, np.integer)):
             chosen = slice(indices) if indices >= 0 else slice(indices, None)
             self._positions = self._positions[chosen]
@@ -369,12 +336,7 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def get_subset(self, indices: int | Sequence[int]) -> DeepLakeDataset:
-        """Return a dataset of some of the samples; annotations are shared, not copied.
-
-        Args:
-            indices: Number of samples to keep, from the end if negative, or a list of
-                indices.
-        """
+        """Return a dataset of some of the samples; annotations are shared, not copied."""
         # MMEngine's default memo is shared by all calls: it keeps every subset alive, and
         # returns an old one if a new dataset reuses the address of a deleted dataset.
         subset = self._copy_without_annotation({})

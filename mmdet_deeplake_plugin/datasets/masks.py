@@ -5,9 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..lake import Lake
 from ..utils.packed_strings import PackedStrings
 from ..utils.shared_by_copies import SharedByCopies
@@ -53,36 +50,26 @@ class SampleMasks(SharedByCopies):
     def __init__(
         self, lake: Lake, samples: Samples, packed: PackedStrings | None
     ) -> None:
-        self._lake = lake
-        self._samples = samples
-        self.packed = packed
+        self._lake, self._samples, self.packed = lake, samples, packed
 
     def with_masks(self, instances: list[dict[str, Any]], position: int) -> LazyList:
-        """Return instances whose masks are read at first use.
+        """Return instances whose masks are read at first use, as in ``CocoDataset``.
+
+        Reading them raises a ``ValueError`` if the masks of the row do not fit its boxes
+        or its image. An instance without a mask becomes a :class:`WithoutMask`.
 
         Args:
             instances: Result of :meth:`Samples.instances`.
             position: Index into the samples.
         """
-        return LazyList(instances, partial(self.add_to, position=position))
+        return LazyList(instances, partial(self._add_to, position=position))
 
-    def add_to(self, instances: list[dict[str, Any]], position: int) -> None:
-        """Add the masks of a sample to its instances, as ``CocoDataset`` does.
-
-        Args:
-            instances: Result of :meth:`Samples.instances`, changed in place. An
-                instance without a mask gets no key ``mask``, and becomes a
-                :class:`WithoutMask`.
-            position: Index into the samples.
-
-        Raises:
-            ValueError: If the masks of the row do not fit its boxes or its image.
-        """
+    def _add_to(self, instances: list[dict[str, Any]], position: int) -> None:
         column, samples = self._lake.masks, self._samples
-        if column is None:
-            return
+        assert column is not None  # or there were no SampleMasks
+        row = int(samples.rows[position])
         stored = column.of_row(
-            int(samples.rows[position]),
+            row,
             int(samples.num_stored[position]),
             (int(samples.widths[position]), int(samples.heights[position])),
             None if self.packed is None else self.packed[position],
@@ -92,19 +79,5 @@ class SampleMasks(SharedByCopies):
             if stored[index]:
                 instance['mask'] = stored[index]
             else:
-                where = column.source.where(column.column, int(samples.rows[position]))
+                where = column.source.where(column.column, row)
                 instances[number] = WithoutMask(instance, where)
-
-
-def packed_masks(lake: Lake, rows: NDArray[np.int64]) -> PackedStrings | None:
-    """Read the encoded masks of rows in advance, so that all processes share them.
-
-    Args:
-        lake: The lake.
-        rows: Row numbers, shape ``(R,)``.
-
-    Returns:
-        The masks; ``None`` if the lake has none, or stores them so that they must be
-        read row by row.
-    """
-    return None if lake.masks is None else lake.masks.packed(rows)

@@ -67,8 +67,7 @@ class RequestedLake:
             The lake, and the selected rows, ``None`` for all.
 
         Raises:
-            FileNotFoundError, PermissionError, ValueError, LakeReadError: As
-                :func:`~.open_lake` raises them, on this rank or another.
+            Exception: What :func:`~.open_lake` raises, on this rank or another.
         """
         return self._open() if self._opened else together(self._open)
 
@@ -83,10 +82,7 @@ class RequestedLake:
     def read(self, task: Callable[[], T], *what: Any) -> T:
         """Read once on each node, if all ranks have opened the lake by its path.
 
-        A dataset that was open already may be that of a single rank.
-
-        Args:
-            task: Reads.
-            what: What is read, as for :func:`~.once_per_node`.
+        A dataset that was open already may be that of a single rank. The arguments are
+        those of :func:`~.once_per_node`.
         """
         return task() if self._opened else once_per_node(task, *what)

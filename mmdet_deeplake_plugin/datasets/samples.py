@@ -104,21 +104,14 @@ class Samples(SharedByProcesses, SharedByCopies):
             ``ignore_flag``.
         """
         part = self.part(position)
+        columns = (self.ignore_flags[part], self.boxes[part], self.labels[part])
         return [
             {'ignore_flag': int(flag), 'bbox': box, 'bbox_label': label}
-            for flag, box, label in zip(
-                self.ignore_flags[part].tolist(),
-                self.boxes[part].tolist(),
-                self.labels[part].tolist(),
-            )
+            for flag, box, label in zip(*(each.tolist() for each in columns))
         ]
 
     def part(self, position: int) -> slice:
-        """Return where the instances of a row lie in the arrays of shape ``(N,)``.
-
-        Args:
-            position: Index into the samples, not a row number of the lake.
-        """
+        """Return where the instances of a row lie in the arrays of shape ``(N,)``."""
         return slice(self.offsets[position], self.offsets[position + 1])
 
     def labels_of(
@@ -247,14 +240,9 @@ def filter_samples(
 
 
 def has_extent(table: AnnotationTable) -> NDArray[np.bool_]:
-    """Return which boxes ``CocoDataset`` accepts as valid.
+    """Return which boxes ``CocoDataset`` accepts as valid, shape ``(N,)``.
 
-    Args:
-        table: Annotations as stored.
-
-    Returns:
-        Whether a box is at least a pixel wide and high, has an area and lies
-        partly inside its image, shape ``(N,)``.
+    Those are at least a pixel wide and high, have an area and lie partly in their image.
     """
     row = table.row_of_instance
     is_valid = np.empty(len(row), dtype=bool)

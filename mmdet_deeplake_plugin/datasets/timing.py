@@ -12,19 +12,13 @@ from ..utils.counters import ReadCounters
 
 
 def timed_pipeline(pipeline: Compose, data_info: dict, counters: ReadCounters) -> Any:
-    """Run a pipeline on a sample and count the time of its loaders and transforms.
-
-    Args:
-        pipeline: Transforms.
-        data_info: The sample, changed in place.
-        counters: Counters to add the seconds to.
+    """Run a pipeline on a sample, and add the seconds of its transforms to counters.
 
     Returns:
         Result of the pipeline; ``None`` if a transform drops the sample.
     """
-    waited = counters.value('storage')
+    waited, loading = counters.value('storage'), 0.0
     data: Any = data_info
-    loading = 0.0
     began = last = perf_counter()
     for transform in pipeline.transforms:
         data = transform(data)
@@ -44,18 +38,12 @@ def timed_pipeline(pipeline: Compose, data_info: dict, counters: ReadCounters) -
 
 
 class TimedCollate:
-    """Collate function whose time is counted.
-
-    Args:
-        collate: Function that makes a batch of samples.
-        counters: Counters to add the seconds to.
-    """
+    """Collate function whose seconds are added to counters."""
 
     def __init__(
         self, collate: Callable[[list[Any]], Any], counters: ReadCounters
     ) -> None:
-        self.collate = collate
-        self.counters = counters
+        self.collate, self.counters = collate, counters
 
     def __call__(self, samples: list[Any]) -> Any:
         """Collate samples into a batch."""

@@ -33,11 +33,7 @@ class Frames(DeepLakeDataset):
         self._roles = roles
 
     def full_init(self) -> None:
-        """Open the lake and read the annotations.
-
-        Raises:
-            ValueError: If a role has no column.
-        """
+        """Open the lake, and refuse it if a role has no column."""
         if self._fully_initialized:
             return
         super().full_init()
@@ -52,11 +48,7 @@ class Frames(DeepLakeDataset):
                 )
 
     def row_numbers(self, role: str) -> NDArray[np.int64]:
-        """Return the integer of each sample, shape ``(F,)``.
-
-        Args:
-            role: Role that has a column.
-        """
+        """Return the integer of each sample in the column of a role, shape ``(F,)``."""
         extras = self._infos.extras
         assert extras is not None
         return extras.per_row[role][self._positions]
@@ -89,10 +81,7 @@ class Frames(DeepLakeDataset):
         clip.pop('proposals', None)  # PackDetInputs would treat them as loaded
 
     def _ahead(self, clip: dict[str, Any]) -> list[int]:
-        """Return the rows of a frame and of those that this worker gets next.
-
-        A test by ``TrackImgSampler`` deals the frames of a video one by one.
-        """
+        """Return the rows of a frame and of those that ``TrackImgSampler`` deals next."""
         worker = get_worker_info()
         step = worker.num_workers if worker else 1
         (first,), count = clip['sample_idx'], AHEAD if self.reader.in_lists else 1
@@ -102,10 +91,10 @@ class Frames(DeepLakeDataset):
 
 
 class ClipPipeline(Compose):
-    """A pipeline that reads the images of a clip together.
+    """A pipeline that reads the images of a clip together, once a transform chose them.
 
     Args:
-        pipeline: The pipeline; images are read when a transform has chosen them.
+        pipeline: The pipeline.
         frames: The dataset of all frames.
     """
 

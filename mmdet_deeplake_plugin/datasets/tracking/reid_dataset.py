@@ -26,18 +26,14 @@ class DeepLakeReIDDataset(ReIDDataset):
 
     Args:
         deeplake_path, dataset, deeplake_credentials, deeplake_commit_id,
-        deeplake_view_id, deeplake_query, read_timeout, retry_timeout, open_timeout,
-        backend_args: As in :class:`.DeepLakeDataset`.
+        deeplake_view_id, deeplake_query, pipeline, lazy_init, max_refetch, read_timeout,
+        retry_timeout, open_timeout, backend_args: As in :class:`.DeepLakeDataset`.
         deeplake_tensors: As there. The role ``person_id`` must have a column.
         triplet_sampler: ``num_ids`` and ``ins_per_id``: a sample is this number of images
             of each of so many persons. Defaults to None: one image.
         indices: Number of images to keep, from the end if negative, or a list of indices;
             triplets are then made of these.
-        serialize_data: As in MMEngine's ``BaseDataset``.
-        pipeline: Transforms of mmdet, unchanged.
-        test_mode: As in MMEngine's ``BaseDataset``.
-        lazy_init: Whether to open the lake in ``full_init`` only.
-        max_refetch: How many times to replace a sample that the pipeline drops.
+        serialize_data, test_mode: As in MMEngine's ``BaseDataset``.
 
     Raises:
         ValueError, TypeError, FileNotFoundError, PermissionError,

@@ -32,8 +32,9 @@ class DeepLakeVideoDataset(BaseVideoDataset):
 
     Args:
         deeplake_path, dataset, deeplake_credentials, deeplake_commit_id,
-        deeplake_view_id, deeplake_query, box_format, label_order, metainfo, read_timeout,
-        retry_timeout, open_timeout, backend_args: As in :class:`.DeepLakeDataset`.
+        deeplake_view_id, deeplake_query, box_format, label_order, metainfo,
+        serialize_data, pipeline, lazy_init, max_refetch, read_timeout, retry_timeout,
+        open_timeout, backend_args: As in :class:`.DeepLakeDataset`.
         deeplake_tensors: As there. The roles ``video_id``, ``frame_id`` and
             ``gt_instance_ids`` must have a column.
         visibility_thr: Smallest visible fraction of a box in training, as in
@@ -41,12 +42,8 @@ class DeepLakeVideoDataset(BaseVideoDataset):
         filter_cfg: ``filter_empty_gt`` (default True) and ``min_size`` (default 32
             pixels), as in ``BaseVideoDataset``. Not applied in test mode.
         indices: Number of videos to keep, from the end if negative, or a list of indices.
-        serialize_data: No effect, as in :class:`.DeepLakeDataset`.
-        pipeline: Transforms of mmdet, unchanged.
         test_mode: Whether samples are all frames of a video, or the one that the sampler
             names, and nothing is filtered.
-        lazy_init: Whether to open the lake in ``full_init`` only.
-        max_refetch: How many times to replace a sample that the pipeline drops.
 
     Raises:
         ValueError, TypeError, FileNotFoundError, PermissionError,
@@ -181,21 +178,13 @@ class DeepLakeVideoDataset(BaseVideoDataset):
         }
 
     def prepare_data(self, idx: int | tuple[int, int]) -> Any:
-        """Run the pipeline on a video, or on the clip around one of its frames.
-
-        Args:
-            idx: Index of the video, or that and the index of a frame in it.
-        """
+        """Run the pipeline on a video, or on the clip around one of its frames."""
         check_classes_in_worker()
         return super().prepare_data(idx)
 
     @force_full_init
     def get_cat_ids(self, index: int | tuple[int, int]) -> list[int]:
-        """Return the label of each instance of a video, or of a frame of it.
-
-        Args:
-            index: Index of the video, or that and the index of a frame in it.
-        """
+        """Return the label of each instance of a video, or of a frame of it."""
         video, frame = index if isinstance(index, tuple) else (index, None)
         frames = self._videos.frames_of(int(self._positions[video]))
         chosen = frames if frame is None else frames[[frame]]
@@ -208,11 +197,7 @@ class DeepLakeVideoDataset(BaseVideoDataset):
 
     @force_full_init
     def get_len_per_video(self, idx: int) -> int:
-        """Return the number of frames of a video.
-
-        Args:
-            idx: Index of the video.
-        """
+        """Return the number of frames of a video."""
         return len(self._videos.frames_of(int(self._positions[idx])))
 
     # Subsets are chosen alike, here of videos.

@@ -94,12 +94,7 @@ def group_frames(
 
 
 class FrameList(Sequence[dict[str, Any]], SharedByCopies):
-    """The frames of a video, each made when it is asked for.
-
-    Args:
-        indices: Indices of the frames.
-        make: Makes the frame of an index.
-    """
+    """The frames of a video, each made of its index when it is asked for."""
 
     def __init__(
         self, indices: NDArray[np.int64], make: Callable[[int], dict[str, Any]]
