@@ -159,7 +159,7 @@ class DeepLakeLoader(Sampler):
         # Keep neither the order of all ranks, of which it may be a view, nor the index
         # of lanes with weights.
         rows = np.ascontiguousarray(rows)[skip:]
-        self.begin_reading(lanes, skip * self.world_size, rows)
+        self._reads.begin(lanes, skip * self.world_size, rows)
         del lanes
         end = self.world_size * len(self)
         positions = range(self.rank, end, self.world_size)[skip:]
@@ -177,11 +177,7 @@ class DeepLakeLoader(Sampler):
         return self._total
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch whose order the next iteration follows.
-
-        Args:
-            epoch: Number of the epoch, from 0.
-        """
+        """Set the epoch, from 0, whose order the next iteration follows."""
         self.epoch = epoch
 
     def skip(self, num_samples: int, keep: Sequence[int] = ()) -> None:
@@ -225,19 +221,15 @@ class DeepLakeLoader(Sampler):
     def deal_by_worker(self, batch_size: int, num_workers: int) -> None:
         """Give each worker a run of neighbouring batches from now on.
 
-        To be called before the dataloader starts its workers.
-
-        Args:
-            batch_size: Batch size of the dataloader, per rank.
-            num_workers: Workers of the dataloader, per rank.
+        To be called before the dataloader, whose keys these are, starts its workers.
         """
         self._dealt = DataloaderShape(self.world_size, num_workers, batch_size)
         self._choose_reads()
 
-    def grouped_order(
-        self, groups: NDArray[np.integer]
-    ) -> tuple[NDArray[np.integer], list[Lanes]]:
-        """Return the epoch's order for batches that hold one group each.
+    def begin_in_groups(
+        self, groups: NDArray[np.integer], skip: int
+    ) -> NDArray[np.integer]:
+        """Announce the epoch to the workers, for batches that hold one group each.
 
         With lanes, each group has its own order over the same chunks, and the groups
         take turns after as many samples as there are lanes. So the samples that a
@@ -245,19 +237,22 @@ class DeepLakeLoader(Sampler):
 
         Args:
             groups: Group of each sample of the dataset, 0 or more, shape ``(N,)``.
+            skip: Number of samples of all ranks that are skipped at the beginning.
 
         Returns:
-            The order, shape ``(num_samples,)``, and the lanes of each group, if any.
+            The epoch's order, shape ``(num_samples,)``.
         """
         counts = self._counts()
         if self.shuffle != 'lanes':
-            return self._permuted(counts), []
+            self._reads.begin([], skip)
+            return self._permuted(counts)
         lanes = [
             self._lanes(counts, groups == group, int(group))
             for group in np.unique(groups)
         ]
         parts = [each.rank_slice(0, 1, len(each)) for each in lanes]
-        return spread(parts, self.lanes, (self.seed, self.epoch)), lanes
+        self._reads.begin(lanes, skip)
+        return spread(parts, self.lanes, (self.seed, self.epoch))
 
     def is_upright(self) -> NDArray[np.bool_]:
         """Return for each sample whether its image is taller than wide, shape ``(N,)``.
@@ -270,18 +265,6 @@ class DeepLakeLoader(Sampler):
             return self._is_upright_by_info()
         sizes = [dataset.sizes_of_samples() for dataset in sample_map.datasets]
         return sample_map.per_sample([width < height for width, height in sizes])
-
-    def begin_reading(
-        self, lanes: list[Lanes], skip: int, samples: NDArray[np.integer] | None = None
-    ) -> None:
-        """Announce to the workers in which order the epoch reads chunks.
-
-        Args:
-            lanes: The lanes of the order, if it has any.
-            skip: Number of samples of all ranks that are skipped at the beginning.
-            samples: What this rank yields, shape ``(n,)``, if it is known.
-        """
-        self._reads.begin(lanes, skip, samples)
 
     def order_state(self) -> dict[str, Any]:
         """Return what the order depends on besides the epoch, as plain values."""
@@ -301,11 +284,7 @@ class DeepLakeLoader(Sampler):
         return state
 
     def load_order_state(self, state: dict[str, Any]) -> None:
-        """Adopt the order of an earlier run, except for its kind of shuffle.
-
-        Args:
-            state: What :meth:`order_state` returned in that run.
-        """
+        """Adopt the :meth:`order_state` of an earlier run, except for its shuffle."""
         self.seed = state['seed']
         self.lanes = state.get('lanes', self.lanes)
         self.window = state.get('window', self.window)
