@@ -94,11 +94,7 @@ class ChunkIndex(SharedByProcesses):
         return self.items[positions].astype(np.int64, copy=False)
 
     def repeated(self, counts: NDArray[np.integer]) -> ChunkIndex:
-        """Return the index in which each sample occurs a given number of times.
-
-        Args:
-            counts: How often each sample occurs, shape ``(N,)``.
-        """
+        """Return the index in which samples occur so many times, shape ``(N,)``."""
         starts = np.zeros(len(self.starts), dtype=np.int64)
         items = np.empty(int(counts.sum()), dtype=self.item_type)
         done = passed = 0
@@ -114,11 +110,7 @@ class ChunkIndex(SharedByProcesses):
         return ChunkIndex(starts, items)
 
     def only(self, chosen: NDArray[np.bool_]) -> ChunkIndex:
-        """Return the index of a subset of the samples, with the same chunks.
-
-        Args:
-            chosen: Whether a sample is kept, shape ``(N,)`` by sample index.
-        """
+        """Return the index of the chosen samples, with the same chunks."""
         return self.repeated(chosen.view(np.int8))
 
 
@@ -130,8 +122,8 @@ class Lanes:
         lanes: Number of lanes, 1 or more.
         window: Number of chunks whose samples a lane mixes, 1 or more; a worker keeps
             as many in memory for each of its lanes.
-        seed: Seed of the run, 0 or more.
-        epoch: Number of the epoch, from 0.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
         group: Distinguishes several orders of the same epoch: they share the order of
             the chunks, but shuffle samples differently.
         sequence: Order of the chunks, if it is known already, shape ``(C,)``.
@@ -248,13 +240,9 @@ class Lanes:
     def rank_slice(self, rank: int, world_size: int, count: int) -> NDArray[np.integer]:
         """Return the samples of a rank: positions ``rank, rank + world_size, …``.
 
-        Args:
-            rank: Rank of the process, ``0 <= rank < world_size``.
-            world_size: Number of ranks.
-            count: Number of samples; after the end, the epoch starts over.
-
         Returns:
-            Sample indices, shape ``(count,)``; 32-bit if that is enough.
+            Sample indices, shape ``(count,)``; 32-bit if that is enough. After the end,
+            the epoch starts over.
         """
         own = rank_length(len(self), rank, world_size, round_up=False)
         rows = np.empty(own, dtype=self.index.item_type)

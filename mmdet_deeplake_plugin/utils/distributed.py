@@ -43,10 +43,7 @@ def on_main_rank(task: Callable[[], T]) -> T:
 def together(task: Callable[[], T]) -> T:
     """Run a task on every rank; if it fails on any of them, all raise its error.
 
-    All ranks must call it together.
-
-    Args:
-        task: Returns the value of this rank.
+    All ranks must call it together; each gets the result of its own.
     """
     if get_world_size() == 1:
         return task()

@@ -69,9 +69,6 @@ def dumps_for_node(value: Any) -> bytes:
     whoever loads it maps them, read-only, and from then on this process does too. It
     must keep the value until the others have loaded the pickle; they raise ``OSError``
     if they cannot open its files.
-
-    Args:
-        value: Any value.
     """
     token = _is_for_node.set(True)
     try:
