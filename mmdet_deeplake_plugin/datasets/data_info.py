@@ -23,11 +23,12 @@ from .samples import Samples, filter_samples, make_samples
 from .texts import SampleTexts, packed_texts
 
 
+@dataclass(frozen=True)
 class SampleExtras(SharedByProcesses, SharedByCopies):
     """Further values of the instances of samples, such as the boxes of heads.
 
     Args:
-        num_stored: Number of stored annotations of each row, shape ``(R,)``.
+        offsets: Index of each row's first stored instance, shape ``(R + 1,)``.
         values: Key of an instance -> values of all stored instances, shape ``(N, …)``.
         image_labels: Offsets of each image, verified labels (-1 if not of the classes)
             and confidences, if there are any.
@@ -35,35 +36,29 @@ class SampleExtras(SharedByProcesses, SharedByCopies):
         category_ids: Category id of each class, if instances have it, as those of MOT.
     """
 
-    def __init__(
-        self,
-        num_stored: NDArray[np.integer],
-        values: dict[str, NDArray[Any]],
-        image_labels: tuple[NDArray[Any], ...] | None,
-        per_row: dict[str, NDArray[np.int64]],
-        category_ids: NDArray[np.int64] | None,
-    ) -> None:
-        self._values, self._image_labels = values, image_labels
-        self.per_row, self._category_ids = per_row, category_ids
-        self._offsets = offsets_of(num_stored)
+    offsets: NDArray[np.int64]
+    values: dict[str, NDArray[Any]]
+    image_labels: tuple[NDArray[Any], ...] | None
+    per_row: dict[str, NDArray[np.int64]]
+    category_ids: NDArray[np.int64] | None
 
     def add_to(self, data_info: dict[str, Any], position: int, samples: Samples) -> None:
         """Add its values to each of the instances of a sample, in place."""
-        chosen = self._offsets[position] + samples.stored[samples.part(position)]
+        chosen = self.offsets[position] + samples.stored[samples.part(position)]
         instances = data_info['instances']
-        for key, values in self._values.items():
+        for key, values in self.values.items():
             for instance, value in zip(instances, values[chosen].tolist()):
                 instance[key] = value
         for key, numbers in self.per_row.items():
             data_info[key] = int(numbers[position])
-        if self._category_ids is not None:
+        if self.category_ids is not None:
             for instance in instances:
-                instance['category_id'] = int(self._category_ids[instance['bbox_label']])
-        if 'hbox' in self._values:  # CrowdHumanDataset has the full box twice
+                instance['category_id'] = int(self.category_ids[instance['bbox_label']])
+        if 'hbox' in self.values:  # CrowdHumanDataset has the full box twice
             for instance in instances:
                 instance['fbox'] = instance['bbox']
-        if self._image_labels is not None:
-            offsets, labels, confidences = self._image_labels
+        if self.image_labels is not None:
+            offsets, labels, confidences = self.image_labels
             part = slice(*offsets[position : position + 2])
             kept = labels[part] >= 0
             data_info['image_level_labels'] = labels[part][kept]
@@ -88,7 +83,8 @@ def sample_extras(
         category_ids = np.array([id_of[name] for name in classes], np.int64)
     if not values and not per_row and image_labels is None:
         return None
-    return SampleExtras(samples.num_stored, values, image_labels, per_row, category_ids)
+    offsets = offsets_of(samples.num_stored)
+    return SampleExtras(offsets, values, image_labels, per_row, category_ids)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from ..lake import ImageReader, Lake, ReadTimeouts
+from ..lake import ImageReader, Lake
 from ..utils.values import refuse_unknown
 from .broken_images import SkippedSamples, prepare_sample
 from .checks import (
@@ -145,8 +145,9 @@ class DeepLakeDataset(BaseDetDataset):
         backend_args: dict | None = None,
         **unknown: Any,
     ) -> None:
+        keys = locals()
         refuse_unknown(unknown, DeepLakeDataset.__init__, ELSEWHERE)
-        check_keys(locals())
+        check_keys(keys)
         super().__init__(
             metainfo=checked_metainfo(metainfo),
             filter_cfg=filter_cfg,
@@ -159,16 +160,7 @@ class DeepLakeDataset(BaseDetDataset):
         )
         self.on_broken_image = on_broken_image
         self._label_order = label_order
-        self._request = RequestedLake(
-            dataset,
-            ReadTimeouts(float(read_timeout), float(retry_timeout), float(open_timeout)),
-            dict(tensors=deeplake_tensors, box_format=box_format, style=annotation_style),
-            deeplake_path=deeplake_path,
-            deeplake_credentials=deeplake_credentials,
-            deeplake_commit_id=deeplake_commit_id,
-            deeplake_view_id=deeplake_view_id,
-            deeplake_query=deeplake_query,
-        )
+        self._request = RequestedLake(keys)
         self.lake: Lake
         self.reader: ImageReader
         self.skipped: SkippedSamples

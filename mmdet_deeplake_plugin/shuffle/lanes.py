@@ -173,23 +173,19 @@ class Lanes:
 
     def chunk_at(self, lane: int, draws: int) -> int:
         """Return the chunk of a lane after ``draws`` draws, -1 at the lane's end."""
-        begin, end = self.bounds(lane)
-        if draws >= end - begin:
-            return -1
-        position = end - 1 - draws if self._backwards[lane] else begin + draws
-        return int(self.sequence[np.searchsorted(self._ends, position, side='right')])
+        draw = self._next_draw(lane, draws)
+        return -1 if draw is None else int(self.sequence[draw[1]])
 
     def open_chunks(self, lane: int, draws: int) -> NDArray[np.int64]:
         """Return the chunks that a lane mixes after ``draws`` draws, none at its end.
 
         With ``window=1`` it is the one of :meth:`chunk_at`.
         """
-        begin, end = self.bounds(lane)
-        if draws >= end - begin:
+        draw = self._next_draw(lane, draws)
+        if draw is None:
             return np.empty(0, dtype=np.int64)
-        first, last = self._span(begin, end)
-        position = end - 1 - draws if self._backwards[lane] else begin + draws
-        here = int(np.searchsorted(self._ends, position, side='right'))
+        _, here = draw
+        first, last = self._span(*self.bounds(lane))
         if self._backwards[lane]:
             near = last - (last - here) // self.window * self.window
             chunks = self.sequence[max(near - self.window + 1, first) : near + 1]
@@ -200,15 +196,22 @@ class Lanes:
 
     def left_of_chunk(self, lane: int, draws: int) -> int:
         """Return how many draws a lane has left of its chunk after ``draws`` draws."""
-        begin, end = self.bounds(lane)
-        if draws >= end - begin:
+        draw = self._next_draw(lane, draws)
+        if draw is None:
             return 0
-        position = end - 1 - draws if self._backwards[lane] else begin + draws
-        chunk = int(np.searchsorted(self._ends, position, side='right'))
+        (position, chunk), (begin, end) = draw, self.bounds(lane)
         if self._backwards[lane]:
             first = int(self._ends[chunk - 1]) if chunk else 0
             return position - max(first, begin) + 1
         return min(int(self._ends[chunk]), end) - position
+
+    def _next_draw(self, lane: int, draws: int) -> tuple[int, int] | None:
+        """Return its place in the sequences of samples and of chunks; None at the end."""
+        begin, end = self.bounds(lane)
+        if draws >= end - begin:
+            return None
+        position = end - 1 - draws if self._backwards[lane] else begin + draws
+        return position, int(np.searchsorted(self._ends, position, side='right'))
 
     def lane(self, lane: int) -> NDArray[np.int64]:
         """Return the samples of a lane in order."""

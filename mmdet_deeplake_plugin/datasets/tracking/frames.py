@@ -13,7 +13,7 @@ from torch.utils.data import get_worker_info
 from ...lake import find_lake
 from ..dataset import DeepLakeDataset
 from ..lazy import LazyList
-from .videos import Places
+from .videos import Videos, group_frames
 
 # Frames that a test reads at once from object storage.
 AHEAD = 16
@@ -53,13 +53,13 @@ class Frames(DeepLakeDataset):
         assert extras is not None
         return extras.per_row[role][self._positions]
 
-    def places(self) -> Places:
-        """Return to which videos the frames belong, and what filters ask."""
+    def grouped(self, filter_cfg: dict[str, Any] | None) -> Videos:
+        """Return the videos of the frames, filtered by :func:`group_frames`."""
         samples = self._samples
         is_labelled = np.diff(samples.offsets) > 0
         sides = np.minimum(samples.widths, samples.heights)
-        video_ids, frame_ids = map(self.row_numbers, ('video_id', 'frame_id'))
-        return Places(video_ids, frame_ids, is_labelled, sides)
+        ids = self.row_numbers('video_id'), self.row_numbers('frame_id')
+        return group_frames(*ids, is_labelled, sides, filter_cfg, self.test_mode)
 
     def prepare_clip(self, clip: dict[str, Any]) -> None:
         """Read the images of a clip together, and its masks if they are needed.

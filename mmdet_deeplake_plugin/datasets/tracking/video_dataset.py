@@ -16,7 +16,7 @@ from ..checks import ELSEWHERE, VIDEO_KEYS, check_indices_exist, check_keys
 from ..class_comparison import check_classes_in_worker
 from ..dataset import DeepLakeDataset
 from .frames import ClipPipeline, Frames
-from .videos import FrameList, Videos, group_frames
+from .videos import FrameList, Videos
 
 _FILTER_KEYS = ('filter_empty_gt', 'min_size')
 
@@ -135,7 +135,7 @@ class DeepLakeVideoDataset(BaseVideoDataset):
             return
         self.frames.full_init()
         self._metainfo = self.frames._metainfo
-        self._videos = group_frames(self.frames.places(), self.filter_cfg, self.test_mode)
+        self._videos = self.frames.grouped(self.filter_cfg)
         self._positions = np.arange(len(self._videos.ids))
         if not self._videos.lengths.any():
             raise ValueError(
