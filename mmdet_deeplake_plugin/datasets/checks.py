@@ -67,10 +67,7 @@ _PROMPT_KEYS = ('name', 'prefix', 'suffix')
 
 
 def check_keys(values: Mapping[str, Any]) -> None:
-    """Refuse values of wrong type or range, and ones without effect.
-
-    Args:
-        values: The keys of a dataset and their values.
+    """Refuse values of wrong type or range for keys of a dataset.
 
     Raises:
         TypeError, ValueError: If one is wrong. The message names the key, what was found

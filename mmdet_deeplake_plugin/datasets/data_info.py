@@ -167,13 +167,7 @@ def _without_hidden(lake: Lake, table: AnnotationTable, least: float) -> Annotat
 
 
 class DataInfos:
-    """Factory of the dicts that ``get_data_info`` returns.
-
-    Args:
-        lake: The lake.
-        data: What was read of it.
-        label_map: See :func:`~.classes.label_map`.
-    """
+    """Factory of the dicts that ``get_data_info`` returns."""
 
     def __init__(
         self, lake: Lake, data: SampleData, label_map: dict[int, int] | None
@@ -189,12 +183,7 @@ class DataInfos:
         return bool({'phrases', 'grounding'} & dict(self._lake.columns.roles).keys())
 
     def of(self, position: int, prompt: dict[str, Any]) -> dict[str, Any]:
-        """Make the dict of a sample.
-
-        Args:
-            position: Index into the samples.
-            prompt: Classes as text, see :func:`~.texts.class_prompt`.
-        """
+        """Make the dict of a sample, with the classes of :func:`~.texts.class_prompt`."""
         lake, samples = self._lake, self._samples
         img_id = samples.img_ids[position]
         row, name = int(samples.rows[position]), samples.names[position]

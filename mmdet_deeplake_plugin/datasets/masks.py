@@ -13,12 +13,7 @@ from .samples import Samples
 
 
 class WithoutMask(dict):
-    """An instance without a mask, which says so when a transform asks for it.
-
-    Args:
-        instance: Its items.
-        where: Lake, column and row, for the message.
-    """
+    """An instance without a mask, which says so if a transform asks for it."""
 
     def __init__(self, instance: dict[str, Any], where: str) -> None:
         super().__init__(instance)

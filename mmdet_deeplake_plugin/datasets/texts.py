@@ -22,12 +22,7 @@ class SampleTexts(SharedByCopies):
     with ``phrases``, labels are indices of the phrases of the image (``ODVGDataset``).
     ``grounding`` becomes the keys that it holds (``MDETRStyleRefCocoDataset``,
     ``Flickr30kDataset``, ``DODDataset``, ``RefCocoDataset``), with ``labels``, if there
-    are any, in place of the stored ones.
-
-    Args:
-        lake: The lake with the texts.
-        samples: The samples.
-        texts: Result of :func:`packed_texts`.
+    are any, in place of the stored ones. ``texts`` is a result of :func:`packed_texts`.
     """
 
     def __init__(

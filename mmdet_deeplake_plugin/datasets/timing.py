@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -37,13 +38,12 @@ def timed_pipeline(pipeline: Compose, data_info: dict, counters: ReadCounters) -
     return data
 
 
+@dataclass
 class TimedCollate:
     """Collate function whose seconds are added to counters."""
 
-    def __init__(
-        self, collate: Callable[[list[Any]], Any], counters: ReadCounters
-    ) -> None:
-        self.collate, self.counters = collate, counters
+    collate: Callable[[list[Any]], Any]
+    counters: ReadCounters
 
     def __call__(self, samples: list[Any]) -> Any:
         """Collate samples into a batch."""

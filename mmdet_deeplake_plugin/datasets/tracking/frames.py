@@ -23,9 +23,8 @@ class Frames(DeepLakeDataset):
     """A ``DeepLakeDataset`` whose rows a sample has several of.
 
     Args:
-        deeplake_path: As in :class:`.DeepLakeDataset`.
+        deeplake_path, keys: As in :class:`.DeepLakeDataset`.
         roles: Roles that must have a column.
-        keys: The other keys of :class:`.DeepLakeDataset`.
     """
 
     def __init__(self, deeplake_path: str, roles: Sequence[str], **keys: Any) -> None:
@@ -91,12 +90,7 @@ class Frames(DeepLakeDataset):
 
 
 class ClipPipeline(Compose):
-    """A pipeline that reads the images of a clip together, once a transform chose them.
-
-    Args:
-        pipeline: The pipeline.
-        frames: The dataset of all frames.
-    """
+    """A pipeline that reads images of a clip together, once a transform chose them."""
 
     def __init__(self, pipeline: Compose, frames: Frames) -> None:
         super().__init__(pipeline.transforms)
