@@ -111,7 +111,6 @@ def read_sample_data(
     rows: NDArray[np.int64] | None,
     classes: Classes,
     filter_cfg: dict[str, Any] | None,
-    keeps_all: bool,
     with_masks: bool,
     with_unsized: bool,
 ) -> SampleData:
@@ -121,8 +120,7 @@ def read_sample_data(
         lake: The lake.
         rows: Row numbers, shape ``(R,)``; ``None`` for all.
         classes: Classes of the dataset.
-        filter_cfg: The key ``filter_cfg``.
-        keeps_all: Whether it filters nothing.
+        filter_cfg: The key ``filter_cfg``; ``None`` keeps all.
         with_masks: Whether to read all masks now if they are stored compactly.
         with_unsized: Whether images whose size cannot be read are accepted.
 
@@ -131,26 +129,18 @@ def read_sample_data(
         ValueError, LakeReadError: If a row is wrong, or cannot be read, or all are
             filtered.
     """
-    columns, names = lake.columns, classes.metainfo['classes']
     table, bounds = lake.annotations(rows), filter_cfg or {}
-    least = None if keeps_all else bounds.get('visibility_thr')
-    samples = make_samples(
-        table if least is None else _without_hidden(lake, table, least),
-        columns.class_names,
-        names,
-        columns.style,
-        bounds.get('bbox_min_size'),
-        classes.things,
-    )
+    if bounds.get('visibility_thr') is not None:
+        table = _without_hidden(lake, table, bounds['visibility_thr'])
+    samples = make_samples(lake, table, classes, bounds.get('bbox_min_size'))
     if not with_unsized:
         refuse_unsized(lake, samples)
-    filters = None if keeps_all else filter_cfg
     return SampleData(
         samples,
-        SharedArray(filter_samples(lake, samples, filters)),
+        SharedArray(filter_samples(lake, samples, filter_cfg)),
         lake.masks.packed(samples.rows) if lake.masks and with_masks else None,
         packed_texts(lake, samples.rows),
-        sample_extras(lake, samples, names),
+        sample_extras(lake, samples, classes.metainfo['classes']),
     )
 
 

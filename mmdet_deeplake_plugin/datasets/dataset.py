@@ -187,8 +187,9 @@ class DeepLakeDataset(BaseDetDataset):
         warn_of_no_effect(self.caption_prompt, names, self.filter_cfg, columns.style)
         self.reader = ImageReader(lake.images)
         keeps_all = self.test_mode or columns.style in UNFILTERED
+        filter_cfg = None if keeps_all else self.filter_cfg
         skips = self.on_broken_image == 'skip'
-        what = rows, classes, self.filter_cfg, keeps_all, self._needs.masks, skips
+        what = rows, classes, filter_cfg, self._needs.masks, skips
         data = self._request.read(partial(read_sample_data, lake, *what), lake.key, *what)
         self._samples = samples = data.samples
         self._positions = data.positions.values

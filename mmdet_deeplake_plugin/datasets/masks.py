@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,7 @@ class WithoutMask(dict):
         return WithoutMask, (dict(self), self.where)
 
 
+@dataclass(frozen=True, eq=False)
 class SampleMasks(SharedByCopies):
     """Masks of samples, read one sample at a time.
 
@@ -42,10 +44,9 @@ class SampleMasks(SharedByCopies):
         packed: Encoded masks of all rows if they were read in advance, else ``None``.
     """
 
-    def __init__(
-        self, lake: Lake, samples: Samples, packed: PackedStrings | None
-    ) -> None:
-        self._lake, self._samples, self.packed = lake, samples, packed
+    lake: Lake
+    samples: Samples
+    packed: PackedStrings | None
 
     def with_masks(self, instances: list[dict[str, Any]], position: int) -> LazyList:
         """Return instances whose masks are read at first use, as in ``CocoDataset``.
@@ -60,7 +61,7 @@ class SampleMasks(SharedByCopies):
         return LazyList(instances, partial(self._add_to, position=position))
 
     def _add_to(self, instances: list[dict[str, Any]], position: int) -> None:
-        column, samples = self._lake.masks, self._samples
+        column, samples = self.lake.masks, self.samples
         assert column is not None  # or there were no SampleMasks
         row = int(samples.rows[position])
         stored = column.of_row(

@@ -27,7 +27,6 @@ the lake as stored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -41,6 +40,7 @@ from ..utils.packed_strings import PackedStrings
 from ..utils.ragged import indices_of_ranges, offsets_of
 from ..utils.shared_by_copies import SharedByCopies
 from ..utils.shared_memory import SharedByProcesses
+from .classes import Classes
 from .segments import SampleSegments, is_segment, make_segments
 
 
@@ -132,31 +132,29 @@ class Samples(SharedByProcesses, SharedByCopies):
 
 
 def make_samples(
+    lake: Lake,
     table: AnnotationTable,
-    class_names: Sequence[str],
-    classes: Sequence[str],
-    style: str,
+    classes: Classes,
     bbox_min_size: float | None = None,
-    things: Sequence[bool] = (),
 ) -> Samples:
-    """Apply the rules of a style to annotations as stored.
+    """Apply the rules of the style of a lake to annotations as stored.
 
     Args:
-        table: Annotations as stored.
-        class_names: Name of each stored label.
-        classes: Classes of the dataset, in the order of its labels.
-        style: ``annotation_style``.
+        lake: The lake.
+        table: Annotations of some rows as stored.
+        classes: Classes of the dataset.
         bbox_min_size: For ``'voc'``: boxes that are less than this many pixels wide or
             high get ``ignore_flag=1``.
-        things: For ``'panoptic'``: whether each stored label is a thing.
 
     Returns:
         The samples, one per row of ``table``.
     """
+    class_names, style = lake.columns.class_names, lake.columns.style
+    chosen, things = classes.metainfo['classes'], classes.things
     new_label = np.full(max(len(class_names), 1), -1, dtype=np.int32)
     for label, name in enumerate(class_names):
-        if name in classes:
-            new_label[label] = classes.index(name)
+        if name in chosen:
+            new_label[label] = chosen.index(name)
     # First, as its peak of memory is the highest.
     names = _image_names(table, with_folders=style == 'video')
     labels = new_label[table.labels]

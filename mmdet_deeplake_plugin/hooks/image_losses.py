@@ -55,7 +55,6 @@ def as_in_training(model: nn.Module) -> Iterator[None]:
     Args:
         model: A detector without a wrapper.
     """
-    modes = [(module, module.training) for module in model.modules()]
     kept = [(module, _attributes_of(module)) for module in model.modules()]
     states = random.getstate(), np.random.get_state()
     devices = {each.device for each in model.parameters() if each.is_cuda}
@@ -71,8 +70,6 @@ def as_in_training(model: nn.Module) -> Iterator[None]:
         finally:
             for module, attributes in kept:
                 _restore(module, attributes)
-            for module, mode in modes:
-                module.training = mode
             random.setstate(states[0])
             np.random.set_state(states[1])
 
