@@ -77,7 +77,13 @@ def _find(address: BlockAddress) -> NDArray[np.uint8]:
                 weakref.finalize(process, _pools.pop, address.pool, None)
     blocks = _pools[address.pool]
     if address.number not in blocks:
-        blocks[address.number] = map_file(address.path)
+        try:
+            blocks[address.number] = map_file(address.path)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f'DataLoader worker (pid {address.process}) was killed or has exited '
+                f'before its batch was read: {error}'
+            ) from error
     return blocks[address.number]
 
 
