@@ -93,9 +93,6 @@ class DeepLakeAspectRatioBatchSampler(BatchSampler):
     def skip(self, num_batches: int) -> None:
         """Skip the first batches of the next iteration, and of that one only.
 
-        Args:
-            num_batches: Number of batches to skip.
-
         Raises:
             ValueError: If an epoch has fewer batches.
         """

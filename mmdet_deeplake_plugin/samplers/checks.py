@@ -88,14 +88,11 @@ def check_equal_on_ranks(count: int, what: str, same: str) -> None:
 
 
 def choose_shuffle(shuffle: bool | str, sample_map: SampleMap | None) -> str:
-    """Resolve the key ``shuffle``.
+    """Resolve the key ``shuffle``, checked, to ``'full'``, ``'lanes'`` or ``'none'``.
 
     Args:
-        shuffle: A bool or one of ``SHUFFLES``, checked.
+        shuffle: A bool or one of ``SHUFFLES``.
         sample_map: Map of the samples to lakes; ``None`` for other datasets.
-
-    Returns:
-        ``'full'``, ``'lanes'`` or ``'none'``.
 
     Raises:
         ValueError: If the value is not possible for the dataset.

@@ -261,10 +261,18 @@ class DeepLakeLoader(Sampler):
             ValueError: If the dataset does not provide the size of its images.
         """
         sample_map = self._sample_map
-        if sample_map is None:
-            return self._is_upright_by_info()
-        sizes = [dataset.sizes_of_samples() for dataset in sample_map.datasets]
-        return sample_map.per_sample([width < height for width, height in sizes])
+        if sample_map is not None:
+            sizes = [dataset.sizes_of_samples() for dataset in sample_map.datasets]
+            return sample_map.per_sample([width < height for width, height in sizes])
+        try:
+            infos = map(self.dataset.get_data_info, range(len(self.dataset)))
+            return np.array([info['width'] < info['height'] for info in infos], bool)
+        except (AttributeError, KeyError) as error:
+            raise ValueError(
+                f'batches of one orientation need the size of each image, which '
+                f'{type(self.dataset).__name__} does not provide; return width and '
+                'height from its get_data_info()'
+            ) from error
 
     def order_state(self) -> dict[str, Any]:
         """Return what the order depends on besides the epoch, as plain values."""
@@ -292,17 +300,6 @@ class DeepLakeLoader(Sampler):
     @property
     def _sample_map(self) -> SampleMap | None:
         return map_samples(self.dataset)  # not kept: 12 bytes per row, in each rank
-
-    def _is_upright_by_info(self) -> NDArray[np.bool_]:
-        try:
-            infos = map(self.dataset.get_data_info, range(len(self.dataset)))
-            return np.array([info['width'] < info['height'] for info in infos], bool)
-        except (AttributeError, KeyError) as error:
-            raise ValueError(
-                f'batches of one orientation need the size of each image, which '
-                f'{type(self.dataset).__name__} does not provide; return width and '
-                'height from its get_data_info()'
-            ) from error
 
     def _choose_reads(self) -> None:
         self._reads = choose_reads(

@@ -158,16 +158,8 @@ class DeepLakeVideoDataset(BaseVideoDataset):
     def get_data_info(self, idx: int) -> dict:
         """Return the input of the pipeline for a video, as ``BaseVideoDataset`` does.
 
-        Args:
-            idx: Index of the video; negative indices count from the end.
-
-        Returns:
-            ``video_id``, ``images``, ``video_length`` and ``sample_idx``. Each of
-            ``images`` is a dict as of :meth:`.DeepLakeDataset.get_data_info`, with
-            ``frame_id`` and, in each of its instances, ``instance_id``.
-
-        Raises:
-            IndexError: If ``idx`` is out of range.
+        Each of ``images`` is a dict as of :meth:`.DeepLakeDataset.get_data_info`, with
+        ``frame_id`` and, in each of its instances, ``instance_id``.
         """
         videos, video = self._videos, int(self._positions[idx])
         return {
