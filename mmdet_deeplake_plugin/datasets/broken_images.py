@@ -46,11 +46,7 @@ class _Dataset(Protocol):
 
 
 class SkippedSamples(SharedByCopies):
-    """Marks of skipped samples, shared by a process and its workers.
-
-    Args:
-        count: Number of samples.
-    """
+    """Marks of samples that were skipped, shared by a process and its workers."""
 
     def __init__(self, count: int) -> None:
         self._marks = torch.zeros(count, dtype=torch.uint8).share_memory_()

@@ -193,11 +193,9 @@ def _check_return_classes(key: str, value: Any) -> None:
 
 def _check_prompts(key: str, value: Any) -> None:
     example = f"{key}={{'person': {{'suffix': ' walking'}}}}"
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or not all(isinstance(n, str) for n in value):
         raise wrong(key, 'a dict of prompts by class name', value, example)
     for name, prompt in value.items():
-        if not isinstance(name, str):
-            raise wrong(key, 'a dict of prompts by class name', value, example)
         check_keys_of(f'{key}[{name!r}]', prompt, _PROMPT_KEYS, example)
         for part, text in prompt.items():
             if not isinstance(text, str):

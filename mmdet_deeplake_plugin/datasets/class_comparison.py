@@ -95,9 +95,8 @@ def check_classes_in_worker() -> None:
 def warn_of_other_classes(dataset: Any) -> None:
     """Warn if a dataset for tests and one for training differ in their classes.
 
-    Args:
-        dataset: A dataset that was just read; compared with the one of the other kind
-            that this process read last, if it is still in use.
+    A dataset that was just read is compared with the one of the other kind that this
+    process read last, if it is still in use.
     """
     if _has_texts(dataset) or dataset.lake.columns.style == 'reid':
         return
@@ -120,13 +119,9 @@ def warn_of_other_classes(dataset: Any) -> None:
 
 
 def has_distractors(dataset: Any, classes: Sequence[str]) -> bool:
-    """Return whether the classes that only a test set has are MOT's distractors.
+    """Return whether a test set has MOT's distractors beside the classes of a training.
 
     Its metric needs them to know which detections do not count.
-
-    Args:
-        dataset: The test set.
-        classes: Those that the model was trained on.
     """
     first = dataset.metainfo['classes'][: len(classes)]
     return tuple(classes) == first and bool(dataset.lake.columns.of('mot_conf'))

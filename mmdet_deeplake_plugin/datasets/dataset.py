@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ..lake import ImageReader, Lake
+from ..utils.ragged import indices_of_ranges, offsets_of
 from ..utils.values import refuse_unknown
 from .broken_images import SkippedSamples, prepare_sample
 from .checks import (
@@ -301,8 +302,16 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def labels_of_samples(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Return the labels of all samples, see :meth:`.Samples.labels_of`."""
-        return self._samples.labels_of(self._positions)
+        """Return the labels of all samples as a ragged array.
+
+        Returns:
+            Offsets, shape ``(N + 1,)``, and labels: sample ``i`` has the labels
+            ``labels[offsets[i]:offsets[i + 1]]``.
+        """
+        samples, positions = self._samples, self._positions
+        counts = np.diff(samples.offsets)[positions]
+        chosen = indices_of_ranges(samples.offsets[positions], counts)
+        return offsets_of(counts), samples.labels[chosen]
 
     @force_full_init
     def sizes_of_samples(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -60,13 +60,10 @@ class RequestedLake:
             self._opened = open_object(keys['dataset'])
 
     def open(self) -> tuple[Lake, Rows]:
-        """Open the lake and map its columns; what is opened by path, on all ranks.
+        """Open the lake as :func:`~.open_lake`; by a path, all ranks do so together.
 
         Returns:
             The lake, and the selected rows, ``None`` for all.
-
-        Raises:
-            Exception: What :func:`~.open_lake` raises, on this rank or another.
         """
         return self._open() if self._opened else together(self._open)
 

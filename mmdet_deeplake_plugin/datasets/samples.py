@@ -27,7 +27,7 @@ the lake as stored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ from ..lake import AnnotationTable, Lake
 from ..structures.boxes import to_xywh, to_xyxy
 from ..utils.blocks import blocks
 from ..utils.packed_strings import PackedStrings
-from ..utils.ragged import indices_of_ranges, offsets_of
+from ..utils.ragged import offsets_of
 from ..utils.shared_by_copies import SharedByCopies
 from ..utils.shared_memory import SharedByProcesses
 from .classes import Classes
@@ -90,8 +90,7 @@ class Samples(SharedByProcesses, SharedByCopies):
     @property
     def nbytes(self) -> int:
         """Size of all arrays in bytes."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return sum(getattr(value, 'nbytes', 0) for value in values)
+        return sum(getattr(value, 'nbytes', 0) for value in vars(self).values())
 
     def instances(self, position: int) -> list[dict[str, Any]]:
         """Return the instances of a row in the form that ``LoadAnnotations`` reads.
@@ -113,22 +112,6 @@ class Samples(SharedByProcesses, SharedByCopies):
     def part(self, position: int) -> slice:
         """Return where the instances of a row lie in the arrays of shape ``(N,)``."""
         return slice(self.offsets[position], self.offsets[position + 1])
-
-    def labels_of(
-        self, positions: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Return the labels of some rows as a ragged array.
-
-        Args:
-            positions: Indices into the samples, shape ``(K,)``.
-
-        Returns:
-            Offsets, shape ``(K + 1,)``, and labels: row ``positions[i]`` has the labels
-            ``labels[offsets[i]:offsets[i + 1]]``.
-        """
-        counts = np.diff(self.offsets)[positions]
-        source = indices_of_ranges(self.offsets[positions], counts)
-        return offsets_of(counts), self.labels[source]
 
 
 def make_samples(

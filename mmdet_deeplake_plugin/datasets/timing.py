@@ -13,11 +13,7 @@ from ..utils.counters import ReadCounters
 
 
 def timed_pipeline(pipeline: Compose, data_info: dict, counters: ReadCounters) -> Any:
-    """Run a pipeline on a sample, and add the seconds of its transforms to counters.
-
-    Returns:
-        Result of the pipeline; ``None`` if a transform drops the sample.
-    """
+    """Run a pipeline on a sample, and add the seconds of its transforms to counters."""
     waited, loading = counters.value('storage'), 0.0
     data: Any = data_info
     began = last = perf_counter()

@@ -32,14 +32,9 @@ _NOT_KEPT = ('_parameters', '_modules')
 
 
 def detector_of(model: Any) -> tuple[str, Any]:
-    """Return the detector that predicts, without a wrapper, and which one it is.
+    """Return which detector of a runner's model predicts, and this one without a wrapper.
 
-    Args:
-        model: The model of a runner.
-
-    Returns:
-        ``'teacher'`` or ``'student'`` for a semi-supervised model, else ``''``, and the
-        detector.
+    It is ``'teacher'`` or ``'student'`` for a semi-supervised model, ``''`` for others.
     """
     inner = model.module if is_model_wrapper(model) else model
     if not isinstance(inner, SemiBaseDetector):
@@ -50,11 +45,7 @@ def detector_of(model: Any) -> tuple[str, Any]:
 
 @contextmanager
 def as_in_training(model: nn.Module) -> Iterator[None]:
-    """Let a model compute losses, and restore its state and all random numbers.
-
-    Args:
-        model: A detector without a wrapper.
-    """
+    """Let a model compute losses, and restore its state and all random numbers."""
     kept = [(module, _attributes_of(module)) for module in model.modules()]
     states = random.getstate(), np.random.get_state()
     devices = {each.device for each in model.parameters() if each.is_cuda}

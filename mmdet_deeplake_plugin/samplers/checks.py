@@ -116,12 +116,7 @@ def choose_shuffle(shuffle: bool | str, sample_map: SampleMap | None) -> str:
 def default_lanes(
     world_size: int, batch_size: int | None, num_workers: int | None
 ) -> int:
-    """Return the number of lanes that suits a dataloader.
-
-    Args:
-        world_size: Number of ranks.
-        batch_size: Batch size per rank, if known.
-        num_workers: Workers per rank, if known.
+    """Return the number of lanes that suits the dataloaders of all ranks.
 
     Returns:
         The least multiple of ranks x workers x batch size that is at least 64; 64 if

@@ -119,8 +119,7 @@ class DeepLakeLoader(Sampler):
         self.shuffle = choose_shuffle(shuffle, sample_map)
         self.order = order
         self._dealt: DataloaderShape | None = None
-        default = default_lanes(self.world_size, batch_size, num_workers)
-        self.lanes = int(lanes or default)
+        self.lanes = int(lanes or default_lanes(self.world_size, batch_size, num_workers))
         self._weights: NDArray[np.float64] | None = None
         self._total = len(dataset)
         if weights is not None:

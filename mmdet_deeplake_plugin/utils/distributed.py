@@ -65,8 +65,7 @@ def once_per_node(task: Callable[[], T], *what: Any) -> T:
 
     Args:
         task: Returns what can be pickled.
-        what: What the result depends on: arrays, and values with a ``repr`` that is the
-            same in all processes.
+        what: What the result depends on, as for :func:`fingerprint`.
     """
     rank, world_size = get_dist_info()
     if world_size == 1:

@@ -33,7 +33,7 @@ class IndexInEpoch(int):
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Keep the position in pickles: samplers send indices to workers."""
+        # Samplers send indices to workers.
         return IndexInEpoch, (int(self), self.position)
 
 

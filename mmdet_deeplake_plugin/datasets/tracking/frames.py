@@ -20,12 +20,7 @@ AHEAD = 16
 
 
 class Frames(DeepLakeDataset):
-    """A ``DeepLakeDataset`` whose rows a sample has several of.
-
-    Args:
-        deeplake_path, keys: As in :class:`.DeepLakeDataset`.
-        roles: Roles that must have a column.
-    """
+    """A ``DeepLakeDataset`` for samples of several rows; ``roles`` must have columns."""
 
     def __init__(self, deeplake_path: str, roles: Sequence[str], **keys: Any) -> None:
         super().__init__(deeplake_path, lazy_init=True, **keys)
@@ -108,3 +103,18 @@ class ClipPipeline(Compose):
                 return None
             data = result
         return data
+
+
+class MadeOfFrames:
+    """Base of datasets whose samples are made of several ``frames``."""
+
+    frames: Frames
+
+    @property
+    def pipeline(self) -> Compose:
+        """The pipeline, which hooks may replace during training."""
+        return self.frames.pipeline
+
+    @pipeline.setter
+    def pipeline(self, pipeline: Compose) -> None:
+        self.frames.pipeline = ClipPipeline(pipeline, self.frames)

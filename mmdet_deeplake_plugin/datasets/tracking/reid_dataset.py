@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 from mmdet.datasets import ReIDDataset
 from mmdet.registry import DATASETS
-from mmengine.dataset import Compose
 
 from ...lake import check_roles
 from ...utils.values import refuse_unknown
 from ..checks import ELSEWHERE, LAKE_KEYS, check_keys
-from .frames import ClipPipeline, Frames
+from .frames import Frames, MadeOfFrames
 
 
 @DATASETS.register_module()
-class DeepLakeReIDDataset(ReIDDataset):
+class DeepLakeReIDDataset(MadeOfFrames, ReIDDataset):
     """Dataset for re-identification that reads a Deep Lake dataset.
 
     Each row of the lake is the image of one person. After any stock pipeline, a sample
@@ -88,15 +87,6 @@ class DeepLakeReIDDataset(ReIDDataset):
             lazy_init=lazy_init,
             max_refetch=max_refetch,
         )
-
-    @property
-    def pipeline(self) -> Compose:
-        """The pipeline, which hooks may replace during training."""
-        return self.frames.pipeline
-
-    @pipeline.setter
-    def pipeline(self, pipeline: Compose) -> None:
-        self.frames.pipeline = ClipPipeline(pipeline, self.frames)
 
     def load_data_list(self) -> list[dict]:
         """Read the lake.

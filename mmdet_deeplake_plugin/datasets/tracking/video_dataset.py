@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 from mmdet.datasets import BaseVideoDataset
 from mmdet.registry import DATASETS
-from mmengine.dataset import Compose, force_full_init
+from mmengine.dataset import force_full_init
 from numpy.typing import NDArray
 
 from ...utils.values import check_keys_of, refuse_unknown
 from ..checks import ELSEWHERE, VIDEO_KEYS, check_indices_exist, check_keys
 from ..class_comparison import check_classes_in_worker
 from ..dataset import DeepLakeDataset
-from .frames import ClipPipeline, Frames
+from .frames import Frames, MadeOfFrames
 from .videos import FrameList, Videos
 
 _FILTER_KEYS = ('filter_empty_gt', 'min_size')
 
 
 @DATASETS.register_module()
-class DeepLakeVideoDataset(BaseVideoDataset):
+class DeepLakeVideoDataset(MadeOfFrames, BaseVideoDataset):
     """Dataset of videos that reads frames and annotations from a Deep Lake dataset.
 
     Each row of the lake is a frame. After any stock pipeline, a sample equals that of
@@ -119,15 +119,6 @@ class DeepLakeVideoDataset(BaseVideoDataset):
         )
         if not lazy_init:
             self.full_init()
-
-    @property
-    def pipeline(self) -> Compose:
-        """The pipeline, which hooks may replace during training."""
-        return self.frames.pipeline
-
-    @pipeline.setter
-    def pipeline(self, pipeline: Compose) -> None:
-        self.frames.pipeline = ClipPipeline(pipeline, self.frames)
 
     def full_init(self) -> None:
         """Open the lake, read annotations, group and filter frames, once."""
