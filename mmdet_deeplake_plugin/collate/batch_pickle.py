@@ -19,10 +19,7 @@ SMALL = 16 << 10  # bytes; smaller buffers are part of the pickle
 
 
 def dumps(batch: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    """Pickle a batch.
-
-    Args:
-        batch: Any object that can be sent to another process.
+    """Pickle a batch, or another object that can be sent to a process.
 
     Returns:
         The pickle and the buffers that are not part of it, in the order in which
@@ -42,10 +39,7 @@ def dumps(batch: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
 
 
 class _BatchPickler(ForkingPickler):
-    """Passes the storages of plain tensors beside the pickle.
-
-    Everything else, such as tensors on a GPU, is sent as PyTorch would.
-    """
+    """Passes storages of plain tensors beside the pickle; the rest goes as in PyTorch."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -70,11 +64,7 @@ class _BatchPickler(ForkingPickler):
 
 
 class _Storage:
-    """The memory of a tensor, in the process that sends it.
-
-    Args:
-        storage: Not empty.
-    """
+    """The memory of a tensor, not empty, in the process that sends it."""
 
     def __init__(self, storage: torch.UntypedStorage) -> None:
         view = torch.empty(0, dtype=torch.uint8, device='cpu').set_(storage)

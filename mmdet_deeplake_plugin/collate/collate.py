@@ -55,32 +55,22 @@ def deeplake_collate(data_batch: Sequence[Any]) -> Any:
 def hand_over(batch: Any, pool: BlockPool) -> Any:
     """Return an object that becomes the batch when it is unpickled elsewhere.
 
-    Args:
-        batch: What ``pseudo_collate`` returned.
-        pool: Blocks to lay it into.
-
-    Returns:
-        The batch itself if it does not get a block, so that PyTorch sends it.
+    It is the batch itself if this does not get a block, so that PyTorch sends it.
     """
     if not pool.is_usable:
         return batch
     pickled, buffers = dumps(batch)
     if not buffers:
-        return _HandedOver(receive, (pickled, None, []))
+        return _HandedOver(pickled, None, [])
     block, parts = pool.write(buffers)
-    return batch if block is None else _HandedOver(receive, (pickled, block, parts))
+    return batch if block is None else _HandedOver(pickled, block, parts)
 
 
 class _HandedOver:
-    """An object that unpickles as the result of a call.
+    """An object that unpickles as what :func:`receive` makes of the arguments."""
 
-    Args:
-        function: What is called in the process that unpickles it.
-        arguments: Its arguments.
-    """
-
-    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        self._call = function, arguments
+    def __init__(self, *arguments: Any) -> None:
+        self._arguments = arguments
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return self._call
+        return receive, self._arguments

@@ -44,17 +44,13 @@ def receive(
 
 
 class _Lease:
-    """The use of a block by one batch.
-
-    Args:
-        address: The block.
-    """
+    """The use of a block by one batch."""
 
     def __init__(self, address: BlockAddress) -> None:
         self._address = address
         self._bytes = _find(address)
         self._process = os.getpid()
-        self._state_at_end = FREE
+        self.state_at_end = FREE
 
     def memory(self) -> memoryview:
         """Return the block's memory. The lease ends with the last view of it."""
@@ -63,17 +59,13 @@ class _Lease:
         _leases.add(self)
         return memoryview(array).cast('B')
 
-    def retire(self) -> None:
-        """Let the block never be written again."""
-        self._state_at_end = RETIRED
-
     def _end(self) -> None:
         if os.getpid() != self._process:
             return  # a fork lets go of what it has inherited
         _leases.discard(self)
-        if self._state_at_end == RETIRED:
+        if self.state_at_end == RETIRED:
             _pools.get(self._address.pool, {}).pop(self._address.number, None)
-        self._bytes[0] = self._state_at_end
+        self._bytes[0] = self.state_at_end
 
 
 def _find(address: BlockAddress) -> NDArray[np.uint8]:
@@ -85,13 +77,19 @@ def _find(address: BlockAddress) -> NDArray[np.uint8]:
                 weakref.finalize(process, _pools.pop, address.pool, None)
     blocks = _pools[address.pool]
     if address.number not in blocks:
-        blocks[address.number] = map_file(address.path)
+        try:
+            blocks[address.number] = map_file(address.path)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f'DataLoader worker (pid {address.process}) was killed or has exited '
+                f'before its batch was read: {error}'
+            ) from error
     return blocks[address.number]
 
 
 def _retire_all() -> None:
     for lease in list(_leases):
-        lease.retire()
+        lease.state_at_end = RETIRED  # never to be written again
 
 
 if hasattr(os, 'register_at_fork'):

@@ -23,11 +23,7 @@ _ALIGNMENT = 64  # bytes; the state has the first ones for itself
 
 
 def map_file(path: str) -> NDArray[np.uint8]:
-    """Map the file of a block.
-
-    Returns:
-        Its bytes, shape ``(CAPACITY,)``. They need no descriptor.
-    """
+    """Map the file of a block: ``CAPACITY`` bytes, which need no descriptor."""
     return torch.from_file(path, shared=True, size=CAPACITY, dtype=torch.uint8).numpy()
 
 
@@ -54,16 +50,7 @@ class BlockAddress:
 
 
 class _Block:
-    """A block in the process that writes it.
-
-    Args:
-        pool: Name of the pool.
-        number: Number of the block.
-
-    Raises:
-        OSError, RuntimeError: If this process may not make it: limits of files,
-            descriptors or memory, or a container that refuses the system call.
-    """
+    """A block in the process that writes it."""
 
     def __init__(self, pool: bytes, number: int) -> None:
         self._descriptor: int | None = os.memfd_create('mmdet_deeplake_plugin')
@@ -117,10 +104,7 @@ class BlockPool:
     def write(
         self, buffers: Sequence[pickle.PickleBuffer]
     ) -> tuple[BlockAddress | None, list[tuple[int, int]]]:
-        """Write buffers into a block that nobody uses.
-
-        Args:
-            buffers: Contiguous buffers.
+        """Write contiguous buffers into a block that nobody uses.
 
         Returns:
             The address of the block, and start and size of each buffer in bytes.
@@ -146,7 +130,7 @@ class BlockPool:
             return None
         try:
             self._blocks.append(_Block(self._name, self._made))
-        except (OSError, RuntimeError):
+        except (OSError, RuntimeError):  # a limit, or a container that refuses the call
             self._most = len(self._blocks)  # no more of them are asked for
             return None
         self._made += 1

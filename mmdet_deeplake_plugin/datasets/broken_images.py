@@ -25,12 +25,11 @@ from ..utils.shared_by_copies import SharedByCopies
 from .samples import Samples
 
 _SKIPPED_BEFORE, _SKIPPED = 1, 2
+_SHOWN = 100
 _GENERAL = ('cv2', 'pillow')
 
 
-class Preparable(Protocol):
-    """Interface of a dataset that the policy uses."""
-
+class _Dataset(Protocol):
     lake: Lake
     pipeline: Any
     test_mode: bool
@@ -39,22 +38,15 @@ class Preparable(Protocol):
 
     def __len__(self) -> int: ...
 
-    def get_data_info(self, idx: int) -> dict[str, Any]:
-        """Return the input of the pipeline for a sample."""
+    def get_data_info(self, idx: int) -> dict[str, Any]: ...
 
-    def run_pipeline(self, data_info: dict[str, Any]) -> Any:
-        """Run the pipeline on a sample."""
+    def run_pipeline(self, data_info: dict[str, Any]) -> Any: ...
 
-    def position_of(self, idx: int) -> tuple[int, int]:
-        """Return the index of a sample among all rows that were read, and its row."""
+    def position_of(self, idx: int) -> tuple[int, int]: ...
 
 
 class SkippedSamples(SharedByCopies):
-    """Marks of skipped samples, shared by a process and its workers.
-
-    Args:
-        count: Number of samples.
-    """
+    """Marks of samples that were skipped, shared by a process and its workers."""
 
     def __init__(self, count: int) -> None:
         self._marks = torch.zeros(count, dtype=torch.uint8).share_memory_()
@@ -72,12 +64,8 @@ class SkippedSamples(SharedByCopies):
         return skipped.tolist()
 
 
-def prepare_sample(dataset: Preparable, idx: int) -> Any:
+def prepare_sample(dataset: _Dataset, idx: int) -> Any:
     """Run the pipeline on a sample, or on its substitute if the image is broken.
-
-    Args:
-        dataset: The dataset.
-        idx: Index of the sample.
 
     Raises:
         BrokenImageError: If the image is broken and ``on_broken_image='raise'``, or none
@@ -103,15 +91,10 @@ def prepare_sample(dataset: Preparable, idx: int) -> Any:
 
 
 def refuse_unsized(lake: Lake, samples: Samples) -> None:
-    """Raise the error of the first image whose size is unknown.
-
-    Args:
-        lake: The lake.
-        samples: All samples of the dataset.
+    """Raise the error of the first image whose size is unknown, without columns of sizes.
 
     Raises:
-        BrokenImageError: If the size of an image is unknown and the lake has no columns
-            of sizes.
+        BrokenImageError: If there is one.
     """
     if lake.columns.of('width') and lake.columns.of('height'):
         return
@@ -121,29 +104,19 @@ def refuse_unsized(lake: Lake, samples: Samples) -> None:
         raise lake.images.broken(row, 'neither Pillow nor OpenCV can read its size')
 
 
-def describe_rows(rows_of: dict[str, list[int]], shown: int = 100) -> str:
-    """Format rows by lake for a message.
-
-    Args:
-        rows_of: Name of a lake -> row numbers.
-        shown: Largest number of rows to list per lake.
-    """
+def describe_rows(rows_of: dict[str, list[int]]) -> str:
+    """Format the row numbers of lakes, by name, for a message: at most 100 of each."""
     texts = []
     for name, rows in rows_of.items():
-        more = f' and {len(rows) - shown} more' if len(rows) > shown else ''
-        texts.append(f'{name}: rows {", ".join(map(str, rows[:shown]))}{more}')
+        more = f' and {len(rows) - _SHOWN} more' if len(rows) > _SHOWN else ''
+        texts.append(f'{name}: rows {", ".join(map(str, rows[:_SHOWN]))}{more}')
     return '; '.join(texts)
 
 
 def _find_fault(
-    dataset: Preparable, index: int, error: Exception
+    dataset: _Dataset, index: int, error: Exception
 ) -> BrokenImageError | None:
-    """Return the error of a broken image if this is why a pipeline failed.
-
-    To find out, the stored bytes are decoded once more, as the pipeline's
-    ``LoadImageFromFile`` does. What else failed (its file backend, a missing package, a
-    transform) is not the image's fault.
-    """
+    """Return the error of a broken image if this is why a pipeline failed."""
     if not -len(dataset) <= index < len(dataset):
         return None
     if isinstance(error, BrokenImageError):
@@ -151,6 +124,8 @@ def _find_fault(
     if isinstance(error, LakeReadError):  # retries are over
         return None
     lake, (_, row) = dataset.lake, dataset.position_of(index)
+    # The stored bytes are decoded once more, as by the pipeline. What else failed (its
+    # file backend, a missing package, a transform) is not the fault of the image.
     loaders = [t for t in dataset.pipeline.transforms if type(t) is LoadImageFromFile]
     loader = loaders[0] if loaders else LoadImageFromFile()
     try:
@@ -175,17 +150,14 @@ def _decoding_fault(content: bytes, flag: str, decoder: str) -> str:
     return f'the decoder {decoder} cannot decode it{why}'
 
 
-def _note_skipped(dataset: Preparable, index: int, fault: BrokenImageError) -> None:
+def _note_skipped(dataset: _Dataset, index: int, fault: BrokenImageError) -> None:
     if dataset.skipped.add(dataset.position_of(index)[0]):
         instead = 'a black' if dataset.test_mode else 'the next'
         warn(f'{instead} image takes the place of a broken one: {fault.finding}')
 
 
-def _blank_info(dataset: Preparable, index: int) -> dict[str, Any]:
+def _blank_info(dataset: _Dataset, index: int) -> dict[str, Any]:
     data_info = dataset.get_data_info(index)
-    name = data_info['img_path'].rpartition('/')[2]
-    _, row = dataset.position_of(index)
-    data_info['img_path'] = dataset.lake.blank_path(
-        row, name, data_info['width'], data_info['height']
-    )
-    return data_info
+    name, (_, row) = data_info['img_path'].rpartition('/')[2], dataset.position_of(index)
+    size = data_info['width'], data_info['height']
+    return {**data_info, 'img_path': dataset.lake.blank_path(row, name, *size)}

@@ -1,4 +1,4 @@
-"""Check the keys of ``DeepLakeDataset`` before a lake is opened."""
+"""Check the keys of the datasets before a lake is opened."""
 
 from __future__ import annotations
 
@@ -67,19 +67,22 @@ _PROMPT_KEYS = ('name', 'prefix', 'suffix')
 
 
 def check_keys(values: Mapping[str, Any]) -> None:
-    """Refuse values of wrong type or range, and ones without effect.
-
-    Args:
-        values: The keys of ``DeepLakeDataset`` and their values.
+    """Refuse values of wrong type or range for keys of a dataset.
 
     Raises:
         TypeError, ValueError: If one is wrong. The message names the key, what was found
             and what to write.
     """
     for key, check in _CHECKS.items():
-        check(key, values[key])
-    _check_filter(values['filter_cfg'], values['test_mode'])
-    if values['caption_prompt'] is not None and (
+        if key in values and not (values[key] is None and key in _OPTIONAL):
+            check(key, values[key])
+    filter_cfg = values.get('filter_cfg') or {}
+    if values['test_mode'] and filter_cfg.get('bbox_min_size') is not None:
+        raise ValueError(
+            'filter_cfg.bbox_min_size must not be set with test_mode=True: it marks '
+            'small boxes as ignored, which would change the ground truth; leave it out'
+        )
+    if values.get('caption_prompt') is not None and (
         values['return_classes'] == 'label_map' or not values['return_classes']
     ):
         raise ValueError(
@@ -88,55 +91,8 @@ def check_keys(values: Mapping[str, Any]) -> None:
         )
 
 
-def check_video_keys(values: Mapping[str, Any]) -> None:
-    """Refuse wrong values of the keys that ``DeepLakeVideoDataset`` does not pass on.
-
-    Args:
-        values: Its keys and their values.
-
-    Raises:
-        ValueError: If one is wrong.
-    """
-    check_bool('lazy_init', values['lazy_init'])
-    _check_indices('indices', values['indices'])
-    least, filter_cfg = values['visibility_thr'], values['filter_cfg']
-    if not is_number(least):
-        raise wrong('visibility_thr', 'a number', least, 'visibility_thr=0.3')
-    if filter_cfg is not None:
-        example = 'filter_cfg=dict(min_size=32)'
-        check_keys_of('filter_cfg', filter_cfg, _FILTER_KEYS[:2], example)
-    _check_filter_keys('filter_cfg', filter_cfg)
-
-
-def check_reid_keys(values: Mapping[str, Any]) -> None:
-    """Refuse wrong values of the keys that ``DeepLakeReIDDataset`` does not pass on.
-
-    Args:
-        values: Its keys and their values.
-
-    Raises:
-        ValueError: If one is wrong.
-    """
-    check_bool('lazy_init', values['lazy_init'])
-    _check_indices('indices', values['indices'])
-    if values['triplet_sampler'] is not None:
-        example = 'triplet_sampler=dict(num_ids=8, ins_per_id=4)'
-        known = ('num_ids', 'ins_per_id')
-        check_keys_of('triplet_sampler', values['triplet_sampler'], known, example)
-        for key, value in values['triplet_sampler'].items():
-            check_int(f'triplet_sampler.{key}', value, 1, example)
-
-
 def check_indices_exist(indices: Any, count: int) -> None:
-    """Refuse a list of indices that names samples beyond the last.
-
-    Args:
-        indices: The key, checked; ``None``, or a number of samples, names none.
-        count: Number of samples.
-
-    Raises:
-        ValueError: If there are fewer samples.
-    """
+    """Refuse ``indices``, checked before, if they name samples beyond the last."""
     if is_list(indices):
         for index in indices:
             if not -count <= index < count:
@@ -149,14 +105,7 @@ def check_indices_exist(indices: Any, count: int) -> None:
 def warn_of_no_effect(
     caption_prompt: Any, classes: Sequence[str], filter_cfg: Any, style: str
 ) -> None:
-    """Warn of what has no effect on a lake, but occurs in stock configs.
-
-    Args:
-        caption_prompt: Prompts by class name, or ``None``.
-        classes: Classes of the dataset.
-        filter_cfg: The key, checked.
-        style: Annotation style of the lake.
-    """
+    """Warn of what has no effect on a lake of a style, but occurs in stock configs."""
     texts = [
         f'caption_prompt[{name!r}] has no effect{did_you_mean(name, classes)}: the '
         f'classes are {comma_joined(classes)}'
@@ -186,23 +135,12 @@ def _check_seconds(key: str, value: Any) -> None:
         )
 
 
-def _check_box_format(key: str, value: Any) -> None:
-    if value is not None:
-        check_box_format(value, key)
+def _check_number(key: str, value: Any, remedy: str) -> None:
+    if not is_number(value):
+        raise wrong(key, 'a number', value, remedy)
 
 
-def _check_style(key: str, value: Any) -> None:
-    if value is not None:
-        check_style(value)
-
-
-def _check_roles(key: str, value: Any) -> None:
-    check_roles(value)
-
-
-def _check_filter_keys(key: str, value: Any) -> None:
-    if value is None:
-        return
+def _check_filter(key: str, value: Any) -> None:
     check_keys_of(key, value, _FILTER_KEYS, f'{key}=dict(filter_empty_gt=True)')
     for name in ('filter_empty_gt', 'filter_crowds'):
         if name in value:
@@ -215,21 +153,18 @@ def _check_filter_keys(key: str, value: Any) -> None:
             wanted = 'a number of pixels, 0 or more'
             raise wrong(f'{key}.{name}', wanted, size, f'{key}=dict({name}=32)')
     least = value.get('visibility_thr', 0)
-    if not is_number(least):
-        remedy = f'{key}=dict(visibility_thr=0.3)'
-        raise wrong(f'{key}.visibility_thr', 'a number', least, remedy)
+    _check_number(f'{key}.visibility_thr', least, f'{key}=dict(visibility_thr=0.3)')
 
 
-def _check_filter(filter_cfg: Mapping[str, Any] | None, test_mode: bool) -> None:
-    if test_mode and (filter_cfg or {}).get('bbox_min_size') is not None:
-        raise ValueError(
-            'filter_cfg.bbox_min_size must not be set with test_mode=True: it marks '
-            'small boxes as ignored, which would change the ground truth; leave it out'
-        )
+def _check_triplets(key: str, value: Any) -> None:
+    example = f'{key}=dict(num_ids=8, ins_per_id=4)'
+    check_keys_of(key, value, ('num_ids', 'ins_per_id'), example)
+    for name, count in value.items():
+        check_int(f'{key}.{name}', count, 1, example)
 
 
 def _check_indices(key: str, value: Any) -> None:
-    if value is None or (is_int(value) and value != 0):
+    if is_int(value) and value != 0:
         return
     if not is_list(value) or not len(value) or not all(map(is_int, value)):
         wanted = 'a number of samples or a list of indices, as integers, and keep samples'
@@ -257,14 +192,10 @@ def _check_return_classes(key: str, value: Any) -> None:
 
 
 def _check_prompts(key: str, value: Any) -> None:
-    if value is None:
-        return
     example = f"{key}={{'person': {{'suffix': ' walking'}}}}"
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or not all(isinstance(n, str) for n in value):
         raise wrong(key, 'a dict of prompts by class name', value, example)
     for name, prompt in value.items():
-        if not isinstance(name, str):
-            raise wrong(key, 'a dict of prompts by class name', value, example)
         check_keys_of(f'{key}[{name!r}]', prompt, _PROMPT_KEYS, example)
         for part, text in prompt.items():
             if not isinstance(text, str):
@@ -272,27 +203,30 @@ def _check_prompts(key: str, value: Any) -> None:
 
 
 def _check_backend_args(key: str, value: Any) -> None:
-    if value is not None and not isinstance(value, Mapping):
+    if not isinstance(value, Mapping):
         raise wrong(key, 'a dict or None', value, 'None, as it has no effect')
 
 
-def _check_nothing(key: str, value: Any) -> None:
-    """For keys that are checked where they are read, before a lake is opened too."""
-
-
-_CHECKS: Mapping[str, Callable[[str, Any], None]] = {
+# Keys that may be None, which leaves them out.
+_OPTIONAL = (
+    *('box_format', 'annotation_style', 'filter_cfg', 'indices', 'triplet_sampler'),
+    *('caption_prompt', 'backend_args'),
+)
+# Others are checked where they are read, before a lake is opened too: dataset by
+# open_object, deeplake_credentials by LakeSpec, which hides secrets, metainfo by
+# checked_metainfo of classes.py.
+_CHECKS: Mapping[str, Callable[[str, Any], object]] = {
     'deeplake_path': check_text,
-    'dataset': _check_nothing,  # by open_object, which knows the types of Deep Lake
-    'deeplake_credentials': _check_nothing,  # by LakeSpec, which hides secrets
     'deeplake_commit_id': check_text,
     'deeplake_view_id': check_text,
     'deeplake_query': check_text,
-    'deeplake_tensors': _check_roles,
-    'box_format': _check_box_format,
-    'annotation_style': _check_style,
+    'deeplake_tensors': lambda key, value: check_roles(value),
+    'box_format': lambda key, value: check_box_format(value, key),
+    'annotation_style': lambda key, value: check_style(value),
     'label_order': lambda key, value: check_choice(key, value, ('classes', 'lake')),
-    'metainfo': _check_nothing,  # by checked_metainfo of classes.py
-    'filter_cfg': _check_filter_keys,
+    'visibility_thr': lambda key, value: _check_number(key, value, f'{key}=0.3'),
+    'filter_cfg': _check_filter,
+    'triplet_sampler': _check_triplets,
     'indices': _check_indices,
     'serialize_data': check_bool,
     'pipeline': _check_pipeline,

@@ -45,39 +45,40 @@ def refuse_other_classes(dataset: Any) -> None:
     Raises:
         ValueError: If names or order of the classes differ.
     """
-    first, *others = [
-        (member.lake.name, member.metainfo['classes'])
-        for member in members_of(dataset)
-        if member.has_labels and not (_has_texts(member) or member.test_mode)
-    ] or [('', ())]
-    for name, classes in others:
-        if classes != first[1]:
-            raise ValueError(
-                'datasets that are joined must have the same classes in the same order, '
-                f'but {compared(*first, name, classes)}'
-            )
+    _refuse_difference(
+        [
+            (member.lake.name, member.metainfo['classes'])
+            for member in members_of(dataset)
+            if member.has_labels and not (_has_texts(member) or member.test_mode)
+        ]
+    )
 
 
 def refuse_joined_classes(metas: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse several ``metainfo``, which ``ConcatDataset`` passes on if they differ.
-
-    Args:
-        metas: ``metainfo`` of each member.
+    """Refuse the ``metainfo`` of members, which ``ConcatDataset`` keeps if they differ.
 
     Raises:
         ValueError: In any case; it shows the lists of classes that differ.
     """
-    first, *others = [tuple(meta.get('classes', ())) for meta in metas]
-    for number, classes in enumerate(others, 1):
-        if classes != first:
-            raise ValueError(
-                'datasets that are joined must have the same classes in the same order, '
-                'but ' + compared('dataset 0', first, f'dataset {number}', classes)
-            )
+    _refuse_difference(
+        [
+            (f'dataset {number}', tuple(meta.get('classes', ())))
+            for number, meta in enumerate(metas)
+        ]
+    )
     raise ValueError(
         'datasets that are joined must have the same metainfo, but their keys or values '
         f'differ: {list(metas)!r}; write the same metainfo=dict(…) in each'
     )
+
+
+def _refuse_difference(named: Sequence[tuple[str, Sequence[str]]]) -> None:
+    for name, classes in named[1:]:
+        if classes != named[0][1]:
+            raise ValueError(
+                'datasets that are joined must have the same classes in the same order, '
+                f'but {compared(*named[0], name, classes)}'
+            )
 
 
 def check_classes_in_worker() -> None:
@@ -94,9 +95,8 @@ def check_classes_in_worker() -> None:
 def warn_of_other_classes(dataset: Any) -> None:
     """Warn if a dataset for tests and one for training differ in their classes.
 
-    Args:
-        dataset: A dataset that was just read; compared with the one of the other kind
-            that this process read last, if it is still in use.
+    A dataset that was just read is compared with the one of the other kind that this
+    process read last, if it is still in use.
     """
     if _has_texts(dataset) or dataset.lake.columns.style == 'reid':
         return
@@ -119,13 +119,9 @@ def warn_of_other_classes(dataset: Any) -> None:
 
 
 def has_distractors(dataset: Any, classes: Sequence[str]) -> bool:
-    """Return whether the classes that only a test set has are MOT's distractors.
+    """Return whether a test set has MOT's distractors beside the classes of a training.
 
     Its metric needs them to know which detections do not count.
-
-    Args:
-        dataset: The test set.
-        classes: The classes that the model was trained on.
     """
     first = dataset.metainfo['classes'][: len(classes)]
     return tuple(classes) == first and bool(dataset.lake.columns.of('mot_conf'))
@@ -139,14 +135,7 @@ def _has_texts(dataset: Any) -> bool:
 def compared(
     name: str, classes: Sequence[str], other_name: str, others: Sequence[str]
 ) -> str:
-    """Show two lists of classes that differ, and what to write.
-
-    Args:
-        name: Where the first list comes from.
-        classes: The first list.
-        other_name: Where the second one comes from.
-        others: The second list.
-    """
+    """Show two lists of classes that differ, by where they come from, and a remedy."""
     common = [each for each in classes if each in others]
     advice = '; use lakes with the same classes'
     if common:

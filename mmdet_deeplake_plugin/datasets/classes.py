@@ -47,9 +47,7 @@ class Classes:
 def checked_metainfo(metainfo: Any) -> dict[str, Any]:
     """Check ``metainfo``, and return it with lists of names as tuples of strings.
 
-    Args:
-        metainfo: ``metainfo`` of the config; a list of names may be a file with one name
-            per line.
+    A list of names may be a file with one name per line.
 
     Raises:
         ValueError: If a key is misspelt, names are not text or repeat, or the palette has
@@ -78,14 +76,6 @@ def checked_metainfo(metainfo: Any) -> dict[str, Any]:
 
 
 def _check_palette_length(metainfo: Mapping[str, Any]) -> None:
-    """Refuse a palette with fewer colours than there are classes.
-
-    Args:
-        metainfo: Checked, with ``classes``.
-
-    Raises:
-        ValueError: If there are too few colours.
-    """
     palette, classes = metainfo.get('palette'), metainfo['classes']
     if isinstance(palette, list) and classes and len(palette) < len(classes):
         raise ValueError(
@@ -98,13 +88,7 @@ def _check_palette_length(metainfo: Mapping[str, Any]) -> None:
 def choose_classes(
     lake: Lake, metainfo: dict[str, Any], label_order: str
 ) -> tuple[Lake, Classes]:
-    """Choose the classes of a dataset.
-
-    Args:
-        lake: The lake.
-        metainfo: ``metainfo`` of the config.
-        label_order: ``'classes'`` for the order of ``metainfo``, ``'lake'`` for that of
-            the lake.
+    """Choose the classes of a dataset by its keys ``metainfo`` and ``label_order``.
 
     Returns:
         The lake, with a class name for every label, and the chosen classes.
@@ -119,9 +103,8 @@ def choose_classes(
         classes = tuple(name for name in columns.class_names if name in classes)
     things, chosen = columns.things, {'classes': classes}
     if columns.is_panoptic:
-        things = things or _requested_things(lake, metainfo)
+        things = _choose_things(lake, metainfo, classes)
         is_thing = dict(zip(columns.class_names, things))
-        _check_things(lake, metainfo.get('thing_classes'), classes, is_thing)
         chosen['thing_classes'] = tuple(name for name in classes if is_thing[name])
         chosen['stuff_classes'] = tuple(name for name in classes if not is_thing[name])
     if columns.is_semantic:
@@ -132,10 +115,6 @@ def choose_classes(
 
 def label_map(lake: Lake, classes: Sequence[str]) -> dict[int, int] | None:
     """Return how ``LoadAnnotations`` must map the stored labels of maps.
-
-    Args:
-        lake: A lake with maps.
-        classes: Classes of the dataset.
 
     Returns:
         Stored label -> label, 0 for classes that were not chosen, as in
@@ -184,27 +163,24 @@ def _check_known(lake: Lake, key: str, names: Sequence[str]) -> None:
             )
 
 
-def _requested_things(lake: Lake, metainfo: dict[str, Any]) -> tuple[bool, ...]:
-    """Return whether each stored label is a thing, according to the config."""
-    if metainfo.get('thing_classes') is None:
-        raise ValueError(
-            f'{lake.name} does not say which classes are things (metadata isthing of the '
-            "column of labels); write metainfo=dict(thing_classes=('NAME', …)); all "
-            'other classes are stuff'
-        )
-    _check_known(lake, 'thing_classes', metainfo['thing_classes'])
-    return tuple(name in metainfo['thing_classes'] for name in lake.columns.class_names)
-
-
-def _check_things(
-    lake: Lake,
-    requested: Sequence[str] | None,
-    classes: Sequence[str],
-    is_thing: dict[str, bool],
-) -> None:
-    """Refuse ``thing_classes`` that contradict what the lake says."""
+def _choose_things(
+    lake: Lake, metainfo: dict[str, Any], classes: Sequence[str]
+) -> tuple[bool, ...]:
+    """Return whether each stored label is a thing, by the lake or else the config."""
+    names, things = lake.columns.class_names, lake.columns.things
+    requested = metainfo.get('thing_classes')
+    if not things:
+        if requested is None:
+            raise ValueError(
+                f'{lake.name} does not say which classes are things (metadata isthing of '
+                "the column of labels); write metainfo=dict(thing_classes=('NAME', …)); "
+                'all other classes are stuff'
+            )
+        _check_known(lake, 'thing_classes', requested)
+        return tuple(name in requested for name in names)
     if requested is None:
-        return
+        return things
+    is_thing = dict(zip(names, things))
     for name in classes:
         if (name in requested) != is_thing[name]:
             raise ValueError(
@@ -212,6 +188,7 @@ def _check_things(
                 f'{"a thing" if is_thing[name] else "stuff"}, got {tuple(requested)!r}; '
                 'leave thing_classes out'
             )
+    return things
 
 
 def _warn_of_left_out(lake: Lake, classes: Sequence[str]) -> None:
@@ -285,7 +262,7 @@ def _palette(value: Any) -> Any:
     if _is_colour(value):
         return value  # one for all classes
     if not is_list(value) or not all(
-        _is_colour(tuple(each)) if is_list(each) else False for each in value
+        is_list(each) and _is_colour(tuple(each)) for each in value
     ):
         wanted = 'a list of colours, each three numbers from 0 to 255'
         raise wrong('metainfo.palette', wanted, value, remedy)

@@ -18,16 +18,17 @@ from ..utils.shared_memory import SharedArray, SharedByProcesses
 from .broken_images import refuse_unsized
 from .classes import Classes
 from .lazy import LazyDict
-from .masks import SampleMasks, packed_masks
+from .masks import SampleMasks
 from .samples import Samples, filter_samples, make_samples
 from .texts import SampleTexts, packed_texts
 
 
+@dataclass(frozen=True)
 class SampleExtras(SharedByProcesses, SharedByCopies):
     """Further values of the instances of samples, such as the boxes of heads.
 
     Args:
-        num_stored: Number of stored annotations of each row, shape ``(R,)``.
+        offsets: Index of each row's first stored instance, shape ``(R + 1,)``.
         values: Key of an instance -> values of all stored instances, shape ``(N, …)``.
         image_labels: Offsets of each image, verified labels (-1 if not of the classes)
             and confidences, if there are any.
@@ -35,42 +36,29 @@ class SampleExtras(SharedByProcesses, SharedByCopies):
         category_ids: Category id of each class, if instances have it, as those of MOT.
     """
 
-    def __init__(
-        self,
-        num_stored: NDArray[np.integer],
-        values: dict[str, NDArray[Any]],
-        image_labels: tuple[NDArray[Any], ...] | None,
-        per_row: dict[str, NDArray[np.int64]],
-        category_ids: NDArray[np.int64] | None,
-    ) -> None:
-        self._values, self._image_labels = values, image_labels
-        self.per_row, self._category_ids = per_row, category_ids
-        self._offsets = offsets_of(num_stored)
+    offsets: NDArray[np.int64]
+    values: dict[str, NDArray[Any]]
+    image_labels: tuple[NDArray[Any], ...] | None
+    per_row: dict[str, NDArray[np.int64]]
+    category_ids: NDArray[np.int64] | None
 
     def add_to(self, data_info: dict[str, Any], position: int, samples: Samples) -> None:
-        """Add its values to each instance of a sample.
-
-        Args:
-            data_info: The sample, changed in place; its ``instances`` must be the result
-                of :meth:`Samples.instances`.
-            position: Index into the samples.
-            samples: The samples.
-        """
-        chosen = self._offsets[position] + samples.stored[samples.part(position)]
+        """Add its values to each of the instances of a sample, in place."""
+        chosen = self.offsets[position] + samples.stored[samples.part(position)]
         instances = data_info['instances']
-        for key, values in self._values.items():
+        for key, values in self.values.items():
             for instance, value in zip(instances, values[chosen].tolist()):
                 instance[key] = value
         for key, numbers in self.per_row.items():
             data_info[key] = int(numbers[position])
-        if self._category_ids is not None:
+        if self.category_ids is not None:
             for instance in instances:
-                instance['category_id'] = int(self._category_ids[instance['bbox_label']])
-        if 'hbox' in self._values:  # CrowdHumanDataset has the full box twice
+                instance['category_id'] = int(self.category_ids[instance['bbox_label']])
+        if 'hbox' in self.values:  # CrowdHumanDataset has the full box twice
             for instance in instances:
                 instance['fbox'] = instance['bbox']
-        if self._image_labels is not None:
-            offsets, labels, confidences = self._image_labels
+        if self.image_labels is not None:
+            offsets, labels, confidences = self.image_labels
             part = slice(*offsets[position : position + 2])
             kept = labels[part] >= 0
             data_info['image_level_labels'] = labels[part][kept]
@@ -80,13 +68,7 @@ class SampleExtras(SharedByProcesses, SharedByCopies):
 def sample_extras(
     lake: Lake, samples: Samples, classes: Sequence[str]
 ) -> SampleExtras | None:
-    """Return what the instances have beside box and label, ``None`` if nothing.
-
-    Args:
-        lake: The lake of the samples.
-        samples: The samples.
-        classes: Classes of the dataset.
-    """
+    """Return what the instances have beside box and label, ``None`` if nothing."""
     sizes = samples.widths, samples.heights
     values = lake.extras(samples.rows, samples.num_stored, sizes)
     image_labels = lake.image_labels(samples.rows)
@@ -101,7 +83,8 @@ def sample_extras(
         category_ids = np.array([id_of[name] for name in classes], np.int64)
     if not values and not per_row and image_labels is None:
         return None
-    return SampleExtras(samples.num_stored, values, image_labels, per_row, category_ids)
+    offsets = offsets_of(samples.num_stored)
+    return SampleExtras(offsets, values, image_labels, per_row, category_ids)
 
 
 @dataclass(frozen=True)
@@ -128,7 +111,6 @@ def read_sample_data(
     rows: NDArray[np.int64] | None,
     classes: Classes,
     filter_cfg: dict[str, Any] | None,
-    keeps_all: bool,
     with_masks: bool,
     with_unsized: bool,
 ) -> SampleData:
@@ -138,35 +120,27 @@ def read_sample_data(
         lake: The lake.
         rows: Row numbers, shape ``(R,)``; ``None`` for all.
         classes: Classes of the dataset.
-        filter_cfg: The key ``filter_cfg``.
-        keeps_all: Whether it filters nothing.
+        filter_cfg: The key ``filter_cfg``; ``None`` keeps all.
         with_masks: Whether to read all masks now if they are stored compactly.
         with_unsized: Whether images whose size cannot be read are accepted.
 
     Raises:
         BrokenImageError: If there is such an image, and they are not.
-        ValueError, LakeReadError: If a row is wrong, or cannot be read.
+        ValueError, LakeReadError: If a row is wrong, or cannot be read, or all are
+            filtered.
     """
-    columns, names = lake.columns, classes.metainfo['classes']
     table, bounds = lake.annotations(rows), filter_cfg or {}
-    least = None if keeps_all else bounds.get('visibility_thr')
-    samples = make_samples(
-        table if least is None else _without_hidden(lake, table, least),
-        columns.class_names,
-        names,
-        columns.style,
-        bounds.get('bbox_min_size'),
-        classes.things,
-    )
+    if bounds.get('visibility_thr') is not None:
+        table = _without_hidden(lake, table, bounds['visibility_thr'])
+    samples = make_samples(lake, table, classes, bounds.get('bbox_min_size'))
     if not with_unsized:
         refuse_unsized(lake, samples)
-    filters = None if keeps_all else filter_cfg
     return SampleData(
         samples,
-        SharedArray(filter_samples(samples, filters, columns.is_semantic)),
-        packed_masks(lake, samples.rows) if with_masks else None,
+        SharedArray(filter_samples(lake, samples, filter_cfg)),
+        lake.masks.packed(samples.rows) if lake.masks and with_masks else None,
         packed_texts(lake, samples.rows),
-        sample_extras(lake, samples, names),
+        sample_extras(lake, samples, classes.metainfo['classes']),
     )
 
 
@@ -183,23 +157,15 @@ def _without_hidden(lake: Lake, table: AnnotationTable, least: float) -> Annotat
 
 
 class DataInfos:
-    """Factory of the dicts that ``get_data_info`` returns.
-
-    Args:
-        lake: The lake.
-        data: What was read of it.
-        label_map: Stored label -> label, for maps whose labels change.
-    """
+    """Factory of the dicts that ``get_data_info`` returns."""
 
     def __init__(
         self, lake: Lake, data: SampleData, label_map: dict[int, int] | None
     ) -> None:
         self._lake, self._samples = lake, data.samples
         self.extras, self._label_map = data.extras, label_map
-        has_masks = lake.masks is not None
-        self.masks = SampleMasks(lake, data.samples, data.masks) if has_masks else None
-        has_texts = bool(data.texts)
-        self._texts = SampleTexts(lake, data.samples, data.texts) if has_texts else None
+        self.masks = SampleMasks(lake, data.samples, data.masks) if lake.masks else None
+        self._texts = SampleTexts(lake, data.samples, data.texts) if data.texts else None
 
     @property
     def changes_labels(self) -> bool:
@@ -207,12 +173,7 @@ class DataInfos:
         return bool({'phrases', 'grounding'} & dict(self._lake.columns.roles).keys())
 
     def of(self, position: int, prompt: dict[str, Any]) -> dict[str, Any]:
-        """Make the dict of a sample.
-
-        Args:
-            position: Index into the samples.
-            prompt: Classes as text, see :func:`~.texts.class_prompt`.
-        """
+        """Make the dict of a sample, with the classes of :func:`~.texts.class_prompt`."""
         lake, samples = self._lake, self._samples
         img_id = samples.img_ids[position]
         row, name = int(samples.rows[position]), samples.names[position]

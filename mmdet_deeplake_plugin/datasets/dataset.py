@@ -14,12 +14,14 @@ from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from ..lake import ImageReader, Lake, ReadTimeouts
+from ..lake import ImageReader, Lake
+from ..utils.ragged import indices_of_ranges, offsets_of
 from ..utils.values import refuse_unknown
 from .broken_images import SkippedSamples, prepare_sample
 from .checks import (
     ELSEWHERE,
     UNFILTERED,
+    check_indices_exist,
     check_keys,
     warn_of_no_effect,
 )
@@ -28,13 +30,8 @@ from .classes import checked_metainfo, choose_classes
 from .data_info import DataInfos, read_sample_data
 from .lazy import LazyList
 from .opening import RequestedLake
-from .pipeline_needs import (
-    Needs,
-    loads_maps,
-    refuse_other_backends,
-    takes_proposals,
-)
-from .samples import Samples, refuse_empty
+from .pipeline_needs import Needs, refuse_other_backends
+from .samples import Samples
 from .texts import class_prompt
 from .timing import timed_pipeline
 
@@ -149,8 +146,9 @@ class DeepLakeDataset(BaseDetDataset):
         backend_args: dict | None = None,
         **unknown: Any,
     ) -> None:
+        keys = locals()
         refuse_unknown(unknown, DeepLakeDataset.__init__, ELSEWHERE)
-        check_keys(locals())
+        check_keys(keys)
         super().__init__(
             metainfo=checked_metainfo(metainfo),
             filter_cfg=filter_cfg,
@@ -163,16 +161,7 @@ class DeepLakeDataset(BaseDetDataset):
         )
         self.on_broken_image = on_broken_image
         self._label_order = label_order
-        self._request = RequestedLake(
-            dataset,
-            ReadTimeouts(float(read_timeout), float(retry_timeout), float(open_timeout)),
-            dict(tensors=deeplake_tensors, box_format=box_format, style=annotation_style),
-            deeplake_path=deeplake_path,
-            deeplake_credentials=deeplake_credentials,
-            deeplake_commit_id=deeplake_commit_id,
-            deeplake_view_id=deeplake_view_id,
-            deeplake_query=deeplake_query,
-        )
+        self._request = RequestedLake(keys)
         self.lake: Lake
         self.reader: ImageReader
         self.skipped: SkippedSamples
@@ -199,16 +188,16 @@ class DeepLakeDataset(BaseDetDataset):
         warn_of_no_effect(self.caption_prompt, names, self.filter_cfg, columns.style)
         self.reader = ImageReader(lake.images)
         keeps_all = self.test_mode or columns.style in UNFILTERED
+        filter_cfg = None if keeps_all else self.filter_cfg
         skips = self.on_broken_image == 'skip'
-        what = rows, classes, self.filter_cfg, keeps_all, self._needs.masks, skips
+        what = rows, classes, filter_cfg, self._needs.masks, skips
         data = self._request.read(partial(read_sample_data, lake, *what), lake.key, *what)
         self._samples = samples = data.samples
         self._positions = data.positions.values
         if skips:
             self.skipped = SkippedSamples(len(samples))
         self._infos = DataInfos(lake, data, classes.label_map)
-        filter_cfg = None if keeps_all else self.filter_cfg
-        refuse_empty(lake, samples, self._positions, filter_cfg, self._indices)
+        check_indices_exist(self._indices, len(self._positions))
         lake.verify_chunk_files()
         self._fully_initialized = True
         if self._indices is not None:
@@ -251,43 +240,28 @@ class DeepLakeDataset(BaseDetDataset):
         return data_info
 
     def prepare_data(self, idx: int) -> Any:
-        """Run the pipeline on a sample, or on its substitute if the image is broken.
-
-        Masks are read only if a transform may use them, so training on boxes is not
-        slower in a lake with masks.
-
-        Args:
-            idx: Index of the sample.
-
-        Raises:
-            BrokenImageError: If the image is broken and ``on_broken_image='raise'``, or
-                none of the images can be decoded.
-        """
+        """Run the pipeline on a sample, or on its substitute if the image is broken."""
         check_classes_in_worker()
         return prepare_sample(self, idx)
 
     def run_pipeline(self, data_info: dict) -> Any:
-        """Run the pipeline on a sample, reading its image through ``self.reader``.
+        """Run the pipeline on the result of :meth:`get_data_info`.
 
-        Args:
-            data_info: Result of :meth:`get_data_info`.
+        Masks are read only if a transform may use them, so training on boxes is not
+        slower in a lake with masks.
         """
         self.lake.read_through(self.reader)
         instances = data_info.get('instances')
         if isinstance(instances, LazyList):
             data_info['instances'] = instances.plain(filled=self._needs.masks)
-        if 'proposals' in data_info and not takes_proposals(self.pipeline):
+        if 'proposals' in data_info and not self._needs.proposals:
             del data_info['proposals']  # PackDetInputs would treat them as loaded
         if self.reader.counters.is_shared:
             return timed_pipeline(self.pipeline, data_info, self.reader.counters)
         return self.pipeline(data_info)
 
     def position_of(self, idx: int) -> tuple[int, int]:
-        """Return the index of a sample among all rows that were read, and its row.
-
-        Args:
-            idx: Index of the sample.
-        """
+        """Return the index of a sample among all rows that were read, and its row."""
         position = int(self._positions[idx])
         return position, int(self._samples.rows[position])
 
@@ -308,15 +282,11 @@ class DeepLakeDataset(BaseDetDataset):
         return self._known_needs[1]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """Return the samples of a batch, after reading what can be read together.
-
-        Args:
-            indices: Indices of the samples.
-        """
+        """Return the samples of a batch, after reading what can be read together."""
         rows = self.rows_of(np.asarray(indices)).tolist()
         if self._needs.images:
             self.reader.prepare(rows)
-        if self.lake.seg_maps is not None and loads_maps(self.pipeline):
+        if self.lake.seg_maps is not None and self._needs.maps:
             self.lake.seg_maps.prepare(rows)
         return [self[index] for index in indices]
 
@@ -338,7 +308,10 @@ class DeepLakeDataset(BaseDetDataset):
             Offsets, shape ``(N + 1,)``, and labels: sample ``i`` has the labels
             ``labels[offsets[i]:offsets[i + 1]]``.
         """
-        return self._samples.labels_of(self._positions)
+        samples, positions = self._samples, self._positions
+        counts = np.diff(samples.offsets)[positions]
+        chosen = indices_of_ranges(samples.offsets[positions], counts)
+        return offsets_of(counts), samples.labels[chosen]
 
     @force_full_init
     def sizes_of_samples(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -348,11 +321,7 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Return the label of each instance of a sample, without building the sample.
-
-        Args:
-            idx: Index of the sample.
-        """
+        """Return the label of each instance of a sample, without building the sample."""
         if self._infos.changes_labels:
             return super().get_cat_ids(idx)
         part = self._samples.part(int(self._positions[idx]))
@@ -360,12 +329,7 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def get_subset_(self, indices: int | Sequence[int]) -> None:
-        """Keep only some samples, in place.
-
-        Args:
-            indices: Number of samples to keep, from the end if negative, or a list of
-                indices.
-        """
+        """Keep only some samples, in place; ``indices`` are those of the constructor."""
         if isinstance(indices, (int, np.integer)):
             chosen = slice(indices) if indices >= 0 else slice(indices, None)
             self._positions = self._positions[chosen]
@@ -374,12 +338,7 @@ class DeepLakeDataset(BaseDetDataset):
 
     @force_full_init
     def get_subset(self, indices: int | Sequence[int]) -> DeepLakeDataset:
-        """Return a dataset of some of the samples; annotations are shared, not copied.
-
-        Args:
-            indices: Number of samples to keep, from the end if negative, or a list of
-                indices.
-        """
+        """Return a dataset of some of the samples; annotations are shared, not copied."""
         # MMEngine's default memo is shared by all calls: it keeps every subset alive, and
         # returns an old one if a new dataset reuses the address of a deleted dataset.
         subset = self._copy_without_annotation({})

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..lake import Lake
 from ..utils.packed_strings import PackedStrings
@@ -16,12 +14,7 @@ from .samples import Samples
 
 
 class WithoutMask(dict):
-    """An instance without a mask, which says so when a transform asks for it.
-
-    Args:
-        instance: Its items.
-        where: Lake, column and row, for the message.
-    """
+    """An instance without a mask, which says so if a transform asks for it."""
 
     def __init__(self, instance: dict[str, Any], where: str) -> None:
         super().__init__(instance)
@@ -41,6 +34,7 @@ class WithoutMask(dict):
         return WithoutMask, (dict(self), self.where)
 
 
+@dataclass(frozen=True, eq=False)
 class SampleMasks(SharedByCopies):
     """Masks of samples, read one sample at a time.
 
@@ -50,39 +44,28 @@ class SampleMasks(SharedByCopies):
         packed: Encoded masks of all rows if they were read in advance, else ``None``.
     """
 
-    def __init__(
-        self, lake: Lake, samples: Samples, packed: PackedStrings | None
-    ) -> None:
-        self._lake = lake
-        self._samples = samples
-        self.packed = packed
+    lake: Lake
+    samples: Samples
+    packed: PackedStrings | None
 
     def with_masks(self, instances: list[dict[str, Any]], position: int) -> LazyList:
-        """Return instances whose masks are read at first use.
+        """Return instances whose masks are read at first use, as in ``CocoDataset``.
+
+        Reading them raises a ``ValueError`` if the masks of the row do not fit its boxes
+        or its image. An instance without a mask becomes a :class:`WithoutMask`.
 
         Args:
             instances: Result of :meth:`Samples.instances`.
             position: Index into the samples.
         """
-        return LazyList(instances, partial(self.add_to, position=position))
+        return LazyList(instances, partial(self._add_to, position=position))
 
-    def add_to(self, instances: list[dict[str, Any]], position: int) -> None:
-        """Add the masks of a sample to its instances, as ``CocoDataset`` does.
-
-        Args:
-            instances: Result of :meth:`Samples.instances`, changed in place. An
-                instance without a mask gets no key ``mask``, and becomes a
-                :class:`WithoutMask`.
-            position: Index into the samples.
-
-        Raises:
-            ValueError: If the masks of the row do not fit its boxes or its image.
-        """
-        column, samples = self._lake.masks, self._samples
-        if column is None:
-            return
+    def _add_to(self, instances: list[dict[str, Any]], position: int) -> None:
+        column, samples = self.lake.masks, self.samples
+        assert column is not None  # or there were no SampleMasks
+        row = int(samples.rows[position])
         stored = column.of_row(
-            int(samples.rows[position]),
+            row,
             int(samples.num_stored[position]),
             (int(samples.widths[position]), int(samples.heights[position])),
             None if self.packed is None else self.packed[position],
@@ -92,19 +75,5 @@ class SampleMasks(SharedByCopies):
             if stored[index]:
                 instance['mask'] = stored[index]
             else:
-                where = column.source.where(column.column, int(samples.rows[position]))
+                where = column.source.where(column.column, row)
                 instances[number] = WithoutMask(instance, where)
-
-
-def packed_masks(lake: Lake, rows: NDArray[np.int64]) -> PackedStrings | None:
-    """Read the encoded masks of rows in advance, so that all processes share them.
-
-    Args:
-        lake: The lake.
-        rows: Row numbers, shape ``(R,)``.
-
-    Returns:
-        The masks; ``None`` if the lake has none, or stores them so that they must be
-        read row by row.
-    """
-    return None if lake.masks is None else lake.masks.packed(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +23,8 @@ from ..utils.messages import warn
 
 T = TypeVar('T')
 Rows = NDArray[np.int64] | None
+_TIMEOUTS = ('read_timeout', 'retry_timeout', 'open_timeout')
+_NAMES = ('path', 'credentials', 'commit_id', 'view_id', 'query')
 
 
 class RequestedLake:
@@ -31,44 +33,37 @@ class RequestedLake:
     Keys are checked at once; a path is opened when the lake is needed.
 
     Args:
-        dataset: An open Deep Lake dataset or view, or ``None``.
-        timeouts: Time limits of reads.
-        columns: ``tensors``, ``box_format`` and ``style`` for :func:`~.open_columns`.
-        keys: The keys ``deeplake_*`` that name a lake.
+        keys: The keys of ``DeepLakeDataset``, checked, and their values.
 
     Raises:
-        ValueError: If both a dataset and keys are passed, or the keys are wrong.
+        ValueError: If both a dataset and keys that name a lake are set, or these are
+            wrong.
     """
 
-    def __init__(
-        self,
-        dataset: Any,
-        timeouts: ReadTimeouts,
-        columns: dict[str, Any],
-        **keys: Any,
-    ) -> None:
-        self._columns = columns
+    def __init__(self, keys: Mapping[str, Any]) -> None:
+        self._columns = {
+            'tensors': keys['deeplake_tensors'],
+            'box_format': keys['box_format'],
+            'style': keys['annotation_style'],
+        }
         self._opened: tuple[LakeSource, Rows] | None = None
-        if dataset is None:
-            names = {key.removeprefix('deeplake_'): value for key, value in keys.items()}
+        names = {name: keys[f'deeplake_{name}'] for name in _NAMES}
+        if keys['dataset'] is None:
+            timeouts = ReadTimeouts(**{key: float(keys[key]) for key in _TIMEOUTS})
             self._spec = LakeSpec.from_config(**names, timeouts=timeouts)
-        elif any(value not in (None, '', {}) for value in keys.values()):
+        elif any(value not in (None, '', {}) for value in names.values()):
             raise ValueError(
                 'dataset= is an open lake, so deeplake_path, deeplake_credentials, '
                 'deeplake_commit_id, deeplake_view_id and deeplake_query must be left out'
             )
         else:
-            self._opened = open_object(dataset)
+            self._opened = open_object(keys['dataset'])
 
     def open(self) -> tuple[Lake, Rows]:
-        """Open the lake and map its columns; what is opened by path, on all ranks.
+        """Open the lake as :func:`~.open_lake`; by a path, all ranks do so together.
 
         Returns:
             The lake, and the selected rows, ``None`` for all.
-
-        Raises:
-            FileNotFoundError, PermissionError, ValueError, LakeReadError: As
-                :func:`~.open_lake` raises them, on this rank or another.
         """
         return self._open() if self._opened else together(self._open)
 
@@ -83,10 +78,7 @@ class RequestedLake:
     def read(self, task: Callable[[], T], *what: Any) -> T:
         """Read once on each node, if all ranks have opened the lake by its path.
 
-        A dataset that was open already may be that of a single rank.
-
-        Args:
-            task: Reads.
-            what: What is read, as for :func:`~.once_per_node`.
+        A dataset that was open already may be that of a single rank. The arguments are
+        those of :func:`~.once_per_node`.
         """
         return task() if self._opened else once_per_node(task, *what)

@@ -20,71 +20,53 @@ _LOADERS = (LoadImageFromFile, LoadAnnotations)
 
 
 class Needs(NamedTuple):
-    """Fields of a sample that a pipeline may read.
+    """What a pipeline may read of a sample; one without transforms passes all of it on.
 
     Args:
         masks: See :func:`reads_masks`.
-        images: See :func:`reads_images`.
+        images: Whether it may read the image: not so only if all transforms, including
+            nested ones, come from MMDetection or MMCV, and none loads images.
+        maps: Whether any transform, including nested ones, loads segmentation maps.
+        proposals: Whether it loads proposals, or passes them on.
     """
 
     masks: bool
     images: bool
+    maps: bool
+    proposals: bool
 
     @classmethod
     def of(cls, pipeline: Any) -> Needs:
-        """Return the needs of a pipeline.
-
-        Args:
-            pipeline: MMEngine's ``Compose``.
-        """
-        return cls(reads_masks(pipeline), reads_images(pipeline))
+        """Return the needs of a pipeline."""
+        steps = _steps(pipeline)
+        return cls(
+            masks=reads_masks(pipeline),
+            images=not steps or any(map(_may_load_image, steps)),
+            maps=any(map(_loads_map, steps)),
+            proposals=not steps or any(isinstance(step, LoadProposals) for step in steps),
+        )
 
 
 def reads_masks(pipeline: Any) -> bool:
     """Return whether a pipeline may read the masks of instances.
-
-    Args:
-        pipeline: MMEngine's ``Compose``.
 
     Returns:
         False only if all transforms, including nested ones, come from MMDetection or
         MMCV, and none loads masks or passes the instances on. An empty pipeline passes
         them on.
     """
-    steps = list(_steps(getattr(pipeline, 'transforms', pipeline)))
-    return not steps or any(_may_read(step) for step in steps)
-
-
-def reads_images(pipeline: Any) -> bool:
-    """Return whether a pipeline may read the image of a sample.
-
-    Args:
-        pipeline: MMEngine's ``Compose``.
-
-    Returns:
-        False only if all transforms, including nested ones, come from MMDetection or
-        MMCV, and none loads images. An empty pipeline passes the sample on.
-    """
-    steps = list(_steps(getattr(pipeline, 'transforms', pipeline)))
-    return not steps or any(
-        not _is_stock(step)
-        or isinstance(step, LoadImageFromFile)
-        or type(step).__name__ in _LOAD_IMAGES
-        for step in steps
-    )
+    steps = _steps(pipeline)
+    return not steps or any(map(_may_read_masks, steps))
 
 
 def refuse_other_backends(pipeline: Any) -> None:
     """Refuse a pipeline whose images are to be read from files or another storage.
 
-    Args:
-        pipeline: MMEngine's ``Compose``.
-
     Raises:
         ValueError: If ``backend_args`` of a stock transform for images or annotations
             names a backend.
     """
-    for step in _steps(getattr(pipeline, 'transforms', pipeline)):
+    for step in _steps(pipeline):
         for key in ('backend_args', 'file_client_args'):
             arguments = getattr(step, key, None) or {}
             backend = arguments.get('backend', PREFIX)
@@ -96,52 +78,43 @@ def refuse_other_backends(pipeline: Any) -> None:
                 )
 
 
-def takes_proposals(pipeline: Any) -> bool:
-    """Return whether a pipeline loads proposals, or is empty and passes them on.
-
-    Args:
-        pipeline: MMEngine's ``Compose``.
-    """
-    steps = list(_steps(getattr(pipeline, 'transforms', pipeline)))
-    return not steps or any(isinstance(step, LoadProposals) for step in steps)
+def _steps(pipeline: Any) -> list[Any]:
+    return list(_nested(getattr(pipeline, 'transforms', pipeline)))
 
 
-def loads_maps(pipeline: Any) -> bool:
-    """Return whether any transform, including nested ones, loads segmentation maps.
-
-    Args:
-        pipeline: MMEngine's ``Compose``.
-    """
-    return any(
-        bool(getattr(step, 'with_seg', False)) or type(step).__name__ in _LOAD_MAPS
-        for step in _steps(getattr(pipeline, 'transforms', pipeline))
-    )
-
-
-def _steps(value: Any) -> Iterator[Any]:
+def _nested(value: Any) -> Iterator[Any]:
     if isinstance(value, Compose):
-        yield from _steps(value.transforms)
+        yield from _nested(value.transforms)
     elif isinstance(value, dict):
-        yield from _steps(list(value.values()))
+        yield from _nested(list(value.values()))
     elif isinstance(value, (list, tuple)):
         for part in value:
             if callable(part) or isinstance(part, (list, tuple, dict)):
-                yield from _steps(part)
+                yield from _nested(part)
     elif callable(value):
         yield value
         for part in vars(value).values() if isinstance(value, BaseTransform) else ():
             if isinstance(part, (BaseTransform, Compose, list, tuple, dict)):
-                yield from _steps(part)
+                yield from _nested(part)
 
 
 def _is_stock(step: Any) -> bool:
     return type(step).__module__.partition('.')[0] in _STOCK
 
 
-def _may_read(step: Any) -> bool:
+def _may_read_masks(step: Any) -> bool:
     return (
         not _is_stock(step)
         or bool(getattr(step, 'with_mask', False))
         or type(step).__name__ in _ALWAYS
         or 'instances' in getattr(step, 'meta_keys', ())
     )
+
+
+def _may_load_image(step: Any) -> bool:
+    is_loader = isinstance(step, LoadImageFromFile) or type(step).__name__ in _LOAD_IMAGES
+    return is_loader or not _is_stock(step)
+
+
+def _loads_map(step: Any) -> bool:
+    return bool(getattr(step, 'with_seg', False)) or type(step).__name__ in _LOAD_MAPS

@@ -27,8 +27,7 @@ the lake as stored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,10 +37,10 @@ from ..lake import AnnotationTable, Lake
 from ..structures.boxes import to_xywh, to_xyxy
 from ..utils.blocks import blocks
 from ..utils.packed_strings import PackedStrings
-from ..utils.ragged import indices_of_ranges, offsets_of
+from ..utils.ragged import offsets_of
 from ..utils.shared_by_copies import SharedByCopies
 from ..utils.shared_memory import SharedByProcesses
-from .checks import check_indices_exist
+from .classes import Classes
 from .segments import SampleSegments, is_segment, make_segments
 
 
@@ -91,8 +90,7 @@ class Samples(SharedByProcesses, SharedByCopies):
     @property
     def nbytes(self) -> int:
         """Size of all arrays in bytes."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return sum(getattr(value, 'nbytes', 0) for value in values)
+        return sum(getattr(value, 'nbytes', 0) for value in vars(self).values())
 
     def instances(self, position: int) -> list[dict[str, Any]]:
         """Return the instances of a row in the form that ``LoadAnnotations`` reads.
@@ -105,66 +103,41 @@ class Samples(SharedByProcesses, SharedByCopies):
             ``ignore_flag``.
         """
         part = self.part(position)
+        columns = (self.ignore_flags[part], self.boxes[part], self.labels[part])
         return [
             {'ignore_flag': int(flag), 'bbox': box, 'bbox_label': label}
-            for flag, box, label in zip(
-                self.ignore_flags[part].tolist(),
-                self.boxes[part].tolist(),
-                self.labels[part].tolist(),
-            )
+            for flag, box, label in zip(*(each.tolist() for each in columns))
         ]
 
     def part(self, position: int) -> slice:
-        """Return where the instances of a row lie in the arrays of shape ``(N,)``.
-
-        Args:
-            position: Index into the samples, not a row number of the lake.
-        """
+        """Return where the instances of a row lie in the arrays of shape ``(N,)``."""
         return slice(self.offsets[position], self.offsets[position + 1])
-
-    def labels_of(
-        self, positions: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Return the labels of some rows as a ragged array.
-
-        Args:
-            positions: Indices into the samples, shape ``(K,)``.
-
-        Returns:
-            Offsets, shape ``(K + 1,)``, and labels: row ``positions[i]`` has the labels
-            ``labels[offsets[i]:offsets[i + 1]]``.
-        """
-        counts = np.diff(self.offsets)[positions]
-        source = indices_of_ranges(self.offsets[positions], counts)
-        return offsets_of(counts), self.labels[source]
 
 
 def make_samples(
+    lake: Lake,
     table: AnnotationTable,
-    class_names: Sequence[str],
-    classes: Sequence[str],
-    style: str,
+    classes: Classes,
     bbox_min_size: float | None = None,
-    things: Sequence[bool] = (),
 ) -> Samples:
-    """Apply the rules of a style to annotations as stored.
+    """Apply the rules of the style of a lake to annotations as stored.
 
     Args:
-        table: Annotations as stored.
-        class_names: Name of each stored label.
-        classes: Classes of the dataset, in the order of its labels.
-        style: ``annotation_style``.
+        lake: The lake.
+        table: Annotations of some rows as stored.
+        classes: Classes of the dataset.
         bbox_min_size: For ``'voc'``: boxes that are less than this many pixels wide or
             high get ``ignore_flag=1``.
-        things: For ``'panoptic'``: whether each stored label is a thing.
 
     Returns:
         The samples, one per row of ``table``.
     """
+    class_names, style = lake.columns.class_names, lake.columns.style
+    chosen, things = classes.metainfo['classes'], classes.things
     new_label = np.full(max(len(class_names), 1), -1, dtype=np.int32)
     for label, name in enumerate(class_names):
-        if name in classes:
-            new_label[label] = classes.index(name)
+        if name in chosen:
+            new_label[label] = chosen.index(name)
     # First, as its peak of memory is the highest.
     names = _image_names(table, with_folders=style == 'video')
     labels = new_label[table.labels]
@@ -212,37 +185,45 @@ def make_samples(
 
 
 def filter_samples(
-    samples: Samples, filter_cfg: dict[str, Any] | None, is_semantic: bool
+    lake: Lake, samples: Samples, filter_cfg: dict[str, Any] | None
 ) -> NDArray[np.int64]:
     """Return the positions of the samples that ``filter_cfg`` keeps.
 
+    In a lake with maps only, every sample counts as labelled.
+
     Args:
+        lake: The lake of the samples.
         samples: The samples.
         filter_cfg: ``filter_empty_gt``, ``filter_crowds`` and ``min_size`` (pixels);
             ``None`` keeps all.
-        is_semantic: Whether the lake has maps only; then every sample counts as labelled.
+
+    Raises:
+        ValueError: If none is left: a run would do nothing and succeed.
     """
     keep = np.ones(len(samples), dtype=bool)
+    shorter = np.minimum(samples.widths, samples.heights)
     if filter_cfg is not None:
-        if filter_cfg.get('filter_empty_gt', False) and not is_semantic:
+        if filter_cfg.get('filter_empty_gt', False) and not lake.columns.is_semantic:
             keep &= samples.labelled
-        if filter_cfg.get('filter_crowds', False) and not is_semantic:
+        if filter_cfg.get('filter_crowds', False) and not lake.columns.is_semantic:
             counted = offsets_of((~samples.ignore_flags).astype(np.int8))
             keep &= np.diff(counted[samples.offsets]) > 0
-        shorter = np.minimum(samples.widths, samples.heights)
         keep &= shorter >= filter_cfg.get('min_size', 0)
+    if not keep.any():
+        raise ValueError(
+            f'filter_cfg={filter_cfg!r} must keep samples, but leaves out all '
+            f'{len(samples)} rows of {lake.name}: {(~samples.labelled).sum()} have no '
+            'annotation of the chosen classes, and the shorter sides are '
+            f'{shorter.min()} to {shorter.max()} pixels; change filter_cfg or '
+            'metainfo.classes'
+        )
     return np.flatnonzero(keep)
 
 
 def has_extent(table: AnnotationTable) -> NDArray[np.bool_]:
-    """Return which boxes ``CocoDataset`` accepts as valid.
+    """Return which boxes ``CocoDataset`` accepts as valid, shape ``(N,)``.
 
-    Args:
-        table: Annotations as stored.
-
-    Returns:
-        Whether a box is at least a pixel wide and high, has an area and lies
-        partly inside its image, shape ``(N,)``.
+    Those are at least a pixel wide and high, have an area and lie partly in their image.
     """
     row = table.row_of_instance
     is_valid = np.empty(len(row), dtype=bool)
@@ -272,36 +253,3 @@ def _image_names(table: AnnotationTable, with_folders: bool) -> PackedStrings:
     if len(set(names)) < len(np.unique(table.rows)):
         names = [f'{row}_{name}' for name, row in zip(names, table.rows.tolist())]
     return table.file_names if names is stored else PackedStrings(names)
-
-
-def refuse_empty(
-    lake: Lake,
-    samples: Samples,
-    positions: NDArray[np.int64],
-    filter_cfg: dict[str, Any] | None,
-    indices: int | Sequence[int] | None,
-) -> None:
-    """Refuse a dataset without samples, on which a run would do nothing and succeed.
-
-    Args:
-        lake: The lake.
-        samples: All rows that were read.
-        positions: Samples that ``filter_cfg`` keeps.
-        filter_cfg: See :func:`filter_samples`.
-        indices: The key ``indices``.
-
-    Raises:
-        ValueError: If no sample is left, or an index is out of range. The message says
-            which key is wrong.
-    """
-    count = len(positions)
-    if not count:
-        unlabelled = int((~samples.labelled).sum())
-        shorter = np.minimum(samples.widths, samples.heights)
-        raise ValueError(
-            f'filter_cfg={filter_cfg!r} must keep samples, but leaves out all '
-            f'{len(samples)} rows of {lake.name}: {unlabelled} have no annotation of the '
-            f'chosen classes, and the shorter sides are {shorter.min()} to '
-            f'{shorter.max()} pixels; change filter_cfg or metainfo.classes'
-        )
-    check_indices_exist(indices, count)

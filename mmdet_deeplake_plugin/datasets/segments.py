@@ -37,22 +37,12 @@ class SampleSegments(SharedByCopies):
     things: NDArray[np.bool_]
 
     def info(self, position: int) -> list[dict[str, Any]]:
-        """Return the segments of a row as ``LoadPanopticAnnotations`` reads them.
-
-        Args:
-            position: Index into the table, not a row number of the lake.
-
-        Returns:
-            Dicts with ``id``, ``category`` and ``is_thing``.
-        """
+        """Return the segments of a sample as ``LoadPanopticAnnotations`` reads them."""
         part = slice(self.offsets[position], self.offsets[position + 1])
+        columns = (self.ids[part], self.labels[part], self.things[part])
         return [
             {'id': segment_id, 'category': label, 'is_thing': int(thing)}
-            for segment_id, label, thing in zip(
-                self.ids[part].tolist(),
-                self.labels[part].tolist(),
-                self.things[part].tolist(),
-            )
+            for segment_id, label, thing in zip(*(each.tolist() for each in columns))
         ]
 
 
@@ -62,7 +52,7 @@ def make_segments(
     """Apply the rules to annotations as stored.
 
     Args:
-        table: Annotations as stored.
+        table: The annotations.
         new_label: Index into the classes of the dataset for each stored label, -1 for
             labels of other classes.
         things: Whether each stored label is a thing.
@@ -79,14 +69,9 @@ def make_segments(
 
 
 def is_segment(table: AnnotationTable) -> NDArray[np.bool_]:
-    """Return which segments ``CocoPanopticDataset`` accepts as valid.
+    """Return which segments ``CocoPanopticDataset`` accepts as valid, shape ``(N,)``.
 
-    Args:
-        table: Annotations as stored.
-
-    Returns:
-        Whether a segment has an area and its box is at least a pixel wide and high,
-        shape ``(N,)``.
+    Those have an area, and a box that is at least a pixel wide and high.
     """
     row = table.row_of_instance
     sizes = table.widths[row], table.heights[row]

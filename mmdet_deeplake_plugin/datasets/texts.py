@@ -22,12 +22,7 @@ class SampleTexts(SharedByCopies):
     with ``phrases``, labels are indices of the phrases of the image (``ODVGDataset``).
     ``grounding`` becomes the keys that it holds (``MDETRStyleRefCocoDataset``,
     ``Flickr30kDataset``, ``DODDataset``, ``RefCocoDataset``), with ``labels``, if there
-    are any, in place of the stored ones.
-
-    Args:
-        lake: The lake with the texts.
-        samples: The samples.
-        texts: Result of :func:`packed_texts`.
+    are any, in place of the stored ones. ``texts`` is a result of :func:`packed_texts`.
     """
 
     def __init__(
@@ -37,12 +32,7 @@ class SampleTexts(SharedByCopies):
         self._columns = _columns_of_texts(lake)
 
     def add_to(self, data_info: dict[str, Any], position: int) -> None:
-        """Add its texts to a sample.
-
-        Args:
-            data_info: The sample, changed in place; its ``instances`` must be the result
-                of :meth:`Samples.instances`.
-            position: Index into the samples.
+        """Add its texts to a sample and to its instances, in place.
 
         Raises:
             ValueError: If a text does not have the format of its role.
@@ -68,13 +58,9 @@ class SampleTexts(SharedByCopies):
         for instance, box in zip(
             data_info['instances'], samples.stored[samples.part(position)].tolist()
         ):
-            label = label_of[box]
-            instance['bbox_label'] = label
+            instance['bbox_label'] = label = label_of[box]
             region = regions[label]
-            phrases[label] = {
-                'phrase': region['phrase'],
-                'tokens_positive': region['tokens_positive'],
-            }
+            phrases[label] = {key: region[key] for key in ('phrase', 'tokens_positive')}
         data_info['phrases'] = phrases
         data_info['dataset_mode'] = 'VG'
 
@@ -99,12 +85,7 @@ class SampleTexts(SharedByCopies):
 
 
 def packed_texts(lake: Lake, rows: NDArray[np.int64]) -> dict[str, PackedStrings]:
-    """Read the texts of rows: role -> texts; empty if the lake has none.
-
-    Args:
-        lake: The lake.
-        rows: Row numbers, shape ``(R,)``.
-    """
+    """Read the texts of rows, shape ``(R,)``: role -> texts; empty without any."""
     return {role: column.packed(rows) for role, column in _columns_of_texts(lake).items()}
 
 
@@ -134,11 +115,8 @@ def class_prompt(
     """
     is_odvg = lake.columns.style == 'odvg' and not lake.columns.of('text')
     if return_classes == 'label_map' or (return_classes and is_odvg):
-        names = enumerate(metainfo['classes'])
-        return {
-            'text': {str(label): name for label, name in names},
-            'dataset_mode': 'OD',
-        }
+        names = {str(label): name for label, name in enumerate(metainfo['classes'])}
+        return {'text': names, 'dataset_mode': 'OD'}
     if is_odvg:
         return {'dataset_mode': 'OD'}
     if not return_classes or lake.columns.of('text') or lake.columns.of('grounding'):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -12,19 +13,9 @@ from ..utils.counters import ReadCounters
 
 
 def timed_pipeline(pipeline: Compose, data_info: dict, counters: ReadCounters) -> Any:
-    """Run a pipeline on a sample and count the time of its loaders and transforms.
-
-    Args:
-        pipeline: Transforms.
-        data_info: The sample, changed in place.
-        counters: Counters to add the seconds to.
-
-    Returns:
-        Result of the pipeline; ``None`` if a transform drops the sample.
-    """
-    waited = counters.value('storage')
+    """Run a pipeline on a sample, and add the seconds of its transforms to counters."""
+    waited, loading = counters.value('storage'), 0.0
     data: Any = data_info
-    loading = 0.0
     began = last = perf_counter()
     for transform in pipeline.transforms:
         data = transform(data)
@@ -43,19 +34,12 @@ def timed_pipeline(pipeline: Compose, data_info: dict, counters: ReadCounters) -
     return data
 
 
+@dataclass
 class TimedCollate:
-    """Collate function whose time is counted.
+    """Collate function whose seconds are added to counters."""
 
-    Args:
-        collate: Function that makes a batch of samples.
-        counters: Counters to add the seconds to.
-    """
-
-    def __init__(
-        self, collate: Callable[[list[Any]], Any], counters: ReadCounters
-    ) -> None:
-        self.collate = collate
-        self.counters = counters
+    collate: Callable[[list[Any]], Any]
+    counters: ReadCounters
 
     def __call__(self, samples: list[Any]) -> Any:
         """Collate samples into a batch."""

@@ -40,21 +40,12 @@ class DeepLakeClassCheckHook(Hook):
         self._stored: Sequence[str] | None = None
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Keep the classes that the checkpoint was trained on.
-
-        Args:
-            runner: The runner.
-            checkpoint: The checkpoint.
-        """
+        """Keep the classes that the checkpoint was trained on."""
         meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
         self._stored = meta.get('classes') if isinstance(meta, dict) else None
 
     def before_train(self, runner: Any) -> None:
-        """Compare joined datasets, and those of a resumed run with the checkpoint.
-
-        Args:
-            runner: The runner.
-        """
+        """Compare joined datasets, and those of a resumed run with the checkpoint."""
         dataset = runner.train_dataloader.dataset
         refuse_other_classes(dataset)
         difference = self._difference(dataset)
@@ -69,19 +60,11 @@ class DeepLakeClassCheckHook(Hook):
         self._stored = None
 
     def before_val(self, runner: Any) -> None:
-        """Compare with the checkpoint, unless the validation is part of a training.
-
-        Args:
-            runner: The runner.
-        """
+        """Compare with the checkpoint, unless the validation is part of a training."""
         self._warn_of(runner.val_dataloader.dataset)
 
     def before_test(self, runner: Any) -> None:
-        """Compare with the checkpoint.
-
-        Args:
-            runner: The runner.
-        """
+        """Compare with the checkpoint."""
         self._warn_of(runner.test_dataloader.dataset)
 
     def _warn_of(self, dataset: Any) -> None:

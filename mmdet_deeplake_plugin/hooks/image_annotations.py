@@ -75,37 +75,37 @@ class ImageAnnotations:
             return sample
         for field in ('gt_instances', 'ignored_instances'):
             instances = sample.get(field)
-            is_first = field == 'gt_instances'
             if instances is None:
                 continue
+            maps = sample.get('gt_sem_seg') if field == 'gt_instances' else None
             found = self._transformed(
                 sample,
                 gt_bboxes=instances.get('bboxes'),
                 gt_masks=instances.get('masks'),
-                gt_seg_map=_seg_map(sample) if is_first else None,
+                gt_seg_map=None if maps is None else maps.sem_seg[0].cpu().numpy(),
             )
-            for key, name in (('bboxes', 'gt_bboxes'), ('masks', 'gt_masks')):
+            for key in ('bboxes', 'masks'):
                 if key in instances:
-                    instances[key] = found[name]
-            if found.get('gt_seg_map') is not None:
+                    instances[key] = found[f'gt_{key}']
+            if maps is not None:
                 seg_map = torch.from_numpy(found['gt_seg_map'][None].copy())
-                meta = sample.gt_sem_seg.metainfo
-                sample.gt_sem_seg = PixelData(sem_seg=seg_map, metainfo=meta)
+                sample.gt_sem_seg = PixelData(sem_seg=seg_map, metainfo=maps.metainfo)
         return sample
 
     def _before_annotations(self, transforms: list[Any]) -> list[Any]:
         """Return the transforms of images that come before annotations are loaded."""
-        places = [n for n, each in enumerate(transforms) if _loads_annotations(each)]
-        if not places:
+        is_loader = [isinstance(each, LoadAnnotations) for each in transforms]
+        if True not in is_loader:
             raise ValueError(
                 f'{_HOOK} needs the annotations of the images, but {self._where} does '
                 "not load them; write dict(type='LoadAnnotations', with_bbox=True) (and "
                 'with_mask or with_seg as for training) before PackDetInputs'
             )
-        before = [each for each in transforms[: places[0]] if not _loads(each)]
+        place = is_loader.index(True)
+        before = [each for each in transforms[:place] if not _loads(each)]
         after = [
             each
-            for each in transforms[places[0] + 1 :]
+            for each in transforms[place + 1 :]
             if not (_loads(each) or type(each).__name__.startswith(_PACKING))
         ]
         names = [type(each).__name__ for each in (*before, *after)]
@@ -199,15 +199,5 @@ def _is_centring(transform: Any) -> bool:
     return isinstance(transform, RandomCenterCropPad) and transform.test_mode
 
 
-def _loads_annotations(transform: Any) -> bool:
-    return isinstance(transform, LoadAnnotations)
-
-
 def _loads(transform: Any) -> bool:
     return type(transform).__name__.startswith(_LOADING)
-
-
-def _seg_map(sample: Any) -> Any:
-    if 'gt_sem_seg' not in sample:
-        return None
-    return sample.gt_sem_seg.sem_seg[0].cpu().numpy()

@@ -31,37 +31,21 @@ _NAMES_AS_EVALUATED = ('drop', 'attention')
 _NOT_KEPT = ('_parameters', '_modules')
 
 
-def detector_of(model: Any) -> Any:
-    """Return the detector that predicts: without a wrapper, of two the one in use.
+def detector_of(model: Any) -> tuple[str, Any]:
+    """Return which detector of a runner's model predicts, and this one without a wrapper.
 
-    Args:
-        model: The model of a runner.
+    It is ``'teacher'`` or ``'student'`` for a semi-supervised model, ``''`` for others.
     """
     inner = model.module if is_model_wrapper(model) else model
-    name = name_of_detector(inner)
-    return getattr(inner, name) if name else inner
-
-
-def name_of_detector(model: Any) -> str:
-    """Return which detector of a semi-supervised model predicts; ``''`` for others.
-
-    Args:
-        model: The model of a runner.
-    """
-    inner = model.module if is_model_wrapper(model) else model
-    if isinstance(inner, SemiBaseDetector):
-        return str(inner.semi_test_cfg.get('predict_on', 'teacher'))
-    return ''
+    if not isinstance(inner, SemiBaseDetector):
+        return '', inner
+    name = str(inner.semi_test_cfg.get('predict_on', 'teacher'))
+    return name, getattr(inner, name)
 
 
 @contextmanager
 def as_in_training(model: nn.Module) -> Iterator[None]:
-    """Let a model compute losses, and restore its state and all random numbers.
-
-    Args:
-        model: A detector without a wrapper.
-    """
-    modes = [(module, module.training) for module in model.modules()]
+    """Let a model compute losses, and restore its state and all random numbers."""
     kept = [(module, _attributes_of(module)) for module in model.modules()]
     states = random.getstate(), np.random.get_state()
     devices = {each.device for each in model.parameters() if each.is_cuda}
@@ -77,8 +61,6 @@ def as_in_training(model: nn.Module) -> Iterator[None]:
         finally:
             for module, attributes in kept:
                 _restore(module, attributes)
-            for module, mode in modes:
-                module.training = mode
             random.setstate(states[0])
             np.random.set_state(states[1])
 

@@ -15,7 +15,7 @@ from ..lake import blank_size
 from ..metrics.provenance import keep_losses
 from ..utils.values import refuse_unknown
 from .image_annotations import ImageAnnotations
-from .image_losses import detector_of, losses_of, name_of_detector
+from .image_losses import detector_of, losses_of
 
 
 @HOOKS.register_module()
@@ -49,26 +49,6 @@ class DeepLakeLossHook(Hook):
         self._losses: dict[str, list[dict[str, float] | None]] = {}
         self._annotations: ImageAnnotations | None = None
 
-    def before_val_epoch(self, runner: Any) -> None:
-        """Check the pipeline of the validation."""
-        self._begin(runner, runner.val_loop, 'val')
-
-    def before_test_epoch(self, runner: Any) -> None:
-        """Check the pipeline of the test."""
-        self._begin(runner, runner.test_loop, 'test')
-
-    def before_val_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None
-    ) -> None:
-        """Compute the losses of a batch, before it is predicted."""
-        self._add(runner.model, data_batch, runner.val_loop)
-
-    def before_test_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None
-    ) -> None:
-        """Compute the losses of a batch, before it is predicted."""
-        self._add(runner.model, data_batch, runner.test_loop)
-
     def after_val_epoch(
         self, runner: Any, metrics: dict[str, float] | None = None
     ) -> None:
@@ -81,23 +61,32 @@ class DeepLakeLossHook(Hook):
         """Add the mean losses to the metrics."""
         self._report('test', metrics, runner.test_loop)
 
-    def _begin(self, runner: Any, loop: Any, stage: str) -> None:
+    def _before_epoch(self, runner: Any, mode: str = 'train') -> None:
+        if mode == 'train':
+            return
         if isinstance(runner.model, BaseTTAModel):
             raise ValueError(
                 'DeepLakeLossHook computes the loss of an image, but with --tta each is '
                 'predicted several times; leave out --tta or the hook'
             )
-        self._annotations = ImageAnnotations(loop.dataloader.dataset, stage)
+        loop = getattr(runner, f'{mode}_loop')
+        self._annotations = ImageAnnotations(loop.dataloader.dataset, mode)
         # This loop validates one model after the other, and names their metrics so.
         is_double = isinstance(loop, TeacherStudentValLoop)
         names = ('teacher/', 'student/') if is_double else ('',)
         self._losses = {name: [] for name in names}
 
-    def _add(self, model: Any, data_batch: Any, loop: Any) -> None:
+    def _before_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, mode: str = 'train'
+    ) -> None:
+        if mode == 'train':
+            return
         assert self._annotations is not None  # set before the epoch
-        detector, of_path = detector_of(model), {}
-        name = f'{name_of_detector(model)}/'
-        of_images = self._losses[name if name in self._losses else '']
+        name, detector = detector_of(runner.model)
+        half_precision = getattr(runner, f'{mode}_loop').fp16
+        prefix = f'{name}/'
+        of_images = self._losses[prefix if prefix in self._losses else '']
+        of_path = {}
         for image, sample in zip(data_batch['inputs'], data_batch['data_samples']):
             path = sample.get('img_path', '')
             if blank_size(path):  # a broken image
@@ -105,7 +94,7 @@ class DeepLakeLossHook(Hook):
                 continue
             annotated = self._annotations.as_image(sample)
             try:
-                losses = losses_of(detector, image, annotated, loop.fp16)
+                losses = losses_of(detector, image, annotated, half_precision)
             except Exception as error:
                 raise RuntimeError(
                     f'DeepLakeLossHook: the model cannot compute the loss of {path} '

@@ -115,11 +115,7 @@ class BatchStream:
         return batch
 
     def skip_iter(self, num_iters: int) -> None:
-        """Drop the empty items; the loop of onedl-mmengine calls this instead.
-
-        Args:
-            num_iters: Not used, since the stream starts after these iterations.
-        """
+        """Drop the empty items; the loop of onedl-mmengine calls this instead."""
         self._advance = 0
 
     def _begin(self) -> Iterator[Any]:

@@ -118,9 +118,8 @@ def _is_dealt_in_sequence(dataloader: DataLoader) -> bool:
 
 def _watches(hook: Hook, mode: str) -> bool:
     """Return whether a hook could look at single batches of a validation or test."""
-    stages = {f'before_{mode}_iter', f'after_{mode}_iter'} & {
-        *hook.get_triggered_stages()
-    }
+    stages = {f'before_{mode}_iter', f'after_{mode}_iter'}
+    sees = not stages.isdisjoint(hook.get_triggered_stages())
     ignores = type(hook).__module__.partition('.')[0] in _IGNORE_BATCHES
     # Those that draw say so.
-    return bool(stages) and not ignores and getattr(hook, 'draw', True) is not False
+    return sees and not ignores and getattr(hook, 'draw', True) is not False

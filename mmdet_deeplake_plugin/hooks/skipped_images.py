@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from mmengine.dist import all_gather_object
@@ -10,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from ..datasets.broken_images import describe_rows
+from ..datasets.class_comparison import members_of
 from ..utils.messages import warn
 from ..utils.values import refuse_unknown
 
@@ -29,8 +29,10 @@ class DeepLakeSkippedImagesHook(Hook):
     def after_train_epoch(self, runner: Any) -> None:
         """Log the rows that were skipped since the previous epoch."""
         own: dict[str, set[int]] = {}
-        for dataset in _with_skipping(runner.train_dataloader.dataset):
-            own.setdefault(dataset.lake.name, set()).update(dataset.take_skipped_rows())
+        for dataset in members_of(runner.train_dataloader.dataset):
+            if dataset.on_broken_image == 'skip':
+                rows = own.setdefault(dataset.lake.name, set())
+                rows.update(dataset.take_skipped_rows())
         if not own:
             return
         rows_of: dict[str, set[int]] = {}
@@ -44,12 +46,3 @@ class DeepLakeSkippedImagesHook(Hook):
                 f'{count} images could not be decoded in epoch {runner.epoch + 1} and '
                 f'were replaced by the next ones: {describe_rows(skipped)}'
             )
-
-
-def _with_skipping(dataset: Any) -> Iterator[Any]:
-    """Yield the datasets, below any wrappers, that skip broken images."""
-    if getattr(dataset, 'on_broken_image', '') == 'skip':
-        yield dataset
-    inner = getattr(dataset, 'dataset', None)
-    for part in getattr(dataset, 'datasets', [] if inner is None else [inner]):
-        yield from _with_skipping(part)

@@ -80,9 +80,8 @@ class DeepLakeAspectRatioBatchSampler(BatchSampler):
         skip, self._skip = self._skip, 0
         rank, world_size = self.sampler.rank, self.sampler.world_size
         size = self.batch_size * world_size
-        order, lanes = self.sampler.grouped_order(self._groups)
+        order = self.sampler.begin_in_groups(self._groups, skip * size)
         batches = global_batches(order, self._groups, size, world_size, self.drop_last)
-        self.sampler.begin_reading(lanes, skip * size)
         for batch in batches[skip:]:
             yield batch[rank::world_size].tolist()
 
@@ -93,9 +92,6 @@ class DeepLakeAspectRatioBatchSampler(BatchSampler):
 
     def skip(self, num_batches: int) -> None:
         """Skip the first batches of the next iteration, and of that one only.
-
-        Args:
-            num_batches: Number of batches to skip.
 
         Raises:
             ValueError: If an epoch has fewer batches.

@@ -2,91 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dist import all_gather_object
 
 from ..utils.messages import did_you_mean
-from ..utils.values import check_bool, is_bool, is_int
+from ..utils.values import check_bool, check_int, is_bool, is_int
 from .dataloader_shape import DataloaderShape
 from .wrappers import SampleMap
 
 SHUFFLES = ('auto', 'full', 'lanes', 'none')
 LOADER_TYPES = ('auto', 'c++', 'python')
 ORDERS = ('auto', 'dataset', 'by_worker')
+_WORDS = {'shuffle': SHUFFLES, 'loader_type': LOADER_TYPES, 'order': ORDERS}
+_LEAST = {'batch_size': 1, 'num_workers': 0, 'window': 1, 'lanes': 1, 'cache_bytes': 0}
 _OPTIONAL = ('batch_size', 'num_workers', 'lanes')
 _LANES = 64
 
 
-def check_loader_keys(
-    loader_type: Any, shuffle: Any, seed: Any, round_up: Any, **counts: Any
-) -> None:
-    """Raise an error for an invalid value.
+def check_loader_keys(values: Mapping[str, Any]) -> None:
+    """Refuse values of wrong type or range, and an ``order`` that the others do not suit.
 
     Args:
-        loader_type: One of ``LOADER_TYPES``.
-        shuffle: A bool or one of ``SHUFFLES``.
-        seed: An integer of 0 or more, or ``None``.
-        round_up: A bool.
-        counts: Values of the keys that are counts; ``None`` for an optional key that
-            is not set.
+        values: The keys of ``DeepLakeLoader`` and their values, of which ``dataset`` and
+            ``weights`` are not checked here.
 
     Raises:
         ValueError: If a value is invalid; the message names the key and what to write.
     """
-    check_bool('round_up of DeepLakeLoader', round_up)
-    if seed is not None and not (is_int(seed) and seed >= 0):
-        raise ValueError(
-            f'seed of DeepLakeLoader must be an integer of 0 or more, got {seed!r}; '
-            'write such a number, or leave the key out'
-        )
-    if not is_bool(shuffle) and not _is_word(shuffle, SHUFFLES):
-        raise ValueError(
-            f'shuffle of DeepLakeLoader must be True, False or one of '
-            f'{", ".join(SHUFFLES)}, got {shuffle!r}{did_you_mean(shuffle, SHUFFLES)}; '
-            'write one of them'
-        )
-    if not _is_word(loader_type, LOADER_TYPES):
-        raise ValueError(
-            f'loader_type of DeepLakeLoader must be one of {", ".join(LOADER_TYPES)}, '
-            f'got {loader_type!r}{did_you_mean(loader_type, LOADER_TYPES)}; write one of '
-            'them'
-        )
-    for key, value in counts.items():
-        least = 0 if key in ('num_workers', 'cache_bytes') else 1
-        is_unset = value is None and key in _OPTIONAL
-        if not is_unset and not (is_int(value) and value >= least):
+    check_bool('round_up of DeepLakeLoader', values['round_up'])
+    seed, order = values['seed'], values['order']
+    if seed is not None:
+        remedy = 'such a number, or leave the key out'
+        check_int('seed of DeepLakeLoader', seed, 0, remedy)
+    for key, words in _WORDS.items():
+        word, wanted = values[key], f'one of {", ".join(words)}'
+        if key == 'shuffle':
+            wanted = f'True, False or {wanted}'
+            if is_bool(word):
+                continue
+        if not isinstance(word, str) or word not in words:
+            raise ValueError(
+                f'{key} of DeepLakeLoader must be {wanted}, got {word!r}'
+                f'{did_you_mean(word, words)}; write one of them'
+            )
+    for key, least in _LEAST.items():
+        count = values[key]
+        is_unset = count is None and key in _OPTIONAL
+        if not is_unset and not (is_int(count) and count >= least):
             sign = 'positive' if least else 'non-negative'
             raise ValueError(
-                f'{key} of DeepLakeLoader must be a {sign} integer, got {value!r}; '
+                f'{key} of DeepLakeLoader must be a {sign} integer, got {count!r}; '
                 'write one, or leave the key out'
             )
-
-
-def check_order(
-    order: Any, shuffle: bool | str, batch_size: int | None, num_workers: int | None
-) -> None:
-    """Raise an error unless the key ``order`` suits the others.
-
-    Args:
-        order: One of ``ORDERS``.
-        shuffle: The key ``shuffle``, checked.
-        batch_size: The key ``batch_size``, checked.
-        num_workers: The key ``num_workers``, checked.
-
-    Raises:
-        ValueError: If it does not; the message says what to write.
-    """
-    if not _is_word(order, ORDERS):
-        raise ValueError(
-            f'order of DeepLakeLoader must be one of {", ".join(ORDERS)}, got {order!r}'
-            f'{did_you_mean(order, ORDERS)}; write one of them'
-        )
-    if order != 'auto' and shuffle not in (False, 'none'):
+    if order != 'auto' and values['shuffle'] not in (False, 'none'):
         raise ValueError(
             f'order={order!r} of DeepLakeLoader is for samples in sequence, but they are '
             'shuffled; write shuffle=False, or leave order out'
         )
+    batch_size, num_workers = values['batch_size'], values['num_workers']
     if order == 'by_worker' and (batch_size is None or num_workers is None):
         raise ValueError(
             "order='by_worker' of DeepLakeLoader deals samples to workers, so it needs "
@@ -101,10 +76,7 @@ def check_equal_on_ranks(count: int, what: str, same: str) -> None:
     Args:
         count: This rank's number.
         what: What is counted, for the message.
-        same: What the user should make the same on all ranks.
-
-    Raises:
-        ValueError: If the ranks have different numbers.
+        same: What the user should make the same on all ranks, for the message.
     """
     counts = all_gather_object(count)
     if len(set(counts)) > 1:
@@ -115,19 +87,12 @@ def check_equal_on_ranks(count: int, what: str, same: str) -> None:
         )
 
 
-def _is_word(value: Any, words: tuple[str, ...]) -> bool:
-    return isinstance(value, str) and value in words
-
-
 def choose_shuffle(shuffle: bool | str, sample_map: SampleMap | None) -> str:
-    """Resolve the key ``shuffle``.
+    """Resolve the key ``shuffle``, checked, to ``'full'``, ``'lanes'`` or ``'none'``.
 
     Args:
-        shuffle: A bool or one of ``SHUFFLES``, checked.
+        shuffle: A bool or one of ``SHUFFLES``.
         sample_map: Map of the samples to lakes; ``None`` for other datasets.
-
-    Returns:
-        ``'full'``, ``'lanes'`` or ``'none'``.
 
     Raises:
         ValueError: If the value is not possible for the dataset.
@@ -151,12 +116,7 @@ def choose_shuffle(shuffle: bool | str, sample_map: SampleMap | None) -> str:
 def default_lanes(
     world_size: int, batch_size: int | None, num_workers: int | None
 ) -> int:
-    """Return the number of lanes that suits a dataloader.
-
-    Args:
-        world_size: Number of ranks.
-        batch_size: Batch size per rank, if known.
-        num_workers: Workers per rank, if known.
+    """Return the number of lanes that suits the dataloaders of all ranks.
 
     Returns:
         The least multiple of ranks x workers x batch size that is at least 64; 64 if

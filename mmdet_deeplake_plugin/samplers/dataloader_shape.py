@@ -51,12 +51,7 @@ class DataloaderCheck:
     num_workers: int | None
 
     def __call__(self, batch_size: int, num_workers: int) -> None:
-        """Log the warning; only the first worker of a dataloader does.
-
-        Args:
-            batch_size: Size of the dataloader's first batch.
-            num_workers: The dataloader's number of workers.
-        """
+        """Log the warning; only the first worker of a dataloader does."""
         worker = get_worker_info()
         if worker is None or worker.id == 0:
             text = self.warning(batch_size, num_workers)
@@ -64,12 +59,7 @@ class DataloaderCheck:
                 warn(text)
 
     def warning(self, batch_size: int, num_workers: int) -> str:
-        """Return the text of the warning, ``''`` if the lanes suit the dataloader.
-
-        Args:
-            batch_size: The dataloader's batch size.
-            num_workers: The dataloader's number of workers.
-        """
+        """Return the text of the warning, ``''`` if the lanes suit the dataloader."""
         actual = {'batch_size': batch_size, 'num_workers': num_workers}
         for key, value in actual.items():
             configured = getattr(self, key)

@@ -26,7 +26,6 @@ from ..utils.values import refuse_unknown, wrong
 from .checks import (
     check_equal_on_ranks,
     check_loader_keys,
-    check_order,
     choose_shuffle,
     default_lanes,
 )
@@ -100,24 +99,14 @@ class DeepLakeLoader(Sampler):
         order: str = 'auto',
         **unknown: Any,
     ) -> None:
+        keys = locals()
         refuse_unknown(unknown, DeepLakeLoader.__init__)
         if not hasattr(dataset, '__len__'):
             remedy = "dataset=dict(type='DeepLakeDataset', …)"
             raise wrong('dataset of DeepLakeLoader', 'a dataset', dataset, remedy)
         if weights is not None:
             parse_weights(weights)
-        check_loader_keys(
-            loader_type,
-            shuffle,
-            seed,
-            round_up,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            window=window,
-            lanes=lanes,
-            cache_bytes=cache_bytes,
-        )
-        check_order(order, shuffle, batch_size, num_workers)
+        check_loader_keys(keys)
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset
         self.seed = sync_random_seed() if seed is None else int(seed)
@@ -130,8 +119,7 @@ class DeepLakeLoader(Sampler):
         self.shuffle = choose_shuffle(shuffle, sample_map)
         self.order = order
         self._dealt: DataloaderShape | None = None
-        default = default_lanes(self.world_size, batch_size, num_workers)
-        self.lanes = int(lanes or default)
+        self.lanes = int(lanes or default_lanes(self.world_size, batch_size, num_workers))
         self._weights: NDArray[np.float64] | None = None
         self._total = len(dataset)
         if weights is not None:
@@ -170,7 +158,7 @@ class DeepLakeLoader(Sampler):
         # Keep neither the order of all ranks, of which it may be a view, nor the index
         # of lanes with weights.
         rows = np.ascontiguousarray(rows)[skip:]
-        self.begin_reading(lanes, skip * self.world_size, rows)
+        self._reads.begin(lanes, skip * self.world_size, rows)
         del lanes
         end = self.world_size * len(self)
         positions = range(self.rank, end, self.world_size)[skip:]
@@ -188,11 +176,7 @@ class DeepLakeLoader(Sampler):
         return self._total
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch whose order the next iteration follows.
-
-        Args:
-            epoch: Number of the epoch, from 0.
-        """
+        """Set the epoch, from 0, whose order the next iteration follows."""
         self.epoch = epoch
 
     def skip(self, num_samples: int, keep: Sequence[int] = ()) -> None:
@@ -236,19 +220,15 @@ class DeepLakeLoader(Sampler):
     def deal_by_worker(self, batch_size: int, num_workers: int) -> None:
         """Give each worker a run of neighbouring batches from now on.
 
-        To be called before the dataloader starts its workers.
-
-        Args:
-            batch_size: Batch size of the dataloader, per rank.
-            num_workers: Workers of the dataloader, per rank.
+        To be called before the dataloader, whose keys these are, starts its workers.
         """
         self._dealt = DataloaderShape(self.world_size, num_workers, batch_size)
         self._choose_reads()
 
-    def grouped_order(
-        self, groups: NDArray[np.integer]
-    ) -> tuple[NDArray[np.integer], list[Lanes]]:
-        """Return the epoch's order for batches that hold one group each.
+    def begin_in_groups(
+        self, groups: NDArray[np.integer], skip: int
+    ) -> NDArray[np.integer]:
+        """Announce the epoch to the workers, for batches that hold one group each.
 
         With lanes, each group has its own order over the same chunks, and the groups
         take turns after as many samples as there are lanes. So the samples that a
@@ -256,19 +236,22 @@ class DeepLakeLoader(Sampler):
 
         Args:
             groups: Group of each sample of the dataset, 0 or more, shape ``(N,)``.
+            skip: Number of samples of all ranks that are skipped at the beginning.
 
         Returns:
-            The order, shape ``(num_samples,)``, and the lanes of each group, if any.
+            The epoch's order, shape ``(num_samples,)``.
         """
         counts = self._counts()
         if self.shuffle != 'lanes':
-            return self._permuted(counts), []
+            self._reads.begin([], skip)
+            return self._permuted(counts)
         lanes = [
             self._lanes(counts, groups == group, int(group))
             for group in np.unique(groups)
         ]
         parts = [each.rank_slice(0, 1, len(each)) for each in lanes]
-        return spread(parts, self.lanes, (self.seed, self.epoch)), lanes
+        self._reads.begin(lanes, skip)
+        return spread(parts, self.lanes, (self.seed, self.epoch))
 
     def is_upright(self) -> NDArray[np.bool_]:
         """Return for each sample whether its image is taller than wide, shape ``(N,)``.
@@ -277,22 +260,18 @@ class DeepLakeLoader(Sampler):
             ValueError: If the dataset does not provide the size of its images.
         """
         sample_map = self._sample_map
-        if sample_map is None:
-            return self._is_upright_by_info()
-        sizes = [dataset.sizes_of_samples() for dataset in sample_map.datasets]
-        return sample_map.per_sample([width < height for width, height in sizes])
-
-    def begin_reading(
-        self, lanes: list[Lanes], skip: int, samples: NDArray[np.integer] | None = None
-    ) -> None:
-        """Announce to the workers in which order the epoch reads chunks.
-
-        Args:
-            lanes: The lanes of the order, if it has any.
-            skip: Number of samples of all ranks that are skipped at the beginning.
-            samples: What this rank yields, shape ``(n,)``, if it is known.
-        """
-        self._reads.begin(lanes, skip, samples)
+        if sample_map is not None:
+            sizes = [dataset.sizes_of_samples() for dataset in sample_map.datasets]
+            return sample_map.per_sample([width < height for width, height in sizes])
+        try:
+            infos = map(self.dataset.get_data_info, range(len(self.dataset)))
+            return np.array([info['width'] < info['height'] for info in infos], bool)
+        except (AttributeError, KeyError) as error:
+            raise ValueError(
+                f'batches of one orientation need the size of each image, which '
+                f'{type(self.dataset).__name__} does not provide; return width and '
+                'height from its get_data_info()'
+            ) from error
 
     def order_state(self) -> dict[str, Any]:
         """Return what the order depends on besides the epoch, as plain values."""
@@ -312,11 +291,7 @@ class DeepLakeLoader(Sampler):
         return state
 
     def load_order_state(self, state: dict[str, Any]) -> None:
-        """Adopt the order of an earlier run, except for its kind of shuffle.
-
-        Args:
-            state: What :meth:`order_state` returned in that run.
-        """
+        """Adopt the :meth:`order_state` of an earlier run, except for its shuffle."""
         self.seed = state['seed']
         self.lanes = state.get('lanes', self.lanes)
         self.window = state.get('window', self.window)
@@ -324,17 +299,6 @@ class DeepLakeLoader(Sampler):
     @property
     def _sample_map(self) -> SampleMap | None:
         return map_samples(self.dataset)  # not kept: 12 bytes per row, in each rank
-
-    def _is_upright_by_info(self) -> NDArray[np.bool_]:
-        try:
-            infos = map(self.dataset.get_data_info, range(len(self.dataset)))
-            return np.array([info['width'] < info['height'] for info in infos], bool)
-        except (AttributeError, KeyError) as error:
-            raise ValueError(
-                f'batches of one orientation need the size of each image, which '
-                f'{type(self.dataset).__name__} does not provide; return width and '
-                'height from its get_data_info()'
-            ) from error
 
     def _choose_reads(self) -> None:
         self._reads = choose_reads(

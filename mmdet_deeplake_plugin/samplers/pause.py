@@ -16,11 +16,7 @@ _owners: weakref.WeakSet[object] = weakref.WeakSet()
 
 
 def pause(owner: object) -> None:
-    """Pause all samplers of this process until the owner unpauses them.
-
-    Args:
-        owner: Who asks for the pause; it ends when the owner is garbage-collected.
-    """
+    """Pause all samplers of this process for as long as the owner exists, at most."""
     _owners.add(owner)
 
 

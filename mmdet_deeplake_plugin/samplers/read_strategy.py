@@ -61,27 +61,27 @@ class ChunkReads(RowReads):
         partners: What samples are mixed from; ``None`` if not from held chunks.
     """
 
+    plan: ReadPlan | None
+
     def __init__(
         self,
         index: ChunkIndex,
         plan: ReadPlan | None,
         order: NDArray[np.int64] | None = None,
     ) -> None:
-        self.index = index
-        self.plan = self._plan = plan
+        self.index, self.plan, self._order = index, plan, order
         self.partners: Partners | None = None
-        self._order = order
 
     def begin(
         self, lanes: list[Lanes], skip: int, samples: NDArray[np.integer] | None = None
     ) -> None:
         """Announce an epoch; see :meth:`RowReads.begin`."""
-        if self._plan is None:
+        if self.plan is None:
             return
         if self._order is not None:
             rest = self._order[skip:]
             path = rest[np.flatnonzero(np.diff(rest, prepend=-1))]
-            self._plan.announce(path[:1], [path])
+            self.plan.announce(path[:1], [path])
             return
         if self.partners is not None:
             self.partners.announce(lanes)
@@ -94,7 +94,7 @@ class ChunkReads(RowReads):
                 starts.append(each.chunk_at(lane, draws))
                 left.append(each.left_of_chunk(lane, draws))
                 paths.append(each.chunks(lane))
-        self._plan.announce(np.array(starts, dtype=np.int64), paths, left)
+        self.plan.announce(np.array(starts, dtype=np.int64), paths, left)
 
     def indices(self, samples: NDArray[np.integer], positions: range) -> list[int]:
         """Return the indices that a sampler yields; see :meth:`RowReads.indices`."""
@@ -112,12 +112,12 @@ class WorkerReads(RowReads):
         dataloader: How samples are dealt to workers.
     """
 
+    plan: WorkerPlan
+
     def __init__(
         self, plan: WorkerPlan, chunks: NDArray[np.int64], dataloader: DataloaderShape
     ) -> None:
-        self.plan = self._plan = plan
-        self._chunks = chunks
-        self._dataloader = dataloader
+        self.plan, self._chunks, self._dataloader = plan, chunks, dataloader
 
     def begin(
         self, lanes: list[Lanes], skip: int, samples: NDArray[np.integer] | None = None
@@ -128,7 +128,7 @@ class WorkerReads(RowReads):
         readers, size = self._dataloader.readers, self._dataloader.batch_size
         chunks = self._chunks[samples]
         reader = reader_of_positions(len(samples), readers, size)
-        self._plan.announce([chunks[reader == number] for number in range(readers)])
+        self.plan.announce([chunks[reader == number] for number in range(readers)])
 
 
 def choose_reads(
@@ -206,10 +206,7 @@ def suits_workers(sample_map: SampleMap | None, loader_type: str) -> bool:
     """Return whether workers read less if each has a run of the samples in sequence.
 
     So it is for lakes on object storage, unless their rows come from all over the lake.
-
-    Args:
-        sample_map: Map of the samples to lakes; ``None`` for other datasets.
-        loader_type: ``'c++'``, ``'python'`` or ``'auto'``.
+    The arguments are those of :func:`choose_reads`.
     """
     if sample_map is None or not _by_engine(sample_map, loader_type):
         return False
@@ -226,11 +223,7 @@ def _by_engine(sample_map: SampleMap, loader_type: str) -> bool:
 
 
 def warn_of_scattered_reads(sample_map: SampleMap | None) -> None:
-    """Log a warning if mixed samples read rows all over a lake on object storage.
-
-    Args:
-        sample_map: What :func:`choose_reads` has set up; ``None`` for other datasets.
-    """
+    """Log a warning if mixed samples read rows all over a lake on object storage."""
     if sample_map is None or sample_map.only_own_image:
         return
     in_chunks = sample_map.mixer is not None and sample_map.mixer.partners is not None

@@ -36,7 +36,7 @@ def sample_weights(
 
     Args:
         weights: The key's value.
-        shuffle: The loader's shuffle: ``'full'``, ``'lanes'`` or ``'none'``.
+        shuffle: ``'full'``, ``'lanes'`` or ``'none'``.
         sample_map: Map of the samples to lakes; ``None`` for other datasets.
 
     Returns:
@@ -79,16 +79,10 @@ def sample_weights(
 
 
 def parse_weights(weights: Any) -> tuple[str, Any]:
-    """Check the key's value, without a dataset.
-
-    Args:
-        weights: The key's value.
+    """Check the key's value, without a dataset; a ``ValueError`` says what to write.
 
     Returns:
         The kind of weights, and its argument, ``None`` without one.
-
-    Raises:
-        ValueError: If the value is invalid.
     """
     kind = weights.get('type') if isinstance(weights, Mapping) else None
     if not isinstance(kind, str) or kind not in _KEYS:

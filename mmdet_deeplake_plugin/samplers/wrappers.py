@@ -99,22 +99,18 @@ def _select(inner: SampleMap, indices: NDArray[np.integer]) -> SampleMap:
 
 
 def _concatenate(parts: list[SampleMap | None]) -> SampleMap | None:
-    datasets: list[DeepLakeDataset] = []
-    dataset_idx, sample_idx = [], []
-    for part in parts:
-        if part is None:
-            return None
-        numbers = []
-        for dataset in part.datasets:
-            known = [i for i, other in enumerate(datasets) if other is dataset]
-            if not known:
-                datasets.append(dataset)
-            numbers.append(known[0] if known else len(datasets) - 1)
-        dataset_idx.append(np.array(numbers, np.int32)[part.dataset_idx])
-        sample_idx.append(part.sample_idx)
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    datasets = {id(dataset): dataset for part in known for dataset in part.datasets}
+    places = {key: place for place, key in enumerate(datasets)}
+    dataset_idx = [
+        np.array([places[id(each)] for each in part.datasets], np.int32)[part.dataset_idx]
+        for part in known
+    ]
     return SampleMap(
-        datasets,
+        list(datasets.values()),
         np.concatenate(dataset_idx),
-        np.concatenate(sample_idx),
-        all(part.only_own_image for part in parts if part is not None),
+        np.concatenate([part.sample_idx for part in known]),
+        all(part.only_own_image for part in known),
     )

@@ -94,11 +94,7 @@ class ChunkIndex(SharedByProcesses):
         return self.items[positions].astype(np.int64, copy=False)
 
     def repeated(self, counts: NDArray[np.integer]) -> ChunkIndex:
-        """Return the index in which each sample occurs a given number of times.
-
-        Args:
-            counts: How often each sample occurs, shape ``(N,)``.
-        """
+        """Return the index in which samples occur so many times, shape ``(N,)``."""
         starts = np.zeros(len(self.starts), dtype=np.int64)
         items = np.empty(int(counts.sum()), dtype=self.item_type)
         done = passed = 0
@@ -114,11 +110,7 @@ class ChunkIndex(SharedByProcesses):
         return ChunkIndex(starts, items)
 
     def only(self, chosen: NDArray[np.bool_]) -> ChunkIndex:
-        """Return the index of a subset of the samples, with the same chunks.
-
-        Args:
-            chosen: Whether a sample is kept, shape ``(N,)`` by sample index.
-        """
+        """Return the index of the chosen samples, with the same chunks."""
         return self.repeated(chosen.view(np.int8))
 
 
@@ -130,8 +122,8 @@ class Lanes:
         lanes: Number of lanes, 1 or more.
         window: Number of chunks whose samples a lane mixes, 1 or more; a worker keeps
             as many in memory for each of its lanes.
-        seed: Seed of the run, 0 or more.
-        epoch: Number of the epoch, from 0.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
         group: Distinguishes several orders of the same epoch: they share the order of
             the chunks, but shuffle samples differently.
         sequence: Order of the chunks, if it is known already, shape ``(C,)``.
@@ -181,23 +173,19 @@ class Lanes:
 
     def chunk_at(self, lane: int, draws: int) -> int:
         """Return the chunk of a lane after ``draws`` draws, -1 at the lane's end."""
-        begin, end = self.bounds(lane)
-        if draws >= end - begin:
-            return -1
-        position = end - 1 - draws if self._backwards[lane] else begin + draws
-        return int(self.sequence[np.searchsorted(self._ends, position, side='right')])
+        draw = self._next_draw(lane, draws)
+        return -1 if draw is None else int(self.sequence[draw[1]])
 
     def open_chunks(self, lane: int, draws: int) -> NDArray[np.int64]:
         """Return the chunks that a lane mixes after ``draws`` draws, none at its end.
 
         With ``window=1`` it is the one of :meth:`chunk_at`.
         """
-        begin, end = self.bounds(lane)
-        if draws >= end - begin:
+        draw = self._next_draw(lane, draws)
+        if draw is None:
             return np.empty(0, dtype=np.int64)
-        first, last = self._span(begin, end)
-        position = end - 1 - draws if self._backwards[lane] else begin + draws
-        here = int(np.searchsorted(self._ends, position, side='right'))
+        _, here = draw
+        first, last = self._span(*self.bounds(lane))
         if self._backwards[lane]:
             near = last - (last - here) // self.window * self.window
             chunks = self.sequence[max(near - self.window + 1, first) : near + 1]
@@ -208,15 +196,22 @@ class Lanes:
 
     def left_of_chunk(self, lane: int, draws: int) -> int:
         """Return how many draws a lane has left of its chunk after ``draws`` draws."""
-        begin, end = self.bounds(lane)
-        if draws >= end - begin:
+        draw = self._next_draw(lane, draws)
+        if draw is None:
             return 0
-        position = end - 1 - draws if self._backwards[lane] else begin + draws
-        chunk = int(np.searchsorted(self._ends, position, side='right'))
+        (position, chunk), (begin, end) = draw, self.bounds(lane)
         if self._backwards[lane]:
             first = int(self._ends[chunk - 1]) if chunk else 0
             return position - max(first, begin) + 1
         return min(int(self._ends[chunk]), end) - position
+
+    def _next_draw(self, lane: int, draws: int) -> tuple[int, int] | None:
+        """Return its place in the sequences of samples and of chunks; None at the end."""
+        begin, end = self.bounds(lane)
+        if draws >= end - begin:
+            return None
+        position = end - 1 - draws if self._backwards[lane] else begin + draws
+        return position, int(np.searchsorted(self._ends, position, side='right'))
 
     def lane(self, lane: int) -> NDArray[np.int64]:
         """Return the samples of a lane in order."""
@@ -248,13 +243,9 @@ class Lanes:
     def rank_slice(self, rank: int, world_size: int, count: int) -> NDArray[np.integer]:
         """Return the samples of a rank: positions ``rank, rank + world_size, …``.
 
-        Args:
-            rank: Rank of the process, ``0 <= rank < world_size``.
-            world_size: Number of ranks.
-            count: Number of samples; after the end, the epoch starts over.
-
         Returns:
-            Sample indices, shape ``(count,)``; 32-bit if that is enough.
+            Sample indices, shape ``(count,)``; 32-bit if that is enough. After the end,
+            the epoch starts over.
         """
         own = rank_length(len(self), rank, world_size, round_up=False)
         rows = np.empty(own, dtype=self.index.item_type)

@@ -43,11 +43,8 @@ def class_balanced_weights(
     """Compute weights that give every class the same share of an epoch.
 
     Each class divides one unit of weight equally among its images; images without a
-    label count as a class of their own.
-
-    Args:
-        offsets: See :func:`repeat_factors`.
-        labels: See :func:`repeat_factors`.
+    label count as a class of their own. The arguments are those of
+    :func:`repeat_factors`.
 
     Returns:
         Weight of each image, shape ``(N,)``; they add up to the number of classes.
@@ -71,8 +68,8 @@ def sample_counts(
     Args:
         weights: Weight of each sample, 0 or more, shape ``(N,)``.
         total: Length of the epoch.
-        seed: Seed of the run, 0 or more.
-        epoch: Number of the epoch, from 0.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
 
     Returns:
         Counts, shape ``(N,)``; they add up to ``total``. 32-bit if that is enough.

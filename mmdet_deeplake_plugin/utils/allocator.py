@@ -19,12 +19,9 @@ _done: set[int] = set()  # process ids
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed memory of this process for the next allocations.
+    """Keep freed memory of this process; once, and unless ``SWITCH`` is 0.
 
     Free memory at the end of the heap beyond 256 MiB is still given back.
-
-    Does its work once per process. The environment variable
-    ``MMDET_DEEPLAKE_KEEP_MEMORY=0`` switches it off.
 
     Returns:
         Whether this call has changed the allocator.

@@ -26,8 +26,7 @@ def atomic_folder(dest: Path, replace: bool) -> Iterator[Path]:
         replace: Whether a non-empty ``dest`` is replaced.
 
     Yields:
-        The folder to fill. After an exception in the block, ``KeyboardInterrupt``
-        included, it is removed and ``dest`` is untouched.
+        The folder to fill; it is removed after any exception in the block.
 
     Raises:
         OSError: If ``dest`` is not empty and ``replace`` is false, or if the

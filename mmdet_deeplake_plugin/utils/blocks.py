@@ -9,9 +9,6 @@ BLOCK_SIZE = 1 << 16
 def blocks(count: int) -> list[slice]:
     """Split ``count`` items into consecutive slices of at most ``BLOCK_SIZE``.
 
-    Args:
-        count: Number of items, 0 or more.
-
     Examples:
         >>> blocks(100_000)
         [slice(0, 65536, None), slice(65536, 100000, None)]

@@ -41,11 +41,8 @@ class ReadCounters(SharedByCopies):
 
     @classmethod
     def shared_from_now_on(cls) -> None:
-        """Share all counters that are created later.
-
-        The iteration-based loop starts its workers when it is built, before any hook
-        is called.
-        """
+        """Share all counters that are created later."""
+        # The iteration-based loop starts its workers before any hook is called.
         cls._shared_from_now_on = True
 
     def share(self) -> None:

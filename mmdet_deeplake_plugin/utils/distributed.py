@@ -43,10 +43,7 @@ def on_main_rank(task: Callable[[], T]) -> T:
 def together(task: Callable[[], T]) -> T:
     """Run a task on every rank; if it fails on any of them, all raise its error.
 
-    All ranks must call it together.
-
-    Args:
-        task: Returns the value of this rank.
+    All ranks must call it together; each gets the result of its own.
     """
     if get_world_size() == 1:
         return task()
@@ -68,8 +65,7 @@ def once_per_node(task: Callable[[], T], *what: Any) -> T:
 
     Args:
         task: Returns what can be pickled.
-        what: What the result depends on: arrays, and values with a ``repr`` that is the
-            same in all processes.
+        what: What the result depends on, as for :func:`fingerprint`.
     """
     rank, world_size = get_dist_info()
     if world_size == 1:

@@ -10,11 +10,7 @@ from .shared_memory import SharedByProcesses
 
 
 class PackedStrings(SharedByProcesses):
-    """An immutable sequence of strings, stored in two arrays.
-
-    Args:
-        values: The strings; ``None`` becomes an empty one.
-    """
+    """An immutable sequence of strings, in two arrays; ``None`` becomes an empty one."""
 
     def __init__(self, values: Iterable[str | None]) -> None:
         texts = ['' if value is None else str(value) for value in values]

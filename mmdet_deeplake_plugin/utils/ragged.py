@@ -12,13 +12,7 @@ from numpy.typing import NDArray
 
 
 def offsets_of(counts: NDArray[np.integer] | Sequence[int]) -> NDArray[np.int64]:
-    """Return where each list begins, and where the last one ends.
-
-    Args:
-        counts: Length of each list, shape ``(N,)``.
-
-    Returns:
-        Offsets, shape ``(N + 1,)``; the last is the total length.
+    """Return where each of ``N`` lists begins, and where the last ends: ``(N + 1,)``.
 
     Examples:
         >>> offsets_of([2, 0, 3])
@@ -40,9 +34,6 @@ def indices_of_ranges(
     Args:
         starts: First index of each range, shape ``(K,)``.
         counts: Length of each range, shape ``(K,)``.
-
-    Returns:
-        Indices, shape ``(sum of counts,)``.
 
     Examples:
         >>> indices_of_ranges(np.array([10, 0]), np.array([3, 2]))

@@ -65,12 +65,9 @@ def scratch_arrays(layout: Mapping[str, Layout]) -> dict[str, NDArray[Any]]:
 
 
 def release(array: NDArray[Any] | None) -> None:
-    """Let the system take back the memory of all arrays in the file of one.
+    """Let the system take back the memory of all arrays in the file of a scratch array.
 
     They are read from the file again when they are used. Other arrays stay as they are.
-
-    Args:
-        array: One of :func:`scratch_arrays`, or any other array, or None.
     """
     base: Any = array
     while isinstance(base, np.ndarray):
@@ -80,12 +77,9 @@ def release(array: NDArray[Any] | None) -> None:
 
 
 def write_value(value: Any, file: BinaryIO) -> None:
-    """Write a value so that :func:`read_value` maps its arrays.
+    """Write a value to an empty file so that :func:`read_value` maps its arrays.
 
-    Args:
-        value: What pickle takes. Arrays are written one after the other, without a copy
-            of them in memory.
-        file: Open for writing, at its beginning.
+    These are written one after the other, without a copy of them in memory.
     """
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(value, 5, buffer_callback=buffers.append)
@@ -105,9 +99,6 @@ def read_value(file: BinaryIO) -> Any:
     """Return a value that :func:`write_value` wrote; its arrays are read-only.
 
     They lie in the file, which may be closed and deleted.
-
-    Args:
-        file: Open for reading.
     """
     memory = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     start, length = _TAIL.unpack(memory[-_TAIL.size :])

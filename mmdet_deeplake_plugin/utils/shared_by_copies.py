@@ -10,9 +10,8 @@ _T = TypeVar('_T')
 class SharedByCopies:
     """Base of objects that ``copy.deepcopy`` returns as they are.
 
-    For objects that never change, where a copy would waste memory or open files, and
-    for those that all copies of a dataset write to together. MMEngine copies datasets
-    deeply, e.g. for subsets.
+    MMEngine copies datasets deeply, e.g. for subsets. This is for what never changes, and
+    for what all copies write to together.
     """
 
     def __deepcopy__(self: _T, memo: dict[int, Any]) -> _T:

@@ -13,7 +13,6 @@ on other systems the arrays are sent.
 
 from __future__ import annotations
 
-import mmap
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -23,11 +22,11 @@ from dataclasses import dataclass
 from multiprocessing import reduction
 from multiprocessing.context import get_spawning_popen, set_spawning_popen
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
-_ALIGNMENT = 64
+from .scratch import read_value, write_value
 
 _is_for_node: ContextVar[bool] = ContextVar('is_for_node', default=False)
 
@@ -43,24 +42,22 @@ class SharedByProcesses:
         send = _way_to_send_files()
         if send is None:
             return super().__reduce_ex__(protocol)
-        memory: _Memory | None = self.__dict__.get('_memory')
-        if memory is None:
-            memory = _Memory.of(self.__getstate__())
+        file: BinaryIO | None = self.__dict__.get('_file')
+        if file is None:
+            file = open(os.memfd_create('mmdet_deeplake_plugin'), 'r+b')
+            with _ordinary_pickles():  # nested objects must not create files of their own
+                write_value(self.__getstate__(), file)
             # Replace the object's own arrays; a dataclass may be frozen.
-            self.__dict__.update(memory.contents(), _memory=memory)
-        return _attach, (type(self), *memory.sent(send))
+            self.__dict__.update(read_value(file), _file=file)
+        return _attach, (type(self), send(file.fileno()))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != '_memory'}
+        return {key: value for key, value in vars(self).items() if key != '_file'}
 
 
 @dataclass(frozen=True)
 class SharedArray(SharedByProcesses):
-    """A single array.
-
-    Args:
-        values: The array.
-    """
+    """A single array."""
 
     values: NDArray[Any]
 
@@ -72,9 +69,6 @@ def dumps_for_node(value: Any) -> bytes:
     whoever loads it maps them, read-only, and from then on this process does too. It
     must keep the value until the others have loaded the pickle; they raise ``OSError``
     if they cannot open its files.
-
-    Args:
-        value: Any value.
     """
     token = _is_for_node.set(True)
     try:
@@ -100,29 +94,18 @@ def node_of_process() -> tuple[str, ...] | None:
 
 @dataclass(frozen=True)
 class _FileOfProcess:
-    """A file that another process holds open; the counterpart of ``DupFd``.
-
-    Args:
-        process: Id of that process.
-        descriptor: Descriptor of the file in it.
-        identity: Device and inode of the file.
-    """
+    """A file that another process holds open; the counterpart of ``DupFd``."""
 
     process: int
     descriptor: int
-    identity: tuple[int, int]
+    identity: tuple[int, int]  # device and inode
 
     @classmethod
     def of(cls, descriptor: int) -> _FileOfProcess:
-        """Return the address of a file of this process."""
         return cls(os.getpid(), descriptor, _identity(descriptor))
 
     def detach(self) -> int:
-        """Open the file and return the descriptor.
-
-        Raises:
-            OSError: If the process or the file is gone, or may not be opened.
-        """
+        """Open the file and return the descriptor."""
         path = f'/proc/{self.process}/fd/{self.descriptor}'
         descriptor = os.open(path, os.O_RDONLY)
         if _identity(descriptor) != self.identity:
@@ -131,70 +114,11 @@ class _FileOfProcess:
         return descriptor
 
 
-class _Memory:
-    """Values whose arrays are in an in-memory file.
-
-    Args:
-        descriptor: Descriptor of the file, closed with this object.
-        pickled: The values without their arrays.
-        parts: Start and size of each array in the file, in bytes.
-    """
-
-    def __init__(
-        self, descriptor: int, pickled: bytes, parts: list[tuple[int, int]]
-    ) -> None:
-        self._file = open(descriptor, 'rb', buffering=0)
-        self._pickle, self._parts = pickled, parts
-
-    @classmethod
-    def of(cls, values: dict[str, Any]) -> _Memory:
-        """Copy values into a new file.
-
-        Args:
-            values: Name -> value.
-        """
-        buffers: list[pickle.PickleBuffer] = []
-        with _ordinary_pickles():  # nested objects must not create files of their own
-            pickled = pickle.dumps(values, 5, buffer_callback=buffers.append)
-        arrays = [buffer.raw() for buffer in buffers]
-        parts, end = list[tuple[int, int]](), 0
-        for array in arrays:
-            parts.append((end, array.nbytes))
-            end += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
-        memory = cls(os.memfd_create('mmdet_deeplake_plugin'), pickled, parts)
-        number = memory._file.fileno()
-        os.ftruncate(number, max(end, 1))
-        with mmap.mmap(number, 0) as content:
-            for (start, size), array in zip(parts, arrays):
-                content[start : start + size] = array
-        return memory
-
-    def contents(self) -> dict[str, Any]:
-        """Return the values, with read-only arrays."""
-        number = self._file.fileno()
-        memory = memoryview(mmap.mmap(number, 0, access=mmap.ACCESS_READ))
-        buffers = [memory[start : start + size] for start, size in self._parts]
-        values: dict[str, Any] = pickle.loads(self._pickle, buffers=buffers)
-        return values
-
-    def sent(
-        self, send: Callable[[int], Any]
-    ) -> tuple[Any, bytes, list[tuple[int, int]]]:
-        """Return the arguments of :func:`_attach` for another process.
-
-        Args:
-            send: Result of :func:`_way_to_send_files`.
-        """
-        return send(self._file.fileno()), self._pickle, self._parts
-
-
-def _attach(
-    kind: type[SharedByProcesses], file: Any, pickled: bytes, parts: list[tuple[int, int]]
-) -> SharedByProcesses:
+def _attach(kind: type[SharedByProcesses], sent: Any) -> SharedByProcesses:
     """Recreate the object in another process."""
-    memory = _Memory(file.detach(), pickled, parts)
+    file = open(sent.detach(), 'rb')
     instance = kind.__new__(kind)
-    vars(instance).update(memory.contents(), _memory=memory)
+    vars(instance).update(read_value(file), _file=file)
     return instance
 
 

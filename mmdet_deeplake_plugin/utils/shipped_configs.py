@@ -29,7 +29,8 @@ def config_path(name: str) -> str:
     """
     if not isinstance(name, str):
         raise TypeError(f'name must be a string, got a {type(name).__name__}')
-    folder = _configs_folder()
+    installed = _PACKAGE / '.mim' / 'configs'  # by a wheel; else in a checkout
+    folder = installed if installed.is_dir() else _PACKAGE.parent / 'configs'
     names = [
         file.relative_to(folder).as_posix()
         for file in sorted(folder.rglob('*.py'))
@@ -41,9 +42,3 @@ def config_path(name: str) -> str:
             f'{did_you_mean(name, names)}; its configs are: {comma_joined(names)}'
         )
     return str(folder / name)
-
-
-def _configs_folder() -> Path:
-    """Return the folder of the configs: in an installed wheel, or in a checkout."""
-    installed = _PACKAGE / '.mim' / 'configs'
-    return installed if installed.is_dir() else _PACKAGE.parent / 'configs'

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from inspect import Parameter, signature
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -21,14 +21,7 @@ _MOST_SHOWN = 200
 
 
 def wrong(key: str, wanted: str, value: object, remedy: str) -> ValueError:
-    """Return the error for a value that a key cannot have.
-
-    Args:
-        key: The key.
-        wanted: What it must be.
-        value: What it is.
-        remedy: What to write.
-    """
+    """Return the error for a value that a key cannot have: what is wanted and written."""
     return ValueError(f'{key} must be {wanted}, got {shown(value)}; write {remedy}')
 
 
@@ -87,11 +80,7 @@ def check_choice(key: str, value: object, choices: Iterable[str]) -> None:
 
 
 def check_text(key: str, value: object) -> None:
-    """Refuse what is neither a string nor ``None``.
-
-    Raises:
-        TypeError: If it is something else.
-    """
+    """Refuse what is neither a string nor ``None`` by a ``TypeError``."""
     if value is not None and not isinstance(value, str):
         plain = is_int(value) or isinstance(value, os.PathLike)
         raise TypeError(
@@ -101,14 +90,7 @@ def check_text(key: str, value: object) -> None:
 
 
 def check_keys_of(key: str, value: object, known: Sequence[str], example: str) -> None:
-    """Refuse what is not a dict, and keys of a dict that have no meaning.
-
-    Args:
-        key: The key.
-        value: Its value.
-        known: Keys that the dict may have.
-        example: What to write.
-    """
+    """Refuse what is not a dict, and keys of it that are not known."""
     if not isinstance(value, Mapping):
         raise wrong(key, 'a dict', value, example)
     for name in value:
@@ -124,34 +106,22 @@ def refuse_unknown(
     init: Callable[..., None],
     elsewhere: Mapping[str, str] | None = None,
 ) -> None:
-    """Refuse keys that a class does not have.
+    """Refuse keys that a class does not have: say where they belong, or what is nearest.
 
     Args:
         unknown: Unknown keys and their values.
-        init: The constructor, whose arguments are the known keys.
+        init: The constructor, whose arguments but the last are the known keys.
         elsewhere: What to say of keys that belong elsewhere.
-
-    Raises:
-        ValueError: If there are unknown keys. The message says where the key belongs,
-            or suggests the nearest.
     """
-    owner = init.__qualname__.rpartition('.')[0]
-    known = [
-        key
-        for key, parameter in signature(init).parameters.items()
-        if key != 'self' and parameter.kind is not Parameter.VAR_KEYWORD
-    ]
+    owner, elsewhere = init.__qualname__.rpartition('.')[0], elsewhere or {}
+    known = list(signature(init).parameters)[1:-1]  # without self and **unknown
     for key, value in unknown.items():
-        if key in (elsewhere or {}):
-            raise ValueError(
-                f'{key}={shown(value)} has no meaning for {owner}'
-                + (elsewhere or {})[key]
-            )
-        near = get_close_matches(key.lower(), [*known, *(elsewhere or {})], n=1)
+        if key in elsewhere:
+            remedy = elsewhere[key]
+            raise ValueError(f'{key}={shown(value)} has no meaning for {owner}{remedy}')
+        near = get_close_matches(key.lower(), [*known, *elsewhere], n=1)
         if near and near[0] not in known:  # a misspelt key that belongs elsewhere
-            raise ValueError(
-                f'{key!r} is not a key of {owner}{(elsewhere or {})[near[0]]}'
-            )
+            raise ValueError(f'{key!r} is not a key of {owner}{elsewhere[near[0]]}')
         raise ValueError(
             f'{key!r} is not a key of {owner}{did_you_mean(key, known)}; '
             + (f'its keys are {", ".join(known)}' if known else 'it has none')

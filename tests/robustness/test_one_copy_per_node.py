@@ -97,7 +97,7 @@ def arrays_of(dataset: DeepLakeDataset) -> list[Any]:
         if texts is not None:
             arrays.append(texts._bytes)
     if infos.extras is not None:
-        arrays.extend(infos.extras._values.values())
+        arrays.extend(infos.extras.values.values())
     return arrays
 
 

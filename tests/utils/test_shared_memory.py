@@ -183,7 +183,7 @@ def test_a_file_that_is_another_by_now_is_not_mapped():
     arrays, other = make(500), make(20)
     pickled = dumps_for_node(arrays)
     dumps_for_node(other)
-    os.dup2(other._memory._file.fileno(), arrays._memory._file.fileno())
+    os.dup2(other._file.fileno(), arrays._file.fileno())
     with pytest.raises(OSError, match=r'/proc/\d+/fd/\d+ is another file by now'):
         pickle.loads(pickled)
 

@@ -81,11 +81,7 @@ class DeepLakeMultiImageMixDataset(MultiImageMixDataset):
         return [self[index] for index in indices]
 
     def __getitem__(self, idx: int) -> Any:
-        """Return a sample, mixed with others.
-
-        Args:
-            idx: Index of the sample, as the sampler yielded it.
-        """
+        """Return the sample of an index that the sampler yielded, mixed with others."""
         worker, partners = get_worker_info(), self.partners
         is_dealt = worker is None if self._is_dealt is None else self._is_dealt
         if partners is None or not is_dealt or not isinstance(idx, IndexInEpoch):
@@ -99,14 +95,7 @@ class DeepLakeMultiImageMixDataset(MultiImageMixDataset):
 
 
 class _Mixable:
-    """A dataset as transforms see it: only the samples that they may draw.
-
-    Args:
-        dataset: The dataset.
-        own: Index of the sample that is mixed with others; at ``_OWN``.
-        candidates: Indices of the samples that may be drawn, shape ``(N,)``.
-        partners: Where they come from.
-    """
+    """A dataset as transforms see it: the candidates to draw from, and ``_OWN``."""
 
     def __init__(
         self, dataset: Any, own: int, candidates: NDArray[np.int64], partners: Partners

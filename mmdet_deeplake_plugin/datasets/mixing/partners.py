@@ -22,12 +22,7 @@ from ...utils.shared_by_copies import SharedByCopies
 
 
 class IndexInEpoch(int):
-    """The index of a sample, with its position in the order of the epoch.
-
-    Args:
-        index: The index.
-        position: Position in the order of all ranks, from 0.
-    """
+    """The index of a sample, with its position in the order of all ranks, from 0."""
 
     position: int
 
@@ -38,7 +33,7 @@ class IndexInEpoch(int):
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Keep the position in pickles: samplers send indices to workers."""
+        # Samplers send indices to workers.
         return IndexInEpoch, (int(self), self.position)
 
 
@@ -91,9 +86,6 @@ class Partners(SharedByCopies):
         """Return whether a batch is one of those that the order is dealt in.
 
         Not so if a batch sampler forms others: their process is not known.
-
-        Args:
-            batch: Indices of its samples.
         """
         # The last batch of an epoch may be smaller than the others.
         size = self._batch_size = max(self._batch_size, len(batch))

@@ -13,31 +13,21 @@ from torch.utils.data import get_worker_info
 from ...lake import find_lake
 from ..dataset import DeepLakeDataset
 from ..lazy import LazyList
-from .videos import Places
+from .videos import Videos, group_frames
 
 # Frames that a test reads at once from object storage.
 AHEAD = 16
 
 
 class Frames(DeepLakeDataset):
-    """A ``DeepLakeDataset`` whose rows a sample has several of.
-
-    Args:
-        deeplake_path: As in :class:`.DeepLakeDataset`.
-        roles: Roles that must have a column.
-        keys: The other keys of :class:`.DeepLakeDataset`.
-    """
+    """A ``DeepLakeDataset`` for samples of several rows; ``roles`` must have columns."""
 
     def __init__(self, deeplake_path: str, roles: Sequence[str], **keys: Any) -> None:
         super().__init__(deeplake_path, lazy_init=True, **keys)
         self._roles = roles
 
     def full_init(self) -> None:
-        """Open the lake and read the annotations.
-
-        Raises:
-            ValueError: If a role has no column.
-        """
+        """Open the lake, and refuse it if a role has no column."""
         if self._fully_initialized:
             return
         super().full_init()
@@ -52,22 +42,18 @@ class Frames(DeepLakeDataset):
                 )
 
     def row_numbers(self, role: str) -> NDArray[np.int64]:
-        """Return the integer of each sample, shape ``(F,)``.
-
-        Args:
-            role: Role that has a column.
-        """
+        """Return the integer of each sample in the column of a role, shape ``(F,)``."""
         extras = self._infos.extras
         assert extras is not None
         return extras.per_row[role][self._positions]
 
-    def places(self) -> Places:
-        """Return to which videos the frames belong, and what filters ask."""
+    def grouped(self, filter_cfg: dict[str, Any] | None) -> Videos:
+        """Return the videos of the frames, filtered by :func:`group_frames`."""
         samples = self._samples
         is_labelled = np.diff(samples.offsets) > 0
         sides = np.minimum(samples.widths, samples.heights)
-        video_ids, frame_ids = map(self.row_numbers, ('video_id', 'frame_id'))
-        return Places(video_ids, frame_ids, is_labelled, sides)
+        ids = self.row_numbers('video_id'), self.row_numbers('frame_id')
+        return group_frames(*ids, is_labelled, sides, filter_cfg, self.test_mode)
 
     def prepare_clip(self, clip: dict[str, Any]) -> None:
         """Read the images of a clip together, and its masks if they are needed.
@@ -89,10 +75,7 @@ class Frames(DeepLakeDataset):
         clip.pop('proposals', None)  # PackDetInputs would treat them as loaded
 
     def _ahead(self, clip: dict[str, Any]) -> list[int]:
-        """Return the rows of a frame and of those that this worker gets next.
-
-        A test by ``TrackImgSampler`` deals the frames of a video one by one.
-        """
+        """Return the rows of a frame and of those that ``TrackImgSampler`` deals next."""
         worker = get_worker_info()
         step = worker.num_workers if worker else 1
         (first,), count = clip['sample_idx'], AHEAD if self.reader.in_lists else 1
@@ -102,12 +85,7 @@ class Frames(DeepLakeDataset):
 
 
 class ClipPipeline(Compose):
-    """A pipeline that reads the images of a clip together.
-
-    Args:
-        pipeline: The pipeline; images are read when a transform has chosen them.
-        frames: The dataset of all frames.
-    """
+    """A pipeline that reads images of a clip together, once a transform chose them."""
 
     def __init__(self, pipeline: Compose, frames: Frames) -> None:
         super().__init__(pipeline.transforms)
@@ -125,3 +103,18 @@ class ClipPipeline(Compose):
                 return None
             data = result
         return data
+
+
+class MadeOfFrames:
+    """Base of datasets whose samples are made of several ``frames``."""
+
+    frames: Frames
+
+    @property
+    def pipeline(self) -> Compose:
+        """The pipeline, which hooks may replace during training."""
+        return self.frames.pipeline
+
+    @pipeline.setter
+    def pipeline(self, pipeline: Compose) -> None:
+        self.frames.pipeline = ClipPipeline(pipeline, self.frames)

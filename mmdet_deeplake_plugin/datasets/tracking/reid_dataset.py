@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 from mmdet.datasets import ReIDDataset
 from mmdet.registry import DATASETS
-from mmengine.dataset import Compose
 
 from ...lake import check_roles
 from ...utils.values import refuse_unknown
-from ..checks import ELSEWHERE, LAKE_KEYS, check_reid_keys
-from .frames import ClipPipeline, Frames
+from ..checks import ELSEWHERE, LAKE_KEYS, check_keys
+from .frames import Frames, MadeOfFrames
 
 
 @DATASETS.register_module()
-class DeepLakeReIDDataset(ReIDDataset):
+class DeepLakeReIDDataset(MadeOfFrames, ReIDDataset):
     """Dataset for re-identification that reads a Deep Lake dataset.
 
     Each row of the lake is the image of one person. After any stock pipeline, a sample
@@ -26,18 +25,14 @@ class DeepLakeReIDDataset(ReIDDataset):
 
     Args:
         deeplake_path, dataset, deeplake_credentials, deeplake_commit_id,
-        deeplake_view_id, deeplake_query, read_timeout, retry_timeout, open_timeout,
-        backend_args: As in :class:`.DeepLakeDataset`.
+        deeplake_view_id, deeplake_query, pipeline, lazy_init, max_refetch, read_timeout,
+        retry_timeout, open_timeout, backend_args: As in :class:`.DeepLakeDataset`.
         deeplake_tensors: As there. The role ``person_id`` must have a column.
         triplet_sampler: ``num_ids`` and ``ins_per_id``: a sample is this number of images
             of each of so many persons. Defaults to None: one image.
         indices: Number of images to keep, from the end if negative, or a list of indices;
             triplets are then made of these.
-        serialize_data: As in MMEngine's ``BaseDataset``.
-        pipeline: Transforms of mmdet, unchanged.
-        test_mode: As in MMEngine's ``BaseDataset``.
-        lazy_init: Whether to open the lake in ``full_init`` only.
-        max_refetch: How many times to replace a sample that the pipeline drops.
+        serialize_data, test_mode: As in MMEngine's ``BaseDataset``.
 
     Raises:
         ValueError, TypeError, FileNotFoundError, PermissionError,
@@ -69,7 +64,7 @@ class DeepLakeReIDDataset(ReIDDataset):
     ) -> None:
         given = locals()
         refuse_unknown(unknown, DeepLakeReIDDataset.__init__, ELSEWHERE)
-        check_reid_keys(given)
+        check_keys(given)
         tensors = check_roles(deeplake_tensors)
         self.frames = Frames(
             deeplake_path,
@@ -92,15 +87,6 @@ class DeepLakeReIDDataset(ReIDDataset):
             lazy_init=lazy_init,
             max_refetch=max_refetch,
         )
-
-    @property
-    def pipeline(self) -> Compose:
-        """The pipeline, which hooks may replace during training."""
-        return self.frames.pipeline
-
-    @pipeline.setter
-    def pipeline(self, pipeline: Compose) -> None:
-        self.frames.pipeline = ClipPipeline(pipeline, self.frames)
 
     def load_data_list(self) -> list[dict]:
         """Read the lake.

@@ -8,19 +8,21 @@ from typing import Any
 import numpy as np
 from mmdet.datasets import BaseVideoDataset
 from mmdet.registry import DATASETS
-from mmengine.dataset import Compose, force_full_init
+from mmengine.dataset import force_full_init
 from numpy.typing import NDArray
 
-from ...utils.values import refuse_unknown
-from ..checks import ELSEWHERE, VIDEO_KEYS, check_indices_exist, check_video_keys
+from ...utils.values import check_keys_of, refuse_unknown
+from ..checks import ELSEWHERE, VIDEO_KEYS, check_indices_exist, check_keys
 from ..class_comparison import check_classes_in_worker
 from ..dataset import DeepLakeDataset
-from .frames import ClipPipeline, Frames
-from .videos import FrameList, Videos, group_frames
+from .frames import Frames, MadeOfFrames
+from .videos import FrameList, Videos
+
+_FILTER_KEYS = ('filter_empty_gt', 'min_size')
 
 
 @DATASETS.register_module()
-class DeepLakeVideoDataset(BaseVideoDataset):
+class DeepLakeVideoDataset(MadeOfFrames, BaseVideoDataset):
     """Dataset of videos that reads frames and annotations from a Deep Lake dataset.
 
     Each row of the lake is a frame. After any stock pipeline, a sample equals that of
@@ -30,8 +32,9 @@ class DeepLakeVideoDataset(BaseVideoDataset):
 
     Args:
         deeplake_path, dataset, deeplake_credentials, deeplake_commit_id,
-        deeplake_view_id, deeplake_query, box_format, label_order, metainfo, read_timeout,
-        retry_timeout, open_timeout, backend_args: As in :class:`.DeepLakeDataset`.
+        deeplake_view_id, deeplake_query, box_format, label_order, metainfo,
+        serialize_data, pipeline, lazy_init, max_refetch, read_timeout, retry_timeout,
+        open_timeout, backend_args: As in :class:`.DeepLakeDataset`.
         deeplake_tensors: As there. The roles ``video_id``, ``frame_id`` and
             ``gt_instance_ids`` must have a column.
         visibility_thr: Smallest visible fraction of a box in training, as in
@@ -39,12 +42,8 @@ class DeepLakeVideoDataset(BaseVideoDataset):
         filter_cfg: ``filter_empty_gt`` (default True) and ``min_size`` (default 32
             pixels), as in ``BaseVideoDataset``. Not applied in test mode.
         indices: Number of videos to keep, from the end if negative, or a list of indices.
-        serialize_data: No effect, as in :class:`.DeepLakeDataset`.
-        pipeline: Transforms of mmdet, unchanged.
         test_mode: Whether samples are all frames of a video, or the one that the sampler
             names, and nothing is filtered.
-        lazy_init: Whether to open the lake in ``full_init`` only.
-        max_refetch: How many times to replace a sample that the pipeline drops.
 
     Raises:
         ValueError, TypeError, FileNotFoundError, PermissionError,
@@ -87,7 +86,13 @@ class DeepLakeVideoDataset(BaseVideoDataset):
     ) -> None:
         given = locals()
         refuse_unknown(unknown, DeepLakeVideoDataset.__init__, ELSEWHERE)
-        check_video_keys(given)
+        if filter_cfg is not None:
+            known, example = (
+                ('filter_empty_gt', 'min_size'),
+                'filter_cfg=dict(min_size=32)',
+            )
+            check_keys_of('filter_cfg', filter_cfg, known, example)
+        check_keys(given)
         hides = visibility_thr > -1 and not test_mode
         self.frames = Frames(
             deeplake_path,
@@ -115,22 +120,13 @@ class DeepLakeVideoDataset(BaseVideoDataset):
         if not lazy_init:
             self.full_init()
 
-    @property
-    def pipeline(self) -> Compose:
-        """The pipeline, which hooks may replace during training."""
-        return self.frames.pipeline
-
-    @pipeline.setter
-    def pipeline(self, pipeline: Compose) -> None:
-        self.frames.pipeline = ClipPipeline(pipeline, self.frames)
-
     def full_init(self) -> None:
         """Open the lake, read annotations, group and filter frames, once."""
         if self._fully_initialized:
             return
         self.frames.full_init()
         self._metainfo = self.frames._metainfo
-        self._videos = group_frames(self.frames.places(), self.filter_cfg, self.test_mode)
+        self._videos = self.frames.grouped(self.filter_cfg)
         self._positions = np.arange(len(self._videos.ids))
         if not self._videos.lengths.any():
             raise ValueError(
@@ -153,16 +149,8 @@ class DeepLakeVideoDataset(BaseVideoDataset):
     def get_data_info(self, idx: int) -> dict:
         """Return the input of the pipeline for a video, as ``BaseVideoDataset`` does.
 
-        Args:
-            idx: Index of the video; negative indices count from the end.
-
-        Returns:
-            ``video_id``, ``images``, ``video_length`` and ``sample_idx``. Each of
-            ``images`` is a dict as of :meth:`.DeepLakeDataset.get_data_info`, with
-            ``frame_id`` and, in each of its instances, ``instance_id``.
-
-        Raises:
-            IndexError: If ``idx`` is out of range.
+        Each of ``images`` is a dict as of :meth:`.DeepLakeDataset.get_data_info`, with
+        ``frame_id`` and, in each of its instances, ``instance_id``.
         """
         videos, video = self._videos, int(self._positions[idx])
         return {
@@ -173,21 +161,13 @@ class DeepLakeVideoDataset(BaseVideoDataset):
         }
 
     def prepare_data(self, idx: int | tuple[int, int]) -> Any:
-        """Run the pipeline on a video, or on the clip around one of its frames.
-
-        Args:
-            idx: Index of the video, or that and the index of a frame in it.
-        """
+        """Run the pipeline on a video, or on the clip around one of its frames."""
         check_classes_in_worker()
         return super().prepare_data(idx)
 
     @force_full_init
     def get_cat_ids(self, index: int | tuple[int, int]) -> list[int]:
-        """Return the label of each instance of a video, or of a frame of it.
-
-        Args:
-            index: Index of the video, or that and the index of a frame in it.
-        """
+        """Return the label of each instance of a video, or of a frame of it."""
         video, frame = index if isinstance(index, tuple) else (index, None)
         frames = self._videos.frames_of(int(self._positions[video]))
         chosen = frames if frame is None else frames[[frame]]
@@ -200,11 +180,7 @@ class DeepLakeVideoDataset(BaseVideoDataset):
 
     @force_full_init
     def get_len_per_video(self, idx: int) -> int:
-        """Return the number of frames of a video.
-
-        Args:
-            idx: Index of the video.
-        """
+        """Return the number of frames of a video."""
         return len(self._videos.frames_of(int(self._positions[idx])))
 
     # Subsets are chosen alike, here of videos.

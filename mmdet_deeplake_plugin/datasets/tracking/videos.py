@@ -4,29 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...utils.ragged import offsets_of
 from ...utils.shared_by_copies import SharedByCopies
-
-
-class Places(NamedTuple):
-    """What is known of ``F`` frames.
-
-    Args:
-        video_ids: Video of each frame, shape ``(F,)``.
-        frame_ids: Place of each frame in its video, shape ``(F,)``.
-        is_labelled: Whether a frame has instances, shape ``(F,)``.
-        sides: Shorter side of each frame in pixels, shape ``(F,)``.
-    """
-
-    video_ids: NDArray[np.int64]
-    frame_ids: NDArray[np.int64]
-    is_labelled: NDArray[np.bool_]
-    sides: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -51,7 +35,12 @@ class Videos(SharedByCopies):
 
 
 def group_frames(
-    places: Places, filter_cfg: Mapping[str, Any] | None, test_mode: bool
+    video_ids: NDArray[np.int64],
+    frame_ids: NDArray[np.int64],
+    is_labelled: NDArray[np.bool_],
+    sides: NDArray[np.int64],
+    filter_cfg: Mapping[str, Any] | None,
+    test_mode: bool,
 ) -> Videos:
     """Group frames into videos, in the order in which these begin.
 
@@ -60,14 +49,16 @@ def group_frames(
     length 0.
 
     Args:
-        places: The frames.
+        video_ids: Video of each frame, shape ``(F,)``.
+        frame_ids: Place of each frame in its video, shape ``(F,)``.
+        is_labelled: Whether a frame has instances, shape ``(F,)``.
+        sides: Shorter side of each frame in pixels, shape ``(F,)``.
         filter_cfg: ``filter_empty_gt`` (default True) and ``min_size`` (default 32).
         test_mode: Whether to keep everything.
 
     Raises:
         ValueError: If two frames of a video have the same place.
     """
-    video_ids, frame_ids, is_labelled, sides = places
     ids, first, video = np.unique(video_ids, return_index=True, return_inverse=True)
     began = np.argsort(first)
     ids, video = ids[began], np.argsort(began)[video.ravel()]
@@ -94,12 +85,7 @@ def group_frames(
 
 
 class FrameList(Sequence[dict[str, Any]], SharedByCopies):
-    """The frames of a video, each made when it is asked for.
-
-    Args:
-        indices: Indices of the frames.
-        make: Makes the frame of an index.
-    """
+    """The frames of a video, each made of its index when it is asked for."""
 
     def __init__(
         self, indices: NDArray[np.int64], make: Callable[[int], dict[str, Any]]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ...lake import ImageReader, Lake
 from ...samplers.checks import (
     check_loader_keys,
-    check_order,
     choose_shuffle,
     default_lanes,
 )
@@ -126,18 +125,7 @@ def make_plan(
     Raises:
         ValueError: If a key is wrong.
     """
-    check_loader_keys(
-        keys.loader_type,
-        keys.shuffle,
-        seed=0,
-        round_up=True,
-        batch_size=dataloader.batch_size,
-        num_workers=dataloader.num_workers,
-        window=keys.window,
-        lanes=keys.lanes,
-        cache_bytes=keys.cache_bytes,
-    )
-    check_order(keys.order, keys.shuffle, dataloader.batch_size, dataloader.num_workers)
+    check_loader_keys({**vars(keys), **vars(dataloader), 'round_up': True})
     reader, mix = ImageReader(lake.images), mix or Mix()
     if rows is None:
         rows = np.arange(lake.source.num_rows)
