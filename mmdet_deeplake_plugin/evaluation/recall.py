@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends.mmdet import bbox_overlaps, recalls_of_overlaps
+from .backends.mmdet import bbox_overlaps, functional
 
 _IMAGES_AT_ONCE = 500  # whose overlaps are held
 
@@ -59,15 +59,11 @@ def proposal_recall(
         part = slice(start, start + _IMAGES_AT_ONCE)
         count = sum(map(len, gt_boxes[part]))
         if count:
-            recalls = recalls_of_overlaps(
-                _overlaps(
-                    gt_boxes[part],
-                    proposals[part],
-                    proposal_nums[-1],
-                    use_legacy_coordinate,
-                ),
-                proposal_nums,
-                iou_thrs,
+            overlaps = _overlaps(
+                gt_boxes[part], proposals[part], proposal_nums[-1], use_legacy_coordinate
+            )
+            recalls = functional.recall._recalls(
+                overlaps, np.asarray(proposal_nums), np.asarray(iou_thrs, np.float64)
             )
             # Each is a number of boxes, divided by their count.
             found += np.rint(recalls * count).astype(np.int64)

@@ -24,7 +24,7 @@ from mmdet.registry import TASK_UTILS
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from .mmdet_metrics import stock_class, stock_metric
+from .mmdet import stock_class, stock_metric
 from .old_numpy import old_numpy
 
 MOT_METRICS = ('HOTA', 'CLEAR', 'Identity')

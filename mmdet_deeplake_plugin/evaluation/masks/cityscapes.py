@@ -22,7 +22,7 @@ from mmengine.logging import print_log
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from ..backends.mmdet_metrics import cityscapes_averages
+from ..backends.mmdet import functional
 from ..backends.old_numpy import old_numpy
 from ..ground_truth import Prediction
 
@@ -105,7 +105,9 @@ def evaluate_cityscapes(
         args.gtInstancesFile = os.path.join(temporary, 'gtInstances.json')
         with contextlib.redirect_stdout(io.StringIO()) as table, old_numpy(evaluation):
             try:
-                averages = cityscapes_averages(files, list(maps), args, dump_matches)
+                averages = functional.evaluateImgLists(
+                    files, list(maps), args, dump_matches=dump_matches
+                )['averages']
             except KeyError as error:
                 raise ValueError(
                     "metrics_format='Cityscapes' needs maps of Cityscapes' instance ids "

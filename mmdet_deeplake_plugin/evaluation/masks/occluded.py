@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from mmengine.fileio import load
 
-from ..backends.mmdet_metrics import occluded_recalls
+from ..backends.mmdet import stock_metric
 from ..coco import evaluate_coco
 from ..ground_truth import GroundTruth, Prediction
 
@@ -70,7 +73,19 @@ def evaluate_occluded(
                 f'is {absent[0]!r}; evaluate all images of COCO val2017 under their '
                 'file names'
             )
-    found = occluded_recalls(
-        gt.file_names, predictions, classes, subsets, score_thr, mask_iou_thr
+    images = {i: {'file_name': name} for i, name in enumerate(gt.file_names)}
+    metric = stock_metric(
+        'CocoOccludedSeparatedMetric',
+        _coco_api=SimpleNamespace(imgs=images),
+        _dataset_meta={'classes': classes},
+        occluded_ann=subsets[0],
+        separated_ann=subsets[1],
+        score_thr=score_thr,
+        iou_thr=mask_iou_thr,
     )
-    return {**numbers, **found}
+    results = [
+        (None, {**vars(each), 'img_id': i, 'masks': each.masks or ()})
+        for i, each in enumerate(predictions)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):  # bars of progress
+        return {**numbers, **metric.evaluate_occluded_separated(results)}

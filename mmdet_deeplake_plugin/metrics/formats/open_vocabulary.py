@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...evaluation.backends.lvis import lvis_package
-from ...evaluation.backends.mmdet_metrics import stock_metric
+from ...evaluation.backends.mmdet import stock_metric
 from ...evaluation.ground_truth import Prediction
 from ...evaluation.groups.jobs import Spread, one_by_one
 from ...evaluation.open_vocabulary import fixed_ap, grounding
