@@ -23,7 +23,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ..utils.messages import comma_joined
-from .backends.coco import backend_classes, numbered
+from .backends.coco import backend_classes
 from .backends.mmdet import print_recall_summary
 from .classwise import classwise_precision, group_precision, mean_precision
 from .detections import prepare_predictions
@@ -237,7 +237,10 @@ def _with_small_ids(gt: GroundTruth) -> GroundTruth:
     Packages hold ids as doubles, or in arrays of NumPy, which do not keep every text and
     every integer.
     """
-    images, categories = numbered(gt.img_ids), numbered(gt.category_ids)
+    images, categories = (
+        {each: number for number, each in enumerate(sorted(ids), start=1)}
+        for ids in (gt.img_ids, gt.category_ids)
+    )
     return replace(
         gt,
         img_ids=[images[img_id] for img_id in gt.img_ids],

@@ -1,20 +1,17 @@
 """Call pycocotools, or a faster package, without its output to the terminal.
 
-The backend's classes decide the numbers; this file only feeds them, and sends the summary
-that they print to the log.
+The backend's classes decide the numbers; this file only feeds them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
-from mmengine.logging import print_log
 from numpy.typing import ArrayLike, NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -50,15 +47,6 @@ def backend_classes(name: str) -> tuple[type, type]:
     )
 
 
-def numbered(ids: Sequence[Any]) -> dict[Any, int]:
-    """Number images or categories in the order of their ids, which decides ties.
-
-    Args:
-        ids: Unique ids, all int or all str.
-    """
-    return {each: number for number, each in enumerate(sorted(ids), start=1)}
-
-
 def load_annotations(coco_class: type, annotations: dict[str, Any]) -> Any:
     """Return annotations as a ``COCO`` object.
 
@@ -68,7 +56,7 @@ def load_annotations(coco_class: type, annotations: dict[str, Any]) -> Any:
     """
     coco = coco_class()
     coco.dataset = annotations
-    with contextlib.redirect_stdout(io.StringIO()):
+    with quiet():
         coco.createIndex()
     return coco
 
@@ -134,36 +122,9 @@ def overlaps(detections: Any, annotations: Any, crowd: ArrayLike) -> NDArray[np.
     return np.asarray(coco_mask.iou(detections, annotations, flags), dtype=np.float64)
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Drop what packages print."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
-
-
-def summarize(
-    kind: str,
-    parameters: Any,
-    precision: NDArray[np.float64],
-    recall: NDArray[np.float64],
-    logger: logging.Logger | str,
-) -> Any:
-    """Return a finished ``COCOeval`` of pycocotools, and log the summary that it prints.
-
-    Args:
-        kind: ``'bbox'`` or ``'segm'``.
-        parameters: Parameters of the evaluation.
-        precision: Shape ``(thresholds, recalls, categories, areas, detections)``.
-        recall: Shape ``(thresholds, categories, areas, detections)``.
-        logger: Logger for the summary.
-    """
-    evaluation = COCOeval(iouType=kind)
-    evaluation.params = parameters
-    evaluation.eval = {'precision': precision, 'recall': recall}
-    with contextlib.redirect_stdout(io.StringIO()) as table:
-        evaluation.summarize()
-    print_log('\n' + table.getvalue().rstrip('\n'), logger=logger)
-    return evaluation
+def quiet() -> contextlib.AbstractContextManager[io.StringIO]:
+    """Drop what packages print, or keep it for the log."""
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 class PlainEval(COCOeval):
@@ -172,10 +133,6 @@ class PlainEval(COCOeval):
     def match(self) -> Matches:
         """Match detections and annotations of one class, or of all without classes."""
         self.evaluate()
-        num_images = len(self.params.imgIds)
-        ranges = [
-            [each for each in self.evalImgs[start : start + num_images] if each]
-            for start in range(0, len(self.evalImgs), num_images)
-        ]
         keys = 'dtMatches', 'dtIgnore', 'gtIgnore'
-        return matches_of_images(ranges, keys, len(self.params.iouThrs))
+        num_images, num_thresholds = len(self.params.imgIds), len(self.params.iouThrs)
+        return matches_of_images(self.evalImgs, num_images, keys, num_thresholds)

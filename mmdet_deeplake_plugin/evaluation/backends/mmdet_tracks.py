@@ -7,9 +7,7 @@ earlier results, and keep what a later evaluation would take for its own.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
@@ -24,6 +22,7 @@ from mmdet.registry import TASK_UTILS
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from .coco import quiet
 from .mmdet import stock_class, stock_metric
 from .old_numpy import old_numpy
 
@@ -127,7 +126,7 @@ def mot_numbers(
                 seq_length=lengths[name], gt_tracks=list(tracks.truth), pred_tracks=found
             )
             metric._save_one_video_gts_preds(name)
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
+        with quiet() as printed:
             numbers = metric.compute_metrics()
     if numbers:
         tables = printed.getvalue().partition(_TABLES)[2]
@@ -172,7 +171,7 @@ def vis_numbers(
         # Stock fails without any; one of no class counts for nothing.
         nothing = dict(category_id=0, score=0.0, segmentations=[])
         results[0][0].append({**nothing, 'video_id': videos[0][0][1]['video_id']})
-    with contextlib.redirect_stdout(io.StringIO()) as printed, old_numpy(module):
+    with quiet() as printed, old_numpy(module):
         scores = metric.compute_metrics(results)
     if scores:
         print_log('\n' + printed.getvalue().strip('\n'), logger=logger)

@@ -91,7 +91,7 @@ class Instances:
             order = np.array([place[number] for number in ids], dtype=np.int32)
             classes = order[self.predictions.labels[rows]]
         scores = self.predictions.scores_of(scorer.kind)[rows]
-        return rank(rows, scores, places, with_truth, scorer.most, classes)
+        return rank(rows, scores, places, with_truth, scorer.max_dets[-1], classes)
 
     def contents(
         self, scorer: Scorer, ranking: Ranking, label: int | None, part: Part | None

@@ -52,21 +52,28 @@ def packed_matches(
 
 
 def matches_of_images(
-    of_ranges: Sequence[Sequence[Mapping[str, Any]]],
+    evaluations: Sequence[Mapping[str, Any] | None],
+    num_images: int,
     keys: tuple[str, str, str],
     num_thresholds: int,
 ) -> Matches:
     """Pack the matches that a package has for each image.
 
     Args:
-        of_ranges: For each range of areas, what was matched in each image.
+        evaluations: What was matched, for each range of areas image by image; None for
+            nothing.
+        num_images: Number of images.
         keys: Where that has the matches and what does not count, shape ``(T, d)``, and
             which annotations do not count.
         num_thresholds: ``T``.
     """
+    ranges = [
+        [each for each in evaluations[start : start + num_images] if each]
+        for start in range(0, len(evaluations), num_images)
+    ]
     empty = np.zeros((num_thresholds, 0))
     matched, ignored, truths_ignored = (
-        [[each[key] for each in images] for images in of_ranges] for key in keys
+        [[each[key] for each in images] for images in ranges] for key in keys
     )
     return packed_matches(
         [np.concatenate([empty, *images], axis=1) for images in matched],

@@ -7,9 +7,7 @@ truth are not kept in a file, which a later evaluation would take for its own.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
 import logging
 import os
 from collections.abc import Sequence
@@ -22,6 +20,7 @@ from mmengine.logging import print_log
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from ..backends.coco import quiet
 from ..backends.mmdet import functional
 from ..backends.old_numpy import old_numpy
 from ..ground_truth import Prediction
@@ -103,7 +102,7 @@ def evaluate_cityscapes(
         args = evaluation.args
         args.JSONOutput = args.colorized = False
         args.gtInstancesFile = os.path.join(temporary, 'gtInstances.json')
-        with contextlib.redirect_stdout(io.StringIO()) as table, old_numpy(evaluation):
+        with quiet() as table, old_numpy(evaluation):
             try:
                 averages = functional.evaluateImgLists(
                     files, list(maps), args, dump_matches=dump_matches

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
 import os
 from collections.abc import Sequence
@@ -12,6 +10,7 @@ from typing import Any
 
 from mmengine.fileio import load
 
+from ..backends.coco import quiet
 from ..backends.mmdet import stock_metric
 from ..coco import evaluate_coco
 from ..ground_truth import GroundTruth, Prediction
@@ -87,5 +86,5 @@ def evaluate_occluded(
         (None, {**vars(each), 'img_id': i, 'masks': each.masks or ()})
         for i, each in enumerate(predictions)
     ]
-    with contextlib.redirect_stdout(io.StringIO()):  # bars of progress
+    with quiet():  # bars of progress
         return {**numbers, **metric.evaluate_occluded_separated(results)}

@@ -9,8 +9,6 @@ Each takes the annotations, predictions and prompts, one per image, in the order
 
 from __future__ import annotations
 
-import contextlib
-import io
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +16,7 @@ from typing import Any
 import numpy as np
 from pycocotools.coco import COCO
 
-from ..backends.coco import load_annotations
+from ..backends.coco import load_annotations, quiet
 from ..backends.mmdet import stock_metric, tensors_of
 from ..ground_truth import GroundTruth, Prediction
 
@@ -75,7 +73,7 @@ def evaluate_refexp(
         for i, each in enumerate(predictions)
     ]
     # It prints an error for each dataset without expressions.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with quiet():
         return metric.compute_metrics(results)
 
 
@@ -207,7 +205,7 @@ def evaluate_dod(
         'DODCocoMetric', _coco_api=load_annotations(_Descriptions, gt.to_coco())
     )
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with quiet(), warnings.catch_warnings():
             warnings.simplefilter('ignore')  # means of descriptions without annotations
             return metric.compute_metrics(results)
     except ZeroDivisionError as error:
