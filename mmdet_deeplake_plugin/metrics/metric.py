@@ -162,40 +162,8 @@ class DeepLakeMetric(SharedErrors):
         collect_dir: str | None = None,
         **unknown: Any,
     ) -> None:
+        given = dict(locals())
         refuse_unknown(unknown, DeepLakeMetric.__init__, ELSEWHERE)
-        options = dict(
-            classwise=classwise,
-            proposal_nums=proposal_nums,
-            iou_thrs=iou_thrs,
-            metric_items=metric_items,
-            format_only=format_only,
-            outfile_prefix=outfile_prefix,
-            sort_categories=sort_categories,
-            backend=backend,
-            scale_ranges=scale_ranges,
-            eval_mode=eval_mode,
-            output_dir=output_dir,
-            beta=beta,
-            reduce_zero_label=reduce_zero_label,
-            ignore_index=ignore_index,
-            mr_ref=mr_ref,
-            ioa_thrs=ioa_thrs,
-            use_group_of=use_group_of,
-            get_supercategory=get_supercategory,
-            filter_labels=filter_labels,
-            dump_matches=dump_matches,
-            occluded_ann=occluded_ann,
-            separated_ann=separated_ann,
-            score_thr=score_thr,
-            mask_iou_thr=mask_iou_thr,
-            topk=topk,
-            thresh_score=thresh_score,
-            thresh_f1=thresh_f1,
-            benchmark=benchmark,
-            use_postprocess=use_postprocess,
-            postprocess_tracklet_cfg=postprocess_tracklet_cfg,
-            metric_options=metric_options,
-        )
         if not isinstance(metrics_format, str) or metrics_format not in FORMATS:
             raise ValueError(
                 f'`metrics_format` must be one of {comma_joined(FORMATS)}, got '
@@ -203,10 +171,9 @@ class DeepLakeMetric(SharedErrors):
                 'of them'
             )
         chosen = FORMATS[metrics_format]
-        exchange = dict(
-            collect_device=collect_device, prefix=prefix, collect_dir=collect_dir
-        )
-        check_values({**options, **exchange})
+        options = {key: given[key] for each in FORMATS.values() for key in each.defaults}
+        exchange = ('collect_device', 'prefix', 'collect_dir')
+        check_values({key: given[key] for key in (*options, *exchange)})
         if collect_dir is not None and collect_device != 'cpu':
             raise ValueError(
                 f"collect_dir={collect_dir!r} is for collect_device='cpu', got "
