@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from mmdet.structures.mask import encode_mask_results
-from mmengine.logging import MMLogger
 
 from ..evaluation import (
     Prediction,
@@ -40,8 +39,9 @@ class InstanceFormat(MetricFormat):
     """A format that scores ``pred_instances``.
 
     Attributes:
-        score: Function of ground truth, predictions, class names, metrics, logger and
-            options that returns numbers by name.
+        score: Function of ground truth, predictions, :meth:`arguments` and options that
+            returns numbers by name.
+        takes_one_threshold: Whether ``iou_thrs`` must be one number.
         with_degenerate: Whether boxes without extent count, see
             :class:`GroundTruthReader`.
         with_federation: Whether LVIS's keys of images and categories are needed.
@@ -49,6 +49,7 @@ class InstanceFormat(MetricFormat):
     """
 
     score: ClassVar[Callable[..., dict[str, float]]]
+    takes_one_threshold: ClassVar[bool] = False
     with_degenerate: ClassVar[bool] = True
     with_federation: ClassVar[bool] = False
     with_open_images: ClassVar[bool] = False
@@ -65,8 +66,12 @@ class InstanceFormat(MetricFormat):
         )
 
     def check_options(self) -> None:
-        """Check the order of the numbers of proposals too, where it matters."""
+        """Check the thresholds, and the order of the numbers of proposals, too."""
         super().check_options()
+        if self.takes_one_threshold and is_list(self.options.get('iou_thrs')):
+            raise wrong(
+                'iou_thrs', 'one number', self.options['iou_thrs'], 'iou_thrs=0.5'
+            )
         for metric in self.metrics:
             if metric in ('proposal_fast', 'recall'):
                 check_ascending(self.options['proposal_nums'], metric)
@@ -95,24 +100,22 @@ class InstanceFormat(MetricFormat):
     ) -> dict[str, float]:
         """Score predictions against the instances of their images."""
         shared = {'spread': spread} if self.shares_work else {}
-        return self.score(
-            self.ground_truth.read(rows_of),
-            collected,
-            meta['classes'],
-            self.metrics if self.takes_several else self.metrics[0],
-            logger=MMLogger.get_current_instance(),
-            **self.options,
-            **shared,
-            **self.further_options(meta),
-        )
+        further = self.arguments(rows_of, meta)
+        truth = self.ground_truth.read(rows_of)
+        return self.score(truth, collected, **further, **self.options, **shared)
 
-    def further_options(self, meta: Mapping[str, Any]) -> dict[str, Any]:
-        """Return options of ``score`` that the dataset decides.
+    def arguments(
+        self, rows_of: Mapping[Lake, Sequence[int]], meta: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return what ``score`` takes beside ground truth, predictions and options.
 
         Args:
+            rows_of: Row numbers of the predicted images by lake.
             meta: ``metainfo`` of the dataset.
         """
-        return {}
+        if self.takes_several:
+            return {'classes': meta['classes'], 'metrics': self.metrics}
+        return {'classes': meta['classes'], 'metric': self.metrics[0]}
 
 
 class CocoFormat(InstanceFormat):
@@ -211,13 +214,7 @@ class CrowdHumanFormat(InstanceFormat):
         'outfile_prefix': None,
     }
     score = staticmethod(evaluate_crowdhuman)
-
-    def check_options(self) -> None:
-        """Refuse several thresholds too."""
-        super().check_options()
-        given = self.options['iou_thrs']
-        if is_list(given):
-            raise wrong('iou_thrs', 'one number', given, 'iou_thrs=0.5')
+    takes_one_threshold = True
 
 
 class OpenImagesFormat(InstanceFormat):

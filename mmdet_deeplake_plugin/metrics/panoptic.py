@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import print_log
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
@@ -99,7 +99,7 @@ class PanopticFormat(MapFormat):
             meta['classes'],
             things,
             self.options['classwise'],
-            MMLogger.get_current_instance(),
+            'current',
         )
 
     def _write_json(

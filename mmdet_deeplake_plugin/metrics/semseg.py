@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ..datasets.classes import label_map
@@ -87,7 +87,7 @@ class SemSegFormat(MapFormat):
             meta['classes'],
             self.metrics,
             self.options['beta'],
-            MMLogger.get_current_instance(),
+            'current',
         )
 
     def _truth(self, lake: Lake, row: int, classes: Sequence[str]) -> NDArray[Any]:

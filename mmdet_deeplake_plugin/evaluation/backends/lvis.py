@@ -59,7 +59,6 @@ def score_all(
     truth: dict[str, Any],
     detections: list[dict[str, Any]],
     cat_ids: Sequence[int],
-    logger: logging.Logger | str,
 ) -> dict[str, float]:
     """Score boxes of any number per image, and log the summary.
 
@@ -67,7 +66,6 @@ def score_all(
         truth: Content of an annotation file.
         detections: Content of a result file; ids and areas are added.
         cat_ids: The categories that count.
-        logger: Logger for the summary.
     """
     for number, detection in enumerate(detections, start=1):
         _, _, width, height = detection['bbox']
@@ -78,7 +76,7 @@ def score_all(
     with quiet():
         evaluation.evaluate()
         evaluation.accumulate()
-    log_summary(evaluation, logger)
+    log_summary(evaluation, 'current')
     return {key: float(value) for key, value in evaluation.get_results().items()}
 
 

@@ -8,7 +8,6 @@ truth are not kept in a file, which a later evaluation would take for its own.
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +55,6 @@ def evaluate_cityscapes(
     format_only: bool = False,
     outfile_prefix: str | os.PathLike[str] | None = None,
     dump_matches: bool = False,
-    logger: logging.Logger | str | None = None,
 ) -> dict[str, float]:
     """Score masks as ``CityScapesMetric`` does.
 
@@ -70,7 +68,6 @@ def evaluate_cityscapes(
         outfile_prefix: Folder in which ``results`` gets a text file per image and a PNG
             per mask. Defaults to None: they are not kept.
         dump_matches: Whether to write ``matches.json``. Defaults to False.
-        logger: See ``mmengine.logging.print_log``. Defaults to None: the current logger.
 
     Returns:
         ``mAP`` and ``AP@50``; empty with ``format_only``.
@@ -95,9 +92,8 @@ def evaluate_cityscapes(
             _write(folder, name, prediction, [(each, known[each].id) for each in classes])
             for name, prediction in zip(names, predictions)
         ]
-        log = 'current' if logger is None else logger
         if format_only:
-            print_log(f'Predictions are written to {folder}', logger=log)
+            print_log(f'Predictions are written to {folder}', logger='current')
             return {}
         args = evaluation.args
         args.JSONOutput = args.colorized = False
@@ -113,7 +109,7 @@ def evaluate_cityscapes(
                     f'(gtFine_instanceIds.png), but the label {error} is unknown; store '
                     'these maps with tools.from_coco --seg-dir'
                 ) from error
-        print_log(f'\n{table.getvalue().rstrip()}', logger=log)
+        print_log(f'\n{table.getvalue().rstrip()}', logger='current')
     return {'mAP': float(averages['allAp']), 'AP@50': float(averages['allAp50%'])}
 
 

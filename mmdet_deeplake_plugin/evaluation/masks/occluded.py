@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -28,7 +27,6 @@ def evaluate_occluded(
     separated_ann: str | os.PathLike[str],
     score_thr: float = 0.3,
     mask_iou_thr: float = 0.75,
-    logger: logging.Logger | str | None = None,
     **options: Any,
 ) -> dict[str, float]:
     """Score predictions as ``CocoOccludedSeparatedMetric`` does.
@@ -43,7 +41,6 @@ def evaluate_occluded(
         separated_ann: The same of masks in several parts.
         score_thr: Least score of the predictions that count. Defaults to 0.3.
         mask_iou_thr: IoU from which a mask is found. Defaults to 0.75.
-        logger: See ``mmengine.logging.print_log``.
         options: As for :func:`.evaluate_coco`.
 
     Returns:
@@ -54,7 +51,7 @@ def evaluate_occluded(
         ValueError: If the files name an image that was not predicted, or the model
             predicts no masks; and as :func:`.evaluate_coco` raises it.
     """
-    numbers = evaluate_coco(gt, predictions, classes, metrics, logger=logger, **options)
+    numbers = evaluate_coco(gt, predictions, classes, metrics, **options)
     if options.get('format_only'):
         return {}
     if any(each.masks is None and len(each.labels) for each in predictions):

@@ -7,7 +7,6 @@ detections is scored like any other: zeros.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +27,6 @@ def evaluate_fixed_ap(
     metrics: str | Sequence[str] = METRICS,
     *,
     topk: int | None = None,
-    logger: logging.Logger | str | None = None,
 ) -> dict[str, float]:
     """Score boxes as ``LVISFixedAPMetric`` does.
 
@@ -39,7 +37,6 @@ def evaluate_fixed_ap(
         metrics: ``bbox``.
         topk: Number of detections of each class that count, the best of all images.
             Defaults to 10,000.
-        logger: See ``mmengine.logging.print_log``. Defaults to None: the current logger.
 
     Returns:
         ``AP``, ``AP50``, ``AP75``, ``APs``, ``APm``, ``APl``, ``APr``, ``APc`` and
@@ -50,7 +47,6 @@ def evaluate_fixed_ap(
             set.
         ImportError: If the package ``lvis`` is not installed.
     """
-    log = 'current' if logger is None else logger
     if gt.federation is None:
         raise ValueError('the ground truth must have federation, got None')
     gt.check_predictions(predictions, classes)
@@ -60,8 +56,8 @@ def evaluate_fixed_ap(
     for detection in detections:
         detection['category_id'] = gt.category_ids[stored[detection['category_id']]]
     names = gt.categories_of_classes(classes)
-    results = score_all(gt.to_coco(), detections, list(names), log)
-    print_log(f'LVISFixedAP: the best {most} detections of each class', logger=log)
+    results = score_all(gt.to_coco(), detections, list(names))
+    print_log(f'LVISFixedAP: the best {most} detections of each class', logger='current')
     return {key: value for key, value in results.items() if key.startswith('AP')}
 
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mmengine.logging import MMLogger
-
 from ...evaluation.ground_truth import Prediction
 from ...evaluation.groups.jobs import Spread, one_by_one
 from ...evaluation.masks import cityscapes, occluded
@@ -69,12 +67,7 @@ class CityscapesFormat(InstanceFormat):
         if len(set(stems)) < len(stems):
             stems = [f'{index}_{stem}' for index, stem in enumerate(stems)]
         return cityscapes.evaluate_cityscapes(
-            maps,
-            stems,
-            collected,
-            meta['classes'],
-            logger=MMLogger.get_current_instance(),
-            **self.options,
+            maps, stems, collected, meta['classes'], **self.options
         )
 
 

@@ -13,10 +13,11 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
-from mmengine.logging import MMLogger
+from mmdet.registry import TASK_UTILS
 from numpy.typing import NDArray
 
 from ...evaluation.backends import mmdet_tracks as tracks
+from ...evaluation.backends.mmdet import stock_class
 from ...evaluation.groups.jobs import Spread, one_by_one
 from ...lake import Lake
 from ...utils.values import shown
@@ -168,7 +169,8 @@ class MotFormat(TrackFormat):
         """Import the package, and build what changes tracks, too."""
         super().check_options()
         tracks.check_trackeval()
-        self.steps = tracks.build_steps(self.options['postprocess_tracklet_cfg'] or ())
+        steps = self.options['postprocess_tracklet_cfg'] or ()
+        self.steps = [TASK_UTILS.build(dict(step)) for step in steps]
 
     def collect(
         self, sample: Mapping[str, Any], meta: Mapping[str, Any]
@@ -208,19 +210,14 @@ class MotFormat(TrackFormat):
         spread: Spread = one_by_one,
     ) -> dict[str, float]:
         """Score the tracks of all videos together."""
-        videos: dict[str, tracks.Tracks] = {}
-        lengths = {}
+        videos: dict[str, list[tracks.Tracks]] = {}
         for frames in self.videos(rows_of, collected):
             name = frames[0].video_name
             if name in videos:  # of another lake
                 name = f'{name}_{len(videos)}'
-            parts = [frame.content for frame in frames]
-            videos[name] = tracks.Tracks(
-                np.concatenate([part.truth for part in parts]),
-                np.concatenate([part.found for part in parts]),
-            )
-            lengths[name] = len(parts)
-            if not len(videos[name].truth) and not self.options['format_only']:
+            videos[name] = [frame.content for frame in frames]
+            annotated = any(len(frame.truth) for frame in videos[name])
+            if not annotated and not self.options['format_only']:
                 raise ValueError(
                     "metrics_format='MOT' compares tracks with annotations, but video "
                     f'{name!r} has none; leave it out, or write format_only=True, '
@@ -228,13 +225,11 @@ class MotFormat(TrackFormat):
                 )
         return tracks.mot_numbers(
             videos,
-            lengths,
             self.metrics,
             self.options['benchmark'],
             self.steps,
             format_only=self.options['format_only'],
             outfile_prefix=self.options['outfile_prefix'],
-            logger=MMLogger.get_current_instance(),
         )
 
 
@@ -297,12 +292,7 @@ class YouTubeVisFormat(TrackFormat):
             if len(rows_of) > 1:  # lakes may number their videos alike
                 parts = [(p, {**truth, 'video_id': number}) for p, truth in parts]
             videos.append(parts)
-        return tracks.vis_numbers(
-            videos,
-            meta['classes'],
-            **self.options,
-            logger=MMLogger.get_current_instance(),
-        )
+        return tracks.vis_numbers(videos, meta['classes'], **self.options)
 
 
 class CocoVideoFormat(FramesOfVideos, CocoFormat):
@@ -316,7 +306,7 @@ class ReidFormat(MetricFormat):
 
     name = 'ReID'
     prefix = 'reid-metric'
-    known_metrics = tracks.REID_METRICS
+    known_metrics = ('mAP', 'CMC')
     defaults: ClassVar[Mapping[str, Any]] = {'metric_options': None}
 
     def collect(
@@ -358,8 +348,15 @@ class ReidFormat(MetricFormat):
                 f'is compared with {len(persons) - 1} others; write metric_options=dict('
                 f'rank_list=[1], max_rank={len(persons) - 1}), or smaller numbers'
             )
-        features = np.stack([feature for feature, _ in collected])
-        return tracks.reid_numbers(features, persons, self.metrics, options)
+        metric = stock_class('ReIDMetrics')(
+            metric=list(self.metrics), metric_options=dict(options)
+        )
+        results = [
+            {'pred_feature': torch.from_numpy(feature), 'gt_label': person}
+            for (feature, _), person in zip(collected, torch.from_numpy(persons)[:, None])
+        ]
+        numbers = metric.compute_metrics(results)
+        return {key: float(value) for key, value in numbers.items()}
 
 
 def instances_of(
