@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ..evaluation.groups.jobs import Spread, one_by_one
-from ..lake import Lake
+from ..lake import Lake, find_lake
 from ..utils.messages import comma_joined, did_you_mean
 from ..utils.values import is_list
 
@@ -155,3 +155,26 @@ def path_of(sample: Mapping[str, Any]) -> str:
         )
     path: str = sample['img_path']
     return path
+
+
+def rows_of_paths(paths: Iterable[str]) -> dict[Lake, dict[int, int]]:
+    """Return the rows of predicted images by lake, and which of the paths each has.
+
+    Of images that are repeated, as ranks are padded with some, the last one counts.
+
+    Args:
+        paths: Path of each image.
+
+    Raises:
+        ValueError: If a row contains another image than when it was predicted.
+        KeyError: If a lake is not open in this process.
+    """
+    by_lake: dict[Lake, dict[int, int]] = {}
+    names: dict[Lake, dict[int, str]] = {}
+    for number, path in enumerate(paths):
+        lake, row = find_lake(path)
+        by_lake.setdefault(lake, {})[row] = number
+        names.setdefault(lake, {})[row] = path.rpartition('/')[2]
+    for lake, name_of in names.items():
+        lake.check_names(name_of)
+    return by_lake

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ _LVIS_REMEDY = (
 )
 
 
+@dataclass(eq=False)
 class GroundTruthReader:
     """Reads the annotations of images, and keeps those that it read last.
 
@@ -40,20 +42,14 @@ class GroundTruthReader:
         with_open_images: Whether to read what OpenImages says beside boxes.
     """
 
-    def __init__(
-        self,
-        with_degenerate: bool = True,
-        with_masks: bool = False,
-        with_federation: bool = False,
-        with_stuff: bool = False,
-        with_open_images: bool = False,
-    ) -> None:
-        self.with_degenerate = with_degenerate
-        self.with_masks = with_masks
-        self.with_federation = with_federation
-        self.with_stuff = with_stuff
-        self.with_open_images = with_open_images
-        self._latest: tuple[Mapping[Lake, Sequence[int]], GroundTruth] | None = None
+    with_degenerate: bool = True
+    with_masks: bool = False
+    with_federation: bool = False
+    with_stuff: bool = False
+    with_open_images: bool = False
+    _latest: tuple[Mapping[Lake, Sequence[int]], GroundTruth] | None = field(
+        default=None, init=False
+    )
 
     def read(self, rows_of: Mapping[Lake, Sequence[int]]) -> GroundTruth:
         """Read the annotations of images.

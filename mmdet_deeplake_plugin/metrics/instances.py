@@ -42,27 +42,20 @@ class InstanceFormat(MetricFormat):
         score: Function of ground truth, predictions, :meth:`arguments` and options that
             returns numbers by name.
         takes_one_threshold: Whether ``iou_thrs`` must be one number.
-        with_degenerate: Whether boxes without extent count, see
-            :class:`GroundTruthReader`.
-        with_federation: Whether LVIS's keys of images and categories are needed.
-        with_open_images: Whether what OpenImages says beside boxes is needed.
+        reads: What is read beside boxes, as arguments of :class:`GroundTruthReader`.
     """
 
     score: ClassVar[Callable[..., dict[str, float]]]
     takes_one_threshold: ClassVar[bool] = False
-    with_degenerate: ClassVar[bool] = True
-    with_federation: ClassVar[bool] = False
-    with_open_images: ClassVar[bool] = False
+    reads: ClassVar[Mapping[str, bool]] = {}
     results_class = PackedResults
 
     @cached_property
     def ground_truth(self) -> GroundTruthReader:
         """Reader of the annotations."""
         return GroundTruthReader(
-            with_degenerate=self.with_degenerate,
             with_masks='segm' in self.metrics and not self.options['format_only'],
-            with_federation=self.with_federation,
-            with_open_images=self.with_open_images,
+            **self.reads,
         )
 
     def check_options(self) -> None:
@@ -172,7 +165,7 @@ class LvisFormat(InstanceFormat):
     }
     score = staticmethod(evaluate_lvis)
     shares_work = True
-    with_federation = True
+    reads: ClassVar[Mapping[str, bool]] = {'with_federation': True}
 
     def check_options(self) -> None:
         """Import the package too, and refuse options that have no effect in LVIS."""
@@ -197,7 +190,9 @@ class VocFormat(InstanceFormat):
         'eval_mode': '11points',
     }
     score = staticmethod(evaluate_voc)
-    with_degenerate = False  # VOCMetric scores what the dataset kept
+    reads: ClassVar[Mapping[str, bool]] = {
+        'with_degenerate': False
+    }  # VOCMetric scores what the dataset kept
 
 
 class CrowdHumanFormat(InstanceFormat):
@@ -232,7 +227,7 @@ class OpenImagesFormat(InstanceFormat):
         'filter_labels': True,
     }
     score = staticmethod(evaluate_openimages)
-    with_open_images = True
+    reads: ClassVar[Mapping[str, bool]] = {'with_open_images': True}
 
 
 def collect_instances(sample: Mapping[str, Any]) -> Prediction:

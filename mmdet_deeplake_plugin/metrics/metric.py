@@ -14,12 +14,12 @@ from mmengine.logging import print_log
 from ..datasets.broken_images import describe_rows
 from ..datasets.class_comparison import refuse_joined_classes
 from ..evaluation.groups.jobs import Spread, one_by_one
-from ..lake import Lake, blank_size, find_lake
+from ..lake import blank_size, find_lake
 from ..utils.gc_paused import gc_paused
 from ..utils.messages import comma_joined, did_you_mean
 from ..utils.values import refuse_unknown
 from .collected import SelectedResults, interleaved, one_after_another
-from .format import path_of
+from .format import path_of, rows_of_paths
 from .formats.registry import FORMATS, refuse_of_others
 from .maps import MapFormat
 from .options import ELSEWHERE, check_values
@@ -287,21 +287,11 @@ class DeepLakeMetric(SharedErrors):
         packed = results if isinstance(results, SelectedResults) else None
         paths = list(packed.paths if packed else (path for path, _ in results))
         _log_broken(paths)
-        # Ranks that were padded with repeated images deliver these twice.
-        by_lake: dict[Lake, dict[int, int]] = {}
-        names: dict[Lake, dict[int, str]] = {}
-        for number, path in enumerate(paths):
-            lake, row = find_lake(path)
-            by_lake.setdefault(lake, {})[row] = number
-            names.setdefault(lake, {})[row] = path.rpartition('/')[2]
-        for lake, name_of in names.items():
-            lake.check_names(name_of)
+        by_lake = rows_of_paths(paths)
         chosen = [number for rows in by_lake.values() for number in rows.values()]
         numbers = self.format.evaluate(
             {lake: list(rows) for lake, rows in by_lake.items()},
-            packed.predictions(chosen)
-            if packed
-            else [results[number][1] for number in chosen],
+            packed.predictions(chosen) if packed else [results[n][1] for n in chosen],
             self.dataset_meta or {},
             **({'spread': spread} if self.format.shares_work else {}),
         )

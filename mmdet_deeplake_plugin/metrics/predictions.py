@@ -32,7 +32,7 @@ from ..utils.values import (
     refuse_unknown,
     wrong,
 )
-from .format import path_of
+from .format import path_of, rows_of_paths
 from .ground_truth import GroundTruthReader
 from .instances import collect_instances
 from .judging import Blocks
@@ -227,23 +227,19 @@ class DeepLakePredictions(SharedErrors):
             OSError: If the storage fails.
         """
         by_lake: dict[Lake, dict[int, Any]] = {}
-        names: dict[Lake, dict[int, str]] = {}
-        losses: dict[Lake, dict[int, float | None]] = {}
-        for path, prediction, loss in results:
-            lake, row = find_lake(path)
-            names.setdefault(lake, {})[row] = path.rpartition('/')[2]
-            if prediction is not None:
-                by_lake.setdefault(lake, {})[row] = prediction
-                losses.setdefault(lake, {})[row] = loss
+        for lake, number_of in rows_of_paths(path for path, _, _ in results).items():
+            found = {row: results[number][1:] for row, number in number_of.items()}
+            found = {row: each for row, each in found.items() if each[0] is not None}
+            if found:
+                by_lake[lake] = dict(sorted(found.items()))
         for lake in by_lake:
-            lake.check_names(names[lake])
             self._branch_of(lake).check()
         run = {**describe_run(), 'metric': take_numbers()}
         sums: dict[Lake, Counter[str]] = {}
 
         def writes() -> Iterator[PredictionWrite]:
             for lake, of_row in by_lake.items():
-                blocks = self._blocks_of(lake, dict(sorted(of_row.items())), losses[lake])
+                blocks = self._blocks_of(lake, of_row)
                 sums[lake] = blocks.sums
                 provenance = self._provenance_of(lake, len(of_row), run)
                 branch = self._branch_of(lake)
@@ -262,13 +258,10 @@ class DeepLakePredictions(SharedErrors):
         return {}
 
     def _blocks_of(
-        self,
-        lake: Lake,
-        of_row: Mapping[int, Any],
-        losses: Mapping[int, float | None],
+        self, lake: Lake, of_row: Mapping[int, tuple[Any, float | None]]
     ) -> Blocks:
         meta: Any = self.dataset_meta or {}
-        rows, found = list(of_row), list(of_row.values())
+        rows, (found, losses) = list(of_row), zip(*of_row.values())
         reader = GroundTruthReader(
             with_masks=self.rules.iou_type == 'segm',
             with_federation=self._format == 'LVIS',
@@ -281,7 +274,7 @@ class DeepLakePredictions(SharedErrors):
             reader.read({lake: rows}),
             meta['classes'],
             self.rules,
-            [losses[row] for row in rows],
+            losses,
             [each.overlap for each in found] if self._is_panoptic else None,
         )
 

@@ -27,7 +27,7 @@ class FixedApFormat(InstanceFormat):
     known_metrics = fixed_ap.METRICS
     defaults: ClassVar[Mapping[str, Any]] = {'topk': None}
     score = staticmethod(fixed_ap.evaluate_fixed_ap)
-    with_federation = True
+    reads: ClassVar[Mapping[str, bool]] = {'with_federation': True}
 
     def check_options(self) -> None:
         """Refuse several numbers of detections, and import the package."""
