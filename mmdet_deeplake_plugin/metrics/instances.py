@@ -32,7 +32,7 @@ from ..utils.values import is_list, wrong
 from .collected import PackedResults
 from .format import MetricFormat
 from .ground_truth import GroundTruthReader
-from .options import check_ascending, check_metric_items
+from .options import check_ascending
 
 
 class InstanceFormat(MetricFormat):
@@ -100,12 +100,7 @@ class InstanceFormat(MetricFormat):
     def arguments(
         self, rows_of: Mapping[Lake, Sequence[int]], meta: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return what ``score`` takes beside ground truth, predictions and options.
-
-        Args:
-            rows_of: Row numbers of the predicted images by lake.
-            meta: ``metainfo`` of the dataset.
-        """
+        """Return what ``score`` takes beside ground truth, predictions and options."""
         if self.takes_several:
             return {'classes': meta['classes'], 'metrics': self.metrics}
         return {'classes': meta['classes'], 'metric': self.metrics[0]}
@@ -121,6 +116,7 @@ class CocoFormat(InstanceFormat):
     name = 'COCO'
     prefix = 'coco'
     known_metrics: ClassVar[tuple[str, ...]] = coco.METRICS
+    known_items = coco.ITEMS
     defaults: ClassVar[Mapping[str, Any]] = {
         'classwise': False,
         'proposal_nums': (100, 300, 1000),
@@ -135,10 +131,9 @@ class CocoFormat(InstanceFormat):
     shares_work = True
 
     def check_options(self) -> None:
-        """Check the numbers to report too, and import the backend, if installed."""
+        """Check how many numbers of proposals there are too, and import the backend."""
         super().check_options()
         items, nums = self.options['metric_items'], self.options['proposal_nums']
-        check_metric_items(items, coco.ITEMS)
         coco.check_proposal_nums(self.metrics, items, nums)
         backend_classes(self.options['backend'])
 
@@ -155,6 +150,8 @@ class LvisFormat(InstanceFormat):
     name = 'LVIS'
     prefix = 'lvis'
     known_metrics = coco.METRICS
+    known_items = lvis.ITEMS
+    check_package = staticmethod(lvis_package)
     defaults: ClassVar[Mapping[str, Any]] = {
         'classwise': False,
         'proposal_nums': lvis.PROPOSAL_NUMS,
@@ -168,10 +165,8 @@ class LvisFormat(InstanceFormat):
     reads: ClassVar[Mapping[str, bool]] = {'with_federation': True}
 
     def check_options(self) -> None:
-        """Import the package too, and refuse options that have no effect in LVIS."""
+        """Refuse options that have no effect in LVIS too."""
         super().check_options()
-        check_metric_items(self.options['metric_items'], lvis.ITEMS)
-        lvis_package()
         keys = ('metric_items', 'proposal_nums', 'iou_thrs')
         lvis.check_lvis_options(self.metrics, *(self.options[key] for key in keys))
 
@@ -261,11 +256,7 @@ def collect_instances(sample: Mapping[str, Any]) -> Prediction:
 
 
 def run_lengths(masks: Any) -> list[dict[str, Any]]:
-    """Return predicted masks as run-length codes.
-
-    Args:
-        masks: A tensor ``(n, H, W)``, or codes.
-    """
+    """Return predicted masks, a tensor ``(n, H, W)`` or codes, as run-length codes."""
     if isinstance(masks, torch.Tensor):
         # One at a time: a hundred masks of a large image take gigabytes.
         masks = [

@@ -22,7 +22,7 @@ from pycocotools import mask as coco_mask
 from ..backends.coco import quiet
 from ..backends.mmdet import functional
 from ..backends.old_numpy import old_numpy
-from ..ground_truth import Prediction
+from ..ground_truth import GroundTruth, Prediction
 
 METRICS = ('mAP',)
 
@@ -47,10 +47,10 @@ def cityscapes_package() -> tuple[Any, dict[str, Any]]:
 
 
 def evaluate_cityscapes(
-    maps: Sequence[str],
-    names: Sequence[str],
+    gt: GroundTruth,
     predictions: Sequence[Prediction],
     classes: Sequence[str],
+    maps: Sequence[str],
     *,
     format_only: bool = False,
     outfile_prefix: str | os.PathLike[str] | None = None,
@@ -59,11 +59,11 @@ def evaluate_cityscapes(
     """Score masks as ``CityScapesMetric`` does.
 
     Args:
+        gt: The annotations, of which names and sizes of images count.
+        predictions: One per image, in the order of ``gt.img_ids``, with masks.
+        classes: Class names: label i of a prediction means ``classes[i]``.
         maps: Paths of the maps of instance ids (``gtFine_instanceIds.png``), which
             MMEngine's file backends can read; one per image. Unused with ``format_only``.
-        names: Unique name of each image, without suffix.
-        predictions: One per image, with masks of the size of its map.
-        classes: Class names: label i of a prediction means ``classes[i]``.
         format_only: Whether to write the predictions only. Defaults to False.
         outfile_prefix: Folder in which ``results`` gets a text file per image and a PNG
             per mask. Defaults to None: they are not kept.
@@ -74,9 +74,10 @@ def evaluate_cityscapes(
 
     Raises:
         ImportError: If the package is not installed.
-        ValueError: If a class is not one of Cityscapes', a prediction has no masks, or a
-            map does not hold instance ids.
+        ValueError: If a class is not one of Cityscapes', a prediction is damaged or has
+            no masks, or a map does not hold instance ids.
     """
+    gt.check_predictions(predictions, classes)
     evaluation, known = cityscapes_package()
     for each in classes:
         if each not in known:
@@ -85,6 +86,9 @@ def evaluate_cityscapes(
                 f'metainfo.classes has {each!r}; write their names, such as '
                 "metainfo=dict(classes=('person', 'rider', 'car', …))"
             )
+    names = [Path(name).stem for name in gt.file_names]
+    if len(set(names)) < len(names):
+        names = [f'{index}_{name}' for index, name in enumerate(names)]
     with TemporaryDirectory() as temporary:
         folder = Path(temporary if outfile_prefix is None else outfile_prefix) / 'results'
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,11 +127,10 @@ def _write(
             f"(image {name!r}); write metrics_format='COCO', or use a model with a mask "
             'head'
         )
-    scores = prediction.scores
-    if prediction.mask_scores is not None:
-        scores = prediction.mask_scores
+    masks, scores = prediction.masks or (), prediction.mask_scores
+    if scores is None:
+        scores = prediction.scores
     lines = []
-    masks = prediction.masks or ()
     for number, (label, mask, score) in enumerate(zip(prediction.labels, masks, scores)):
         class_name, class_id = classes[label]
         file = folder / f'{name}_{number}_{class_name}.png'

@@ -32,16 +32,16 @@ def evaluate_occluded(
     """Score predictions as ``CocoOccludedSeparatedMetric`` does.
 
     Args:
-        gt: The annotations.
-        predictions: One per image, in the order of ``gt.img_ids``, with masks.
-        classes: Class names: label i of a prediction means ``classes[i]``.
+        gt: As for :func:`.evaluate_coco`, and likewise the others.
+        predictions: One per image, with masks.
+        classes: Class names.
         metrics: Some of ``bbox`` and ``segm``.
         occluded_ann: File of the occluded masks: a list of file name, class, id, box and
             run-length code.
         separated_ann: The same of masks in several parts.
         score_thr: Least score of the predictions that count. Defaults to 0.3.
         mask_iou_thr: IoU from which a mask is found. Defaults to 0.75.
-        options: As for :func:`.evaluate_coco`.
+        options: Those of :func:`.evaluate_coco`.
 
     Returns:
         The numbers of :func:`.evaluate_coco`, ``occluded_recall`` and

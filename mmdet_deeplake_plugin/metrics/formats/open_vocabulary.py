@@ -27,14 +27,14 @@ class FixedApFormat(InstanceFormat):
     known_metrics = fixed_ap.METRICS
     defaults: ClassVar[Mapping[str, Any]] = {'topk': None}
     score = staticmethod(fixed_ap.evaluate_fixed_ap)
+    check_package = staticmethod(lvis_package)
     reads: ClassVar[Mapping[str, bool]] = {'with_federation': True}
 
     def check_options(self) -> None:
-        """Refuse several numbers of detections, and import the package."""
+        """Refuse several numbers of detections too."""
         super().check_options()
         if is_list(self.options['topk']):
             raise wrong('topk', 'a positive integer', self.options['topk'], 'topk=10000')
-        lvis_package()
 
 
 class OvCocoFormat(CocoFormat):

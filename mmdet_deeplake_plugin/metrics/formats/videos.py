@@ -23,11 +23,9 @@ from ...lake import Lake
 from ...utils.values import shown
 from ..format import MetricFormat
 from ..instances import CocoFormat, run_lengths
-from ..options import check_metric_items
 
 Content = TypeVar('Content')
 _MOT = ('mot_conf', 'category_id', 'visibility')
-_CONVERTERS = {'MOT': 'tools.from_mot', 'YouTubeVIS': 'tools.from_youtube_vis'}
 _RANKS: dict[str, Any] = {'rank_list': [1, 5, 10, 20], 'max_rank': 20}
 
 
@@ -70,13 +68,10 @@ class FramesOfVideos:
     name: ClassVar[str]
 
     def images_of(self, sample: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield the frames of a sample that count.
-
-        Args:
-            sample: A prediction of a tracker: a whole video, or one of its frames.
+        """Yield the frames that count of a whole video, or the one that was predicted.
 
         Raises:
-            KeyError: If it is not of a video dataset.
+            KeyError: If the sample is not of a video dataset.
         """
         if 'video_data_samples' not in sample:
             raise KeyError(
@@ -93,9 +88,14 @@ class FramesOfVideos:
 
 
 class TrackFormat(FramesOfVideos, MetricFormat):
-    """A format that scores ``pred_track_instances`` of whole videos."""
+    """A format that scores ``pred_track_instances`` of whole videos.
+
+    Attributes:
+        converter: Makes lakes that have what the annotations need.
+    """
 
     takes_several = False
+    converter: ClassVar[str]
 
     def predicted(self, sample: Mapping[str, Any]) -> Any:
         """Return the predicted tracks in a frame, or raise a ``KeyError``."""
@@ -107,16 +107,37 @@ class TrackFormat(FramesOfVideos, MetricFormat):
             )
         return sample['pred_track_instances']
 
+    def annotated(
+        self, sample: Mapping[str, Any], keys: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """Return the annotations of a frame, each of which must have some keys.
+
+        Raises:
+            KeyError: If there are no annotations, or one lacks a key.
+        """
+        if 'instances' not in sample:
+            raise KeyError(
+                f'metrics_format={self.name!r} compares with the annotations of the '
+                "samples, but a prediction has no 'instances'; keep them in the "
+                'meta_keys of PackTrackInputs'
+            )
+        instances: list[dict[str, Any]] = sample['instances']
+        for instance in instances:
+            for key in keys:
+                if key not in instance:
+                    raise KeyError(
+                        f'metrics_format={self.name!r} needs {key!r} of each '
+                        f'annotation, but one of {sample["img_path"]} has '
+                        f'{", ".join(instance)}; make the lake by {self.converter}'
+                    )
+        return instances
+
     def videos(
         self,
         rows_of: Mapping[Lake, Sequence[int]],
         collected: Sequence[Frame[Content]],
     ) -> list[list[Frame[Content]]]:
         """Return the frames of each video, in the order of time.
-
-        Args:
-            rows_of: Row numbers of the frames by lake.
-            collected: The frames.
 
         Raises:
             ValueError: If there are none, or frames of a video are missing.
@@ -153,6 +174,8 @@ class MotFormat(TrackFormat):
 
     name = 'MOT'
     prefix = 'motchallenge-metric'
+    converter = 'tools.from_mot'
+    check_package = staticmethod(tracks.check_trackeval)
     known_metrics = tracks.MOT_METRICS
     takes_several = True
     takes_all = True
@@ -166,24 +189,19 @@ class MotFormat(TrackFormat):
     destination = ('outfile_prefix', 'folder of the text files')
 
     def check_options(self) -> None:
-        """Import the package, and build what changes tracks, too."""
+        """Build what changes tracks too."""
         super().check_options()
-        tracks.check_trackeval()
         steps = self.options['postprocess_tracklet_cfg'] or ()
         self.steps = [TASK_UTILS.build(dict(step)) for step in steps]
 
     def collect(
         self, sample: Mapping[str, Any], meta: Mapping[str, Any]
     ) -> Frame[tracks.Tracks]:
-        """Keep the annotated and the predicted boxes of a frame.
-
-        Raises:
-            KeyError: If the sample has no annotations, or these are not of MOT.
-        """
+        """Keep the annotated and the predicted boxes of a frame."""
         time = int(sample['frame_id']) + 1
         truth = [
             [time, part['instance_id'], *_xywh(part['bbox']), *(part[k] for k in _MOT)]
-            for part in instances_of(sample, self.name, ('instance_id', *_MOT))
+            for part in self.annotated(sample, ('instance_id', *_MOT))
         ]
         found = self.predicted(sample)
         boxes = found['bboxes']
@@ -238,7 +256,9 @@ class YouTubeVisFormat(TrackFormat):
 
     name = 'YouTubeVIS'
     prefix = 'youtube_vis'
+    converter = 'tools.from_youtube_vis'
     known_metrics = tracks.VIS_METRICS
+    known_items = tracks.VIS_ITEMS
     defaults: ClassVar[Mapping[str, Any]] = {
         'metric_items': None,
         'format_only': False,
@@ -246,17 +266,8 @@ class YouTubeVisFormat(TrackFormat):
     }
     destination = ('outfile_prefix', 'path prefix of the JSON and the zip file')
 
-    def check_options(self) -> None:
-        """Check the numbers to report too."""
-        super().check_options()
-        check_metric_items(self.options['metric_items'], tracks.VIS_ITEMS)
-
     def collect(self, sample: Mapping[str, Any], meta: Mapping[str, Any]) -> Frame[Any]:
-        """Keep the annotated and the predicted masks of a frame.
-
-        Raises:
-            KeyError: If the sample lacks annotations, or masks.
-        """
+        """Keep the annotated and the predicted masks of a frame."""
         found = self.predicted(sample)
         if 'masks' not in found:
             raise KeyError(
@@ -267,14 +278,15 @@ class YouTubeVisFormat(TrackFormat):
         predicted = {key: found[key].cpu().numpy() for key in keys}
         predicted['masks'] = run_lengths(found['masks'])
         needed = () if self.options['format_only'] else ('mask',)
+        height, width = sample['ori_shape'][:2]
         truth = dict(
-            width=sample['ori_shape'][1],
-            height=sample['ori_shape'][0],
+            width=width,
+            height=height,
             img_id=sample['img_id'],
             frame_id=int(sample['frame_id']),
             video_id=sample['video_id'],
             video_length=int(sample['ori_video_length']),
-            anns=instances_of(sample, self.name, needed),
+            anns=self.annotated(sample, needed),
         )
         return Frame.of(sample, (predicted, truth))
 
@@ -312,11 +324,7 @@ class ReidFormat(MetricFormat):
     def collect(
         self, sample: Mapping[str, Any], meta: Mapping[str, Any]
     ) -> tuple[NDArray[Any], int]:
-        """Keep the features of an image, and whom it shows.
-
-        Raises:
-            KeyError: If the model predicts no features, or it is not known who is shown.
-        """
+        """Keep the features of an image, and whom it shows."""
         for key in ('pred_feature', 'gt_label'):
             if key not in sample:
                 raise KeyError(
@@ -357,37 +365,6 @@ class ReidFormat(MetricFormat):
         ]
         numbers = metric.compute_metrics(results)
         return {key: float(value) for key, value in numbers.items()}
-
-
-def instances_of(
-    sample: Mapping[str, Any], name: str, keys: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Return the annotations of a frame.
-
-    Args:
-        sample: The prediction of a frame.
-        name: The format.
-        keys: What each annotation must have.
-
-    Raises:
-        KeyError: If there are no annotations, or one lacks a key.
-    """
-    if 'instances' not in sample:
-        raise KeyError(
-            f'metrics_format={name!r} compares with the annotations of the samples, but '
-            "a prediction has no 'instances'; keep them in the meta_keys of "
-            'PackTrackInputs'
-        )
-    instances: list[dict[str, Any]] = sample['instances']
-    for instance in instances:
-        for key in keys:
-            if key not in instance:
-                raise KeyError(
-                    f'metrics_format={name!r} needs {key!r} of each annotation, but one '
-                    f'of {sample["img_path"]} has {", ".join(instance)}; make the lake '
-                    f'by {_CONVERTERS[name]}'
-                )
-    return instances
 
 
 def _xywh(corners: Sequence[float]) -> tuple[float, float, float, float]:
