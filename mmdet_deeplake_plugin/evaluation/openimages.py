@@ -9,6 +9,7 @@ import numpy as np
 
 from .backends.mmdet import mean_average_precision, stock_class, tensors_of
 from .ground_truth import GroundTruth, Prediction
+from .voc import mean_over
 
 METRICS = ('mAP',)
 
@@ -77,7 +78,7 @@ def evaluate_openimages(
     stock.dataset_meta = {'classes': classes, 'RELATION_MATRIX': relations}
     labels = new[gt.labels]
     for index, prediction in enumerate(predictions):
-        rows = np.arange(len(labels))[gt.instances(index)]
+        rows = np.arange(*gt.offsets[index : index + 2])
         rows = rows[labels[rows] >= 0]
         verified = None
         if extra.image_labels is not None:
@@ -110,7 +111,4 @@ def evaluate_openimages(
         )
         for iou, ioa in zip(ious, ioas * (len(ious) // len(ioas)))
     ]
-    numbers = {'mAP': sum(values) / len(values)}
-    for iou, value in zip(ious, values):
-        numbers[f'AP{int(iou * 100):02d}'] = round(value, 3)
-    return numbers
+    return mean_over(ious, values)
