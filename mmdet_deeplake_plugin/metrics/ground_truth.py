@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,10 +148,14 @@ def _masks_of_segments(
         segment_ids = table.segment_ids[instances][keep[instances]]
         if len(segment_ids) and lake.seg_maps is not None:
             pixels = decode_ids(lake.seg_maps.of_row(row))
-            # One at a time: all of an image take pixels times segments bytes.
-            for segment_id in segment_ids:
-                masks += segmentations_of_bitmaps((pixels == segment_id)[..., None])
+            masks += masks_of_ids(pixels, segment_ids)
     return masks
+
+
+def masks_of_ids(pixels: NDArray[Any], ids: NDArray[np.int64]) -> list[Segmentation]:
+    """Encode the areas of some ids in a map, shape ``(H, W)``, as masks."""
+    # One at a time: all of an image take pixels times segments bytes.
+    return [segmentations_of_bitmaps((pixels == each)[..., None])[0] for each in ids]
 
 
 def _read_open_images(

@@ -252,7 +252,7 @@ class DeepLakeMetric(SharedErrors):
                 results = interleaved(parts)[:size]
             if positions is not None and len(results) == len(positions):
                 results = results[positions]
-            numbers = self._score(results, spread)
+            numbers = self.compute(results, spread)
             prefix = f'{self.prefix}/' if self.prefix else ''
             return {f'{prefix}{key}': value for key, value in numbers.items()}
 
@@ -263,24 +263,24 @@ class DeepLakeMetric(SharedErrors):
         return numbers
 
     @gc_paused()
-    def compute(self, results: Sequence[Any]) -> dict[str, float]:
-        """Score the predictions of all ranks on this one.
+    def compute(
+        self, results: Sequence[Any], spread: Spread = one_by_one
+    ) -> dict[str, float]:
+        """Score the predictions of all ranks.
 
         Args:
             results: Pairs of ``img_path`` and what the format collected.
+            spread: Runs the jobs of formats that share their work.
 
         Returns:
             Numbers by name, the mean average precision first if there is one, so that
             ``save_best='auto'`` chooses it.
 
         Raises:
-            ValueError: If the model predicts a label without a class.
-            ValueError: If a row contains another image than when it was predicted.
+            ValueError: If the model predicts a label without a class, or a row contains
+                another image than when it was predicted.
             KeyError: If the lake of a prediction is not open in this process.
         """
-        return self._score(results, one_by_one)
-
-    def _score(self, results: Sequence[Any], spread: Spread) -> dict[str, float]:
         # MMDetection's MultiDatasetsEvaluator scores each of joined datasets by itself.
         if isinstance(self.dataset_meta, Sequence):
             refuse_joined_classes(self.dataset_meta)
@@ -293,7 +293,7 @@ class DeepLakeMetric(SharedErrors):
             {lake: list(rows) for lake, rows in by_lake.items()},
             packed.predictions(chosen) if packed else [results[n][1] for n in chosen],
             self.dataset_meta or {},
-            **({'spread': spread} if self.format.shares_work else {}),
+            spread,
         )
         keep_numbers(self.prefix, numbers)
         return numbers

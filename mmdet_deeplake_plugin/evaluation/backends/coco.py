@@ -28,10 +28,7 @@ BACKENDS = ('pycocotools', 'faster_coco_eval')
 
 
 def backend_classes(name: str) -> tuple[type, type]:
-    """Return the classes ``COCO`` and ``COCOeval`` of a backend.
-
-    Args:
-        name: Name of the backend: ``pycocotools`` or ``faster_coco_eval``.
+    """Return the classes ``COCO`` and ``COCOeval`` of one of :data:`BACKENDS`.
 
     Raises:
         KeyError: If the backend is unknown.
@@ -48,12 +45,7 @@ def backend_classes(name: str) -> tuple[type, type]:
 
 
 def load_annotations(coco_class: type, annotations: dict[str, Any]) -> Any:
-    """Return annotations as a ``COCO`` object.
-
-    Args:
-        coco_class: The backend's ``COCO``.
-        annotations: Content of an annotation file.
-    """
+    """Return the content of an annotation file as an object of a backend's ``COCO``."""
     coco = coco_class()
     coco.dataset = annotations
     with quiet():
@@ -62,13 +54,9 @@ def load_annotations(coco_class: type, annotations: dict[str, Any]) -> Any:
 
 
 def load_unfiltered(coco_class: type, annotations: dict[str, Any]) -> Any:
-    """Return annotations as a ``COCO`` object of which all annotations are asked for.
+    """Do the same for a ``COCO`` object of which all annotations are asked for.
 
     To find those of given images and categories takes longer than to match them.
-
-    Args:
-        coco_class: The backend's ``COCO``.
-        annotations: Content of an annotation file.
     """
     return load_annotations(_unfiltered(coco_class), annotations)
 
@@ -94,11 +82,8 @@ def mask_areas(masks: Sequence[Any]) -> NDArray[np.float64]:
 def box_sizes(corners: ArrayLike) -> NDArray[np.float64]:
     """Return predicted boxes as left, top, width and height, shape ``(n, 4)``.
 
-    In double precision, the size is the exact difference of the corners, which float32
-    would round.
-
-    Args:
-        corners: Left, top, right and bottom in pixels, shape ``(n, 4)``.
+    In double precision, the size is the exact difference of the corners (left, top, right
+    and bottom in pixels), which float32 would round.
     """
     boxes = np.array(corners, dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] -= boxes[:, :2]

@@ -60,12 +60,9 @@ def score_all(
     detections: list[dict[str, Any]],
     cat_ids: Sequence[int],
 ) -> dict[str, float]:
-    """Score boxes of any number per image, and log the summary.
+    """Score boxes of some categories, any number per image, and log the summary.
 
-    Args:
-        truth: Content of an annotation file.
-        detections: Content of a result file; ids and areas are added.
-        cat_ids: The categories that count.
+    Ids and areas are added to the detections.
     """
     for number, detection in enumerate(detections, start=1):
         _, _, width, height = detection['bbox']

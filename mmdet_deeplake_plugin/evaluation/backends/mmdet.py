@@ -36,10 +36,7 @@ __all__ = [
 
 
 def stock_class(name: str) -> Any:
-    """Return a class of metrics of MMDetection.
-
-    Args:
-        name: Its name.
+    """Return a class of metrics of MMDetection by its name.
 
     Raises:
         ImportError: If the installed MMDetection does not have it.
@@ -51,10 +48,10 @@ def stock_class(name: str) -> Any:
 
 
 def stock_metric(name: str, **attributes: Any) -> Any:
-    """Return a metric of MMDetection without running its constructor, which reads files.
+    """Return a metric without running its constructor, which reads files.
 
     Args:
-        name: Name of its class, as for :func:`stock_class`.
+        name: Name of its class.
         attributes: What its constructor would have set.
     """
     metric = object.__new__(stock_class(name))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from .matches import Matches
 from .scorer import Scorer
 
 
+@dataclass(eq=False)
 class CocoScorer(Scorer):
     """COCO's evaluation of a metric.
 
@@ -28,23 +31,21 @@ class CocoScorer(Scorer):
             scores of different classes in proposals.
     """
 
+    kind: str
+    by_class: bool
+    thresholds: NDArray[np.float64]
+    max_dets: Sequence[int]
+    backend: str
+    category_ids: tuple[int, ...]
+
     most_of_image = None
     area_of_masks = True
     is_federated = False
 
-    def __init__(
-        self,
-        kind: str,
-        by_class: bool,
-        thresholds: NDArray[np.float64],
-        max_dets: tuple[int, ...],
-        backend: str,
-        category_ids: tuple[int, ...],
-    ) -> None:
-        self.kind, self.by_class, self.category_ids = kind, by_class, category_ids
-        self.thresholds, self.max_dets = thresholds, sorted(max_dets)
-        self._backend = backend
-        usual = backend_classes('pycocotools')[1](iouType=kind).params
+    def __post_init__(self) -> None:
+        """Take the rest from the parameters of pycocotools."""
+        self.max_dets = sorted(self.max_dets)
+        usual = backend_classes('pycocotools')[1](iouType=self.kind).params
         self.recalls = usual.recThrs
         self.areas = np.asarray(usual.areaRng, dtype=np.float64)
 
@@ -74,7 +75,7 @@ class CocoScorer(Scorer):
         return evaluation
 
     def _evaluation(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Any:
-        coco_class, eval_class = backend_classes(self._backend)
+        coco_class, eval_class = backend_classes(self.backend)
         coco_gt = load_unfiltered(coco_class, truth)
         found = load_unfiltered(coco_class, {**truth, 'annotations': detections})
         evaluation = eval_class(coco_gt, found, self.kind)

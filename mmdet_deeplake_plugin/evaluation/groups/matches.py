@@ -36,13 +36,9 @@ def packed_matches(
     ignored: Sequence[NDArray[Any]],
     num_truths: Sequence[int],
 ) -> Matches:
-    """Pack the matches of some images.
+    """Pack what matches each detection at each threshold, and what does not count.
 
-    Args:
-        matched: For each range of areas, what matches each detection at each threshold,
-            0 for nothing, shape ``(T, D)``.
-        ignored: For each range, what does not count, shape ``(T, D)``.
-        num_truths: For each range, the number of annotations that count.
+    Each has an entry per range of areas, the arrays of shape ``(T, D)``, 0 for nothing.
     """
     return Matches(
         np.stack([np.packbits(each != 0, axis=0) for each in matched]),
@@ -86,11 +82,7 @@ def matches_of_images(
 
 
 def join_matches(parts: Sequence[Matches]) -> Matches:
-    """Return the matches of all images, in the order of the parts.
-
-    Args:
-        parts: At least one.
-    """
+    """Return the matches of all images, in the order of one or more parts."""
     if len(parts) == 1:
         return parts[0]
     return Matches(
@@ -101,12 +93,6 @@ def join_matches(parts: Sequence[Matches]) -> Matches:
 
 
 def bit(packed: NDArray[np.uint8], number: int) -> NDArray[np.bool_]:
-    """Return the flags of a threshold, shape ``(D,)``.
-
-    Args:
-        packed: Flags of all thresholds, shape ``(ceil(T / 8), D)``.
-        number: Number of the threshold.
-    """
+    """Return the flags of a threshold, shape ``(D,)``, from those of all."""
     byte, place = divmod(number, 8)
-    flags: NDArray[np.bool_] = packed[byte] & (128 >> place) != 0
-    return flags
+    return packed[byte] & (128 >> place) != 0

@@ -81,7 +81,7 @@ class ClassScoring:
             metric: Number of the metric.
             jobs: All jobs.
             results: Their results; those of the metric are taken out.
-            logger: Logger for the summary.
+            logger: As for :meth:`.Scorer.summarize`.
         """
         scorer = self.scorers[metric]
         parts: dict[int | None, list[Any]] = {}
