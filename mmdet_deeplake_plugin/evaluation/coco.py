@@ -23,7 +23,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ..utils.messages import comma_joined
-from .backends.coco import backend_classes, numbered
+from .backends.coco import backend_classes
 from .backends.mmdet import print_recall_summary
 from .classwise import classwise_precision, group_precision, mean_precision
 from .detections import prepare_predictions
@@ -115,7 +115,13 @@ def evaluate_coco(
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     proposal_nums = list(proposal_nums)
     thresholds = thresholds_of(iou_thrs)
-    _check_options(metrics, metric_items, proposal_nums, format_only, outfile_prefix)
+    check_names(metrics, metric_items, ITEMS)
+    check_proposal_nums(metrics, metric_items, proposal_nums)
+    if format_only and outfile_prefix is None:
+        raise ValueError(
+            'format_only=True only writes the predictions, which needs outfile_prefix, '
+            "but it is not set; add outfile_prefix='path/of/results'"
+        )
     backend_classes(backend)
     by_class = [metric for metric in metrics if metric in ('bbox', 'segm')]
     is_single = len(proposal_nums) == 1
@@ -189,13 +195,10 @@ def evaluate_coco(
 def thresholds_of(
     iou_thrs: float | Sequence[float] | NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
-    """Return IoU thresholds as an array, 0.5 to 0.95 in steps of 0.05 by default.
-
-    Args:
-        iou_thrs: A number, numbers, or ``None``.
+    """Return IoU thresholds as an array, by default 0.5 to 0.95 in steps of 0.05.
 
     Raises:
-        ValueError: If it is empty.
+        ValueError: If there are none.
     """
     if iou_thrs is None:
         # linspace, not arange: COCOeval finds 0.5 and 0.75 by equality.
@@ -237,28 +240,15 @@ def _with_small_ids(gt: GroundTruth) -> GroundTruth:
     Packages hold ids as doubles, or in arrays of NumPy, which do not keep every text and
     every integer.
     """
-    images, categories = numbered(gt.img_ids), numbered(gt.category_ids)
+    images, categories = (
+        {each: number for number, each in enumerate(sorted(ids), start=1)}
+        for ids in (gt.img_ids, gt.category_ids)
+    )
     return replace(
         gt,
         img_ids=[images[img_id] for img_id in gt.img_ids],
         category_ids=tuple(categories[cat_id] for cat_id in gt.category_ids),
     )
-
-
-def _check_options(
-    metrics: list[str],
-    metric_items: Sequence[str] | None,
-    proposal_nums: list[int],
-    format_only: bool,
-    outfile_prefix: str | None,
-) -> None:
-    check_names(metrics, metric_items, ITEMS)
-    check_proposal_nums(metrics, metric_items, proposal_nums)
-    if format_only and outfile_prefix is None:
-        raise ValueError(
-            'format_only=True only writes the predictions, which needs outfile_prefix, '
-            "but it is not set; add outfile_prefix='path/of/results'"
-        )
 
 
 def check_proposal_nums(
@@ -295,7 +285,7 @@ def fast_recall(
     Args:
         gt: The annotations.
         predictions: One per image, in the order of ``gt.img_ids``.
-        proposal_nums: Maximum numbers of detections per image, in ascending order.
+        proposal_nums: As for :func:`evaluate_coco`, in ascending order.
         thresholds: IoU thresholds.
         counted: Which boxes count, shape ``(N,)``.
         log: Logger for the tables.
@@ -320,11 +310,6 @@ def fast_recall(
 
 
 def means_first(results: Mapping[str, float], item: str) -> dict[str, float]:
-    """Move the means of ``bbox`` and ``segm`` to the front, for ``save_best='auto'``.
-
-    Args:
-        results: Numbers by name.
-        item: Name of the mean: ``mAP`` or ``AP``.
-    """
+    """Move the means, ``mAP`` or ``AP``, to the front, for ``save_best='auto'``."""
     first = [name for name in (f'bbox_{item}', f'segm_{item}') if name in results]
     return {name: results[name] for name in [*first, *results]}

@@ -33,18 +33,8 @@ def prepare_predictions(
 ) -> PackedPredictions:
     """Check predictions, and write them if asked to.
 
-    Args:
-        gt: The annotations.
-        predictions: One per image, in the order of ``gt.img_ids``.
-        classes: Class names: label i of a prediction means ``classes[i]``.
-        metrics: Metrics to compute; with ``segm``, both sides need masks.
-        format_only: Whether predictions are only written: stored masks are not needed.
-        outfile_prefix: Path prefix of COCO's result files, ``<outfile_prefix>.bbox.json``
-            and, if there are masks, ``<outfile_prefix>.segm.json``. None to write none.
-        log: Logger for the paths of the files.
-
-    Returns:
-        The predictions.
+    For the arguments see :func:`.evaluate_coco`: with the metric ``segm`` both sides need
+    masks, but with ``format_only`` stored ones are not needed.
 
     Raises:
         ValueError: If a class is not in the ground truth, if a label has no class, or if

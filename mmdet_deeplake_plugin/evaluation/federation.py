@@ -49,9 +49,6 @@ class OpenImagesKeys:
 def images_by_category(listed: Sequence[Sequence[int]]) -> dict[int, NDArray[np.int64]]:
     """Turn a list of categories for each image into a list of images for each category.
 
-    Args:
-        listed: Per image, the ids of categories.
-
     Examples:
         >>> images_by_category([[5, 2], [], [5]])
         {2: array([0]), 5: array([0, 2])}

@@ -216,13 +216,14 @@ class GroundTruth:
         return {cat_id: name for cat_id, name in pairs if name in chosen}
 
     def check_predictions(
-        self, predictions: Sequence[Prediction], classes: Sequence[str]
+        self, predictions: Sequence[Prediction], classes: Sequence[str] | None = None
     ) -> None:
         """Check that predictions can be scored against this ground truth.
 
         Args:
             predictions: One per image, in the order of ``img_ids``.
-            classes: Class names in the order of the predicted labels.
+            classes: Class names in the order of the predicted labels. Defaults to None:
+                labels mean something else.
 
         Raises:
             ValueError: If the number of predictions is not the number of images, if
@@ -252,6 +253,8 @@ class GroundTruth:
             )
             size = int(self.widths[index]), int(self.heights[index])
             check_masks(where, prediction.masks or (), *size)
+            if classes is None:
+                continue
             labels = np.asarray(prediction.labels)
             outside = labels[(labels < 0) | (labels >= len(classes))]
             if outside.size:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 from terminaltables import AsciiTable
 
+from .classwise import mean_of_defined
 from .coco import check_names, fast_recall, means_first, thresholds_of
 from .detections import prepare_predictions
 from .ground_truth import GroundTruth, Prediction
@@ -58,21 +60,19 @@ def evaluate_lvis(
         gt: The annotations, with ``federation``.
         predictions: One per image, in the order of ``gt.img_ids``.
         classes: Class names: label i of a prediction means ``classes[i]``.
-        metrics: ``bbox``, ``segm``, ``proposal``, ``proposal_fast`` or a list of them.
-            ``proposal`` reports the recall by class, as in MMDetection.
-        classwise: Whether ``bbox`` and ``segm`` also report ``<class>_precision``.
+        metrics: As for :func:`evaluate_coco`, but ``proposal`` reports the recall by
+            class, as in MMDetection.
+        classwise: As for :func:`evaluate_coco`.
         proposal_nums: Maximum numbers of detections per image in ``proposal_fast``; the
             others use 300.
         iou_thrs: IoU thresholds of ``proposal_fast``; the others use 0.5 to 0.95.
         metric_items: Which items to report, such as ``APr`` or ``AR@300``. Defaults to
             the nine precisions for ``bbox`` and ``segm`` and the four recalls for
             ``proposal``.
-        format_only: Whether to write the predictions without scoring them.
-        outfile_prefix: The predictions are written to ``<outfile_prefix>.bbox.json``
-            and, if they have masks, ``<outfile_prefix>.segm.json``.
-        logger: Logger for the tables, see ``mmengine.logging.print_log``.
-        spread: Runs the jobs, each of which scores a class. Defaults to one after the
-            other.
+        format_only: As for :func:`evaluate_coco`.
+        outfile_prefix: As for :func:`evaluate_coco`.
+        logger: As for :func:`evaluate_coco`.
+        spread: As for :func:`evaluate_coco`.
 
     Returns:
         Numbers by name: ``bbox_AP``, ..., ``<class>_precision``, ``AR@300``, ....
@@ -104,8 +104,7 @@ def evaluate_lvis(
     labels = gt.labels_of_classes(classes)
     nothing = np.zeros(0, dtype=np.int64)
     categories = gt.to_coco(nothing, nothing, labels.tolist())['categories']
-    kinds = [_KINDS[metric] for metric in metrics if metric in _KINDS]
-    kinds = list(dict.fromkeys(kinds))
+    kinds = list(dict.fromkeys(_KINDS[each] for each in metrics if each in _KINDS))
     scorers = tuple(LvisScorer(kind, categories) for kind in kinds)
     scoring = ClassScoring(gt, found, labels, scorers)
     jobs = scoring.jobs()
@@ -142,27 +141,20 @@ def check_lvis_options(
     proposal_nums: Sequence[int],
     iou_thrs: Any,
 ) -> None:
-    """Refuse options that are unknown or have no effect.
-
-    Args:
-        metrics: As for :func:`evaluate_lvis`, and likewise the others.
-        metric_items: Items to report.
-        proposal_nums: Maximum numbers of detections per image.
-        iou_thrs: IoU thresholds.
+    """Refuse options of :func:`evaluate_lvis` that are unknown or have no effect.
 
     Raises:
         KeyError: If a metric or an item is unknown.
         ValueError: If an option has no effect on any of the metrics.
     """
     check_names(metrics, metric_items, ITEMS)
-    if 'proposal_fast' in metrics:
-        return
-    ineffective = ''
     if iou_thrs is not None:
         ineffective = f'iou_thrs={iou_thrs!r}'
     elif tuple(proposal_nums) != PROPOSAL_NUMS:
         ineffective = f'proposal_nums={tuple(proposal_nums)!r}'
-    if ineffective:
+    else:
+        return
+    if 'proposal_fast' not in metrics:
         raise ValueError(
             f'{ineffective} affects only the metric proposal_fast of LVIS: 300 '
             'detections per image and thresholds from 0.5 to 0.95 are fixed; leave it out'
@@ -175,9 +167,7 @@ def _by_class(evaluation: Any, classes: dict[int, str]) -> tuple[dict[str, float
     column = {cat_id: k for k, cat_id in enumerate(evaluation.params.cat_ids)}
     results, cells = {}, []
     for cat_id, name in classes.items():
-        defined = precision[:, :, column[cat_id]]
-        defined = defined[defined > -1]
-        value = float(np.mean(defined)) if defined.size else float('nan')
+        value = mean_of_defined(precision[:, :, column[cat_id]], otherwise=math.nan)
         results[f'{name}_precision'] = round(value, 3)
         cells += [name, f'{value:0.3f}']
     width = min(6, len(cells))

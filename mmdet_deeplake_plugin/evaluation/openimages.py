@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .backends.mmdet import OpenImagesScores
+from .backends.mmdet import mean_average_precision, stock_class, tensors_of
 from .ground_truth import GroundTruth, Prediction
+from .voc import mean_over
 
 METRICS = ('mAP',)
 
@@ -71,27 +72,43 @@ def evaluate_openimages(
     for label, stored in enumerate(old.tolist()):
         above = new[np.array(extra.relations[stored], np.int64)]
         relations[label, above[above >= 0]] = 1
-    scores = OpenImagesScores(classes, relations, get_supercategory, filter_labels)
-    labels, boxes = new[gt.labels], gt.boxes_xyxy
+    stock = stock_class('OpenImagesMetric')(
+        get_supercategory=get_supercategory, filter_labels=filter_labels
+    )
+    stock.dataset_meta = {'classes': classes, 'RELATION_MATRIX': relations}
+    labels = new[gt.labels]
     for index, prediction in enumerate(predictions):
-        part = gt.instances(index)
-        kept = labels[part] >= 0
+        rows = np.arange(*gt.offsets[index : index + 2])
+        rows = rows[labels[rows] >= 0]
         verified = None
         if extra.image_labels is not None:
             verified = new[extra.image_labels[index]]
             verified = verified[verified >= 0]
-        scores.add(
-            boxes[part][kept],
-            labels[part][kept],
-            extra.group_of[part][kept] & use_group_of,
-            verified,
-            prediction,
+        instances = zip(
+            gt.boxes_xyxy[rows].tolist(),
+            labels[rows].tolist(),
+            (extra.group_of[rows] & use_group_of).tolist(),
         )
+        sample = {
+            'instances': [
+                {'bbox': box, 'bbox_label': label, 'is_group_of': is_group}
+                for box, label, is_group in instances
+            ],
+            'image_level_labels': verified,
+            'pred_instances': tensors_of(prediction, 'bboxes', 'scores', 'labels'),
+        }
+        stock.process({}, [sample])
+    truths, found = zip(*stock.results)
     values = [
-        scores.mean_average_precision(iou, ioa, 'current' if logger is None else logger)
+        mean_average_precision(
+            found,
+            truths,
+            iou_thr=iou,
+            ioa_thr=ioa,
+            dataset=tuple(classes),  # names for the table; stock has its own 601 or 500
+            logger='current' if logger is None else logger,
+            use_group_of=True,
+        )
         for iou, ioa in zip(ious, ioas * (len(ious) // len(ioas)))
     ]
-    found = {'mAP': sum(values) / len(values)}
-    for iou, value in zip(ious, values):
-        found[f'AP{int(iou * 100):02d}'] = round(value, 3)
-    return found
+    return mean_over(ious, values)

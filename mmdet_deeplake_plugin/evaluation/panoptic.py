@@ -24,7 +24,6 @@ from ..structures.seg_maps import MOST_IDS, VOID, occurrences
 from .ground_truth import GroundTruth
 
 INSTANCE_OFFSET = 1000  # as in mmdet: a pixel is label + 1000 * number of the instance
-_TP, _FP, _FN = 0, 1, 2
 _HEADER = ['', 'PQ', 'SQ', 'RQ', 'categories']
 
 
@@ -242,7 +241,7 @@ def _match(
     prediction: PanopticPrediction,
     category_of: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Count matches and mistakes of an image by category, and sum up IoUs."""
+    """Count TP, FP and FN of an image by category, and sum up IoUs."""
     shared = np.zeros(len(truth.category_names))
     matches = match_segments(truth, index, prediction, category_of)
     part, matched = truth.instances(index), matches.annotation_of
@@ -255,14 +254,10 @@ def _match(
     for pred in right:
         shared[pred_labels[pred]] += matches.ious[pred, matched[pred]]
     missed = ~truth.crowd[part] & ~np.isin(np.arange(len(labels)), matched)
-    counts = np.zeros((len(shared), 3), dtype=np.int64)
-    for outcome, found in (
-        (_TP, pred_labels[right]),
-        (_FP, pred_labels[(matched < 0) & ~matches.excused]),
-        (_FN, labels[missed]),
-    ):
-        counts[:, outcome] = np.bincount(found, minlength=len(shared))
-    return counts, shared
+    wrong = (matched < 0) & ~matches.excused
+    outcomes = pred_labels[right], pred_labels[wrong], labels[missed]
+    counts = [np.bincount(found, minlength=len(shared)) for found in outcomes]
+    return np.stack(counts, axis=1), shared
 
 
 def _quality(counts: NDArray[np.int64], overlap: float) -> NDArray[np.float64] | None:

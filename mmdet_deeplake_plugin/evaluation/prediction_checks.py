@@ -1,7 +1,8 @@
 """Check that predictions are numbers and masks that a metric can score.
 
 The packages that score them do not check: pycocotools gives 1.0 to boxes that are NaN,
-and others give other numbers.
+and others give other numbers. ``where`` is the image of the predictions, for the
+``ValueError`` that each raises.
 """
 
 from __future__ import annotations
@@ -19,15 +20,7 @@ _REMEDY = (
 
 
 def check_finite(where: str, **arrays: NDArray[Any] | None) -> None:
-    """Refuse numbers that are NaN or infinite.
-
-    Args:
-        where: Image of the predictions, for the message.
-        **arrays: Predicted numbers by name; ``None`` for those that are not predicted.
-
-    Raises:
-        ValueError: If a number is not finite.
-    """
+    """Refuse predicted numbers that are NaN or infinite; ``None`` is not predicted."""
     for name, values in arrays.items():
         if values is None:
             continue
@@ -42,16 +35,7 @@ def check_finite(where: str, **arrays: NDArray[Any] | None) -> None:
 
 
 def check_boxes(where: str, boxes: NDArray[Any], labels: NDArray[Any]) -> None:
-    """Refuse boxes without four numbers each, and labels that are not integers.
-
-    Args:
-        where: Image of the predictions, for the message.
-        boxes: Predicted boxes.
-        labels: Predicted labels.
-
-    Raises:
-        ValueError: If shape or type is wrong.
-    """
+    """Refuse boxes without four numbers each, and labels that are not integers."""
     shape = np.shape(boxes)
     if len(labels) and shape[1:] != (4,):
         raise ValueError(
@@ -66,17 +50,7 @@ def check_boxes(where: str, boxes: NDArray[Any], labels: NDArray[Any]) -> None:
 def check_masks(
     where: str, masks: Sequence[Mapping[str, Any]], width: int, height: int
 ) -> None:
-    """Refuse masks that are not run-length codes of the size of their image.
-
-    Args:
-        where: Image of the predictions, for the message.
-        masks: Predicted masks.
-        width: Width of the stored image in pixels.
-        height: Height of the stored image in pixels.
-
-    Raises:
-        ValueError: If a mask has another size, or its counts are not text.
-    """
+    """Refuse masks that are not run-length codes, as text, of the size of their image."""
     for number, mask in enumerate(masks):
         size = [int(length) for length in mask['size']]
         if size != [height, width]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends.mmdet import bbox_overlaps, recalls_of_overlaps
+from .backends.mmdet import bbox_overlaps, functional
 
 _IMAGES_AT_ONCE = 500  # whose overlaps are held
 
@@ -33,9 +33,8 @@ def proposal_recall(
 
     Args:
         gt_boxes: Per image, the true boxes, shape ``(n, 4)``, xyxy in pixels.
-        proposals: Per image, the proposals, xyxy in pixels: best first with shape
-            ``(k, 4)``, or with the score in the last column with shape ``(k, 5)``, which
-            are sorted here.
+        proposals: Per image, the proposals, likewise, the best first; or with the score
+            in a fifth column, by which they are sorted here.
         proposal_nums: Maximum numbers of proposals per image, in ascending order: as in
             MMDetection, the last one caps the others.
         iou_thrs: IoU thresholds.
@@ -43,8 +42,7 @@ def proposal_recall(
             so that its width is ``x2 - x1 + 1``. Defaults to False.
 
     Returns:
-        Array of shape ``(len(proposal_nums), len(iou_thrs))``. All NaN without any true
-        box.
+        Array of shape ``(len(proposal_nums), len(iou_thrs))``; NaN without a true box.
 
     Raises:
         ValueError: If ``gt_boxes`` and ``proposals`` differ in length.
@@ -59,21 +57,16 @@ def proposal_recall(
         part = slice(start, start + _IMAGES_AT_ONCE)
         count = sum(map(len, gt_boxes[part]))
         if count:
-            recalls = recalls_of_overlaps(
-                _overlaps(
-                    gt_boxes[part],
-                    proposals[part],
-                    proposal_nums[-1],
-                    use_legacy_coordinate,
-                ),
-                proposal_nums,
-                iou_thrs,
+            overlaps = _overlaps(
+                gt_boxes[part], proposals[part], proposal_nums[-1], use_legacy_coordinate
+            )
+            recalls = functional.recall._recalls(
+                overlaps, np.asarray(proposal_nums), np.asarray(iou_thrs, np.float64)
             )
             # Each is a number of boxes, divided by their count.
             found += np.rint(recalls * count).astype(np.int64)
-    total = float(sum(map(len, gt_boxes)))
     with np.errstate(invalid='ignore'):
-        return found / np.float64(total)
+        return found / np.float64(sum(map(len, gt_boxes)))
 
 
 def _overlaps(

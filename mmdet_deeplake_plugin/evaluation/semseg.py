@@ -23,16 +23,13 @@ _RIGHT, _PREDICTED, _TRUE = 0, 1, 2
 def count_pixels(
     predicted: NDArray[Any], truth: NDArray[Any], num_classes: int, ignore_index: int
 ) -> NDArray[np.int64]:
-    """Count the pixels of an image by class.
+    """Count correct, predicted and true pixels of an image, shape ``(3, num_classes)``.
 
     Args:
         predicted: Predicted labels, shape ``(H, W)``.
         truth: True labels, shape ``(H, W)``.
         num_classes: Number of classes; labels beyond are not counted.
         ignore_index: True label of pixels that do not count.
-
-    Returns:
-        Numbers of correct, predicted and true pixels, shape ``(3, num_classes)``.
 
     Raises:
         ValueError: If the maps differ in size.
@@ -50,13 +47,9 @@ def count_pixels(
 
 
 def reduce_zero(labels: NDArray[Any]) -> NDArray[Any]:
-    """Remove the background, as ``LoadAnnotations(reduce_zero_label=True)`` does.
+    """Remove the background, 0, as ``LoadAnnotations(reduce_zero_label=True)`` does.
 
-    Args:
-        labels: 0 for the background and 1 to N for classes.
-
-    Returns:
-        255 for the background and 0 to N - 1 for classes.
+    Labels from 1 on are less by 1; the background becomes 255.
     """
     background = (labels == 0) | (labels == IGNORED)
     return np.where(background, IGNORED, labels.astype(np.int64) - 1)
@@ -100,11 +93,8 @@ def evaluate_semseg(
                 ratios.update(Dice=2 * right / (predicted + true), Acc=recall)
             else:
                 precision = right / predicted
-                score = (
-                    (1 + beta**2)
-                    * (precision * recall)
-                    / ((beta**2 * precision) + recall)
-                )
+                weighted = (beta**2 * precision) + recall
+                score = (1 + beta**2) * (precision * recall) / weighted
                 ratios.update(Fscore=score, Precision=precision, Recall=recall)
     _log_classes(ratios, classes, logger)
     return {

@@ -107,14 +107,12 @@ def evaluate_voc(
             use_legacy_coordinate=True,
         )
 
-    results = _mean_over(
-        thresholds, [average_precisions(thr, None) for thr in thresholds]
-    )
+    results = mean_over(thresholds, [average_precisions(thr, None) for thr in thresholds])
     if scale_ranges:
         by_threshold = [average_precisions(thr, scale_ranges) for thr in thresholds]
         for (low, high), values in zip(scale_ranges, zip(*by_threshold)):
             means = [float(value) for value in values]
-            results.update(_mean_over(thresholds, means, f'_{low}_{high}'))
+            results.update(mean_over(thresholds, means, f'_{low}_{high}'))
     return results
 
 
@@ -127,7 +125,7 @@ def _annotations(
     boxes = gt.boxes_xyxy.astype(np.float32)
     annotations: list[dict[str, NDArray[Any]]] = []
     for index in range(len(gt)):
-        rows = np.arange(len(labels))[gt.instances(index)]
+        rows = np.arange(*gt.offsets[index : index + 2])
         rows = rows[labels[rows] >= 0]
         counted, ignored = rows[~gt.crowd[rows]], rows[gt.crowd[rows]]
         annotations.append(
@@ -148,9 +146,10 @@ def _by_class(prediction: Prediction, count: int) -> list[NDArray[Any]]:
     return [scored[labels == label] for label in range(count)]
 
 
-def _mean_over(
+def mean_over(
     thresholds: list[float], values: list[float], suffix: str = ''
 ) -> dict[str, float]:
+    """Return the mean of average precisions, and each by its threshold."""
     results = {f'mAP{suffix}': sum(values) / len(values)}
     for threshold, value in zip(thresholds, values):
         # Truncated, not rounded, like the names in MMDetection.

@@ -117,11 +117,7 @@ class SelectedResults(Sequence[tuple[str, Prediction]]):
         return (self._paths[image] for image in self._images.tolist())
 
     def predictions(self, chosen: Sequence[int]) -> PackedPredictions:
-        """Return the predictions of some images, in that order.
-
-        Args:
-            chosen: Positions in this selection.
-        """
+        """Return the predictions at some positions in this selection, in that order."""
         if not self._blocks:
             return pack([])
         images = self._images[np.asarray(chosen, dtype=np.int64)]
@@ -130,11 +126,7 @@ class SelectedResults(Sequence[tuple[str, Prediction]]):
 
 
 def interleaved(parts: Sequence[PackedResults]) -> SelectedResults:
-    """Return the results of all ranks in the order in which samplers deal images.
-
-    Args:
-        parts: Results of each rank: that of rank r has the images r, r + R, ….
-    """
+    """Return the results of all ranks, of which rank r has the images r, r + R, …."""
     starts = np.cumsum([0, *map(len, parts)]).tolist()
     numbers = [range(start, stop) for start, stop in pairwise(starts)]
     dealt = [each for each in chain(*zip_longest(*numbers)) if each is not None]
@@ -142,11 +134,7 @@ def interleaved(parts: Sequence[PackedResults]) -> SelectedResults:
 
 
 def one_after_another(parts: Sequence[Any]) -> Any:
-    """Return the results of all ranks, those of rank 0 first.
-
-    Args:
-        parts: Results of each rank, all lists or all :class:`PackedResults`.
-    """
+    """Return the results of all ranks, lists or :class:`PackedResults`, in rank order."""
     if isinstance(parts[0], PackedResults):
         return _joined(parts)
     return [result for part in parts for result in part]

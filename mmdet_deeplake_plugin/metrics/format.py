@@ -1,7 +1,8 @@
 """Define what every value of ``metrics_format`` has to provide.
 
 A new format is a subclass of :class:`MetricFormat` in a file of its own, and an entry in
-``FORMATS`` of ``formats/registry.py``.
+``FORMATS`` of ``formats/registry.py``. It may call a metric of MMDetection itself, as
+``ReidFormat`` does; ``InstanceFormat`` reads the ground truth for a function ``score``.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ..evaluation.groups.jobs import Spread, one_by_one
-from ..lake import Lake
+from ..lake import Lake, find_lake
 from ..utils.messages import comma_joined, did_you_mean
 from ..utils.values import is_list
+from .options import check_metric_items
 
 
 class MetricFormat(ABC):
@@ -33,6 +35,7 @@ class MetricFormat(ABC):
         takes_all: Whether all of ``known_metrics`` are the default, not the first alone.
         defaults: The options of this format and their defaults. They are keys of
             ``DeepLakeMetric``, with the same defaults.
+        known_items: Allowed values of the option ``metric_items``.
         destination: Option that says where results are written, and what it holds.
         results_class: What the results of a rank are appended to.
         shares_work: Whether ranks can share the evaluation.
@@ -48,6 +51,7 @@ class MetricFormat(ABC):
     takes_several: ClassVar[bool] = True
     takes_all: ClassVar[bool] = False
     defaults: ClassVar[Mapping[str, Any]]
+    known_items: ClassVar[Sequence[str]] = ()
     destination: ClassVar[tuple[str, str]] = (
         'outfile_prefix',
         'path prefix of the JSON files',
@@ -67,8 +71,12 @@ class MetricFormat(ABC):
         """Refuse options that do not work, before the first epoch.
 
         Raises:
-            ValueError: If ``format_only`` is set without a destination.
+            ValueError: If ``format_only`` is set without a destination, or an item of
+                ``metric_items`` is unknown.
+            ImportError: If a package is needed, but not installed.
         """
+        check_metric_items(self.options.get('metric_items'), self.known_items)
+        self.check_package()
         key, content = self.destination
         if self.options.get('format_only') and self.options[key] is None:
             raise ValueError(
@@ -76,12 +84,13 @@ class MetricFormat(ABC):
                 f'{key}, but it is not set; set {key} to the {content}'
             )
 
-    def images_of(self, sample: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-        """Return the images of a prediction.
+    @staticmethod
+    def check_package() -> Any:
+        """Look for the package that the format needs, if there is one."""
+        return None
 
-        Args:
-            sample: A prediction as the model makes it.
-        """
+    def images_of(self, sample: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+        """Return the images of a prediction as the model makes it."""
         return [sample]
 
     @abstractmethod
@@ -136,9 +145,6 @@ class MetricFormat(ABC):
 def path_of(sample: Mapping[str, Any]) -> str:
     """Return the path of a predicted image.
 
-    Args:
-        sample: The prediction.
-
     Raises:
         KeyError: If it has none, or is that of a video.
     """
@@ -153,5 +159,24 @@ def path_of(sample: Mapping[str, Any]) -> str:
             "a prediction has no 'img_path', which identifies its lake and row; "
             'keep img_path in the meta_keys of PackDetInputs'
         )
-    path: str = sample['img_path']
-    return path
+    return sample['img_path']
+
+
+def rows_of_paths(paths: Iterable[str]) -> dict[Lake, dict[int, int]]:
+    """Return the rows of predicted images by lake, and which of the paths each has.
+
+    Of images that are repeated, as ranks are padded with some, the last one counts.
+
+    Raises:
+        ValueError: If a row contains another image than when it was predicted.
+        KeyError: If a lake is not open in this process.
+    """
+    by_lake: dict[Lake, dict[int, int]] = {}
+    names: dict[Lake, dict[int, str]] = {}
+    for number, path in enumerate(paths):
+        lake, row = find_lake(path)
+        by_lake.setdefault(lake, {})[row] = number
+        names.setdefault(lake, {})[row] = path.rpartition('/')[2]
+    for lake, name_of in names.items():
+        lake.check_names(name_of)
+    return by_lake

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,7 @@ _LVIS_REMEDY = (
 )
 
 
+@dataclass(eq=False)
 class GroundTruthReader:
     """Reads the annotations of images, and keeps those that it read last.
 
@@ -40,20 +43,14 @@ class GroundTruthReader:
         with_open_images: Whether to read what OpenImages says beside boxes.
     """
 
-    def __init__(
-        self,
-        with_degenerate: bool = True,
-        with_masks: bool = False,
-        with_federation: bool = False,
-        with_stuff: bool = False,
-        with_open_images: bool = False,
-    ) -> None:
-        self.with_degenerate = with_degenerate
-        self.with_masks = with_masks
-        self.with_federation = with_federation
-        self.with_stuff = with_stuff
-        self.with_open_images = with_open_images
-        self._latest: tuple[Mapping[Lake, Sequence[int]], GroundTruth] | None = None
+    with_degenerate: bool = True
+    with_masks: bool = False
+    with_federation: bool = False
+    with_stuff: bool = False
+    with_open_images: bool = False
+    _latest: tuple[Mapping[Lake, Sequence[int]], GroundTruth] | None = field(
+        default=None, init=False
+    )
 
     def read(self, rows_of: Mapping[Lake, Sequence[int]]) -> GroundTruth:
         """Read the annotations of images.
@@ -151,10 +148,14 @@ def _masks_of_segments(
         segment_ids = table.segment_ids[instances][keep[instances]]
         if len(segment_ids) and lake.seg_maps is not None:
             pixels = decode_ids(lake.seg_maps.of_row(row))
-            # One at a time: all of an image take pixels times segments bytes.
-            for segment_id in segment_ids:
-                masks += segmentations_of_bitmaps((pixels == segment_id)[..., None])
+            masks += masks_of_ids(pixels, segment_ids)
     return masks
+
+
+def masks_of_ids(pixels: NDArray[Any], ids: NDArray[np.int64]) -> list[Segmentation]:
+    """Encode the areas of some ids in a map, shape ``(H, W)``, as masks."""
+    # One at a time: all of an image take pixels times segments bytes.
+    return [segmentations_of_bitmaps((pixels == each)[..., None])[0] for each in ids]
 
 
 def _read_open_images(

@@ -75,11 +75,7 @@ class InDatasetOrder(SharedErrors):
         return super().evaluate(size)
 
     def compute(self, results: Sequence[Any]) -> dict:
-        """Let the metric compute its numbers.
-
-        Args:
-            results: Results of all ranks in the order in which they came.
-        """
+        """Let the metric compute its numbers from results in the order they came in."""
         if len(results) == len(self._positions):
             results = (
                 results[self._positions]
@@ -95,9 +91,6 @@ def can_be_put_in_order(evaluator: Any) -> bool:
     Not so for evaluators and metrics that collect results in a way of their own, such as
     ``MultiDatasetsEvaluator``, nor for metrics of other packages, which may count the
     batches that they see.
-
-    Args:
-        evaluator: MMEngine's evaluator of a loop.
     """
     return type(evaluator) is Evaluator and all(
         isinstance(metric, BaseMetric)

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from mmdet.structures.mask import encode_mask_results
-from mmengine.logging import MMLogger
 
 from ..evaluation import (
     Prediction,
@@ -33,40 +32,39 @@ from ..utils.values import is_list, wrong
 from .collected import PackedResults
 from .format import MetricFormat
 from .ground_truth import GroundTruthReader
-from .options import check_ascending, check_metric_items
+from .options import check_ascending
 
 
 class InstanceFormat(MetricFormat):
     """A format that scores ``pred_instances``.
 
     Attributes:
-        score: Function of ground truth, predictions, class names, metrics, logger and
-            options that returns numbers by name.
-        with_degenerate: Whether boxes without extent count, see
-            :class:`GroundTruthReader`.
-        with_federation: Whether LVIS's keys of images and categories are needed.
-        with_open_images: Whether what OpenImages says beside boxes is needed.
+        score: Function of ground truth, predictions, :meth:`arguments` and options that
+            returns numbers by name.
+        takes_one_threshold: Whether ``iou_thrs`` must be one number.
+        reads: What is read beside boxes, as arguments of :class:`GroundTruthReader`.
     """
 
     score: ClassVar[Callable[..., dict[str, float]]]
-    with_degenerate: ClassVar[bool] = True
-    with_federation: ClassVar[bool] = False
-    with_open_images: ClassVar[bool] = False
+    takes_one_threshold: ClassVar[bool] = False
+    reads: ClassVar[Mapping[str, bool]] = {}
     results_class = PackedResults
 
     @cached_property
     def ground_truth(self) -> GroundTruthReader:
         """Reader of the annotations."""
         return GroundTruthReader(
-            with_degenerate=self.with_degenerate,
             with_masks='segm' in self.metrics and not self.options['format_only'],
-            with_federation=self.with_federation,
-            with_open_images=self.with_open_images,
+            **self.reads,
         )
 
     def check_options(self) -> None:
-        """Check the order of the numbers of proposals too, where it matters."""
+        """Check the thresholds, and the order of the numbers of proposals, too."""
         super().check_options()
+        if self.takes_one_threshold and is_list(self.options.get('iou_thrs')):
+            raise wrong(
+                'iou_thrs', 'one number', self.options['iou_thrs'], 'iou_thrs=0.5'
+            )
         for metric in self.metrics:
             if metric in ('proposal_fast', 'recall'):
                 check_ascending(self.options['proposal_nums'], metric)
@@ -95,24 +93,17 @@ class InstanceFormat(MetricFormat):
     ) -> dict[str, float]:
         """Score predictions against the instances of their images."""
         shared = {'spread': spread} if self.shares_work else {}
-        return self.score(
-            self.ground_truth.read(rows_of),
-            collected,
-            meta['classes'],
-            self.metrics if self.takes_several else self.metrics[0],
-            logger=MMLogger.get_current_instance(),
-            **self.options,
-            **shared,
-            **self.further_options(meta),
-        )
+        further = self.arguments(rows_of, meta)
+        truth = self.ground_truth.read(rows_of)
+        return self.score(truth, collected, **further, **self.options, **shared)
 
-    def further_options(self, meta: Mapping[str, Any]) -> dict[str, Any]:
-        """Return options of ``score`` that the dataset decides.
-
-        Args:
-            meta: ``metainfo`` of the dataset.
-        """
-        return {}
+    def arguments(
+        self, rows_of: Mapping[Lake, Sequence[int]], meta: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return what ``score`` takes beside ground truth, predictions and options."""
+        if self.takes_several:
+            return {'classes': meta['classes'], 'metrics': self.metrics}
+        return {'classes': meta['classes'], 'metric': self.metrics[0]}
 
 
 class CocoFormat(InstanceFormat):
@@ -125,6 +116,7 @@ class CocoFormat(InstanceFormat):
     name = 'COCO'
     prefix = 'coco'
     known_metrics: ClassVar[tuple[str, ...]] = coco.METRICS
+    known_items = coco.ITEMS
     defaults: ClassVar[Mapping[str, Any]] = {
         'classwise': False,
         'proposal_nums': (100, 300, 1000),
@@ -139,10 +131,9 @@ class CocoFormat(InstanceFormat):
     shares_work = True
 
     def check_options(self) -> None:
-        """Check the numbers to report too, and import the backend, if installed."""
+        """Check how many numbers of proposals there are too, and import the backend."""
         super().check_options()
         items, nums = self.options['metric_items'], self.options['proposal_nums']
-        check_metric_items(items, coco.ITEMS)
         coco.check_proposal_nums(self.metrics, items, nums)
         backend_classes(self.options['backend'])
 
@@ -159,6 +150,8 @@ class LvisFormat(InstanceFormat):
     name = 'LVIS'
     prefix = 'lvis'
     known_metrics = coco.METRICS
+    known_items = lvis.ITEMS
+    check_package = staticmethod(lvis_package)
     defaults: ClassVar[Mapping[str, Any]] = {
         'classwise': False,
         'proposal_nums': lvis.PROPOSAL_NUMS,
@@ -169,13 +162,11 @@ class LvisFormat(InstanceFormat):
     }
     score = staticmethod(evaluate_lvis)
     shares_work = True
-    with_federation = True
+    reads: ClassVar[Mapping[str, bool]] = {'with_federation': True}
 
     def check_options(self) -> None:
-        """Import the package too, and refuse options that have no effect in LVIS."""
+        """Refuse options that have no effect in LVIS too."""
         super().check_options()
-        check_metric_items(self.options['metric_items'], lvis.ITEMS)
-        lvis_package()
         keys = ('metric_items', 'proposal_nums', 'iou_thrs')
         lvis.check_lvis_options(self.metrics, *(self.options[key] for key in keys))
 
@@ -194,7 +185,9 @@ class VocFormat(InstanceFormat):
         'eval_mode': '11points',
     }
     score = staticmethod(evaluate_voc)
-    with_degenerate = False  # VOCMetric scores what the dataset kept
+    reads: ClassVar[Mapping[str, bool]] = {
+        'with_degenerate': False
+    }  # VOCMetric scores what the dataset kept
 
 
 class CrowdHumanFormat(InstanceFormat):
@@ -211,13 +204,7 @@ class CrowdHumanFormat(InstanceFormat):
         'outfile_prefix': None,
     }
     score = staticmethod(evaluate_crowdhuman)
-
-    def check_options(self) -> None:
-        """Refuse several thresholds too."""
-        super().check_options()
-        given = self.options['iou_thrs']
-        if is_list(given):
-            raise wrong('iou_thrs', 'one number', given, 'iou_thrs=0.5')
+    takes_one_threshold = True
 
 
 class OpenImagesFormat(InstanceFormat):
@@ -235,7 +222,7 @@ class OpenImagesFormat(InstanceFormat):
         'filter_labels': True,
     }
     score = staticmethod(evaluate_openimages)
-    with_open_images = True
+    reads: ClassVar[Mapping[str, bool]] = {'with_open_images': True}
 
 
 def collect_instances(sample: Mapping[str, Any]) -> Prediction:
@@ -269,11 +256,7 @@ def collect_instances(sample: Mapping[str, Any]) -> Prediction:
 
 
 def run_lengths(masks: Any) -> list[dict[str, Any]]:
-    """Return predicted masks as run-length codes.
-
-    Args:
-        masks: A tensor ``(n, H, W)``, or codes.
-    """
+    """Return predicted masks, a tensor ``(n, H, W)`` or codes, as run-length codes."""
     if isinstance(masks, torch.Tensor):
         # One at a time: a hundred masks of a large image take gigabytes.
         masks = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,7 @@ _INTEGERS, _NUMBERS = PredictionColumn('integers'), PredictionColumn('numbers')
 def columns_of(
     lake: Lake, predictions: Sequence[Prediction]
 ) -> dict[str, PredictionColumn]:
-    """Return the columns of predictions on a lake, those of verdicts if it has labels.
-
-    Args:
-        lake: The lake.
-        predictions: The predictions.
-    """
+    """Return the columns of predictions on a lake, those of verdicts if it has labels."""
     columns = {
         'boxes': PredictionColumn('boxes'),
         'labels': PredictionColumn('labels', lake.columns.class_names),
@@ -66,6 +62,7 @@ def has_labels(lake: Lake) -> bool:
     return lake.columns.of('gt_bboxes') is not None
 
 
+@dataclass(eq=False)
 class Blocks:
     """The values of the columns, for some rows at a time.
 
@@ -86,44 +83,42 @@ class Blocks:
         ValueError: If predictions are damaged, or a label has no class.
     """
 
-    def __init__(
-        self,
-        lake: Lake,
-        rows: Sequence[int],
-        predictions: Sequence[Prediction],
-        gt: GroundTruth,
-        classes: Sequence[str],
-        rules: Rules,
-        losses: Sequence[float | None],
-        segments: Sequence[PanopticPrediction] | None = None,
-    ) -> None:
-        gt.check_predictions(predictions, classes)
-        self.columns = columns_of(lake, predictions)
-        if len(losses) and None not in losses:
+    lake: Lake
+    rows: Sequence[int]
+    predictions: Sequence[Prediction]
+    gt: GroundTruth
+    classes: Sequence[str]
+    rules: Rules
+    losses: Sequence[float | None]
+    segments: Sequence[PanopticPrediction] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the predictions, and choose the columns."""
+        self.gt.check_predictions(self.predictions, self.classes)
+        self.columns = columns_of(self.lake, self.predictions)
+        if len(self.losses) and None not in self.losses:
             self.columns['loss'] = _NUMBER
-        self._losses = losses
         self.sums: Counter[str] = Counter()
-        self._rows, self._predictions, self._gt = rows, predictions, gt
-        self._label_of, self._rules = gt.labels_of_classes(classes), rules
-        self._segments, self._is_judged = segments, has_labels(lake)
+        self._label_of = self.gt.labels_of_classes(self.classes)
+        self._is_judged = has_labels(self.lake)
 
     def __iter__(self) -> Iterator[tuple[Any, Mapping[str, list[Any]]]]:
         """Yield row numbers and the values of each column."""
-        for start in range(0, len(self._rows), _ROWS_AT_ONCE):
-            stop = min(start + _ROWS_AT_ONCE, len(self._rows))
+        for start in range(0, len(self.rows), _ROWS_AT_ONCE):
+            stop = min(start + _ROWS_AT_ONCE, len(self.rows))
             of_rows = [self._values_of(index) for index in range(start, stop)]
             yield (
-                np.array(self._rows[start:stop], dtype=np.int64),
+                np.array(self.rows[start:stop], dtype=np.int64),
                 {name: [values[name] for values in of_rows] for name in self.columns},
             )
 
     def _values_of(self, index: int) -> dict[str, Any]:
-        prediction = self._predictions[index]
+        prediction = self.predictions[index]
         values: dict[str, Any] = {
             'boxes': np.asarray(prediction.bboxes, dtype=np.float32).reshape(-1, 4),
             'labels': self._label_of[prediction.labels].astype(np.int32),
-            'scores': scores_of(prediction, self._rules.iou_type).astype(np.float32),
-            'loss': self._losses[index],
+            'scores': scores_of(prediction, self.rules.iou_type).astype(np.float32),
+            'loss': self.losses[index],
         }
         if 'masks' in self.columns:
             values['masks'] = pack_segmentations(list(prediction.masks or []))
@@ -142,8 +137,8 @@ class Blocks:
         return values
 
     def _judge(self, index: int) -> Judgement:
-        gt, label_of, rules = self._gt, self._label_of, self._rules
-        if self._segments is None:
-            return judge_image(gt, index, self._predictions[index], label_of, rules)
-        segments, background_thr = self._segments[index], rules.background_thr
+        gt, label_of, rules = self.gt, self._label_of, self.rules
+        if self.segments is None:
+            return judge_image(gt, index, self.predictions[index], label_of, rules)
+        segments, background_thr = self.segments[index], rules.background_thr
         return judge_segments(gt, index, segments, label_of, background_thr)

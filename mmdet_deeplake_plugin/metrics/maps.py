@@ -28,11 +28,7 @@ class MapFormat(MetricFormat):
 
     @classmethod
     def prediction_of(cls, sample: Mapping[str, Any]) -> Any:
-        """Return the map of a data sample.
-
-        Raises:
-            KeyError: If the model does not predict such a map.
-        """
+        """Return the map of a data sample, or raise a ``KeyError`` if there is none."""
         if cls.key not in sample:
             raise KeyError(
                 f'metrics_format={cls.name!r} compares maps, but the model does not '

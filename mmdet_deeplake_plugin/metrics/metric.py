@@ -14,12 +14,12 @@ from mmengine.logging import print_log
 from ..datasets.broken_images import describe_rows
 from ..datasets.class_comparison import refuse_joined_classes
 from ..evaluation.groups.jobs import Spread, one_by_one
-from ..lake import Lake, blank_size, find_lake
+from ..lake import blank_size, find_lake
 from ..utils.gc_paused import gc_paused
 from ..utils.messages import comma_joined, did_you_mean
 from ..utils.values import refuse_unknown
 from .collected import SelectedResults, interleaved, one_after_another
-from .format import path_of
+from .format import path_of, rows_of_paths
 from .formats.registry import FORMATS, refuse_of_others
 from .maps import MapFormat
 from .options import ELSEWHERE, check_values
@@ -162,40 +162,8 @@ class DeepLakeMetric(SharedErrors):
         collect_dir: str | None = None,
         **unknown: Any,
     ) -> None:
+        given = dict(locals())
         refuse_unknown(unknown, DeepLakeMetric.__init__, ELSEWHERE)
-        options = dict(
-            classwise=classwise,
-            proposal_nums=proposal_nums,
-            iou_thrs=iou_thrs,
-            metric_items=metric_items,
-            format_only=format_only,
-            outfile_prefix=outfile_prefix,
-            sort_categories=sort_categories,
-            backend=backend,
-            scale_ranges=scale_ranges,
-            eval_mode=eval_mode,
-            output_dir=output_dir,
-            beta=beta,
-            reduce_zero_label=reduce_zero_label,
-            ignore_index=ignore_index,
-            mr_ref=mr_ref,
-            ioa_thrs=ioa_thrs,
-            use_group_of=use_group_of,
-            get_supercategory=get_supercategory,
-            filter_labels=filter_labels,
-            dump_matches=dump_matches,
-            occluded_ann=occluded_ann,
-            separated_ann=separated_ann,
-            score_thr=score_thr,
-            mask_iou_thr=mask_iou_thr,
-            topk=topk,
-            thresh_score=thresh_score,
-            thresh_f1=thresh_f1,
-            benchmark=benchmark,
-            use_postprocess=use_postprocess,
-            postprocess_tracklet_cfg=postprocess_tracklet_cfg,
-            metric_options=metric_options,
-        )
         if not isinstance(metrics_format, str) or metrics_format not in FORMATS:
             raise ValueError(
                 f'`metrics_format` must be one of {comma_joined(FORMATS)}, got '
@@ -203,10 +171,9 @@ class DeepLakeMetric(SharedErrors):
                 'of them'
             )
         chosen = FORMATS[metrics_format]
-        exchange = dict(
-            collect_device=collect_device, prefix=prefix, collect_dir=collect_dir
-        )
-        check_values({**options, **exchange})
+        options = {key: given[key] for each in FORMATS.values() for key in each.defaults}
+        exchange = ('collect_device', 'prefix', 'collect_dir')
+        check_values({key: given[key] for key in (*options, *exchange)})
         if collect_dir is not None and collect_device != 'cpu':
             raise ValueError(
                 f"collect_dir={collect_dir!r} is for collect_device='cpu', got "
@@ -285,7 +252,7 @@ class DeepLakeMetric(SharedErrors):
                 results = interleaved(parts)[:size]
             if positions is not None and len(results) == len(positions):
                 results = results[positions]
-            numbers = self._score(results, spread)
+            numbers = self.compute(results, spread)
             prefix = f'{self.prefix}/' if self.prefix else ''
             return {f'{prefix}{key}': value for key, value in numbers.items()}
 
@@ -296,47 +263,37 @@ class DeepLakeMetric(SharedErrors):
         return numbers
 
     @gc_paused()
-    def compute(self, results: Sequence[Any]) -> dict[str, float]:
-        """Score the predictions of all ranks on this one.
+    def compute(
+        self, results: Sequence[Any], spread: Spread = one_by_one
+    ) -> dict[str, float]:
+        """Score the predictions of all ranks.
 
         Args:
             results: Pairs of ``img_path`` and what the format collected.
+            spread: Runs the jobs of formats that share their work.
 
         Returns:
             Numbers by name, the mean average precision first if there is one, so that
             ``save_best='auto'`` chooses it.
 
         Raises:
-            ValueError: If the model predicts a label without a class.
-            ValueError: If a row contains another image than when it was predicted.
+            ValueError: If the model predicts a label without a class, or a row contains
+                another image than when it was predicted.
             KeyError: If the lake of a prediction is not open in this process.
         """
-        return self._score(results, one_by_one)
-
-    def _score(self, results: Sequence[Any], spread: Spread) -> dict[str, float]:
         # MMDetection's MultiDatasetsEvaluator scores each of joined datasets by itself.
         if isinstance(self.dataset_meta, Sequence):
             refuse_joined_classes(self.dataset_meta)
         packed = results if isinstance(results, SelectedResults) else None
         paths = list(packed.paths if packed else (path for path, _ in results))
         _log_broken(paths)
-        # Ranks that were padded with repeated images deliver these twice.
-        by_lake: dict[Lake, dict[int, int]] = {}
-        names: dict[Lake, dict[int, str]] = {}
-        for number, path in enumerate(paths):
-            lake, row = find_lake(path)
-            by_lake.setdefault(lake, {})[row] = number
-            names.setdefault(lake, {})[row] = path.rpartition('/')[2]
-        for lake, name_of in names.items():
-            lake.check_names(name_of)
+        by_lake = rows_of_paths(paths)
         chosen = [number for rows in by_lake.values() for number in rows.values()]
         numbers = self.format.evaluate(
             {lake: list(rows) for lake, rows in by_lake.items()},
-            packed.predictions(chosen)
-            if packed
-            else [results[number][1] for number in chosen],
+            packed.predictions(chosen) if packed else [results[n][1] for n in chosen],
             self.dataset_meta or {},
-            **({'spread': spread} if self.format.shares_work else {}),
+            spread,
         )
         keep_numbers(self.prefix, numbers)
         return numbers

@@ -39,11 +39,7 @@ ELSEWHERE = {
 
 
 def check_values(values: Mapping[str, Any]) -> None:
-    """Refuse values of wrong type or range.
-
-    Args:
-        values: Options of ``DeepLakeMetric`` by name; ones without a check are left to
-            their format.
+    """Refuse values of wrong type or range; those of ``metric_items`` a format checks.
 
     Raises:
         ValueError: If one is wrong. The message names the key, what was found and what
@@ -55,14 +51,10 @@ def check_values(values: Mapping[str, Any]) -> None:
 
 
 def check_metric_items(items: Sequence[str] | None, known: Sequence[str]) -> None:
-    """Refuse unknown numbers to report.
-
-    Args:
-        items: The key ``metric_items``.
-        known: Names of the numbers that the format reports.
+    """Refuse a ``metric_items`` without numbers, or with ones that are not known.
 
     Raises:
-        ValueError: If a number is unknown, or none is named.
+        ValueError: If it is such a one.
     """
     if items is None:
         return
@@ -79,14 +71,10 @@ def check_metric_items(items: Sequence[str] | None, known: Sequence[str]) -> Non
 
 
 def check_ascending(nums: Sequence[int], metric: str) -> None:
-    """Refuse numbers of proposals of which the last is not the largest.
-
-    Args:
-        nums: The key ``proposal_nums``, checked by :func:`check_values`.
-        metric: The metric that needs them in order.
+    """Refuse a ``proposal_nums`` whose last number is not the largest.
 
     Raises:
-        ValueError: If they are not in ascending order.
+        ValueError: If they are not in the order that the metric needs.
     """
     if list(nums) != sorted(nums):
         raise ValueError(
@@ -134,7 +122,8 @@ def _check_topk(key: str, value: Any) -> None:
         raise wrong(key, wanted, value, f'{key}=10000 or {key}=(1, 5, 10)')
 
 
-def _check_share(key: str, value: Any) -> None:
+def check_share(key: str, value: Any) -> None:
+    """Refuse what is not a number from 0 to 1."""
     if not is_number(value) or not 0 <= value <= 1:
         raise wrong(key, 'a number from 0 to 1', value, f'{key}=0.5')
 
@@ -142,12 +131,13 @@ def _check_share(key: str, value: Any) -> None:
 def _check_ranges(key: str, value: Any) -> None:
     if value is None:
         return
-    if not is_list(value) or not len(value) or not all(map(_is_range, value)):
+    if not is_list(value) or not len(value) or not all(map(is_range, value)):
         wanted = 'a list of pairs of box sizes in pixels, the lesser one first'
         raise wrong(key, wanted, value, f'{key}=[(0, 32), (32, 96)]')
 
 
-def _is_range(value: Any) -> bool:
+def is_range(value: Any) -> bool:
+    """Return whether a value is a pair of numbers from 0 on, the lesser one first."""
     return (
         is_list(value)
         and len(value) == 2
@@ -223,7 +213,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     **dict.fromkeys(('use_group_of', 'get_supercategory', 'filter_labels'), check_bool),
     **dict.fromkeys(('occluded_ann', 'separated_ann'), _check_path),
     **dict.fromkeys(
-        ('score_thr', 'mask_iou_thr', 'thresh_score', 'thresh_f1'), _check_share
+        ('score_thr', 'mask_iou_thr', 'thresh_score', 'thresh_f1'), check_share
     ),
     **dict.fromkeys(('dump_matches', 'use_postprocess'), check_bool),
     'benchmark': lambda key, value: check_choice(key, value, MOT_BENCHMARKS),

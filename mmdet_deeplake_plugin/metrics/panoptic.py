@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import print_log
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
@@ -23,9 +23,8 @@ from ..evaluation import (
 from ..evaluation.groups.jobs import Spread, one_by_one
 from ..evaluation.panoptic import describe, predicted_ids
 from ..lake import Lake, blank_size, find_lake
-from ..structures.masks import segmentations_of_bitmaps
 from ..structures.seg_maps import colours_of, decode_ids
-from .ground_truth import GroundTruthReader
+from .ground_truth import GroundTruthReader, masks_of_ids
 from .maps import MapFormat, naming_row, png_name, write_png
 
 
@@ -52,15 +51,10 @@ class PanopticFormat(MapFormat):
     ) -> tuple[str, PanopticPrediction]:
         """Compare a predicted map with the stored one, and write it if asked to.
 
-        Args:
-            sample: A prediction with ``img_path`` and ``pred_panoptic_seg``.
-            meta: ``metainfo`` of the dataset.
-
         Returns:
             File name of the written map, and the overlap of the segments.
 
         Raises:
-            KeyError: If the model does not predict a panoptic map.
             ValueError: If the lake has no map, or one of another size.
         """
         prediction = self.prediction_of(sample)
@@ -99,7 +93,7 @@ class PanopticFormat(MapFormat):
             meta['classes'],
             things,
             self.options['classwise'],
-            MMLogger.get_current_instance(),
+            'current',
         )
 
     def _write_json(
@@ -164,10 +158,6 @@ def collect_segments(
 ) -> PredictedSegments:
     """Turn a predicted map into segments, and compare it with the stored one.
 
-    Args:
-        sample: A prediction with ``img_path`` and ``pred_panoptic_seg``.
-        meta: ``metainfo`` of the dataset.
-
     Raises:
         KeyError: If the model does not predict a panoptic map.
         ValueError: If the lake has boxes, but no map, or one of another size.
@@ -178,10 +168,7 @@ def collect_segments(
     truth = None if lake.columns.of('gt_bboxes') is None else _true_ids(lake, row)
     with naming_row(lake, row):
         overlap = describe(pixels, truth, num_classes, ignored)
-    masks: list[Any] = []
-    # One at a time: all of an image take pixels times segments bytes.
-    for segment in overlap.ids:
-        masks += segmentations_of_bitmaps((pixels == segment)[..., None])
+    masks: list[Any] = masks_of_ids(pixels, overlap.ids)
     boxes = coco_mask.toBbox(masks).reshape(-1, 4) if masks else np.zeros((0, 4))
     boxes[:, 2:] += boxes[:, :2]
     instances = Prediction(

@@ -24,19 +24,12 @@ from ..lake import (
 )
 from ..utils.distributed import on_main_rank
 from ..utils.gc_paused import gc_paused
-from ..utils.values import (
-    check_choice,
-    check_int,
-    is_list,
-    is_number,
-    refuse_unknown,
-    wrong,
-)
-from .format import path_of
+from ..utils.values import check_choice, check_int, refuse_unknown, wrong
+from .format import path_of, rows_of_paths
 from .ground_truth import GroundTruthReader
 from .instances import collect_instances
 from .judging import Blocks
-from .options import check_values
+from .options import check_share, check_values, is_range
 from .panoptic import PanopticFormat, PredictedSegments, collect_segments
 from .provenance import describe_run, loss_of, run_name, stage, take_numbers
 from .ranks import SharedErrors
@@ -107,13 +100,9 @@ class DeepLakePredictions(SharedErrors):
         refuse_unknown(unknown, DeepLakePredictions.__init__)
         check_prediction_name('name', name)
         check_prediction_name('branch', branch)
-        for key, value in (
-            ('iou_thr', iou_thr),
-            ('score_thr', score_thr),
-            ('background_thr', background_thr),
-        ):
-            if not is_number(value) or not 0 <= value <= 1:
-                raise wrong(key, 'a number from 0 to 1', value, f'{key}=0.5')
+        shares = dict(iou_thr=iou_thr, score_thr=score_thr, background_thr=background_thr)
+        for key, value in shares.items():
+            check_share(key, value)
         if background_thr > iou_thr:
             raise wrong(
                 'background_thr', 'at most iou_thr', background_thr, 'background_thr=0.1'
@@ -121,13 +110,13 @@ class DeepLakePredictions(SharedErrors):
         check_int('max_dets', max_dets, 1, 'max_dets=100')
         check_choice('iou_type', iou_type, IOU_TYPES)
         check_choice('metrics_format', metrics_format, _FORMATS)
-        _check_area_range(area_range)
+        if area_range is not None and not is_range(area_range):
+            wanted = 'two areas in square pixels, the lesser one first'
+            raise wrong('area_range', wanted, area_range, 'area_range=(0, 1024)')
         check_values(dict(collect_device=collect_device, collect_dir=collect_dir))
         super().__init__(collect_device=collect_device, collect_dir=collect_dir)
         self.rules = Rules(
-            iou_thr=float(iou_thr),
-            score_thr=float(score_thr),
-            background_thr=float(background_thr),
+            **{key: float(value) for key, value in shares.items()},
             max_dets=int(max_dets),
             area_range=None if area_range is None else tuple(map(float, area_range)),  # type: ignore[arg-type]
             iou_type=iou_type,
@@ -149,16 +138,14 @@ class DeepLakePredictions(SharedErrors):
 
         Args:
             data_batch: Unused.
-            data_samples: Samples with ``img_path`` and ``pred_instances`` or
-                ``pred_panoptic_seg``, as :class:`DeepLakeMetric` takes them.
+            data_samples: Samples as :meth:`DeepLakeMetric.process` takes them.
 
         Raises:
-            KeyError: If a sample has no ``img_path``, or lacks the map to write, or its
-                lake is not open.
-            ValueError, PermissionError, OSError: If the lake cannot be written to; at
-                the first batch, on all ranks.
+            KeyError: As there.
             ValueError: If datasets with other classes are joined, or a map has another
                 size than the stored one.
+            ValueError, PermissionError, OSError: If the lake cannot be written to; at
+                the first batch, on all ranks.
         """
         if self.is_idle:
             return
@@ -199,14 +186,7 @@ class DeepLakePredictions(SharedErrors):
         return collect_instances(sample)
 
     def evaluate(self, size: int) -> dict:
-        """Write the predictions of all ranks, except in the validation of a training.
-
-        Args:
-            size: Number of images.
-
-        Returns:
-            Nothing, as no number is reported.
-        """
+        """Write the predictions of all ranks, except in the validation of a training."""
         if self.is_idle:
             return {}
         self.finish()
@@ -227,23 +207,19 @@ class DeepLakePredictions(SharedErrors):
             OSError: If the storage fails.
         """
         by_lake: dict[Lake, dict[int, Any]] = {}
-        names: dict[Lake, dict[int, str]] = {}
-        losses: dict[Lake, dict[int, float | None]] = {}
-        for path, prediction, loss in results:
-            lake, row = find_lake(path)
-            names.setdefault(lake, {})[row] = path.rpartition('/')[2]
-            if prediction is not None:
-                by_lake.setdefault(lake, {})[row] = prediction
-                losses.setdefault(lake, {})[row] = loss
+        for lake, number_of in rows_of_paths(path for path, _, _ in results).items():
+            found = {row: results[number][1:] for row, number in number_of.items()}
+            found = {row: each for row, each in found.items() if each[0] is not None}
+            if found:
+                by_lake[lake] = dict(sorted(found.items()))
         for lake in by_lake:
-            lake.check_names(names[lake])
             self._branch_of(lake).check()
         run = {**describe_run(), 'metric': take_numbers()}
         sums: dict[Lake, Counter[str]] = {}
 
         def writes() -> Iterator[PredictionWrite]:
             for lake, of_row in by_lake.items():
-                blocks = self._blocks_of(lake, dict(sorted(of_row.items())), losses[lake])
+                blocks = self._blocks_of(lake, of_row)
                 sums[lake] = blocks.sums
                 provenance = self._provenance_of(lake, len(of_row), run)
                 branch = self._branch_of(lake)
@@ -262,13 +238,10 @@ class DeepLakePredictions(SharedErrors):
         return {}
 
     def _blocks_of(
-        self,
-        lake: Lake,
-        of_row: Mapping[int, Any],
-        losses: Mapping[int, float | None],
+        self, lake: Lake, of_row: Mapping[int, tuple[Any, float | None]]
     ) -> Blocks:
         meta: Any = self.dataset_meta or {}
-        rows, found = list(of_row), list(of_row.values())
+        rows, (found, losses) = list(of_row), zip(*of_row.values())
         reader = GroundTruthReader(
             with_masks=self.rules.iou_type == 'segm',
             with_federation=self._format == 'LVIS',
@@ -281,7 +254,7 @@ class DeepLakePredictions(SharedErrors):
             reader.read({lake: rows}),
             meta['classes'],
             self.rules,
-            [losses[row] for row in rows],
+            losses,
             [each.overlap for each in found] if self._is_panoptic else None,
         )
 
@@ -312,19 +285,6 @@ class DeepLakePredictions(SharedErrors):
         check_prediction_name('name', name)
         check_prediction_name('branch', branch)
         return PredictionBranch(lake.source, branch, name)
-
-
-def _check_area_range(value: Any) -> None:
-    if value is None:
-        return
-    if (
-        not is_list(value)
-        or len(value) != 2
-        or not all(map(is_number, value))
-        or not 0 <= value[0] < value[1]
-    ):
-        wanted = 'two areas in square pixels, the lesser one first'
-        raise wrong('area_range', wanted, value, 'area_range=(0, 1024)')
 
 
 def _listed(counts: Mapping[str, int]) -> str:

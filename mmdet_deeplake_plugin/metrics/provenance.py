@@ -23,12 +23,7 @@ _BYTES_AT_ONCE = 2**20
 
 
 def keep_numbers(prefix: str | None, numbers: Mapping[str, float]) -> None:
-    """Keep what a metric reported, for the predictions of the same evaluation.
-
-    Args:
-        prefix: Prefix of the names.
-        numbers: Numbers by name.
-    """
+    """Keep what a metric reported, for the predictions of the same evaluation."""
     if stage() == 'val':
         return  # predictions of validations are not written
     named = {f'{prefix}/{k}' if prefix else k: _plain(v) for k, v in numbers.items()}
@@ -49,21 +44,13 @@ def take_numbers() -> dict[str, float]:
 
 
 def keep_losses(losses: Mapping[str, float]) -> None:
-    """Keep the losses of the batch that is predicted next, in place of all before.
-
-    Args:
-        losses: ``img_path`` to loss.
-    """
+    """Keep the losses by ``img_path`` of the batch that is predicted next, no others."""
     hub = MessageHub.get_current_instance()
     hub.update_info(_LOSSES, dict(losses), resumed=False)  # checkpoints stay as they are
 
 
 def loss_of(path: str) -> float | None:
-    """Return the loss of an image of the current batch, ``None`` if it is not known.
-
-    Args:
-        path: Its ``img_path``.
-    """
+    """Return the loss of an ``img_path`` of the current batch, ``None`` if not known."""
     losses = MessageHub.get_current_instance().runtime_info.get(_LOSSES) or {}
     return losses.get(path)
 

@@ -36,14 +36,7 @@ class SharedErrors(BaseMetric):
     _is_shared = False
 
     def evaluate(self, size: int) -> dict[str, Any]:
-        """Compute the numbers of all ranks.
-
-        Args:
-            size: Number of images.
-
-        Raises:
-            Exception: What :meth:`compute` raised on rank 0.
-        """
+        """Compute the numbers of all ranks, or raise what failed on rank 0."""
         self._is_shared = get_world_size() > 1
         try:
             numbers: dict[str, Any] = super().evaluate(size)
@@ -55,11 +48,7 @@ class SharedErrors(BaseMetric):
         return numbers
 
     def compute_metrics(self, results: Any) -> dict[str, Any]:
-        """Compute the numbers, and hand an error on in their place.
-
-        Args:
-            results: Those of all ranks.
-        """
+        """Compute the numbers, and hand an error on in their place."""
         try:
             return self.compute(results)
         except Exception as error:
@@ -70,11 +59,7 @@ class SharedErrors(BaseMetric):
 
     @abstractmethod
     def compute(self, results: Any) -> dict[str, Any]:
-        """Compute the numbers.
-
-        Args:
-            results: Those of all ranks.
-        """
+        """Compute the numbers from the results of all ranks."""
 
 
 class Ranks(contextlib.AbstractContextManager):
@@ -102,15 +87,10 @@ class Ranks(contextlib.AbstractContextManager):
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def collect(self, task: Callable[[], Any]) -> list[Any]:
-        """Run a task on each rank, and return the results of all to rank 0.
-
-        All ranks must call it.
-
-        Args:
-            task: Returns the value of this rank.
+        """Run a task on each rank, all of which must call it.
 
         Returns:
-            The values by rank; empty on other ranks than 0.
+            The results by rank; empty on other ranks than 0.
 
         Raises:
             Exception: On rank 0, what a task of any rank raised.
@@ -130,11 +110,7 @@ class Ranks(contextlib.AbstractContextManager):
         return [own, *(self._receive(value, delete=True) for value, _ in outcomes[1:])]
 
     def lead(self, work: Callable[[Spread], Any]) -> Any:
-        """Do what rank 0 does, and give its result, or its error, to all ranks.
-
-        Args:
-            work: Takes a function that spreads jobs over the ranks.
-        """
+        """Do what rank 0 does, and give its result, or its error, to all ranks."""
         try:
             result = work(self._spread)
         except Exception as error:
@@ -146,14 +122,7 @@ class Ranks(contextlib.AbstractContextManager):
     def follow(self, value: Any) -> Any:
         """Do what the other ranks do: give a value, then work until rank 0 is done.
 
-        Args:
-            value: What rank 0 collects first.
-
-        Returns:
-            The result of rank 0.
-
-        Raises:
-            Exception: What rank 0 raised.
+        Returns the result of rank 0, or raises its error.
         """
         self.collect(lambda: value)
         while True:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ..datasets.classes import label_map
@@ -38,16 +38,11 @@ class SemSegFormat(MapFormat):
     ) -> NDArray[np.int64] | None:
         """Compare a predicted map with the stored one, and write it if asked to.
 
-        Args:
-            sample: A prediction with ``img_path`` and ``pred_sem_seg``.
-            meta: ``metainfo`` of the dataset.
-
         Returns:
             Numbers of pixels by class, see :func:`semseg.count_pixels`; ``None`` with
             ``format_only``.
 
         Raises:
-            KeyError: If the model does not predict a semantic map.
             ValueError: If the lake has no map, or one of another size.
         """
         prediction = self.prediction_of(sample)
@@ -87,7 +82,7 @@ class SemSegFormat(MapFormat):
             meta['classes'],
             self.metrics,
             self.options['beta'],
-            MMLogger.get_current_instance(),
+            'current',
         )
 
     def _truth(self, lake: Lake, row: int, classes: Sequence[str]) -> NDArray[Any]:

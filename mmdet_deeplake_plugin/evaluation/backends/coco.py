@@ -1,20 +1,17 @@
 """Call pycocotools, or a faster package, without its output to the terminal.
 
-The backend's classes decide the numbers; this file only feeds them, and sends the summary
-that they print to the log.
+The backend's classes decide the numbers; this file only feeds them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
-from mmengine.logging import print_log
 from numpy.typing import ArrayLike, NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -31,10 +28,7 @@ BACKENDS = ('pycocotools', 'faster_coco_eval')
 
 
 def backend_classes(name: str) -> tuple[type, type]:
-    """Return the classes ``COCO`` and ``COCOeval`` of a backend.
-
-    Args:
-        name: Name of the backend: ``pycocotools`` or ``faster_coco_eval``.
+    """Return the classes ``COCO`` and ``COCOeval`` of one of :data:`BACKENDS`.
 
     Raises:
         KeyError: If the backend is unknown.
@@ -50,37 +44,19 @@ def backend_classes(name: str) -> tuple[type, type]:
     )
 
 
-def numbered(ids: Sequence[Any]) -> dict[Any, int]:
-    """Number images or categories in the order of their ids, which decides ties.
-
-    Args:
-        ids: Unique ids, all int or all str.
-    """
-    return {each: number for number, each in enumerate(sorted(ids), start=1)}
-
-
 def load_annotations(coco_class: type, annotations: dict[str, Any]) -> Any:
-    """Return annotations as a ``COCO`` object.
-
-    Args:
-        coco_class: The backend's ``COCO``.
-        annotations: Content of an annotation file.
-    """
+    """Return the content of an annotation file as an object of a backend's ``COCO``."""
     coco = coco_class()
     coco.dataset = annotations
-    with contextlib.redirect_stdout(io.StringIO()):
+    with quiet():
         coco.createIndex()
     return coco
 
 
 def load_unfiltered(coco_class: type, annotations: dict[str, Any]) -> Any:
-    """Return annotations as a ``COCO`` object of which all annotations are asked for.
+    """Do the same for a ``COCO`` object of which all annotations are asked for.
 
     To find those of given images and categories takes longer than to match them.
-
-    Args:
-        coco_class: The backend's ``COCO``.
-        annotations: Content of an annotation file.
     """
     return load_annotations(_unfiltered(coco_class), annotations)
 
@@ -106,11 +82,8 @@ def mask_areas(masks: Sequence[Any]) -> NDArray[np.float64]:
 def box_sizes(corners: ArrayLike) -> NDArray[np.float64]:
     """Return predicted boxes as left, top, width and height, shape ``(n, 4)``.
 
-    In double precision, the size is the exact difference of the corners, which float32
-    would round.
-
-    Args:
-        corners: Left, top, right and bottom in pixels, shape ``(n, 4)``.
+    In double precision, the size is the exact difference of the corners (left, top, right
+    and bottom in pixels), which float32 would round.
     """
     boxes = np.array(corners, dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] -= boxes[:, :2]
@@ -134,36 +107,9 @@ def overlaps(detections: Any, annotations: Any, crowd: ArrayLike) -> NDArray[np.
     return np.asarray(coco_mask.iou(detections, annotations, flags), dtype=np.float64)
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Drop what packages print."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
-
-
-def summarize(
-    kind: str,
-    parameters: Any,
-    precision: NDArray[np.float64],
-    recall: NDArray[np.float64],
-    logger: logging.Logger | str,
-) -> Any:
-    """Return a finished ``COCOeval`` of pycocotools, and log the summary that it prints.
-
-    Args:
-        kind: ``'bbox'`` or ``'segm'``.
-        parameters: Parameters of the evaluation.
-        precision: Shape ``(thresholds, recalls, categories, areas, detections)``.
-        recall: Shape ``(thresholds, categories, areas, detections)``.
-        logger: Logger for the summary.
-    """
-    evaluation = COCOeval(iouType=kind)
-    evaluation.params = parameters
-    evaluation.eval = {'precision': precision, 'recall': recall}
-    with contextlib.redirect_stdout(io.StringIO()) as table:
-        evaluation.summarize()
-    print_log('\n' + table.getvalue().rstrip('\n'), logger=logger)
-    return evaluation
+def quiet() -> contextlib.AbstractContextManager[io.StringIO]:
+    """Drop what packages print, or keep it for the log."""
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 class PlainEval(COCOeval):
@@ -172,10 +118,6 @@ class PlainEval(COCOeval):
     def match(self) -> Matches:
         """Match detections and annotations of one class, or of all without classes."""
         self.evaluate()
-        num_images = len(self.params.imgIds)
-        ranges = [
-            [each for each in self.evalImgs[start : start + num_images] if each]
-            for start in range(0, len(self.evalImgs), num_images)
-        ]
         keys = 'dtMatches', 'dtIgnore', 'gtIgnore'
-        return matches_of_images(ranges, keys, len(self.params.iouThrs))
+        num_images, num_thresholds = len(self.params.imgIds), len(self.params.iouThrs)
+        return matches_of_images(self.evalImgs, num_images, keys, num_thresholds)

@@ -51,13 +51,10 @@ def faster_classes() -> tuple[type, type]:
 
 
 def _matches(evaluations: Sequence[Any], params: Any) -> Matches:
-    """Unpack what the package matched.
+    """Unpack what the package matched, for each range of areas and image.
 
-    Args:
-        evaluations: One for each range of areas and image. Only their pickles can be
-            read: matches, those of annotations, scores, which annotations do not count,
-            which detections do not count.
-        params: Parameters of the evaluation.
+    Only pickles can be read: matches, those of annotations, scores, which annotations do
+    not count, which detections do not count.
     """
     states = [each.__getstate__() for each in evaluations]
     num_images = len(params.imgIds)

@@ -13,11 +13,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from mmengine.logging import print_log
-from numpy.typing import NDArray
 
-from ..groups.matches import Matches, matches_of_images
 from .old_numpy import old_numpy
 
 
@@ -58,73 +55,14 @@ def evaluation_of(
     return evaluation
 
 
-def area_ranges(kind: str) -> list[list[float]]:
-    """Return the least and greatest area of each range in square pixels.
-
-    Args:
-        kind: ``'bbox'`` or ``'segm'``.
-    """
-    lvis_package()
-    ranges: list[list[float]] = importlib.import_module('lvis.eval').Params(kind).area_rng
-    return ranges
-
-
-def matches_of(evaluation: Any) -> Matches:
-    """Match detections and annotations of one class.
-
-    Args:
-        evaluation: An ``LVISEval``.
-    """
-    with quiet():
-        evaluation.evaluate()
-    num_images = len(evaluation.params.img_ids)
-    found = evaluation.eval_imgs
-    ranges = [
-        [each for each in found[start : start + num_images] if each]
-        for start in range(0, len(found), num_images)
-    ]
-    keys = 'dt_matches', 'dt_ignore', 'gt_ignore'
-    return matches_of_images(ranges, keys, len(evaluation.params.iou_thrs))
-
-
-def summarize_lvis(
-    categories: list[dict[str, Any]],
-    kind: str,
-    precision: NDArray[np.float64],
-    recall: NDArray[np.float64],
-    logger: logging.Logger | str,
-) -> Any:
-    """Return a finished ``LVISEval``, and log the summary that it prints.
-
-    Args:
-        categories: Those of an annotation file that are scored.
-        kind: ``'bbox'`` or ``'segm'``.
-        precision: Shape ``(thresholds, recalls, categories, areas)``, in the order of the
-            ids.
-        recall: Shape ``(thresholds, categories, areas)``.
-        logger: Logger for the summary.
-    """
-    nothing = {'images': [], 'annotations': [], 'categories': categories}
-    evaluation = evaluation_of(nothing, [], kind)
-    evaluation.freq_groups = evaluation._prepare_freq_group()
-    evaluation.eval = {'precision': precision, 'recall': recall}
-    _log_summary(evaluation, logger)
-    return evaluation
-
-
 def score_all(
     truth: dict[str, Any],
     detections: list[dict[str, Any]],
     cat_ids: Sequence[int],
-    logger: logging.Logger | str,
 ) -> dict[str, float]:
-    """Score boxes of any number per image, and log the summary.
+    """Score boxes of some categories, any number per image, and log the summary.
 
-    Args:
-        truth: Content of an annotation file.
-        detections: Content of a result file; ids and areas are added.
-        cat_ids: The categories that count.
-        logger: Logger for the summary.
+    Ids and areas are added to the detections.
     """
     for number, detection in enumerate(detections, start=1):
         _, _, width, height = detection['bbox']
@@ -135,11 +73,12 @@ def score_all(
     with quiet():
         evaluation.evaluate()
         evaluation.accumulate()
-    _log_summary(evaluation, logger)
+    log_summary(evaluation, 'current')
     return {key: float(value) for key, value in evaluation.get_results().items()}
 
 
-def _log_summary(evaluation: Any, logger: logging.Logger | str) -> None:
+def log_summary(evaluation: Any, logger: logging.Logger | str) -> None:
+    """Log the summary that a finished ``LVISEval`` prints."""
     with quiet(), contextlib.redirect_stdout(io.StringIO()) as table:
         evaluation.summarize()
         evaluation.print_results()

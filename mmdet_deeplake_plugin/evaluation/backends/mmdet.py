@@ -1,17 +1,22 @@
-"""Functions of MMDetection that do not know its sample dicts, without loose ends."""
+"""Let functions and metrics of MMDetection score what was not read from a file.
+
+The numbers are theirs, so they equal those of the stock metrics by construction. Some
+metrics came with MMDetection 3.3, so their classes are looked up when they are needed.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from multiprocessing.pool import Pool
 from typing import Any
 
 import numpy as np
 import torch
-from mmdet.evaluation import bbox_overlaps, eval_map, print_recall_summary
-from mmdet.evaluation.functional import mean_ap, recall
-from mmdet.evaluation.metrics import CrowdHumanMetric, OpenImagesMetric
+from mmdet.evaluation import bbox_overlaps, eval_map, functional, print_recall_summary
+from mmdet.evaluation import metrics as stock
+from mmdet.evaluation.functional import mean_ap
+from mmdet.evaluation.metrics import CrowdHumanMetric
 from mmdet.evaluation.metrics.crowdhuman_metric import PERSON_CLASSES, Image
 from mmengine.fileio import load
 from numpy.typing import NDArray
@@ -20,12 +25,43 @@ from ..ground_truth import Prediction
 
 __all__ = [
     'CrowdHumanScores',
-    'OpenImagesScores',
     'bbox_overlaps',
+    'functional',
     'mean_average_precision',
     'print_recall_summary',
-    'recalls_of_overlaps',
+    'stock_class',
+    'stock_metric',
+    'tensors_of',
 ]
+
+
+def stock_class(name: str) -> Any:
+    """Return a class of metrics of MMDetection by its name.
+
+    Raises:
+        ImportError: If the installed MMDetection does not have it.
+    """
+    kind = getattr(stock, name, None)
+    if kind is None:
+        raise ImportError(f'{name} needs a newer MMDetection: pip install mmdet==3.3.0')
+    return kind
+
+
+def stock_metric(name: str, **attributes: Any) -> Any:
+    """Return a metric without running its constructor, which reads files.
+
+    Args:
+        name: Name of its class.
+        attributes: What its constructor would have set.
+    """
+    metric = object.__new__(stock_class(name))
+    vars(metric).update(attributes)
+    return metric
+
+
+def tensors_of(prediction: Prediction, *keys: str) -> dict[str, torch.Tensor]:
+    """Return some arrays of a prediction as tensors."""
+    return {key: torch.from_numpy(np.asarray(getattr(prediction, key))) for key in keys}
 
 
 class CrowdHumanScores(CrowdHumanMetric):
@@ -76,99 +112,6 @@ class _Queue(list):
     """A list that is filled like a queue."""
 
     put_nowait = list.append
-
-
-class OpenImagesScores:
-    """What ``OpenImagesMetric`` makes of images, one after the other.
-
-    Args:
-        classes: Class names.
-        relations: Whether an instance of class i is one of class j, shape ``(C, C)``.
-        get_supercategory: As in ``OpenImagesMetric``.
-        filter_labels: As in ``OpenImagesMetric``.
-    """
-
-    def __init__(
-        self,
-        classes: Sequence[str],
-        relations: NDArray[np.float64],
-        get_supercategory: bool,
-        filter_labels: bool,
-    ) -> None:
-        self._classes = tuple(classes)
-        self._metric = OpenImagesMetric(
-            get_supercategory=get_supercategory, filter_labels=filter_labels
-        )
-        self._metric.dataset_meta = {'classes': classes, 'RELATION_MATRIX': relations}
-
-    def add(
-        self,
-        boxes: NDArray[np.float64],
-        labels: NDArray[np.int64],
-        group_of: NDArray[np.bool_],
-        image_labels: NDArray[np.int64] | None,
-        prediction: Prediction,
-    ) -> None:
-        """Add an image.
-
-        Args:
-            boxes: Corners of the annotations in pixels, shape ``(N, 4)``.
-            labels: Their labels, shape ``(N,)``.
-            group_of: Whether they stand for groups, shape ``(N,)``.
-            image_labels: Labels that were verified; ``None`` if that is unknown.
-            prediction: What the model found.
-        """
-        parts = zip(boxes.tolist(), labels.tolist(), group_of.tolist())
-        found = {
-            key: torch.from_numpy(np.asarray(getattr(prediction, key)))
-            for key in ('bboxes', 'scores', 'labels')
-        }
-        sample = {
-            'instances': [
-                {'bbox': box, 'bbox_label': label, 'is_group_of': is_group}
-                for box, label, is_group in parts
-            ],
-            'image_level_labels': image_labels,
-            'pred_instances': found,
-        }
-        self._metric.process({}, [sample])
-
-    def mean_average_precision(
-        self, iou_thr: float, ioa_thr: float, logger: Any
-    ) -> float:
-        """Return the mean over all classes that have annotations."""
-        truths, found = zip(*self._metric.results)
-        mean: float = mean_average_precision(
-            found,
-            truths,
-            iou_thr=iou_thr,
-            ioa_thr=ioa_thr,
-            dataset=self._classes,  # names for the table; stock has its own 601 or 500
-            logger=logger,
-            use_group_of=True,
-        )
-        return mean
-
-
-def recalls_of_overlaps(
-    overlaps: NDArray[np.object_],
-    proposal_nums: Sequence[int],
-    iou_thrs: Sequence[float] | NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Match boxes and proposals greedily, and return the recalls.
-
-    Args:
-        overlaps: Per image, the IoU of its boxes with its proposals, best first.
-        proposal_nums: Maximum numbers of proposals per image.
-        iou_thrs: IoU thresholds.
-
-    Returns:
-        Array of shape ``(len(proposal_nums), len(iou_thrs))``.
-    """
-    recalls: NDArray[np.float64] = recall._recalls(
-        overlaps, np.asarray(proposal_nums), np.asarray(iou_thrs, dtype=np.float64)
-    )
-    return recalls
 
 
 def mean_average_precision(*args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Let metrics of MMDetection score videos, and persons to find again, without loose ends.
+"""Let metrics of MMDetection score videos, without loose ends.
 
 The numbers are theirs, so they equal those of the stock metrics by construction. Their
 constructors and ``process`` are not used: they exchange folders between ranks, delete
@@ -7,11 +7,8 @@ earlier results, and keep what a later evaluation would take for its own.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
 import itertools
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +16,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
-from mmdet.registry import TASK_UTILS
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from .mmdet_metrics import stock_class, stock_metric
+from .coco import quiet
+from .mmdet import stock_class, stock_metric
 from .old_numpy import old_numpy
 
 MOT_METRICS = ('HOTA', 'CLEAR', 'Identity')
@@ -34,7 +30,6 @@ VIS_ITEMS = (
     *('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l'),
     *('AR@1', 'AR@10', 'AR@100', 'AR_s@100', 'AR_m@100', 'AR_l@100'),
 )
-REID_METRICS = ('mAP', 'CMC')
 _TABLES = '\nEvaluating default-tracker\n'  # what trackeval prints before its numbers
 
 
@@ -68,37 +63,24 @@ def check_trackeval() -> None:
         )
 
 
-def build_steps(configs: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """Build what changes the tracks of a video before they are scored.
-
-    Args:
-        configs: As ``postprocess_tracklet_cfg`` of ``MOTChallengeMetric``.
-    """
-    return [TASK_UTILS.build(dict(config)) for config in configs]
-
-
 def mot_numbers(
-    videos: Mapping[str, Tracks],
-    lengths: Mapping[str, int],
+    videos: Mapping[str, Sequence[Tracks]],
     metrics: Sequence[str],
     benchmark: str,
     steps: Sequence[Any],
     *,
     format_only: bool,
     outfile_prefix: str | None,
-    logger: logging.Logger | str,
 ) -> dict[str, float]:
     """Return the numbers of ``MOTChallengeMetric``, and write its files.
 
     Args:
-        videos: The tracks by name of the video.
-        lengths: Number of frames of each.
+        videos: The tracks in each frame by name of the video.
         metrics: Some of :data:`MOT_METRICS`.
         benchmark: One of :data:`MOT_BENCHMARKS`.
         steps: Change the predicted tracks of a video.
         format_only: Whether to write the predictions alone.
         outfile_prefix: Folder of the files; ``None`` for one that is deleted.
-        logger: Logger for the tables.
     """
     scratch = TemporaryDirectory()
     with scratch as folder:
@@ -119,19 +101,20 @@ def mot_numbers(
             seq_info={},
         )
         Path(metric.seqmap).write_text('name\n')
-        for name, tracks in videos.items():
-            found = tracks.found
+        for name, frames in videos.items():
+            found = np.concatenate([frame.found for frame in frames])
+            truth = np.concatenate([frame.truth for frame in frames])
             for step in steps if len(found) else ():
                 found = step.forward(found)
             metric.seq_info[name] = dict(
-                seq_length=lengths[name], gt_tracks=list(tracks.truth), pred_tracks=found
+                seq_length=len(frames), gt_tracks=list(truth), pred_tracks=found
             )
             metric._save_one_video_gts_preds(name)
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
+        with quiet() as printed:
             numbers = metric.compute_metrics()
     if numbers:
         tables = printed.getvalue().partition(_TABLES)[2]
-        print_log('\n' + tables.strip('\n'), logger=logger)
+        print_log('\n' + tables.strip('\n'), logger='current')
     return {key: float(value) for key, value in numbers.items()}
 
 
@@ -142,7 +125,6 @@ def vis_numbers(
     *,
     format_only: bool,
     outfile_prefix: str | None,
-    logger: logging.Logger | str,
 ) -> dict[str, float]:
     """Return the numbers of ``YouTubeVISMetric``, or write its file.
 
@@ -153,7 +135,6 @@ def vis_numbers(
         metric_items: Some of :data:`VIS_ITEMS`; ``None`` for the first six.
         format_only: Whether to write the predictions alone.
         outfile_prefix: Path of the file without its suffix.
-        logger: Logger for the table.
     """
     kind = stock_class('YouTubeVISMetric')
     module = importlib.import_module('mmdet.evaluation.functional.ytviseval')
@@ -172,36 +153,8 @@ def vis_numbers(
         # Stock fails without any; one of no class counts for nothing.
         nothing = dict(category_id=0, score=0.0, segmentations=[])
         results[0][0].append({**nothing, 'video_id': videos[0][0][1]['video_id']})
-    with contextlib.redirect_stdout(io.StringIO()) as printed, old_numpy(module):
+    with quiet() as printed, old_numpy(module):
         scores = metric.compute_metrics(results)
     if scores:
-        print_log('\n' + printed.getvalue().strip('\n'), logger=logger)
+        print_log('\n' + printed.getvalue().strip('\n'), logger='current')
     return dict(scores)
-
-
-def reid_numbers(
-    features: NDArray[np.float32],
-    persons: NDArray[np.int64],
-    metrics: Sequence[str],
-    options: Mapping[str, Any],
-) -> dict[str, float]:
-    """Return the numbers of ``ReIDMetrics``.
-
-    Args:
-        features: Features of each image, shape ``(N, C)``.
-        persons: The person of each, shape ``(N,)``; one at least is in two images.
-        metrics: Some of :data:`REID_METRICS`.
-        options: ``rank_list`` and ``max_rank``.
-    """
-    metric = stock_class('ReIDMetrics')(
-        metric=list(metrics), metric_options=dict(options)
-    )
-    numbers = metric.compute_metrics(
-        [
-            {'pred_feature': feature, 'gt_label': person}
-            for feature, person in zip(
-                torch.from_numpy(features), torch.from_numpy(persons)[:, None]
-            )
-        ]
-    )
-    return {key: float(value) for key, value in numbers.items()}

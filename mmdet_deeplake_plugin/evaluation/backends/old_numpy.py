@@ -21,11 +21,7 @@ class _OldNumpy:
 
 @contextlib.contextmanager
 def old_numpy(module: Any) -> Iterator[None]:
-    """Give a module the old names for a while.
-
-    Args:
-        module: Module that has numpy as ``np``.
-    """
+    """Give a module that has numpy as ``np`` the old names for a while."""
     given = module.np
     module.np = _OldNumpy()
     try:

@@ -45,11 +45,7 @@ def best_of_images(
 ) -> NDArray[np.int64]:
     """Return the rows of the best detections of each image, in ascending order.
 
-    Args:
-        offsets: Where the detections of each image start, shape ``(M + 1,)``.
-        scores: Confidences, shape ``(N,)``.
-        most: Number of detections of an image; None to take all. Of equal ones, the
-            first count.
+    ``most`` of each, None for all; of equal ones, the first count.
     """
     kept = np.ones(int(offsets[-1]), dtype=bool)
     if most is not None:

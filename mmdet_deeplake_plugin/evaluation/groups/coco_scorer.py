@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from ..backends.coco import backend_classes, load_unfiltered, quiet, summarize
-from .curves import Curves, curves_of
+from ..backends.coco import backend_classes, load_unfiltered, quiet
 from .matches import Matches
-from .ranking import Ranking
+from .scorer import Scorer
 
 
-@dataclass(frozen=True, eq=False)
-class CocoScorer:
+@dataclass(eq=False)
+class CocoScorer(Scorer):
     """COCO's evaluation of a metric.
 
-    Attributes:
+    Args:
         kind: What overlaps: ``'bbox'`` or ``'segm'``.
         by_class: Whether classes matter; if not, the instances of all are scored at once.
         thresholds: IoU thresholds, shape ``(T,)``.
@@ -33,7 +34,7 @@ class CocoScorer:
     kind: str
     by_class: bool
     thresholds: NDArray[np.float64]
-    max_dets: tuple[int, ...]
+    max_dets: Sequence[int]
     backend: str
     category_ids: tuple[int, ...]
 
@@ -41,50 +42,20 @@ class CocoScorer:
     area_of_masks = True
     is_federated = False
 
-    @property
-    def most(self) -> int:
-        """Number of detections of an image that are matched."""
-        return max(self.max_dets)
-
-    @property
-    def areas(self) -> NDArray[np.float64]:
-        """Least and greatest area of each range in square pixels, shape ``(A, 2)``."""
-        return np.asarray(self.parameters().areaRng, dtype=np.float64)
+    def __post_init__(self) -> None:
+        """Take the rest from the parameters of pycocotools."""
+        self.max_dets = sorted(self.max_dets)
+        usual = backend_classes('pycocotools')[1](iouType=self.kind).params
+        self.recalls = usual.recThrs
+        self.areas = np.asarray(usual.areaRng, dtype=np.float64)
 
     def match(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Matches:
-        """Match instances.
-
-        Args:
-            truth: Content of an annotation file with those of one class, or of all.
-            detections: Content of a result file with ``id``, ``area`` and ``iscrowd``.
-        """
+        """Match instances by the backend."""
         evaluation = self._evaluation(truth, detections)
         with quiet():
             matches: Matches = evaluation.match()
         del evaluation.params.__deepcopy__  # a cycle, which nobody collects meanwhile
         return matches
-
-    def curves(
-        self, ranking: Ranking, matches: Matches, exempt: NDArray[np.bool_]
-    ) -> Curves:
-        """Compute precision and recall, see :func:`.curves_of`."""
-        recalls, max_dets = self.parameters().recThrs, sorted(self.max_dets)
-        return curves_of(
-            ranking, matches, exempt, len(self.thresholds), recalls, max_dets
-        )
-
-    def parameters(self) -> Any:
-        """Return the parameters of pycocotools."""
-        parameters = backend_classes('pycocotools')[1](iouType=self.kind).params
-        self._set(parameters)
-        return parameters
-
-    def shape(self, num_classes: int) -> tuple[int, ...]:
-        """Return the shape of the precision of all classes, ``(T, R, K, A, M)``."""
-        found = self.parameters()
-        count = num_classes if self.by_class else 1
-        areas, dets = len(found.areaRng), len(found.maxDets)
-        return len(found.iouThrs), len(found.recThrs), count, areas, dets
 
     def summarize(
         self,
@@ -92,17 +63,16 @@ class CocoScorer:
         recall: NDArray[np.float64],
         logger: logging.Logger | str,
     ) -> Any:
-        """Return a finished ``COCOeval``, and log the summary that it prints.
-
-        Args:
-            precision: Shape ``(T, R, K, A, M)``, classes in the order of their ids.
-            recall: Shape ``(T, K, A, M)``.
-            logger: Logger for the summary.
-        """
-        parameters = self.parameters()
+        """Return a finished ``COCOeval`` of pycocotools."""
+        evaluation = backend_classes('pycocotools')[1](iouType=self.kind)
+        self._set(evaluation.params)
         ids = sorted(set(self.category_ids))
-        parameters.catIds = ids if self.by_class else [-1]
-        return summarize(self.kind, parameters, precision, recall, logger)
+        evaluation.params.catIds = ids if self.by_class else [-1]
+        evaluation.eval = {'precision': precision, 'recall': recall}
+        with quiet() as table:
+            evaluation.summarize()
+        print_log('\n' + table.getvalue().rstrip('\n'), logger=logger)
+        return evaluation
 
     def _evaluation(self, truth: dict[str, Any], detections: list[dict[str, Any]]) -> Any:
         coco_class, eval_class = backend_classes(self.backend)
@@ -116,7 +86,7 @@ class CocoScorer:
         return evaluation
 
     def _set(self, parameters: Any) -> None:
-        parameters.maxDets = sorted(self.max_dets)
+        parameters.maxDets = self.max_dets
         parameters.iouThrs = self.thresholds
         parameters.useCats = int(self.by_class)
         # Packages keep a deep copy, of each id of an image too, and do not change it.

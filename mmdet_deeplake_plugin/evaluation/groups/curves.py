@@ -49,8 +49,8 @@ def curves_of(
         exempt: For each of ``A`` ranges of areas, which of the other detections do not
             count, in the order of the ranking.
         num_thresholds: ``T``.
-        recalls: Recalls at which precision is wanted, ascending, shape ``(R,)``.
-        max_dets: Numbers of detections of an image that count; None for all.
+        recalls: As in :class:`.Scorer`.
+        max_dets: As in :class:`.Scorer`.
     """
     most_of_image = int(ranking.ranks.max(initial=-1)) + 1
     numbers = [most_of_image if n is None else min(n, most_of_image) for n in max_dets]
@@ -86,10 +86,7 @@ def _curve(
 ) -> tuple[NDArray[np.float64], float]:
     """Return precision at each recall, and the whole recall.
 
-    Args:
-        ranked: Rank of each right detection among those that count, from 1.
-        num_truths: Number of annotations that count.
-        recalls: Recalls, ascending.
+    ``ranked`` is the rank of each right detection among those that count, from 1.
     """
     at_recalls = np.zeros(len(recalls))
     if not len(ranked):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from ...utils.blocks import blocks
 from ...utils.ragged import indices_of_ranges
 from ..backends.coco import box_sizes, mask_areas
-from ..federation import images_by_category
+from ..federation import Federation, images_by_category
 from ..ground_truth import GroundTruth
 from .by_label import RowsByLabel, best_of_images
 from .packed import PackedPredictions
@@ -21,6 +22,7 @@ from .scorer import Scorer
 Part = tuple[int, int]
 
 
+@dataclass(eq=False)
 class Instances:
     """The instances of each class.
 
@@ -35,26 +37,18 @@ class Instances:
         with_area: Whether annotations without an area are left out.
     """
 
-    def __init__(
-        self,
-        gt: GroundTruth,
-        predictions: PackedPredictions,
-        label_of: NDArray[np.int64],
-        with_area: bool,
-    ) -> None:
-        self.gt, self.predictions, self.label_of = gt, predictions, label_of
-        self._with_area = with_area
-        self._found: dict[tuple[str, int] | None, RowsByLabel] = {}
+    gt: GroundTruth
+    predictions: PackedPredictions
+    label_of: NDArray[np.int64]
+    with_area: bool
+    _found: dict[tuple[str, int] | None, RowsByLabel] = field(
+        default_factory=dict, init=False
+    )
 
     def counts(self, scorer: Scorer, label: int | None) -> NDArray[np.int64] | None:
         """Return how many instances of a class are matched, by place of the image.
 
-        Args:
-            scorer: Scores them.
-            label: Stored label.
-
-        Returns:
-            Shape ``(len(gt),)``; None without annotations, where nothing can match.
+        None without annotations, where nothing can match.
         """
         true = self._places[self.gt.images_of(self._true_rows(label))]
         if not len(true):
@@ -65,13 +59,7 @@ class Instances:
     def ranking(
         self, scorer: Scorer, label: int | None, part: Part | None = None
     ) -> Ranking:
-        """Rank the detections of a class, or those that can match in a part.
-
-        Args:
-            scorer: Scores them.
-            label: Stored label.
-            part: Part of the images.
-        """
+        """Rank the detections of a class, or those that can match in a part."""
         rows = self._found_rows(scorer, label, part)
         places = self._places[self.predictions.images_of(rows)]
         with_truth = self._with_truth(label)
@@ -79,7 +67,7 @@ class Instances:
             start, stop = part
             kept = with_truth[places] & (start <= places) & (places < stop)
         elif scorer.is_federated and label is not None:
-            kept = with_truth[places] | self._listed(self._negatives, label)[places]
+            kept = (with_truth | self._listed('negatives', label))[places]
         else:
             kept = None
         if kept is not None:
@@ -91,19 +79,12 @@ class Instances:
             order = np.array([place[number] for number in ids], dtype=np.int32)
             classes = order[self.predictions.labels[rows]]
         scores = self.predictions.scores_of(scorer.kind)[rows]
-        return rank(rows, scores, places, with_truth, scorer.most, classes)
+        return rank(rows, scores, places, with_truth, scorer.max_dets[-1], classes)
 
     def contents(
         self, scorer: Scorer, ranking: Ranking, label: int | None, part: Part | None
     ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """Return what is matched: content of an annotation file, and of a result file.
-
-        Args:
-            scorer: Matches them.
-            ranking: The detections.
-            label: Stored label.
-            part: Part of the images.
-        """
+        """Return what is matched: content of an annotation file, and of a result file."""
         true_rows = self._true_rows(label)
         if part is not None:
             places = self._places[self.gt.images_of(true_rows)]
@@ -122,10 +103,8 @@ class Instances:
     ) -> NDArray[np.bool_]:
         """Return which detections that match nothing do not count, shape ``(A, K)``.
 
-        Args:
-            scorer: Has the ``A`` ranges of areas.
-            ranking: Detections, of which ``K`` are in images without annotations.
-            label: Stored label.
+        For the ``A`` ranges of areas of the scorer, and the ``K`` detections in images
+        without annotations.
         """
         rows = ranking.rows[~ranking.with_truth]
         areas = np.zeros(len(rows))
@@ -143,7 +122,7 @@ class Instances:
         exempt = np.stack([(areas < low) | (areas > high) for low, high in scorer.areas])
         if scorer.is_federated and label is not None:
             places = self._places[self.predictions.images_of(rows)]
-            exempt |= self._listed(self._not_exhaustive, label)[places]
+            exempt |= self._listed('not_exhaustive', label)[places]
         return exempt
 
     def detections(
@@ -158,14 +137,10 @@ class Instances:
         Args:
             rows: Their rows.
             image_of: Number of the image of each.
-            kind: ``'bbox'``, or ``'segm'`` for masks and their scores.
-            area_of_masks: Whether ``area`` is that of the mask, if there is one.
+            kind: As in :class:`.Scorer`; ``'segm'`` is for masks and their scores.
+            area_of_masks: As in :class:`.Scorer`.
         """
-        predictions, img_ids, category_ids = (
-            self.predictions,
-            self.gt.img_ids,
-            self.gt.category_ids,
-        )
+        predictions, gt = self.predictions, self.gt
         boxes = box_sizes(predictions.bboxes[rows])
         scores = np.asarray(predictions.scores_of(kind)[rows], dtype=np.float64)
         labels = self.label_of[predictions.labels[rows]]
@@ -174,8 +149,8 @@ class Instances:
         detections: list[dict[str, Any]] = [
             {
                 'id': number,
-                'image_id': img_ids[image],
-                'category_id': category_ids[label],
+                'image_id': gt.img_ids[image],
+                'category_id': gt.category_ids[label],
                 'bbox': box,
                 'area': area,
                 'score': score,
@@ -244,12 +219,12 @@ class Instances:
         with_truth[self._places[self.gt.images_of(self._true_rows(label))]] = True
         return with_truth
 
-    def _listed(
-        self, images: dict[int, NDArray[np.int64]], label: int
-    ) -> NDArray[np.bool_]:
-        """Return which images list a class, by their place."""
+    def _listed(self, key: str, label: int) -> NDArray[np.bool_]:
+        """Return which images list a class in a key of the federation, by their place."""
+        images = self._listing[key].get(self.gt.category_ids[label])
         listed = np.zeros(len(self.gt), dtype=bool)
-        listed[self._places[images.get(self.gt.category_ids[label], [])]] = True
+        if images is not None:
+            listed[self._places[images]] = True
         return listed
 
     @cached_property
@@ -267,22 +242,18 @@ class Instances:
     def _true(self) -> RowsByLabel:
         """Annotations by class."""
         num_labels, kept = len(self.gt.category_ids), None
-        if self._with_area:
+        if self.with_area:
             kept = np.flatnonzero(self.gt.areas > 0)
         return RowsByLabel(np.arange(num_labels), self.gt.labels, num_labels, kept)
 
     @cached_property
-    def _negatives(self) -> dict[int, NDArray[np.int64]]:
-        """Images in which a class is known to be absent, by its id."""
-        return images_by_category(
-            self.gt.federation.negatives if self.gt.federation else []
-        )
-
-    @cached_property
-    def _not_exhaustive(self) -> dict[int, NDArray[np.int64]]:
-        """Images in which a class is annotated in parts, by its id."""
-        federation = self.gt.federation
-        return images_by_category(federation.not_exhaustive if federation else [])
+    def _listing(self) -> dict[str, dict[int, NDArray[np.int64]]]:
+        """For each key of the federation, the images that list a category, by its id."""
+        federation = self.gt.federation or Federation([], [], ())
+        return {
+            'negatives': images_by_category(federation.negatives),
+            'not_exhaustive': images_by_category(federation.not_exhaustive),
+        }
 
 
 def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

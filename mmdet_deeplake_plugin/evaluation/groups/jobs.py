@@ -42,15 +42,7 @@ Spread = Callable[[Task, Sequence[Job]], list[Any]]
 
 
 def one_by_one(task: Task, jobs: Sequence[Job]) -> list[Any]:
-    """Run jobs in this process, one after the other.
-
-    Args:
-        task: Runs a job.
-        jobs: The jobs.
-
-    Returns:
-        Their results, in the order of the jobs.
-    """
+    """Run jobs in this process, and return their results in the order of the jobs."""
     return [task.run(job) for job in jobs]
 
 
@@ -59,13 +51,15 @@ def divide(
 ) -> list[Job]:
     """Return the jobs of a class, or of proposals: one, or one for a part of the images.
 
+    A part holds one image at least.
+
     Args:
-        metric: Number of the metric.
-        label: Stored label of the class; None for all.
+        metric: As in :class:`Job`.
+        label: As in :class:`Job`.
         counts: Number of detections and annotations of each image that are matched, in
             the order of the ids of images.
-        most: Number of instances beyond which images are divided. A part holds one image
-            at least. Defaults to ``MOST_INSTANCES``.
+        most: Number of instances beyond which images are divided. Defaults to
+            ``MOST_INSTANCES``.
     """
     most = MOST_INSTANCES if most is None else most
     ends = np.cumsum(counts)
@@ -85,12 +79,7 @@ def divide(
 def deal(weights: Sequence[int], count: int) -> list[list[int]]:
     """Deal jobs to ranks: the largest first, each to the rank that has least to do.
 
-    Args:
-        weights: How much each job is.
-        count: Number of ranks.
-
-    Returns:
-        Numbers of jobs for each rank, in ascending order. The same for equal arguments.
+    Returns the numbers of the jobs of each rank, the same for equal arguments.
 
     Examples:
         >>> deal([1, 5, 2, 3], 2)

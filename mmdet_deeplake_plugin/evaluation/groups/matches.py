@@ -36,13 +36,9 @@ def packed_matches(
     ignored: Sequence[NDArray[Any]],
     num_truths: Sequence[int],
 ) -> Matches:
-    """Pack the matches of some images.
+    """Pack what matches each detection at each threshold, and what does not count.
 
-    Args:
-        matched: For each range of areas, what matches each detection at each threshold,
-            0 for nothing, shape ``(T, D)``.
-        ignored: For each range, what does not count, shape ``(T, D)``.
-        num_truths: For each range, the number of annotations that count.
+    Each has an entry per range of areas, the arrays of shape ``(T, D)``, 0 for nothing.
     """
     return Matches(
         np.stack([np.packbits(each != 0, axis=0) for each in matched]),
@@ -52,21 +48,28 @@ def packed_matches(
 
 
 def matches_of_images(
-    of_ranges: Sequence[Sequence[Mapping[str, Any]]],
+    evaluations: Sequence[Mapping[str, Any] | None],
+    num_images: int,
     keys: tuple[str, str, str],
     num_thresholds: int,
 ) -> Matches:
     """Pack the matches that a package has for each image.
 
     Args:
-        of_ranges: For each range of areas, what was matched in each image.
+        evaluations: What was matched, for each range of areas image by image; None for
+            nothing.
+        num_images: Number of images.
         keys: Where that has the matches and what does not count, shape ``(T, d)``, and
             which annotations do not count.
         num_thresholds: ``T``.
     """
+    ranges = [
+        [each for each in evaluations[start : start + num_images] if each]
+        for start in range(0, len(evaluations), num_images)
+    ]
     empty = np.zeros((num_thresholds, 0))
     matched, ignored, truths_ignored = (
-        [[each[key] for each in images] for images in of_ranges] for key in keys
+        [[each[key] for each in images] for images in ranges] for key in keys
     )
     return packed_matches(
         [np.concatenate([empty, *images], axis=1) for images in matched],
@@ -79,11 +82,7 @@ def matches_of_images(
 
 
 def join_matches(parts: Sequence[Matches]) -> Matches:
-    """Return the matches of all images, in the order of the parts.
-
-    Args:
-        parts: At least one.
-    """
+    """Return the matches of all images, in the order of one or more parts."""
     if len(parts) == 1:
         return parts[0]
     return Matches(
@@ -94,12 +93,6 @@ def join_matches(parts: Sequence[Matches]) -> Matches:
 
 
 def bit(packed: NDArray[np.uint8], number: int) -> NDArray[np.bool_]:
-    """Return the flags of a threshold, shape ``(D,)``.
-
-    Args:
-        packed: Flags of all thresholds, shape ``(ceil(T / 8), D)``.
-        number: Number of the threshold.
-    """
+    """Return the flags of a threshold, shape ``(D,)``, from those of all."""
     byte, place = divmod(number, 8)
-    flags: NDArray[np.bool_] = packed[byte] & (128 >> place) != 0
-    return flags
+    return packed[byte] & (128 >> place) != 0

@@ -21,17 +21,16 @@ class PackedPredictions(Sequence[Prediction]):
 
     Attributes:
         offsets: Where the detections of each image start, shape ``(M + 1,)``.
-        bboxes: Boxes, xyxy in pixels, shape ``(N, 4)``, of the type that was predicted.
-        scores: Confidences, shape ``(N,)``.
-        labels: Class indices, shape ``(N,)``.
-        mask_scores: Confidences of the masks, shape ``(N,)``, those of the boxes where
-            the model has no others; None if it has none at all.
+        bboxes: As in :class:`Prediction`, shape ``(N, 4)``, of the predicted type.
+        scores: Likewise, shape ``(N,)``.
+        labels: Likewise, shape ``(N,)``.
+        mask_scores: Likewise, shape ``(N,)``, those of the boxes where the model has no
+            others; None if it has none at all.
         with_masks: Whether the model predicts masks, by image, shape ``(M,)``.
         mask_sizes: Heights and widths of the masks, shape ``(N, 2)``, int32; 0 where
-            there is none; None if there are none at all.
-        mask_offsets: Where the run-length code of each mask starts, shape ``(N + 1,)``;
-            None without masks.
-        mask_counts: The codes, one after the other, uint8; None without masks.
+            there is none; None, as the next two, if there are none at all.
+        mask_offsets: Where the run-length code of each mask starts, shape ``(N + 1,)``.
+        mask_counts: The codes, one after the other, uint8.
         odd: Predictions that do not fit into arrays, by the number of the image. None of
             the metrics scores them.
     """
@@ -111,13 +110,7 @@ class PackedPredictions(Sequence[Prediction]):
     def is_sound(
         self, widths: NDArray[np.int64], heights: NDArray[np.int64], num_classes: int
     ) -> bool:
-        """Return whether there is nothing that a metric would refuse.
-
-        Args:
-            widths: Widths of the images in pixels, shape ``(M,)``.
-            heights: Heights of the images in pixels, shape ``(M,)``.
-            num_classes: Number of classes.
-        """
+        """Return whether no metric would refuse any, given the sizes of the images."""
         labels = self.labels
         numbers = (self.bboxes, self.scores, self.mask_scores)
         sound = (
@@ -134,11 +127,7 @@ class PackedPredictions(Sequence[Prediction]):
 
 
 def pack(predictions: Sequence[Prediction]) -> PackedPredictions:
-    """Lay predictions end to end.
-
-    Args:
-        predictions: One per image.
-    """
+    """Lay predictions end to end."""
     if isinstance(predictions, PackedPredictions):
         return predictions
     odd = {n: each for n, each in enumerate(predictions) if not _is_plain(each)}
@@ -151,7 +140,6 @@ def pack(predictions: Sequence[Prediction]) -> PackedPredictions:
     ]
     with_masks = np.array([each.masks is not None for each in plain], dtype=bool)
     codes = [mask['counts'].encode() for mask in masks] if with_masks.any() else None
-    scored = any(each.mask_scores is not None for each in plain)
     return PackedPredictions(
         offsets=offsets_of(counts),
         bboxes=_laid([np.asarray(each.bboxes).reshape(-1, 4) for each in plain], (4,)),
@@ -166,7 +154,7 @@ def pack(predictions: Sequence[Prediction]) -> PackedPredictions:
                 for each in plain
             ]
         )
-        if scored
+        if any(each.mask_scores is not None for each in plain)
         else None,
         with_masks=with_masks,
         mask_sizes=None
@@ -209,10 +197,5 @@ def _laid(parts: Sequence[ArrayLike], tail: tuple[int, ...] = ()) -> NDArray[Any
 
 
 def joined(parts: Sequence[NDArray[Any]], tail: tuple[int, ...] = ()) -> NDArray[Any]:
-    """Lay arrays end to end; without any, return an empty one.
-
-    Args:
-        parts: The arrays.
-        tail: Shape of an item.
-    """
+    """Lay arrays end to end; without any, return an empty one of items of a shape."""
     return np.concatenate(parts) if parts else np.zeros((0, *tail))

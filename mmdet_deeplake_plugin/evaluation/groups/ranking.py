@@ -47,8 +47,7 @@ def rank(
     """Rank detections within their images.
 
     Args:
-        rows: Rows of the detections of one class, or of all, in ascending order, shape
-            ``(N,)``.
+        rows: Rows of the detections, in ascending order, shape ``(N,)``.
         scores: Their confidences, shape ``(N,)``.
         images: Place of their images in the order of the ids, shape ``(N,)``.
         with_truth: Whether an image has annotations, by place.

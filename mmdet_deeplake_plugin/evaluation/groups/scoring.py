@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ground_truth import GroundTruth
-from .curves import Curves
+from .curves import Curves, curves_of
 from .instances import Instances
 from .jobs import Job, divide
 from .matches import Matches, join_matches
@@ -81,7 +81,7 @@ class ClassScoring:
             metric: Number of the metric.
             jobs: All jobs.
             results: Their results; those of the metric are taken out.
-            logger: Logger for the summary.
+            logger: As for :meth:`.Scorer.summarize`.
         """
         scorer = self.scorers[metric]
         parts: dict[int | None, list[Any]] = {}
@@ -103,11 +103,12 @@ class ClassScoring:
         self, scorer: Scorer, curves: dict[int | None, Curves]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return precision and recall of all classes, in the order of their ids."""
-        *shape, most = scorer.shape(len(self.label_of))
+        num_thresholds, most = len(scorer.thresholds), len(scorer.max_dets)
+        shape = len(self.label_of) if scorer.by_class else 1, len(scorer.areas)
         # Where all numbers of detections give the same, it is held once.
         held = max((each.precision.shape[-1] for each in curves.values()), default=1)
-        precision = np.full((*shape, held), -1.0)
-        recall = np.full((shape[0], *shape[2:], held), -1.0)
+        precision = np.full((num_thresholds, len(scorer.recalls), *shape, held), -1.0)
+        recall = np.full((num_thresholds, *shape, held), -1.0)
         ids = self.gt.category_ids
         order = sorted(self.label_of.tolist(), key=lambda label: ids[label])
         for label in list(curves):
@@ -115,7 +116,7 @@ class ClassScoring:
             precision[:, :, column] = curves[label].precision
             recall[:, column] = curves.pop(label).recall
         return (
-            np.broadcast_to(precision, (*shape, most)),
+            np.broadcast_to(precision, (*precision.shape[:-1], most)),
             np.broadcast_to(recall, (*recall.shape[:-1], most)),
         )
 
@@ -130,4 +131,5 @@ class ClassScoring:
         if ranking is None:
             ranking = self.instances.ranking(scorer, label)
         exempt = self.instances.exempt(scorer, ranking, label)
-        return scorer.curves(ranking, matches, exempt)
+        thresholds, recalls, max_dets = scorer.thresholds, scorer.recalls, scorer.max_dets
+        return curves_of(ranking, matches, exempt, len(thresholds), recalls, max_dets)

@@ -103,11 +103,7 @@ class _Move:
     def rows(
         self, offsets: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the old and the new rows of their detections.
-
-        Args:
-            offsets: Where the detections of each image start in the new predictions.
-        """
+        """Return the old rows of their detections, and the new ones by new offsets."""
         counts = np.diff(self.block.offsets)[self.old]
         return (
             indices_of_ranges(self.block.offsets[self.old], counts),
@@ -115,12 +111,7 @@ class _Move:
         )
 
     def copy_codes(self, counts: NDArray[np.uint8], starts: NDArray[np.int64]) -> None:
-        """Copy their run-length codes, if they have masks.
-
-        Args:
-            counts: The new codes.
-            starts: Where those of each image start.
-        """
+        """Copy their run-length codes, if any, to where those of each image start."""
         block = self.block
         if block.mask_offsets is None or block.mask_counts is None:
             return
@@ -155,5 +146,4 @@ def _zeros(layout: Mapping[str, Layout]) -> dict[str, NDArray[Any]]:
 
 
 def _column(block: PackedPredictions, name: str) -> NDArray[Any] | None:
-    values: NDArray[Any] | None = getattr(block, name)
-    return values
+    return getattr(block, name)

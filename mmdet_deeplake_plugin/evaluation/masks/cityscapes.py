@@ -7,10 +7,7 @@ truth are not kept in a file, which a later evaluation would take for its own.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,9 +19,10 @@ from mmengine.logging import print_log
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from ..backends.mmdet_metrics import cityscapes_averages
+from ..backends.coco import quiet
+from ..backends.mmdet import functional
 from ..backends.old_numpy import old_numpy
-from ..ground_truth import Prediction
+from ..ground_truth import GroundTruth, Prediction
 
 METRICS = ('mAP',)
 
@@ -49,38 +47,37 @@ def cityscapes_package() -> tuple[Any, dict[str, Any]]:
 
 
 def evaluate_cityscapes(
-    maps: Sequence[str],
-    names: Sequence[str],
+    gt: GroundTruth,
     predictions: Sequence[Prediction],
     classes: Sequence[str],
+    maps: Sequence[str],
     *,
     format_only: bool = False,
     outfile_prefix: str | os.PathLike[str] | None = None,
     dump_matches: bool = False,
-    logger: logging.Logger | str | None = None,
 ) -> dict[str, float]:
     """Score masks as ``CityScapesMetric`` does.
 
     Args:
+        gt: The annotations, of which names and sizes of images count.
+        predictions: One per image, in the order of ``gt.img_ids``, with masks.
+        classes: Class names: label i of a prediction means ``classes[i]``.
         maps: Paths of the maps of instance ids (``gtFine_instanceIds.png``), which
             MMEngine's file backends can read; one per image. Unused with ``format_only``.
-        names: Unique name of each image, without suffix.
-        predictions: One per image, with masks of the size of its map.
-        classes: Class names: label i of a prediction means ``classes[i]``.
         format_only: Whether to write the predictions only. Defaults to False.
         outfile_prefix: Folder in which ``results`` gets a text file per image and a PNG
             per mask. Defaults to None: they are not kept.
         dump_matches: Whether to write ``matches.json``. Defaults to False.
-        logger: See ``mmengine.logging.print_log``. Defaults to None: the current logger.
 
     Returns:
         ``mAP`` and ``AP@50``; empty with ``format_only``.
 
     Raises:
         ImportError: If the package is not installed.
-        ValueError: If a class is not one of Cityscapes', a prediction has no masks, or a
-            map does not hold instance ids.
+        ValueError: If a class is not one of Cityscapes', a prediction is damaged or has
+            no masks, or a map does not hold instance ids.
     """
+    gt.check_predictions(predictions, classes)
     evaluation, known = cityscapes_package()
     for each in classes:
         if each not in known:
@@ -89,6 +86,9 @@ def evaluate_cityscapes(
                 f'metainfo.classes has {each!r}; write their names, such as '
                 "metainfo=dict(classes=('person', 'rider', 'car', …))"
             )
+    names = [Path(name).stem for name in gt.file_names]
+    if len(set(names)) < len(names):
+        names = [f'{index}_{name}' for index, name in enumerate(names)]
     with TemporaryDirectory() as temporary:
         folder = Path(temporary if outfile_prefix is None else outfile_prefix) / 'results'
         folder.mkdir(parents=True, exist_ok=True)
@@ -96,23 +96,24 @@ def evaluate_cityscapes(
             _write(folder, name, prediction, [(each, known[each].id) for each in classes])
             for name, prediction in zip(names, predictions)
         ]
-        log = 'current' if logger is None else logger
         if format_only:
-            print_log(f'Predictions are written to {folder}', logger=log)
+            print_log(f'Predictions are written to {folder}', logger='current')
             return {}
         args = evaluation.args
         args.JSONOutput = args.colorized = False
         args.gtInstancesFile = os.path.join(temporary, 'gtInstances.json')
-        with contextlib.redirect_stdout(io.StringIO()) as table, old_numpy(evaluation):
+        with quiet() as table, old_numpy(evaluation):
             try:
-                averages = cityscapes_averages(files, list(maps), args, dump_matches)
+                averages = functional.evaluateImgLists(
+                    files, list(maps), args, dump_matches=dump_matches
+                )['averages']
             except KeyError as error:
                 raise ValueError(
                     "metrics_format='Cityscapes' needs maps of Cityscapes' instance ids "
                     f'(gtFine_instanceIds.png), but the label {error} is unknown; store '
                     'these maps with tools.from_coco --seg-dir'
                 ) from error
-        print_log(f'\n{table.getvalue().rstrip()}', logger=log)
+        print_log(f'\n{table.getvalue().rstrip()}', logger='current')
     return {'mAP': float(averages['allAp']), 'AP@50': float(averages['allAp50%'])}
 
 
@@ -126,11 +127,10 @@ def _write(
             f"(image {name!r}); write metrics_format='COCO', or use a model with a mask "
             'head'
         )
-    scores = prediction.scores
-    if prediction.mask_scores is not None:
-        scores = prediction.mask_scores
+    masks, scores = prediction.masks or (), prediction.mask_scores
+    if scores is None:
+        scores = prediction.scores
     lines = []
-    masks = prediction.masks or ()
     for number, (label, mask, score) in enumerate(zip(prediction.labels, masks, scores)):
         class_name, class_id = classes[label]
         file = folder / f'{name}_{number}_{class_name}.png'

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from mmengine.fileio import load
 
-from ..backends.mmdet_metrics import occluded_recalls
+from ..backends.coco import quiet
+from ..backends.mmdet import stock_metric
 from ..coco import evaluate_coco
 from ..ground_truth import GroundTruth, Prediction
 
@@ -26,23 +27,21 @@ def evaluate_occluded(
     separated_ann: str | os.PathLike[str],
     score_thr: float = 0.3,
     mask_iou_thr: float = 0.75,
-    logger: logging.Logger | str | None = None,
     **options: Any,
 ) -> dict[str, float]:
     """Score predictions as ``CocoOccludedSeparatedMetric`` does.
 
     Args:
-        gt: The annotations.
-        predictions: One per image, in the order of ``gt.img_ids``, with masks.
-        classes: Class names: label i of a prediction means ``classes[i]``.
+        gt: As for :func:`.evaluate_coco`, and likewise the others.
+        predictions: One per image, with masks.
+        classes: Class names.
         metrics: Some of ``bbox`` and ``segm``.
         occluded_ann: File of the occluded masks: a list of file name, class, id, box and
             run-length code.
         separated_ann: The same of masks in several parts.
         score_thr: Least score of the predictions that count. Defaults to 0.3.
         mask_iou_thr: IoU from which a mask is found. Defaults to 0.75.
-        logger: See ``mmengine.logging.print_log``.
-        options: As for :func:`.evaluate_coco`.
+        options: Those of :func:`.evaluate_coco`.
 
     Returns:
         The numbers of :func:`.evaluate_coco`, ``occluded_recall`` and
@@ -52,7 +51,7 @@ def evaluate_occluded(
         ValueError: If the files name an image that was not predicted, or the model
             predicts no masks; and as :func:`.evaluate_coco` raises it.
     """
-    numbers = evaluate_coco(gt, predictions, classes, metrics, logger=logger, **options)
+    numbers = evaluate_coco(gt, predictions, classes, metrics, **options)
     if options.get('format_only'):
         return {}
     if any(each.masks is None and len(each.labels) for each in predictions):
@@ -70,7 +69,19 @@ def evaluate_occluded(
                 f'is {absent[0]!r}; evaluate all images of COCO val2017 under their '
                 'file names'
             )
-    found = occluded_recalls(
-        gt.file_names, predictions, classes, subsets, score_thr, mask_iou_thr
+    images = {i: {'file_name': name} for i, name in enumerate(gt.file_names)}
+    metric = stock_metric(
+        'CocoOccludedSeparatedMetric',
+        _coco_api=SimpleNamespace(imgs=images),
+        _dataset_meta={'classes': classes},
+        occluded_ann=subsets[0],
+        separated_ann=subsets[1],
+        score_thr=score_thr,
+        iou_thr=mask_iou_thr,
     )
-    return {**numbers, **found}
+    results = [
+        (None, {**vars(each), 'img_id': i, 'masks': each.masks or ()})
+        for i, each in enumerate(predictions)
+    ]
+    with quiet():  # bars of progress
+        return {**numbers, **metric.evaluate_occluded_separated(results)}

@@ -7,7 +7,6 @@ detections is scored like any other: zeros.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from ..backends.lvis import score_all
+from ..detections import prepare_predictions
 from ..ground_truth import GroundTruth, Prediction
 
 METRICS = ('bbox',)
@@ -28,7 +28,6 @@ def evaluate_fixed_ap(
     metrics: str | Sequence[str] = METRICS,
     *,
     topk: int | None = None,
-    logger: logging.Logger | str | None = None,
 ) -> dict[str, float]:
     """Score boxes as ``LVISFixedAPMetric`` does.
 
@@ -39,7 +38,6 @@ def evaluate_fixed_ap(
         metrics: ``bbox``.
         topk: Number of detections of each class that count, the best of all images.
             Defaults to 10,000.
-        logger: See ``mmengine.logging.print_log``. Defaults to None: the current logger.
 
     Returns:
         ``AP``, ``AP50``, ``AP75``, ``APs``, ``APm``, ``APl``, ``APr``, ``APc`` and
@@ -50,43 +48,35 @@ def evaluate_fixed_ap(
             set.
         ImportError: If the package ``lvis`` is not installed.
     """
-    log = 'current' if logger is None else logger
     if gt.federation is None:
         raise ValueError('the ground truth must have federation, got None')
-    gt.check_predictions(predictions, classes)
-    stored = gt.labels_of_classes(classes)
-    most = TOPK if topk is None else topk
-    detections = _best(gt, predictions, len(classes), most)
-    for detection in detections:
-        detection['category_id'] = gt.category_ids[stored[detection['category_id']]]
-    names = gt.categories_of_classes(classes)
-    results = score_all(gt.to_coco(), detections, list(names), log)
-    print_log(f'LVISFixedAP: the best {most} detections of each class', logger=log)
-    return {key: value for key, value in results.items() if key.startswith('AP')}
-
-
-def _best(
-    gt: GroundTruth, predictions: Sequence[Prediction], num_classes: int, most: int
-) -> list[dict[str, Any]]:
-    """Return the best detections of each label; of equal ones those of earlier images."""
-    counts = [len(prediction.labels) for prediction in predictions]
-    images = np.repeat(np.arange(len(predictions)), counts)
-    labels = np.concatenate([each.labels for each in predictions]).astype(np.int64)
-    scores = np.concatenate([each.scores for each in predictions])
-    # The size is rounded as the model's numbers are, unlike that of CocoMetric.
-    corners = [np.asarray(each.bboxes).reshape(-1, 4) for each in predictions]
-    boxes = np.concatenate(
-        [np.hstack([box[:, :2], box[:, 2:] - box[:, :2]]) for box in corners]
+    packed = prepare_predictions(
+        gt, predictions, classes, METRICS, False, None, 'current'
     )
-    by_score = np.argsort(-scores, kind='stable')
-    chosen = [by_score[labels[by_score] == label][:most] for label in range(num_classes)]
-    kept = np.concatenate([np.zeros(0, np.int64), *chosen])
-    return [
-        {'image_id': gt.img_ids[image], 'category_id': label, 'bbox': box, 'score': score}
-        for image, label, box, score in zip(
-            images[kept].tolist(),
-            labels[kept].tolist(),
-            boxes[kept].tolist(),
-            scores[kept].tolist(),
+    most = TOPK if topk is None else topk
+    by_score = np.argsort(-packed.scores, kind='stable')  # of equal ones the earlier
+    labels = packed.labels[by_score]
+    best = [by_score[labels == label][:most] for label in range(len(classes))]
+    rows = np.concatenate([np.zeros(0, np.int64), *best])
+    # The size is rounded as the model's numbers are, unlike that of CocoMetric.
+    corners = packed.bboxes[rows]
+    boxes = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
+    category_ids = np.array(gt.category_ids)[gt.labels_of_classes(classes)]
+    detections: list[dict[str, Any]] = [
+        {
+            'image_id': gt.img_ids[image],
+            'category_id': number,
+            'bbox': box,
+            'score': score,
+        }
+        for image, number, box, score in zip(
+            packed.images_of(rows).tolist(),
+            category_ids[packed.labels[rows]].tolist(),
+            boxes.tolist(),
+            packed.scores[rows].tolist(),
         )
     ]
+    names = gt.categories_of_classes(classes)
+    results = score_all(gt.to_coco(), detections, list(names))
+    print_log(f'LVISFixedAP: the best {most} detections of each class', logger='current')
+    return {key: value for key, value in results.items() if key.startswith('AP')}

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
-from mmengine.logging import MMLogger
-
-from ...evaluation.ground_truth import Prediction
-from ...evaluation.groups.jobs import Spread, one_by_one
 from ...evaluation.masks import cityscapes, occluded
 from ...lake import Lake
 from ...utils.values import wrong
@@ -30,6 +25,8 @@ class CityscapesFormat(InstanceFormat):
     prefix = 'cityscapes'
     known_metrics = cityscapes.METRICS
     takes_several = False
+    score = staticmethod(cityscapes.evaluate_cityscapes)
+    check_package = staticmethod(cityscapes.cityscapes_package)
     defaults: ClassVar[Mapping[str, Any]] = {
         'format_only': False,
         'outfile_prefix': None,
@@ -37,21 +34,11 @@ class CityscapesFormat(InstanceFormat):
     }
     destination = ('outfile_prefix', 'folder of the masks')
 
-    def check_options(self) -> None:
-        """Import the package too."""
-        super().check_options()
-        cityscapes.cityscapes_package()
-
-    def evaluate(
-        self,
-        rows_of: Mapping[Lake, Sequence[int]],
-        collected: Sequence[Prediction],
-        meta: Mapping[str, Any],
-        spread: Spread = one_by_one,
-    ) -> dict[str, float]:
-        """Score masks against the maps of their images."""
+    def arguments(
+        self, rows_of: Mapping[Lake, Sequence[int]], meta: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the paths of the maps too."""
         truth = self.ground_truth.read(rows_of)
-        truth.check_predictions(collected, meta['classes'])
         sizes = zip(truth.widths.tolist(), truth.heights.tolist())
         maps = [
             lake.seg_map_path(row, 'map.png', *next(sizes)) or ''
@@ -65,17 +52,7 @@ class CityscapesFormat(InstanceFormat):
                 f'but {lake.name} has no column for gt_seg_map; make the lake by '
                 'tools.from_coco --seg-dir gtFine/val'
             )
-        stems = [Path(name).stem for name in truth.file_names]
-        if len(set(stems)) < len(stems):
-            stems = [f'{index}_{stem}' for index, stem in enumerate(stems)]
-        return cityscapes.evaluate_cityscapes(
-            maps,
-            stems,
-            collected,
-            meta['classes'],
-            logger=MMLogger.get_current_instance(),
-            **self.options,
-        )
+        return {'classes': meta['classes'], 'maps': maps}
 
 
 class CocoOccludedFormat(CocoFormat):

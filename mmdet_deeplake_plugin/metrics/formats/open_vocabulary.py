@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ...evaluation.backends.lvis import lvis_package
-from ...evaluation.backends.mmdet_metrics import stock_metric
-from ...evaluation.ground_truth import Prediction
-from ...evaluation.groups.jobs import Spread, one_by_one
+from ...evaluation.backends.mmdet import stock_class
 from ...evaluation.open_vocabulary import fixed_ap, grounding
 from ...lake import Lake, TextColumn
 from ...utils.values import is_list, wrong
@@ -29,14 +27,14 @@ class FixedApFormat(InstanceFormat):
     known_metrics = fixed_ap.METRICS
     defaults: ClassVar[Mapping[str, Any]] = {'topk': None}
     score = staticmethod(fixed_ap.evaluate_fixed_ap)
-    with_federation = True
+    check_package = staticmethod(lvis_package)
+    reads: ClassVar[Mapping[str, bool]] = {'with_federation': True}
 
     def check_options(self) -> None:
-        """Refuse several numbers of detections, and import the package."""
+        """Refuse several numbers of detections too."""
         super().check_options()
         if is_list(self.options['topk']):
             raise wrong('topk', 'a positive integer', self.options['topk'], 'topk=10000')
-        lvis_package()
 
 
 class OvCocoFormat(CocoFormat):
@@ -44,8 +42,10 @@ class OvCocoFormat(CocoFormat):
 
     name = 'OVCoco'
 
-    def further_options(self, meta: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the base and novel classes."""
+    def arguments(
+        self, rows_of: Mapping[Lake, Sequence[int]], meta: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Add the base and the novel classes."""
         groups = {}
         for name in ('base', 'novel'):
             key = f'{name}_classes'
@@ -56,50 +56,40 @@ class OvCocoFormat(CocoFormat):
                     '(…), base_classes=(…), novel_classes=(…)) in the dataset'
                 )
             groups[name] = meta[key]
-        return {'groups': groups}
+        return {**super().arguments(rows_of, meta), 'groups': groups}
 
 
 class TextFormat(InstanceFormat):
     """A format whose ground truth says what the texts of images mean.
 
     Attributes:
-        score: Function of ground truth, predictions, prompts of the images and options.
         stock: Name of the stock metric.
     """
 
-    score: ClassVar[Callable[..., dict[str, float]]]
     stock: ClassVar[str]
+    known_metrics = ('bbox',)
     takes_several = False
+    takes_one_threshold = True
 
     def check_options(self) -> None:
-        """Refuse several thresholds, and look for the stock metric."""
+        """Refuse a single number of boxes, and look for the stock metric."""
         super().check_options()
-        given = self.options.get('iou_thrs')
-        if is_list(given):
-            raise wrong('iou_thrs', 'one number', given, 'iou_thrs=0.5')
         topk = self.options.get('topk')
         if topk is not None and not is_list(topk):
             raise wrong('topk', 'a list of positive integers', topk, 'topk=(1, 5, 10)')
-        stock_metric(self.stock)
+        stock_class(self.stock)
 
-    def evaluate(
-        self,
-        rows_of: Mapping[Lake, Sequence[int]],
-        collected: Sequence[Prediction],
-        meta: Mapping[str, Any],
-        spread: Spread = one_by_one,
-    ) -> dict[str, float]:
-        """Score predictions against the boxes that the texts name."""
-        prompts = list(_prompts(rows_of, self.name))
-        truth = self.ground_truth.read(rows_of)
-        return self.score(truth, collected, prompts, **self.options)
+    def arguments(
+        self, rows_of: Mapping[Lake, Sequence[int]], meta: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return what the texts of the images mean."""
+        return {'prompts': list(_prompts(rows_of, self.name))}
 
 
 class RefExpFormat(TextFormat):
     """Precision of referring expressions, as ``RefExpMetric``."""
 
     name, prefix, stock = 'RefExp', 'refexp', 'RefExpMetric'
-    known_metrics = ('bbox',)
     defaults: ClassVar[Mapping[str, Any]] = {'topk': None, 'iou_thrs': None}
     score = staticmethod(grounding.evaluate_refexp)
 
@@ -108,7 +98,6 @@ class GRefCocoFormat(TextFormat):
     """F1 of expressions for any number of objects, as ``gRefCOCOMetric``."""
 
     name, prefix, stock = 'gRefCOCO', 'grefcoco', 'gRefCOCOMetric'
-    known_metrics = ('bbox',)
     defaults: ClassVar[Mapping[str, Any]] = {
         'iou_thrs': None,
         'thresh_score': 0.7,
@@ -121,7 +110,6 @@ class Flickr30kFormat(TextFormat):
     """Recall of the phrases of captions, as ``Flickr30kMetric``."""
 
     name, stock = 'Flickr30k', 'Flickr30kMetric'
-    known_metrics = ('bbox',)
     defaults: ClassVar[Mapping[str, Any]] = {'topk': None, 'iou_thrs': None}
     score = staticmethod(grounding.evaluate_flickr30k)
 
@@ -130,7 +118,6 @@ class DodFormat(TextFormat):
     """AP of described objects, as ``DODCocoMetric``."""
 
     name, prefix, stock = 'DOD', 'dod', 'DODCocoMetric'
-    known_metrics = ('bbox',)
     defaults: ClassVar[Mapping[str, Any]] = {}
     score = staticmethod(grounding.evaluate_dod)
 

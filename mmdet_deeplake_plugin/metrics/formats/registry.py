@@ -40,11 +40,7 @@ FORMATS: dict[str, type[MetricFormat]] = {
 
 
 def refuse_of_others(chosen: type[MetricFormat], options: Mapping[str, Any]) -> None:
-    """Refuse options that were set, but belong to other formats.
-
-    Args:
-        chosen: The format.
-        options: Options of ``DeepLakeMetric`` by name.
+    """Refuse options of ``DeepLakeMetric`` that were set, but belong to other formats.
 
     Raises:
         ValueError: If there is one. The message says which formats have it.

@@ -13,20 +13,19 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
-from mmengine.logging import MMLogger
+from mmdet.registry import TASK_UTILS
 from numpy.typing import NDArray
 
 from ...evaluation.backends import mmdet_tracks as tracks
+from ...evaluation.backends.mmdet import stock_class
 from ...evaluation.groups.jobs import Spread, one_by_one
 from ...lake import Lake
 from ...utils.values import shown
 from ..format import MetricFormat
 from ..instances import CocoFormat, run_lengths
-from ..options import check_metric_items
 
 Content = TypeVar('Content')
 _MOT = ('mot_conf', 'category_id', 'visibility')
-_CONVERTERS = {'MOT': 'tools.from_mot', 'YouTubeVIS': 'tools.from_youtube_vis'}
 _RANKS: dict[str, Any] = {'rank_list': [1, 5, 10, 20], 'max_rank': 20}
 
 
@@ -69,13 +68,10 @@ class FramesOfVideos:
     name: ClassVar[str]
 
     def images_of(self, sample: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield the frames of a sample that count.
-
-        Args:
-            sample: A prediction of a tracker: a whole video, or one of its frames.
+        """Yield the frames that count of a whole video, or the one that was predicted.
 
         Raises:
-            KeyError: If it is not of a video dataset.
+            KeyError: If the sample is not of a video dataset.
         """
         if 'video_data_samples' not in sample:
             raise KeyError(
@@ -92,9 +88,14 @@ class FramesOfVideos:
 
 
 class TrackFormat(FramesOfVideos, MetricFormat):
-    """A format that scores ``pred_track_instances`` of whole videos."""
+    """A format that scores ``pred_track_instances`` of whole videos.
+
+    Attributes:
+        converter: Makes lakes that have what the annotations need.
+    """
 
     takes_several = False
+    converter: ClassVar[str]
 
     def predicted(self, sample: Mapping[str, Any]) -> Any:
         """Return the predicted tracks in a frame, or raise a ``KeyError``."""
@@ -106,16 +107,37 @@ class TrackFormat(FramesOfVideos, MetricFormat):
             )
         return sample['pred_track_instances']
 
+    def annotated(
+        self, sample: Mapping[str, Any], keys: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """Return the annotations of a frame, each of which must have some keys.
+
+        Raises:
+            KeyError: If there are no annotations, or one lacks a key.
+        """
+        if 'instances' not in sample:
+            raise KeyError(
+                f'metrics_format={self.name!r} compares with the annotations of the '
+                "samples, but a prediction has no 'instances'; keep them in the "
+                'meta_keys of PackTrackInputs'
+            )
+        instances: list[dict[str, Any]] = sample['instances']
+        for instance in instances:
+            for key in keys:
+                if key not in instance:
+                    raise KeyError(
+                        f'metrics_format={self.name!r} needs {key!r} of each '
+                        f'annotation, but one of {sample["img_path"]} has '
+                        f'{", ".join(instance)}; make the lake by {self.converter}'
+                    )
+        return instances
+
     def videos(
         self,
         rows_of: Mapping[Lake, Sequence[int]],
         collected: Sequence[Frame[Content]],
     ) -> list[list[Frame[Content]]]:
         """Return the frames of each video, in the order of time.
-
-        Args:
-            rows_of: Row numbers of the frames by lake.
-            collected: The frames.
 
         Raises:
             ValueError: If there are none, or frames of a video are missing.
@@ -152,6 +174,8 @@ class MotFormat(TrackFormat):
 
     name = 'MOT'
     prefix = 'motchallenge-metric'
+    converter = 'tools.from_mot'
+    check_package = staticmethod(tracks.check_trackeval)
     known_metrics = tracks.MOT_METRICS
     takes_several = True
     takes_all = True
@@ -165,23 +189,19 @@ class MotFormat(TrackFormat):
     destination = ('outfile_prefix', 'folder of the text files')
 
     def check_options(self) -> None:
-        """Import the package, and build what changes tracks, too."""
+        """Build what changes tracks too."""
         super().check_options()
-        tracks.check_trackeval()
-        self.steps = tracks.build_steps(self.options['postprocess_tracklet_cfg'] or ())
+        steps = self.options['postprocess_tracklet_cfg'] or ()
+        self.steps = [TASK_UTILS.build(dict(step)) for step in steps]
 
     def collect(
         self, sample: Mapping[str, Any], meta: Mapping[str, Any]
     ) -> Frame[tracks.Tracks]:
-        """Keep the annotated and the predicted boxes of a frame.
-
-        Raises:
-            KeyError: If the sample has no annotations, or these are not of MOT.
-        """
+        """Keep the annotated and the predicted boxes of a frame."""
         time = int(sample['frame_id']) + 1
         truth = [
             [time, part['instance_id'], *_xywh(part['bbox']), *(part[k] for k in _MOT)]
-            for part in instances_of(sample, self.name, ('instance_id', *_MOT))
+            for part in self.annotated(sample, ('instance_id', *_MOT))
         ]
         found = self.predicted(sample)
         boxes = found['bboxes']
@@ -208,19 +228,14 @@ class MotFormat(TrackFormat):
         spread: Spread = one_by_one,
     ) -> dict[str, float]:
         """Score the tracks of all videos together."""
-        videos: dict[str, tracks.Tracks] = {}
-        lengths = {}
+        videos: dict[str, list[tracks.Tracks]] = {}
         for frames in self.videos(rows_of, collected):
             name = frames[0].video_name
             if name in videos:  # of another lake
                 name = f'{name}_{len(videos)}'
-            parts = [frame.content for frame in frames]
-            videos[name] = tracks.Tracks(
-                np.concatenate([part.truth for part in parts]),
-                np.concatenate([part.found for part in parts]),
-            )
-            lengths[name] = len(parts)
-            if not len(videos[name].truth) and not self.options['format_only']:
+            videos[name] = [frame.content for frame in frames]
+            annotated = any(len(frame.truth) for frame in videos[name])
+            if not annotated and not self.options['format_only']:
                 raise ValueError(
                     "metrics_format='MOT' compares tracks with annotations, but video "
                     f'{name!r} has none; leave it out, or write format_only=True, '
@@ -228,13 +243,11 @@ class MotFormat(TrackFormat):
                 )
         return tracks.mot_numbers(
             videos,
-            lengths,
             self.metrics,
             self.options['benchmark'],
             self.steps,
             format_only=self.options['format_only'],
             outfile_prefix=self.options['outfile_prefix'],
-            logger=MMLogger.get_current_instance(),
         )
 
 
@@ -243,7 +256,9 @@ class YouTubeVisFormat(TrackFormat):
 
     name = 'YouTubeVIS'
     prefix = 'youtube_vis'
+    converter = 'tools.from_youtube_vis'
     known_metrics = tracks.VIS_METRICS
+    known_items = tracks.VIS_ITEMS
     defaults: ClassVar[Mapping[str, Any]] = {
         'metric_items': None,
         'format_only': False,
@@ -251,17 +266,8 @@ class YouTubeVisFormat(TrackFormat):
     }
     destination = ('outfile_prefix', 'path prefix of the JSON and the zip file')
 
-    def check_options(self) -> None:
-        """Check the numbers to report too."""
-        super().check_options()
-        check_metric_items(self.options['metric_items'], tracks.VIS_ITEMS)
-
     def collect(self, sample: Mapping[str, Any], meta: Mapping[str, Any]) -> Frame[Any]:
-        """Keep the annotated and the predicted masks of a frame.
-
-        Raises:
-            KeyError: If the sample lacks annotations, or masks.
-        """
+        """Keep the annotated and the predicted masks of a frame."""
         found = self.predicted(sample)
         if 'masks' not in found:
             raise KeyError(
@@ -272,14 +278,15 @@ class YouTubeVisFormat(TrackFormat):
         predicted = {key: found[key].cpu().numpy() for key in keys}
         predicted['masks'] = run_lengths(found['masks'])
         needed = () if self.options['format_only'] else ('mask',)
+        height, width = sample['ori_shape'][:2]
         truth = dict(
-            width=sample['ori_shape'][1],
-            height=sample['ori_shape'][0],
+            width=width,
+            height=height,
             img_id=sample['img_id'],
             frame_id=int(sample['frame_id']),
             video_id=sample['video_id'],
             video_length=int(sample['ori_video_length']),
-            anns=instances_of(sample, self.name, needed),
+            anns=self.annotated(sample, needed),
         )
         return Frame.of(sample, (predicted, truth))
 
@@ -297,12 +304,7 @@ class YouTubeVisFormat(TrackFormat):
             if len(rows_of) > 1:  # lakes may number their videos alike
                 parts = [(p, {**truth, 'video_id': number}) for p, truth in parts]
             videos.append(parts)
-        return tracks.vis_numbers(
-            videos,
-            meta['classes'],
-            **self.options,
-            logger=MMLogger.get_current_instance(),
-        )
+        return tracks.vis_numbers(videos, meta['classes'], **self.options)
 
 
 class CocoVideoFormat(FramesOfVideos, CocoFormat):
@@ -316,17 +318,13 @@ class ReidFormat(MetricFormat):
 
     name = 'ReID'
     prefix = 'reid-metric'
-    known_metrics = tracks.REID_METRICS
+    known_metrics = ('mAP', 'CMC')
     defaults: ClassVar[Mapping[str, Any]] = {'metric_options': None}
 
     def collect(
         self, sample: Mapping[str, Any], meta: Mapping[str, Any]
     ) -> tuple[NDArray[Any], int]:
-        """Keep the features of an image, and whom it shows.
-
-        Raises:
-            KeyError: If the model predicts no features, or it is not known who is shown.
-        """
+        """Keep the features of an image, and whom it shows."""
         for key in ('pred_feature', 'gt_label'):
             if key not in sample:
                 raise KeyError(
@@ -358,39 +356,15 @@ class ReidFormat(MetricFormat):
                 f'is compared with {len(persons) - 1} others; write metric_options=dict('
                 f'rank_list=[1], max_rank={len(persons) - 1}), or smaller numbers'
             )
-        features = np.stack([feature for feature, _ in collected])
-        return tracks.reid_numbers(features, persons, self.metrics, options)
-
-
-def instances_of(
-    sample: Mapping[str, Any], name: str, keys: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Return the annotations of a frame.
-
-    Args:
-        sample: The prediction of a frame.
-        name: The format.
-        keys: What each annotation must have.
-
-    Raises:
-        KeyError: If there are no annotations, or one lacks a key.
-    """
-    if 'instances' not in sample:
-        raise KeyError(
-            f'metrics_format={name!r} compares with the annotations of the samples, but '
-            "a prediction has no 'instances'; keep them in the meta_keys of "
-            'PackTrackInputs'
+        metric = stock_class('ReIDMetrics')(
+            metric=list(self.metrics), metric_options=dict(options)
         )
-    instances: list[dict[str, Any]] = sample['instances']
-    for instance in instances:
-        for key in keys:
-            if key not in instance:
-                raise KeyError(
-                    f'metrics_format={name!r} needs {key!r} of each annotation, but one '
-                    f'of {sample["img_path"]} has {", ".join(instance)}; make the lake '
-                    f'by {_CONVERTERS[name]}'
-                )
-    return instances
+        results = [
+            {'pred_feature': torch.from_numpy(feature), 'gt_label': person}
+            for (feature, _), person in zip(collected, torch.from_numpy(persons)[:, None])
+        ]
+        numbers = metric.compute_metrics(results)
+        return {key: float(value) for key, value in numbers.items()}
 
 
 def _xywh(corners: Sequence[float]) -> tuple[float, float, float, float]:
