@@ -17,7 +17,7 @@ from ...evaluation.verdicts.average_precision import (
 from ...evaluation.verdicts.judge import overlaps_of_image
 from ...evaluation.verdicts.matching import match_image
 from .._cli import with_progress
-from .curves import count_positives, number, rankings_of
+from .curves import count_positives, number, plain, rankings_of
 from .run import PAGE_FATES, Run, masks_of, prediction_of
 
 CHANGES = ('better', 'worse', 'changed', 'same', 'not compared')
@@ -40,11 +40,11 @@ def compare_runs(
     numbers: tuple[Numbers, Numbers],
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Compare two runs.
+    """Compare the run of the page with another one.
 
     Args:
         this: The run of the page.
-        other: The run that it is compared with.
+        other: The other one.
         gt: The annotations of the rows.
         rows: Row numbers, shape ``(R,)``.
         numbers: Numbers of the images in each run.
@@ -112,18 +112,7 @@ def _table(
         turns = with_progress(parts, len(parts), text, progress)
         for cls, found in enumerate(compare_rankings(first, second, turns), start=-1):
             if found.positives or cls < 0:
-                table.append(
-                    {
-                        'cls': cls,
-                        'size': size,
-                        'this': number(found.this),
-                        'other': number(found.other),
-                        'low': number(found.low),
-                        'high': number(found.high),
-                        'positives': found.positives,
-                        'images': found.images,
-                    }
-                )
+                table.append({'cls': cls, 'size': size, **plain(vars(found))})
     return table
 
 
@@ -141,17 +130,12 @@ def _of_images(ranking: Ranking, chosen: NDArray[np.bool_]) -> Ranking:
 def rankings_by_size(
     run: Run, gt: GroundTruth, rows: NDArray[np.int64], progress: bool = False
 ) -> dict[str, list[Ranking]]:
-    """Rank the predictions of each class, for objects of all sizes and of each.
+    """Rank the predictions of each class in rows, shape ``(R,)``, for objects by size.
 
+    All sizes come first, then each of :data:`SIZES`.
     For a size, annotations outside of its range of areas are ignored, and so are
     predictions outside of it that match nothing, as COCO does it; so predictions are
     matched again. What was ignored when the run was judged stays ignored.
-
-    Args:
-        run: The predictions.
-        gt: The annotations of the rows.
-        rows: Row numbers, shape ``(R,)``.
-        progress: Whether to draw a progress bar on stderr.
     """
     shape = len(SIZES), len(run.scores)
     right, wrong = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
@@ -181,15 +165,10 @@ def rankings_by_size(
             counted = matches.scored & ~matches.ignored[0]
             right[size, part] = counted & (matches.annotation_of[0] >= 0)
             wrong[size, part] = counted & (matches.annotation_of[0] < 0)
-    by_size = {
-        name: rank_classes(
-            run.images,
-            run.labels,
-            run.scores,
-            right[size],
-            wrong[size],
-            count_positives(gt, fits[size]),
+    ranked = {'all': rankings_of(run, gt)}
+    for name, hits, misses, counts in zip(SIZES, right, wrong, fits):
+        positives = count_positives(gt, counts)
+        ranked[name] = rank_classes(
+            run.images, run.labels, run.scores, hits, misses, positives
         )
-        for size, name in enumerate(SIZES)
-    }
-    return {'all': rankings_of(run, gt), **by_size}
+    return ranked

@@ -26,14 +26,7 @@ _ROWS_AT_ONCE = 64
 
 
 def check_folder(out: str | os.PathLike[str], overwrite: bool) -> Path:
-    """Refuse a folder that cannot be written, before the work begins.
-
-    Args:
-        out: The folder.
-        overwrite: Whether a page that is there is replaced.
-
-    Returns:
-        Its path.
+    """Return the path of a folder to write, before the work begins.
 
     Raises:
         FileExistsError: If it has other content than a page, or a page and ``overwrite``
@@ -83,18 +76,13 @@ def write_page(
         OSError: If the folder cannot be written, or the lake not be read.
     """
     with atomic_folder(folder, replace=True) as partial_folder:
-        copy_page(partial_folder)
+        for file in page_files():
+            shutil.copyfile(file, partial_folder / served_name(file))
         for name in (THUMBS, IMAGES):
             (partial_folder / name).mkdir()
         suffixes = _write_images(partial_folder, lake, rows, max_side, progress)
         (partial_folder / DATA).write_bytes(as_script(data, suffixes))
     return suffixes.count('')
-
-
-def copy_page(folder: Path) -> None:
-    """Copy the files of the page that are always the same."""
-    for file in page_files():
-        shutil.copyfile(file, folder / served_name(file))
 
 
 def page_files() -> list[Path]:

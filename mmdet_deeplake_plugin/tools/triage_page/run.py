@@ -80,13 +80,7 @@ class Run:
 def read_annotations(
     lake: Lake, stored: StoredPredictions, rows: NDArray[np.int64]
 ) -> GroundTruth:
-    """Read the annotations of rows, with masks if those were compared.
-
-    Args:
-        lake: The lake; without columns of annotations, there are none.
-        stored: The predictions, which say what was compared.
-        rows: Row numbers, shape ``(R,)``.
-    """
+    """Read the annotations of rows, shape ``(R,)``, with masks if those were compared."""
     if not lake.columns.class_names and stored.class_names:
         lake = lake.with_class_names(stored.class_names)
     compares_masks = rules_of(stored).iou_type == 'segm'
@@ -110,19 +104,12 @@ def read_run(
     rows: NDArray[np.int64],
     progress: bool = False,
 ) -> Run:
-    """Read predictions.
-
-    Args:
-        stored: The predictions.
-        gt: The annotations of the rows.
-        rows: Row numbers, shape ``(R,)``.
-        progress: Whether to draw a progress bar on stderr.
+    """Read the predictions of rows, shape ``(R,)``, and find what they are about.
 
     Raises:
         ValueError: If the stored columns do not fit the annotations.
     """
     values = stored.values('boxes', rows)
-    is_predicted = np.array([each is not None for each in values], dtype=bool)
     none = np.zeros((0, 4), np.float32)
     boxes = [none if each is None else each.reshape(-1, 4) for each in values]
     counts = np.array([len(each) for each in boxes], dtype=np.int64)
@@ -134,7 +121,6 @@ def read_run(
         values = [each for each in stored.values(column, rows) if each is not None]
         return np.concatenate([np.zeros(0, dtype), *values]).astype(dtype)
 
-    fates = _fates(stored, gt, rows) if is_judged else _not_judged(gt)
     run = Run(
         stored=stored,
         rules=rules_of(stored),
@@ -147,13 +133,12 @@ def read_run(
         ious=flat('iou', np.float32),
         matches=flat('match', np.int32, -1),
         about=np.full(int(counts.sum()), -1, dtype=np.int32),
-        fates=fates,
+        fates=_fates(stored, gt, rows),
         is_judged=is_judged,
-        is_predicted=is_predicted,
+        is_predicted=np.array([each is not None for each in values], dtype=bool),
     )
     if is_judged:
-        shown = progress and len(rows) > 0
-        _find_causes(run, gt, list(masks_of(stored, rows, run)), shown)
+        _find_causes(run, gt, list(masks_of(stored, rows, run)), progress)
     return run
 
 
@@ -169,27 +154,18 @@ def masks_of(
 
 
 def prediction_of(run: Run, index: int, masks: list[Any] | None) -> Prediction:
-    """Return the predictions of an image in the form that is judged.
-
-    Args:
-        run: The predictions.
-        index: Number of the image.
-        masks: Its masks, ``None`` for boxes.
-    """
+    """Return the predictions of an image in the form that is judged."""
     part = run.part(index)
     return Prediction(run.boxes[part], run.scores[part], run.labels[part], masks)
-
-
-def _not_judged(gt: GroundTruth) -> NDArray[np.int32]:
-    return np.full(len(gt.labels), len(PAGE_FATES) - 1, dtype=np.int32)
 
 
 def _fates(
     stored: StoredPredictions, gt: GroundTruth, rows: NDArray[np.int64]
 ) -> NDArray[np.int32]:
     """Return what became of each annotation; of images without predictions, nothing."""
-    fates = _not_judged(gt)
-    for index, values in enumerate(stored.values('gt_fate', rows)):
+    fates = np.full(len(gt.labels), PAGE_FATES.index('not judged'), dtype=np.int32)
+    judged = stored.values('gt_fate', rows) if stored.has('verdict') else []
+    for index, values in enumerate(judged):
         if values is None:
             continue
         part = gt.instances(index)

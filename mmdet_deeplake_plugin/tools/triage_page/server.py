@@ -29,9 +29,8 @@ from .images import CONTENT_TYPES, for_browser, thumbnail
 
 _HOST = '127.0.0.1'
 _KEPT_THUMBS = 4096
-_PICTURE = (
-    'picture'  # stands for the suffix, as images are not read before they are shown
-)
+# Stands for the suffix, as images are not read before they are shown.
+_PICTURE = 'picture'
 
 Answer = tuple[str, bytes]  # type and content
 
@@ -68,7 +67,7 @@ class PageServer:
         self._files['/'] = self._files[f'/{INDEX}']
         script = as_script(data, [_PICTURE] * len(rows))
         self._files[f'/{DATA}'] = (TYPES['.js'], script)
-        self._thumbnail = lru_cache(_KEPT_THUMBS)(self._make_thumbnail)
+        self._thumbnail = lru_cache(_KEPT_THUMBS)(lambda row: thumbnail(self._read(row)))
         try:
             self._server = ThreadingHTTPServer((_HOST, port), _handler(self.answer))
         except OSError as error:
@@ -94,11 +93,7 @@ class PageServer:
         self._server.shutdown()
 
     def answer(self, path: str) -> Answer | None:
-        """Return what is at a path, None for nothing.
-
-        Args:
-            path: Path of a request, such as ``/thumbs/12.jpg``.
-        """
+        """Return what is at a path such as ``/thumbs/12.jpg``, None for nothing."""
         if path in self._files:
             return self._files[path]
         _, folder, name = [*path.split('/'), '', ''][:3]
@@ -112,9 +107,6 @@ class PageServer:
             large = for_browser(self._read(int(row)), self._max_side)
             return None if large is None else (CONTENT_TYPES[large[0]], large[1])
         return None
-
-    def _make_thumbnail(self, row: int) -> bytes | None:
-        return thumbnail(self._read(row))
 
     def _read(self, row: int) -> bytes:
         with self._reading:
