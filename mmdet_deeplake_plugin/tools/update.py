@@ -44,7 +44,7 @@ from ._cli import (
 )
 from .formats.coco_content import stored_instances
 from .updating.corrected_file import BY, Corrected, read_corrected
-from .updating.differences import Comparison, Difference, Numbering, summary_of
+from .updating.differences import Comparison, Difference, numbers_after, summary_of
 
 
 def update(
@@ -136,7 +136,7 @@ def _compare(
     comparison = Comparison(
         target,
         lake.columns.class_names,
-        Numbering(all_ids, kept.per_box(names.ANN_POSITION, table.rows)),
+        numbers_after(all_ids, kept.per_box(names.ANN_POSITION, table.rows)),
         tolerance,
         by_id,
     )
