@@ -198,12 +198,7 @@ def conclude(
 
 
 def scores_of(prediction: Prediction, iou_type: str) -> NDArray[np.float64]:
-    """Return the scores by which predictions are ranked: of boxes, or of masks.
-
-    Args:
-        prediction: What the model found.
-        iou_type: ``'bbox'`` or ``'segm'``.
-    """
+    """Return the scores by which predictions are ranked: of boxes, or of masks."""
     scores = prediction.scores
     if iou_type == 'segm' and prediction.mask_scores is not None:
         scores = prediction.mask_scores

@@ -86,15 +86,12 @@ class EnvironmentText(str):
 
 
 def evaluate(node: ast.expr, names: Mapping[str, Any], used: set[str]) -> Any:
-    """Evaluate an expression.
+    """Evaluate an expression; what only running gives is an :class:`Unread`.
 
     Args:
         node: The expression.
         names: Values of the names that it may use.
         used: Gets the names that it uses.
-
-    Returns:
-        The value; an :class:`Unread` in place of each part that only running gives.
     """
     return _Evaluation(names, used).visit(node)
 

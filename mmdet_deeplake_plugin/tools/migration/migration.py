@@ -79,14 +79,14 @@ class Migration:
         return {
             name: item
             for name, item in value.items()
-            if name != '_delete_' and self.readable(f'{key}.{name}', item)
+            if name != '_delete_' and self.readable(f'{key}.{name}'.lstrip('.'), item)
         }
 
     def move(
         self,
         key: str,
         old: Any,
-        names: Mapping[str, str],
+        names: Mapping[str, str] | Sequence[str],
         target: str,
         unknown: str = '',
         elsewhere: Sequence[str] = ('type',),
@@ -94,9 +94,10 @@ class Migration:
         """Translate the keys of a dict by a table, and note what became of each.
 
         Args:
-            key: Name of the dict.
+            key: Name of the dict; ``''`` for the whole config, also in ``target``.
             old: The dict; other values than dicts have no keys.
-            names: Old name -> new name. A value of None counts as not written.
+            names: Old name -> new name, or names that are the same. A value of None
+                counts as not written.
             target: Name of the dict in the new config.
             unknown: Why all other keys are left out. Defaults to ``''``: they are
                 translated elsewhere.
@@ -105,16 +106,19 @@ class Migration:
         Returns:
             The values by their new names.
         """
+        if not isinstance(names, Mapping):
+            names = dict(zip(names, names))
         if not unknown and isinstance(old, dict):
             old = {name: value for name, value in old.items() if name in names}
         new = {}
         for name, value in self.readable_keys(key, old).items():
+            here = f'{key}.{name}'.lstrip('.')
             if name not in names:
                 if name not in elsewhere:
-                    self.leave(f'{key}.{name}', unknown)
+                    self.leave(here, unknown)
             elif value is not None:
                 new[names[name]] = value
-                self.carry(f'{key}.{name}', f'{target}.{names[name]}')
+                self.carry(here, f'{target}.{names[name]}'.lstrip('.'))
         return new
 
     def report(self) -> str:

@@ -200,11 +200,7 @@ class Simulation:
     def _read(
         self, batches: Iterable[tuple[NDArray[np.integer], NDArray[np.int64]]]
     ) -> Reads:
-        """Read batches with a worker's ``ImageReader``, over a column that counts.
-
-        Args:
-            batches: Samples, and their positions in the epoch.
-        """
+        """Read batches, samples with positions, over a column that counts."""
         column = _CountingColumn(self._reader.column, self._row_bytes)
         reader = ImageReader(column)
         reader.in_lists = self._reader.in_lists
@@ -215,6 +211,7 @@ class Simulation:
             reader.read_chunks_from(cache, 0)
         reads = column.reads
         others = self._others(cache)
+        mixes_held = self._mixing is not None and self._mixing.partners is not None
         for samples, positions in batches:
             rows = self._rows[samples].tolist()
             reads.samples += len(rows)
@@ -224,8 +221,7 @@ class Simulation:
                 drawn, drawn_from = others(position) if others else ([], 0)
                 reads.candidates += drawn_from
                 reader.read_row(row)
-                lent = cache.lending() if cache and self._held else nullcontext()
-                with lent:
+                with cache.lending() if cache and mixes_held else nullcontext():
                     for other in drawn:
                         reader.read_row(other)
             if cache is not None:
@@ -233,10 +229,6 @@ class Simulation:
                 reads.peak = max(reads.peak, cache.held_bytes + ahead * len(column.image))
         reads.divided = len(column.divided)
         return reads
-
-    @property
-    def _held(self) -> bool:
-        return self._mixing is not None and self._mixing.partners is not None
 
     def _others(
         self, cache: ChunkCache | None
@@ -251,10 +243,9 @@ class Simulation:
             partners.cache = cache
 
         def draw(position: int) -> tuple[list[int], int]:
-            candidates = None
-            if partners is not None:
-                candidates = partners.keep(position, self._dataloader.readers)
-            candidates = every if candidates is None else candidates
+            readers = self._dataloader.readers
+            held = None if partners is None else partners.keep(position, readers)
+            candidates = every if held is None else held
             chosen = candidates[rng.integers(len(candidates), size=mixing.count)]
             return self._rows[chosen].tolist(), len(candidates)
 
@@ -262,19 +253,14 @@ class Simulation:
 
 
 class _CountingColumn(ImageColumn):
-    """Counts reads instead of making them; all images are the same.
-
-    Attributes:
-        image: The encoded image.
-        reads: What was read.
-        divided: Chunks of which rows were read that had not been read whole.
-    """
+    """Counts reads instead of making them; all images are the same."""
 
     def __init__(self, column: ImageColumn, row_bytes: int) -> None:
         super().__init__(column.source, column.name)
         self.storage, self.chunks = column.storage, column.chunks
         self.image = _JPEG_BEGIN.ljust(row_bytes - len(_JPEG_END), b'\0') + _JPEG_END
         self.reads = Reads()
+        # Chunks of which rows were read that had not been read whole.
         self.divided: set[int] = set()
         self._whole_chunks: set[int] = set()
 

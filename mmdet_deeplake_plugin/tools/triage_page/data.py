@@ -32,16 +32,7 @@ def page_data(
     score_thr: float,
     texts: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return all that the page shows but the images.
-
-    Args:
-        lake: The lake.
-        run: The predictions.
-        gt: The annotations of the rows.
-        rows: Row numbers, shape ``(R,)``.
-        score_thr: Least score of a prediction on the page.
-        texts: What the page says about itself, by name.
-    """
+    """Return all that the page shows but the images: see :func:`.read_content`."""
     return {
         **texts,
         'classes': list(run.stored.class_names or gt.category_names),
@@ -110,12 +101,7 @@ def packed(values: NDArray[Any], kind: str) -> dict[str, str]:
 
 
 def as_script(data: Mapping[str, Any], suffixes: Sequence[str]) -> bytes:
-    """Return the script that the page loads.
-
-    Args:
-        data: See :func:`page_data`.
-        suffixes: Suffix of the file of each image, ``''`` for broken ones.
-    """
+    """Return the script that the page loads; the suffix of a broken image is ``''``."""
     images = {**data['images'], 'suffix': list(suffixes)}
     # In ASCII, nothing in it can end the script or the line.
     text = json.dumps({**data, 'images': images}, separators=(',', ':'), allow_nan=False)

@@ -76,10 +76,10 @@ class Comparison:
         row: int,
         size: tuple[int, int],
     ) -> Difference:
-        """Compare an image.
+        """Compare an image of the file with what is stored of it.
 
         Args:
-            image: The image of the file.
+            image: The image.
             stored: Its annotations in the lake, with ``id`` and ``label``.
             row: Its row.
             size: Its width and height in pixels.

@@ -21,11 +21,6 @@ def translate_credentials(
 ) -> dict[str, Any] | Noted | None:
     """Translate ``deeplake_credentials``.
 
-    Args:
-        migration: Gets the variables to set.
-        key: Name of the key.
-        old: Its value.
-
     Returns:
         The new value, all secrets in it as references; None for the environment alone.
     """

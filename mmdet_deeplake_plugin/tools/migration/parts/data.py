@@ -27,9 +27,6 @@ _HANDLED = (
 def translate_data(migration: Migration) -> tuple[dict[str, Any], Pipeline | None]:
     """Translate ``data``.
 
-    Args:
-        migration: The migration.
-
     Returns:
         The new loaders with the pipelines that they use; and the training pipeline, if
         the old config has one.

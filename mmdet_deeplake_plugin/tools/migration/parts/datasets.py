@@ -52,11 +52,7 @@ _SELECTIONS = {
 
 
 class Datasets:
-    """The datasets of the new config, and their pipelines.
-
-    Args:
-        migration: The migration.
-    """
+    """The datasets of the new config, and their pipelines."""
 
     def __init__(self, migration: Migration) -> None:
         self._migration = migration

@@ -50,7 +50,7 @@ def translate_pipeline(
     """Translate a pipeline.
 
     Args:
-        migration: Gets what has no counterpart.
+        migration: The migration.
         key: Name of the pipeline.
         old: Its transforms.
         for_test: Whether it is one of validation or test.

@@ -12,13 +12,9 @@ from ..text import Noted, Raw
 from .evaluation import best_metric
 from .model import override
 
-_CHECKPOINT = {
-    name: name
-    for name in (
-        *('interval', 'by_epoch', 'max_keep_ckpts', 'save_last', 'save_optimizer'),
-        'out_dir',
-    )
-}
+_CHECKPOINT = (
+    *('interval', 'by_epoch', 'max_keep_ckpts', 'save_last', 'save_optimizer', 'out_dir'),
+)
 # Logger hook of MMCV -> backend of MMEngine, and the keys that both have.
 _LOGGERS = {
     'TensorboardLoggerHook': ('TensorboardVisBackend', ()),
@@ -68,9 +64,6 @@ def translate_runtime(
         migration: The migration.
         metrics_format: ``'COCO'`` or ``'PascalVOC'``.
         used: Names that other values of the old config use; they are not keys.
-
-    Returns:
-        Sections of the new config that differ from the base.
     """
     values, base = migration.old, migration.base
     hooks = _default_hooks(migration, metrics_format)
@@ -86,11 +79,8 @@ def translate_runtime(
     if values.get('cudnn_benchmark'):
         sections['env_cfg'] = dict(cudnn_benchmark=True)
         migration.carry('cudnn_benchmark', 'env_cfg.cudnn_benchmark')
-    for name in _SAME:
-        if values.get(name) is not None and migration.readable(name, values[name]):
-            if values[name] != base.get(name):
-                sections[name] = values[name]
-            migration.carry(name, name)
+    kept = migration.move('', values, _SAME, '')
+    sections |= {name: v for name, v in kept.items() if v != base.get(name)}
     for name, value in values.items():
         if name in (*_ELSEWHERE, *_SAME) or value is None:
             continue
@@ -103,9 +93,8 @@ def translate_runtime(
 
 def _default_hooks(migration: Migration, metrics_format: str) -> dict[str, Any]:
     values, target = migration.old, 'default_hooks.checkpoint'
-    interval = {'interval': 'interval'}
     logger = migration.move(
-        'log_config', values.get('log_config'), interval, 'default_hooks.logger'
+        'log_config', values.get('log_config'), ['interval'], 'default_hooks.logger'
     )
     saved = migration.move(
         'checkpoint_config',
@@ -114,7 +103,7 @@ def _default_hooks(migration: Migration, metrics_format: str) -> dict[str, Any]:
         target,
         'CheckpointHook does not have it',
     )
-    best = {'save_best': 'save_best', 'rule': 'rule'}
+    best = ('save_best', 'rule')
     saved |= migration.move('evaluation', values.get('evaluation'), best, target)
     if 'save_best' in saved:
         saved['save_best'] = best_metric(metrics_format, saved['save_best'])

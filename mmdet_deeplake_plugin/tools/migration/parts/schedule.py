@@ -16,7 +16,7 @@ _RUNNERS = {
     'IterBasedRunner': _ITERATIONS,
     'DeeplakeIterBasedRunner': _ITERATIONS,
 }
-_LENGTHS = {name: name for name in ('max_epochs', 'max_iters')}
+_LENGTHS = ('max_epochs', 'max_iters')
 _VALIDATION = {'interval': 'val_interval', 'start': 'val_begin'}
 _WARMUP = ('warmup', 'warmup_iters', 'warmup_ratio', 'warmup_by_epoch')
 _COSINE = 'CosineAnnealingLR', {'min_lr': 'eta_min'}
@@ -63,7 +63,7 @@ def translate_schedule(migration: Migration) -> dict[str, Any]:
 def _loop(migration: Migration) -> dict[str, Any]:
     values, inherited = migration.old, migration.base.get('train_cfg') or {}
     old = migration.readable_keys('runner', values.get('runner') or {})
-    if values.get('total_epochs') and not old.keys() & _LENGTHS.keys():
+    if values.get('total_epochs') and not old.keys() & set(_LENGTHS):
         old['max_epochs'] = values['total_epochs']
     unknown = 'the training loop does not have it'
     lengths = migration.move('runner', old, _LENGTHS, 'train_cfg', unknown)
@@ -76,7 +76,7 @@ def _loop(migration: Migration) -> dict[str, Any]:
     elif lengths:
         new['type'] = _RUNNERS[kind]
     new |= lengths or {n: inherited[n] for n in _LENGTHS if n in inherited}
-    if not new.keys() & _LENGTHS.keys():
+    if not new.keys() & set(_LENGTHS):
         new['max_epochs'] = 12
         migration.attend(
             'runner', 'neither the old config nor the base says how long; 12 epochs'

@@ -45,16 +45,7 @@ _REASONS = {
 
 
 def translate_step(migration: Migration, key: str, old: Step) -> list[Step | Remark]:
-    """Translate a transform that stays in the pipeline.
-
-    Args:
-        migration: Gets what has no counterpart.
-        key: Name of the transform.
-        old: The transform.
-
-    Returns:
-        Transforms of MMDetection 3, or a remark in their place.
-    """
+    """Translate a transform that stays in the pipeline, or put a remark in its place."""
     kind = str(old.get('type'))
     old = {name: value for name, value in old.items() if name != '_delete_'}
     if kind == 'Resize':
