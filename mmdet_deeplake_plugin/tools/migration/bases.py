@@ -175,11 +175,11 @@ def _counterparts(path: str) -> tuple[str, ...]:
         return ()
     *folders, name = parts
     parent = folders[-1] if folders else ''
-    key = _key(name)
-    if '_base_' in folders:
-        found = [new for new in _names().get(key, ()) if new.startswith('_base_/')]
+    is_part = '_base_' in folders
+    names = _names().get(_key(name), ())
+    found = [new for new in names if new.startswith('_base_/') == is_part]
+    if is_part:
         return tuple(new for new in found if f'{parent}/' in new)
-    found = [new for new in _names().get(key, ()) if not new.startswith('_base_/')]
     found = found or list(_by_weights().get(name, ()))
     same = [new for new in found if new.startswith(f'{parent}/')] or found
     # Of two that differ in the number of GPUs, the one that is spelt like the old one.

@@ -41,24 +41,25 @@ class Unread:
     @property
     def shown(self) -> str:
         """The expression without its texts, any of which may be a secret."""
-        try:
-            return ast.unparse(_Masked().visit(ast.parse(self.source, mode='eval')))
-        except SyntaxError:  # words of this tool, such as: set in line 3
-            return self.source
-
-    def __repr__(self) -> str:
-        # Also within the repr of a list or dict; not Python, so that none can run it.
-        return f'<{self.shown}>'
+        return ast.unparse(_Masked().visit(self._tree))
 
     @property
     def texts(self) -> list[str]:
         """The texts that the expression contains."""
-        try:
-            nodes = ast.walk(ast.parse(self.source, mode='eval'))
-        except SyntaxError:
-            return []
+        nodes = ast.walk(self._tree)
         values = (node.value for node in nodes if isinstance(node, ast.Constant))
         return [value for value in values if isinstance(value, str)]
+
+    @property
+    def _tree(self) -> ast.AST:
+        try:
+            return ast.parse(self.source, mode='eval')
+        except SyntaxError:  # words of this tool, such as: set in line 3
+            return ast.Name(self.source)
+
+    def __repr__(self) -> str:
+        # Also within the repr of a list or dict; not Python, so that none can run it.
+        return f'<{self.shown}>'
 
 
 class _Masked(ast.NodeTransformer):

@@ -36,10 +36,7 @@ class Remark:
 
 def assignment(name: str, value: Any) -> str:
     """Write ``name = value``."""
-    note = ''
-    if isinstance(value, Noted):
-        note, value = comment(value.note), value.value
-    return f'{note}{name} = {_written(value, 0, len(name) + 3)}\n'
+    return _entry(f'{name} = ', value, 0, '\n')
 
 
 def comment(text: str, indent: int = 0) -> str:
@@ -56,26 +53,28 @@ def comment(text: str, indent: int = 0) -> str:
     return ''.join(f'{line}\n' for line in lines)
 
 
+def _entry(start: str, value: Any, indent: int, end: str) -> str:
+    """Write a value on lines of its own, with its comment."""
+    if isinstance(value, Remark):
+        return comment(value.note, indent)
+    note = ''
+    if isinstance(value, Noted):
+        note, value = comment(value.note, indent), value.value
+    text = _written(value, indent, indent + len(start))
+    return f'{note}{" " * indent}{start}{text}{end}'
+
+
 def _written(value: Any, indent: int, used: int) -> str:
     """Write a value that begins after ``used`` characters in its line."""
-    has_notes = any(isinstance(each, (Noted, Remark)) for _, each in walk(value))
-    short = '' if has_notes else _inline(value)
-    if not isinstance(value, (dict, list, tuple)) or (
-        short and used + len(short) + 1 <= WIDTH
-    ):
-        return short
+    if not isinstance(value, (dict, list, tuple)):
+        return _inline(value)
+    if not any(isinstance(each, (Noted, Remark)) for _, each in walk(value)):
+        short = _inline(value)
+        if used + len(short) + 1 <= WIDTH:
+            return short
     opening, items, closing = _split(value)
-    inner = indent + _STEP
-    lines = [opening + '\n']
-    for start, item in items:
-        if isinstance(item, (Noted, Remark)):
-            lines.append(comment(item.note, inner))
-        if isinstance(item, Remark):
-            continue
-        item = item.value if isinstance(item, Noted) else item
-        text = _written(item, inner, inner + len(start))
-        lines.append(f'{" " * inner}{start}{text},\n')
-    return ''.join([*lines, ' ' * indent, closing])
+    entries = [_entry(start, item, indent + _STEP, ',\n') for start, item in items]
+    return f'{opening}\n{"".join(entries)}{" " * indent}{closing}'
 
 
 def _inline(value: Any) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...evaluation import ERRORS, GroundTruth
 from ...lake import Lake, StoredPredictions
 from ...utils.ragged import offsets_of
-from .curves import curves_of, number, plain
+from .curves import curves_of, plain
 from .run import PAGE_FATES, PAGE_VERDICTS, Run
 
 PREFIX = 'window.TRIAGE = '
@@ -118,7 +118,5 @@ def _key_column(lake: Lake, gt: GroundTruth) -> dict[str, Any] | None:
 
 
 def _as_number(value: Any) -> float | int | None:
-    if value is None:
-        return None
-    plain = np.asarray(value).item()
-    return int(plain) if isinstance(plain, (bool, int)) else number(plain)
+    single = None if value is None else np.asarray(value).item()
+    return int(single) if isinstance(single, bool) else plain(single)
