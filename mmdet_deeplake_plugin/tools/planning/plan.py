@@ -186,7 +186,7 @@ def make_plan(
 
     def reads_with(cache_bytes: int) -> Reads:
         bounded = reads_within(cache_bytes=cache_bytes)
-        mixing = Mixing(mix.count, mixer.partners) if mix.count else None
+        mixing = Mixing(mix.count, mixer.partners)
         workers = Simulation(epoch, dataloader, bounded, reader, rows, row_bytes, mixing)
         results = with_progress(workers, len(workers), 'simulating workers', progress)
         return list(results)[-1]

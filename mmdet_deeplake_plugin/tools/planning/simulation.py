@@ -7,7 +7,7 @@ large.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import nullcontext
 from copy import copy
@@ -82,8 +82,8 @@ class Mixing:
         partners: Those that may be; ``None`` if all.
     """
 
-    count: int
-    partners: Partners | None
+    count: int = 0
+    partners: Partners | None = None
 
 
 @dataclass
@@ -139,7 +139,7 @@ class Simulation:
         reader: Knows the chunks of the lake.
         rows: Row of the lake that each sample shows, shape ``(N,)``.
         row_bytes: Size of an image.
-        mixing: What is mixed into each sample; ``None`` if it reads its own image only.
+        mixing: What is mixed into each sample. Defaults to nothing.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Simulation:
         reader: ImageReader,
         rows: NDArray[np.int64],
         row_bytes: int,
-        mixing: Mixing | None = None,
+        mixing: Mixing = Mixing(),
     ) -> None:
         self._epoch, self._dataloader, self._mixing = epoch, dataloader, mixing
         self._reader, self._rows, self._row_bytes = reader, rows, row_bytes
@@ -210,19 +210,21 @@ class Simulation:
             cache = kind(self._plan, [reader], [0])
             reader.read_chunks_from(cache, 0)
         reads = column.reads
-        others = self._others(cache)
-        mixes_held = self._mixing is not None and self._mixing.partners is not None
+        partners = copy(self._mixing.partners)
+        if partners is not None and cache is not None:
+            partners.cache = cache
+        rng = np.random.default_rng(0)
         for samples, positions in batches:
             rows = self._rows[samples].tolist()
             reads.samples += len(rows)
-            if others is None:
+            if not self._mixing.count:
                 reader.prepare(rows)
             for row, position in zip(rows, positions.tolist()):
-                drawn, drawn_from = others(position) if others else ([], 0)
+                others, drawn_from = self._draw(partners, position, rng)
                 reads.candidates += drawn_from
                 reader.read_row(row)
-                with cache.lending() if cache and mixes_held else nullcontext():
-                    for other in drawn:
+                with cache.lending() if cache and partners else nullcontext():
+                    for other in others:
                         reader.read_row(other)
             if cache is not None:
                 ahead = cache.coming_rows() if isinstance(cache, _CacheOfWorker) else 0
@@ -230,26 +232,17 @@ class Simulation:
         reads.divided = len(column.divided)
         return reads
 
-    def _others(
-        self, cache: ChunkCache | None
-    ) -> Callable[[int], tuple[list[int], int]] | None:
-        """Return what draws other rows: position -> rows, and number drawn from."""
-        mixing, rng = self._mixing, np.random.default_rng(0)
-        if mixing is None:
-            return None
-        partners = copy(mixing.partners)
-        every = np.arange(len(self._rows))
-        if partners is not None and cache is not None:
-            partners.cache = cache
-
-        def draw(position: int) -> tuple[list[int], int]:
-            readers = self._dataloader.readers
-            held = None if partners is None else partners.keep(position, readers)
-            candidates = every if held is None else held
-            chosen = candidates[rng.integers(len(candidates), size=mixing.count)]
-            return self._rows[chosen].tolist(), len(candidates)
-
-        return draw
+    def _draw(
+        self, partners: Partners | None, position: int, rng: np.random.Generator
+    ) -> tuple[list[int], int]:
+        """Draw rows to mix into a sample; also return how many they are drawn from."""
+        if not self._mixing.count:
+            return [], 0
+        readers = self._dataloader.readers
+        held = None if partners is None else partners.keep(position, readers)
+        count = len(self._rows) if held is None else len(held)
+        chosen = rng.integers(count, size=self._mixing.count)
+        return self._rows[chosen if held is None else held[chosen]].tolist(), count
 
 
 class _CountingColumn(ImageColumn):

@@ -76,17 +76,18 @@ def _changes(
     numbers: tuple[Numbers, Numbers], both: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """Return the number in :data:`CHANGES` of each image."""
-    changes = np.full(len(both), CHANGES.index('not compared'))
-    for index in np.flatnonzero(both).tolist():
-        one, two = (
-            {key: each[key][index] for key in ('f1', *COUNTS)} for each in numbers
-        )
-        if one['f1'] == two['f1']:
-            name = 'same' if one == two else 'changed'
-        else:
-            name = 'better' if one['f1'] > two['f1'] else 'worse'
-        changes[index] = CHANGES.index(name)
-    return changes
+    one, two = (
+        np.array([each[key] for key in ('f1', *COUNTS)], dtype=np.float64)
+        for each in numbers
+    )
+    conditions = {
+        'not compared': ~both,
+        'better': one[0] > two[0],
+        'worse': one[0] < two[0],
+        'same': (one == two).all(axis=0),
+    }
+    kinds = [CHANGES.index(name) for name in conditions]
+    return np.select(list(conditions.values()), kinds, CHANGES.index('changed'))
 
 
 def _difference(one: Any, two: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -29,6 +30,7 @@ from .images import CONTENT_TYPES, for_browser, thumbnail
 
 _HOST = '127.0.0.1'
 _KEPT_THUMBS = 4096
+_IMAGE = re.compile(rf'/({THUMBS}|{IMAGES})/(\d{{1,18}})(?![^./])')
 # Stands for the suffix, as images are not read before they are shown.
 _PICTURE = 'picture'
 
@@ -96,17 +98,14 @@ class PageServer:
         """Return what is at a path such as ``/thumbs/12.jpg``, None for nothing."""
         if path in self._files:
             return self._files[path]
-        _, folder, name = [*path.split('/'), '', ''][:3]
-        row = name.partition('.')[0]
-        if not row.isdecimal() or int(row) not in self._rows:
+        found = _IMAGE.match(path)
+        if found is None or int(found[2]) not in self._rows:
             return None
-        if folder == THUMBS:
-            small = self._thumbnail(int(row))
+        if found[1] == THUMBS:
+            small = self._thumbnail(int(found[2]))
             return None if small is None else (CONTENT_TYPES['jpg'], small)
-        if folder == IMAGES:
-            large = for_browser(self._read(int(row)), self._max_side)
-            return None if large is None else (CONTENT_TYPES[large[0]], large[1])
-        return None
+        large = for_browser(self._read(int(found[2])), self._max_side)
+        return None if large is None else (CONTENT_TYPES[large[0]], large[1])
 
     def _read(self, row: int) -> bytes:
         with self._reading:

@@ -100,11 +100,8 @@ class Datasets:
         packs = packs and kind != 'MultiImageMixDataset'  # which packs the samples itself
         inner = self._dataset(f'{key}.dataset', part, old.get('dataset', {}), packs)
         new = dict(type=kind, dataset=inner)
-        for name, value in self._migration.readable_keys(key, old).items():
-            if name in _WRAPPERS[kind]:
-                new[name] = value
-            elif name not in ('type', 'dataset', 'pipeline'):
-                self._migration.leave(f'{key}.{name}', f'{kind} does not have it')
+        unknown, elsewhere = f'{kind} does not have it', ('type', 'dataset', 'pipeline')
+        new |= self._migration.move(key, old, _WRAPPERS[kind], kind, unknown, elsewhere)
         if isinstance(old.get('pipeline'), (list, tuple)):
             here = f'{key}.pipeline'
             new['pipeline'] = self._pipeline(here, part, old['pipeline'], loads=False)

@@ -167,16 +167,12 @@ def _logging(migration: Migration) -> dict[str, Any]:
             migration.leave(place, 'MMEngine has no such backend')
             continue
         name, keys = _LOGGERS[kind]
-        backend: dict[str, Any] = dict(type=name)
-        for key, value in hook.items():
-            here = f'{place}.{key}'
-            if key not in keys:
-                if key not in ('type', 'interval'):
-                    migration.leave(here, f'{name} does not have it')
-            elif isinstance(value, dict) or migration.readable(here, value):
-                backend[key] = _without_secrets(migration, here, value)
-        backends.append(backend)
-        migration.carry(place, f'visualizer ({name})')
+        target = f'visualizer ({name})'
+        migration.carry(place, target)
+        hook = _without_secrets(migration, place, hook)
+        unknown, elsewhere = f'{name} does not have it', ('type', 'interval')
+        given = migration.move(place, hook, keys, target, unknown, elsewhere)
+        backends.append(dict(type=name, **given))
     if not backends:
         return {}
     kind = {} if migration.base.get('visualizer') else {'type': 'DetLocalVisualizer'}
