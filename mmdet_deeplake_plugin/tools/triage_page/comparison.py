@@ -14,11 +14,10 @@ from ...evaluation.verdicts.average_precision import (
     compare_rankings,
     rank_classes,
 )
-from ...evaluation.verdicts.judge import overlaps_of_image
 from ...evaluation.verdicts.matching import match_image
 from .._cli import with_progress
 from .curves import count_positives, number, plain, rankings_of
-from .run import PAGE_FATES, Run, masks_of, prediction_of
+from .run import PAGE_FATES, Run, overlaps_of
 
 CHANGES = ('better', 'worse', 'changed', 'same', 'not compared')
 DRAWS = 1000
@@ -144,12 +143,11 @@ def rankings_by_size(
     low, high = np.array(list(SIZES.values())).T[:, :, None]
     fits = known & (gt.areas >= low) & (gt.areas <= high)
     unclear = (run.verdicts == VERDICTS.index('ignored')) & (run.matches < 0)
-    masks = list(masks_of(run.stored, rows, run))
+    overlaps = overlaps_of(run, gt, rows)
     indices = with_progress(range(len(gt)), len(gt), 'matching by size', progress)
     for index in indices:
         part, annotations = run.part(index), gt.instances(index)
-        prediction = prediction_of(run, index, masks[index])
-        ious, areas = overlaps_of_image(gt, index, prediction, run.rules.iou_type)
+        ious, areas = overlaps(index)
         outside = (areas < low) | (areas > high) | unclear[part]
         for size in range(len(SIZES)):
             matches = match_image(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -138,25 +138,26 @@ def read_run(
         is_predicted=np.array([each is not None for each in values], dtype=bool),
     )
     if is_judged:
-        _find_causes(run, gt, list(masks_of(stored, rows, run)), progress)
+        _find_causes(run, gt, rows, progress)
     return run
 
 
-def masks_of(
-    stored: StoredPredictions, rows: NDArray[np.int64], run: Run
-) -> Iterator[list[Any] | None]:
-    """Yield the predicted masks of each row, ``None`` where boxes were compared."""
-    if run.rules.iou_type != 'segm':
-        yield from [None] * len(rows)
-        return
-    for text in stored.values('masks', rows):
-        yield unpack_segmentations(text) if text else []
+def overlaps_of(
+    run: Run, gt: GroundTruth, rows: NDArray[np.int64]
+) -> Callable[[int], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return a function: number of an image -> :func:`.overlaps_of_image` of it."""
+    masks: list[list[Any] | None] = [None] * len(rows)
+    if run.rules.iou_type == 'segm':
+        texts = run.stored.values('masks', rows)
+        masks = [unpack_segmentations(text) if text else [] for text in texts]
 
+    def overlaps(index: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        part = run.part(index)
+        boxes, scores, labels = run.boxes[part], run.scores[part], run.labels[part]
+        prediction = Prediction(boxes, scores, labels, masks[index])
+        return overlaps_of_image(gt, index, prediction, run.rules.iou_type)
 
-def prediction_of(run: Run, index: int, masks: list[Any] | None) -> Prediction:
-    """Return the predictions of an image in the form that is judged."""
-    part = run.part(index)
-    return Prediction(run.boxes[part], run.scores[part], run.labels[part], masks)
+    return overlaps
 
 
 def _fates(
@@ -181,9 +182,10 @@ def _fates(
 
 
 def _find_causes(
-    run: Run, gt: GroundTruth, masks: Sequence[list[Any] | None], progress: bool
+    run: Run, gt: GroundTruth, rows: NDArray[np.int64], progress: bool
 ) -> None:
     """Fill in ``about``, and tell what was mistaken from what was missed."""
+    overlaps = overlaps_of(run, gt, rows)
     indices = range(len(gt))
     for index in with_progress(indices, len(gt), 'reading predictions', progress):
         part, annotations = run.part(index), gt.instances(index)
@@ -191,8 +193,7 @@ def _find_causes(
         if not errors.any():
             run.about[part] = matches
             continue
-        prediction = prediction_of(run, index, masks[index])
-        ious, _ = overlaps_of_image(gt, index, prediction, run.rules.iou_type)
+        ious, _ = overlaps(index)
         fates = run.fates[annotations]
         ious = ious * (fates != FATES.index('ignored'))
         same_class = run.labels[part][:, None] == gt.labels[annotations][None]
