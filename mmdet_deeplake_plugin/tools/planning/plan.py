@@ -23,7 +23,7 @@ from ...samplers.wrappers import SampleMap
 from ...shuffle.lanes import Lanes
 from ...shuffle.quality import ShuffleQuality, measure_quality
 from .._cli import with_progress
-from .simulation import Epoch, Mixing, Reads, Simulation
+from .simulation import Epoch, Reads, Simulation
 
 _SIZED = 32  # images whose sizes are averaged
 _MIB, _NO_BOUND = 1 << 20, 1 << 62
@@ -186,8 +186,9 @@ def make_plan(
 
     def reads_with(cache_bytes: int) -> Reads:
         bounded = reads_within(cache_bytes=cache_bytes)
-        mixing = Mixing(mix.count, mixer.partners)
-        workers = Simulation(epoch, dataloader, bounded, reader, rows, row_bytes, mixing)
+        workers = Simulation(
+            epoch, dataloader, bounded, reader, rows, row_bytes, mix.count, mixer.partners
+        )
         results = with_progress(workers, len(workers), 'simulating workers', progress)
         return list(results)[-1]
 

@@ -73,19 +73,6 @@ class Epoch:
         return by_worker_order(self.num_samples, *shape, round_up=True)
 
 
-@dataclass(frozen=True)
-class Mixing:
-    """Other samples that are mixed into a sample, as by a mosaic.
-
-    Args:
-        count: How many of them are read for each sample.
-        partners: Those that may be; ``None`` if all.
-    """
-
-    count: int = 0
-    partners: Partners | None = None
-
-
 @dataclass
 class Reads:
     """What workers read.
@@ -139,7 +126,8 @@ class Simulation:
         reader: Knows the chunks of the lake.
         rows: Row of the lake that each sample shows, shape ``(N,)``.
         row_bytes: Size of an image.
-        mixing: What is mixed into each sample. Defaults to nothing.
+        mix_count: How many other samples are mixed into each, as by a mosaic.
+        partners: Samples that may be mixed in; ``None`` if all.
     """
 
     def __init__(
@@ -150,9 +138,11 @@ class Simulation:
         reader: ImageReader,
         rows: NDArray[np.int64],
         row_bytes: int,
-        mixing: Mixing = Mixing(),
+        mix_count: int = 0,
+        partners: Partners | None = None,
     ) -> None:
-        self._epoch, self._dataloader, self._mixing = epoch, dataloader, mixing
+        self._epoch, self._dataloader = epoch, dataloader
+        self._mix_count, self._partners = mix_count, partners
         self._reader, self._rows, self._row_bytes = reader, rows, row_bytes
         reading.begin([epoch.lanes] if epoch.lanes else [], 0)
         self._reading = reading
@@ -195,7 +185,10 @@ class Simulation:
                 for start in enough
             )
             total = _merged(total, found, len(starts) / max(len(enough), 1))
-            yield _scaled(total, self._length * world)
+            # What all workers read, by what some of them read.
+            factor = self._length * world / max(total.samples, 1)
+            grown = _merged(Reads(), total, factor)
+            yield replace(grown, waits=total.waits, peak=total.peak)
 
     def _read(
         self, batches: Iterable[tuple[NDArray[np.integer], NDArray[np.int64]]]
@@ -210,14 +203,14 @@ class Simulation:
             cache = kind(self._plan, [reader], [0])
             reader.read_chunks_from(cache, 0)
         reads = column.reads
-        partners = copy(self._mixing.partners)
+        partners = copy(self._partners)
         if partners is not None and cache is not None:
             partners.cache = cache
         rng = np.random.default_rng(0)
         for samples, positions in batches:
             rows = self._rows[samples].tolist()
             reads.samples += len(rows)
-            if not self._mixing.count:
+            if not self._mix_count:
                 reader.prepare(rows)
             for row, position in zip(rows, positions.tolist()):
                 others, drawn_from = self._draw(partners, position, rng)
@@ -236,12 +229,12 @@ class Simulation:
         self, partners: Partners | None, position: int, rng: np.random.Generator
     ) -> tuple[list[int], int]:
         """Draw rows to mix into a sample; also return how many they are drawn from."""
-        if not self._mixing.count:
+        if not self._mix_count:
             return [], 0
         readers = self._dataloader.readers
         held = None if partners is None else partners.keep(position, readers)
         count = len(self._rows) if held is None else len(held)
-        chosen = rng.integers(count, size=self._mixing.count)
+        chosen = rng.integers(count, size=self._mix_count)
         return self._rows[chosen if held is None else held[chosen]].tolist(), count
 
 
@@ -316,10 +309,3 @@ def _merged(total: Reads, found: Reads, factor: float) -> Reads:
     values['waits'] = max(total.waits, factor * found.waits)
     values['peak'] = max(total.peak, found.peak)
     return Reads(**values)
-
-
-def _scaled(total: Reads, samples: int) -> Reads:
-    """What all workers read, by what some of them read."""
-    factor = samples / max(total.samples, 1)
-    grown = _merged(Reads(), total, factor)
-    return replace(grown, waits=total.waits, peak=total.peak)

@@ -33,11 +33,9 @@ def check_folder(out: str | os.PathLike[str], overwrite: bool) -> Path:
             is false.
     """
     folder = Path(out).expanduser()
-    if not folder.exists():
-        return folder
-    if not folder.is_dir():
+    if folder.exists() and not folder.is_dir():
         raise FileExistsError(f'--out {out} must be a folder, but it is a file')
-    if not any(folder.iterdir()):
+    if not folder.exists() or not any(folder.iterdir()):
         return folder
     if not _is_page(folder):
         raise FileExistsError(
