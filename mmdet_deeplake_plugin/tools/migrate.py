@@ -19,7 +19,7 @@ from ._cli import make_parser, run_tool
 from .migration.bases import NewBase, find_base, is_stock
 from .migration.migration import Migration
 from .migration.parts.data import translate_data
-from .migration.parts.evaluation import metrics_format, translate_evaluation
+from .migration.parts.evaluation import translate_evaluation
 from .migration.parts.model import translate_model
 from .migration.parts.runtime import translate_runtime
 from .migration.parts.schedule import translate_schedule
@@ -66,8 +66,9 @@ def migrate(
         raise FileExistsError(f'{target} exists already; {hint}')
     old = read_config(source, is_stock)
     new_base = find_base(old, base, target.parent)
-    migration = Migration(old.values, _unscoped(new_base.config.to_dict()))
-    sections = _translate(migration, old.used)
+    base_values = _unscoped(new_base.config.to_dict())
+    migration = Migration(old.values, base_values, old.used)
+    sections = _translate(migration)
     _note_unread(old, migration)
     hidden = secrets_in(old.values)
     copied = _text(source, new_base, sections, migration)
@@ -85,11 +86,11 @@ def migrate(
     return _hide(f'{report}\n\n{migration.report()}', hidden)
 
 
-def _translate(migration: Migration, used: set[str]) -> dict[str, Any]:
+def _translate(migration: Migration) -> dict[str, Any]:
     sections, pipeline = translate_data(migration)
     sections |= translate_evaluation(migration)
     sections |= translate_schedule(migration)
-    sections |= translate_runtime(migration, metrics_format(migration), used)
+    sections |= translate_runtime(migration)
     model = translate_model(migration, pipeline)
     if model:
         sections['model'] = model

@@ -17,6 +17,7 @@ class Migration:
     Args:
         old: Top-level values of the old config.
         base: The new base, as a dict.
+        used: Names that other values of the old config use; they are not keys.
         done: Old key -> new key of what was translated.
         attention: Old key and what the user has to do before the first run.
         left: Old key and why it has no counterpart.
@@ -24,6 +25,7 @@ class Migration:
 
     old: dict[str, Any]
     base: dict[str, Any]
+    used: set[str]
     done: dict[str, str] = field(default_factory=dict)
     attention: list[tuple[str, str]] = field(default_factory=list)
     left: list[tuple[str, str]] = field(default_factory=list)
@@ -71,8 +73,9 @@ class Migration:
             )
         return not found
 
-    def readable_keys(self, key: str, value: Any) -> dict[str, Any]:
+    def readable_keys(self, key: str, value: Any = None) -> dict[str, Any]:
         """Return the items of a dict that could be read; note the others."""
+        value = self.old.get(key) if value is None else value
         if not isinstance(value, dict):
             self.readable(key, value if isinstance(value, Unread) else None)
             return {}
@@ -85,29 +88,30 @@ class Migration:
     def move(
         self,
         key: str,
-        old: Any,
         names: Mapping[str, str] | Sequence[str],
         target: str,
         unknown: str = '',
         elsewhere: Sequence[str] = ('type',),
+        old: Any = None,
     ) -> dict[str, Any]:
         """Translate the keys of a dict by a table, and note what became of each.
 
         Args:
-            key: Name of the dict; ``''`` for the whole config, also in ``target``.
-            old: The dict; other values than dicts have no keys.
+            key: Name of the dict; ``''`` for the whole config, as in ``target``.
             names: Old name -> new name, or names that are the same. A value of None
                 counts as not written.
             target: Name of the dict in the new config.
             unknown: Why all other keys are left out. Defaults to ``''``: they are
                 translated elsewhere.
             elsewhere: Of the other keys, those that are translated elsewhere.
+            old: The dict. Defaults to that of the key at the top level.
 
         Returns:
             The values by their new names.
         """
         if not isinstance(names, Mapping):
             names = dict(zip(names, names))
+        old = self.old.get(key) if old is None else old
         if not unknown and isinstance(old, dict):
             old = {name: value for name, value in old.items() if name in names}
         new = {}

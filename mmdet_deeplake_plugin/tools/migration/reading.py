@@ -77,7 +77,7 @@ def _read(file: Path, is_stock: Callable[[str], bool], depth: int) -> OldConfig:
     old = OldConfig()
     names = old.values
     for statement in tree.body:
-        _take(statement, names, old)
+        _assign(statement, names, old)
     written = names.pop('_base_', [])
     inherited: dict[str, Any] = {}
     for base in [written] if isinstance(written, (str, Unread)) else written:
@@ -111,8 +111,8 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _take(statement: ast.stmt, names: dict[str, Any], old: OldConfig) -> None:
-    if _is_taken(statement, names, old):
+def _assign(statement: ast.stmt, names: dict[str, Any], old: OldConfig) -> None:
+    if _is_read(statement, names, old):
         return
     for node in ast.walk(statement):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -121,7 +121,8 @@ def _take(statement: ast.stmt, names: dict[str, Any], old: OldConfig) -> None:
     old.skipped.append(f'line {statement.lineno} ({what})')
 
 
-def _is_taken(statement: ast.stmt, names: dict[str, Any], old: OldConfig) -> bool:
+def _is_read(statement: ast.stmt, names: dict[str, Any], old: OldConfig) -> bool:
+    """Set the names that a statement sets; return whether it needs no run."""
     if isinstance(statement, ast.Delete):
         for target in statement.targets:
             names.pop(ast.unparse(target), None)

@@ -101,7 +101,7 @@ class Datasets:
         inner = self._dataset(f'{key}.dataset', part, old.get('dataset', {}), packs)
         new = dict(type=kind, dataset=inner)
         unknown, elsewhere = f'{kind} does not have it', ('type', 'dataset', 'pipeline')
-        new |= self._migration.move(key, old, _WRAPPERS[kind], kind, unknown, elsewhere)
+        new |= self._migration.move(key, _WRAPPERS[kind], kind, unknown, elsewhere, old)
         if isinstance(old.get('pipeline'), (list, tuple)):
             here = f'{key}.pipeline'
             new['pipeline'] = self._pipeline(here, part, old['pipeline'], loads=False)

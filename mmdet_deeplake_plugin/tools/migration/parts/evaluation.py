@@ -28,7 +28,7 @@ _OPTIONS = {
 _ELSEWHERE = ('interval', 'start', 'save_best', 'rule', 'by_epoch', 'type')
 
 
-def metrics_format(migration: Migration) -> str:
+def _metrics_format(migration: Migration) -> str:
     """Return ``'COCO'`` or ``'PascalVOC'``, as the old config says."""
     old = migration.old.get('deeplake_metrics_format', 'COCO')
     found = _FORMATS.get(old.lower()) if isinstance(old, str) else None
@@ -45,11 +45,11 @@ def metrics_format(migration: Migration) -> str:
 def translate_evaluation(migration: Migration) -> dict[str, Any]:
     """Translate what is scored into the evaluators, and loops that the base lacks."""
     values, base = migration.old, migration.base
-    name = metrics_format(migration)
-    old = migration.readable_keys('evaluation', values.get('evaluation') or {})
+    name = _metrics_format(migration)
+    old = migration.readable_keys('evaluation')
     extra = values.get('deeplake_metrics')
     if isinstance(extra, dict):
-        old = {**migration.readable_keys('deeplake_metrics', extra), **old}
+        old = {**migration.readable_keys('deeplake_metrics'), **old}
     elif extra is not None and migration.readable('deeplake_metrics', extra):
         old.setdefault('metric', extra)
     new: dict[str, Any] = dict(type='DeepLakeMetric', metrics_format=name)
@@ -58,7 +58,7 @@ def translate_evaluation(migration: Migration) -> dict[str, Any]:
         new['metric'] = metric
     unknown = f'{name} does not have it'
     new |= migration.move(
-        'evaluation', old, _OPTIONS[name], 'val_evaluator', unknown, _ELSEWHERE
+        'evaluation', _OPTIONS[name], 'val_evaluator', unknown, _ELSEWHERE, old
     )
     if 'deeplake_metrics_format' in values:
         migration.carry('deeplake_metrics_format', 'val_evaluator.metrics_format')
@@ -100,9 +100,9 @@ def _metric(migration: Migration, name: str, old: Any) -> str | list[str] | None
     return kept[0] if len(kept) == 1 else kept or None
 
 
-def best_metric(name: str, old: Any) -> Any:
+def best_metric(migration: Migration, old: Any) -> Any:
     """Return the name that a number of ``save_best`` has now."""
     if not isinstance(old, str) or old == 'auto' or '/' in old:
         return old
-    prefix = {'COCO': 'coco', 'PascalVOC': 'pascal_voc'}[name]
+    prefix = {'COCO': 'coco', 'PascalVOC': 'pascal_voc'}[_metrics_format(migration)]
     return f'{prefix}/{old}'

@@ -28,7 +28,7 @@ def translate_model(migration: Migration, pipeline: Pipeline | None) -> dict[str
         pipeline: The training pipeline, whose normalisation and padding moved here.
     """
     base = migration.base.get('model') or {}
-    old = migration.readable_keys('model', migration.old.get('model') or {})
+    old = migration.readable_keys('model')
     if 'pretrained' in old:
         checkpoint = old.pop('pretrained')
         init = dict(type='Pretrained', checkpoint=checkpoint) if checkpoint else None

@@ -55,18 +55,10 @@ _ELSEWHERE = (
 )
 
 
-def translate_runtime(
-    migration: Migration, metrics_format: str, used: set[str]
-) -> dict[str, Any]:
-    """Translate the keys that belong to neither data, model nor schedule.
-
-    Args:
-        migration: The migration.
-        metrics_format: ``'COCO'`` or ``'PascalVOC'``.
-        used: Names that other values of the old config use; they are not keys.
-    """
+def translate_runtime(migration: Migration) -> dict[str, Any]:
+    """Translate the keys that belong to neither data, model nor schedule."""
     values, base = migration.old, migration.base
-    hooks = _default_hooks(migration, metrics_format)
+    hooks = _default_hooks(migration)
     hooks = override(hooks, base.get('default_hooks'), exact=False)
     sections: dict[str, Any] = {'default_hooks': hooks} if hooks else {}
     sections |= _custom_hooks(migration) | _logging(migration) | _weights(migration)
@@ -79,34 +71,26 @@ def translate_runtime(
     if values.get('cudnn_benchmark'):
         sections['env_cfg'] = dict(cudnn_benchmark=True)
         migration.carry('cudnn_benchmark', 'env_cfg.cudnn_benchmark')
-    kept = migration.move('', values, _SAME, '')
+    kept = migration.move('', _SAME, '', old=values)
     sections |= {name: v for name, v in kept.items() if v != base.get(name)}
     for name, value in values.items():
         if name in (*_ELSEWHERE, *_SAME) or value is None:
             continue
         if name in _GONE:
             migration.leave(name, _GONE[name])
-        elif name not in used and not is_secret(name):
+        elif name not in migration.used and not is_secret(name):
             migration.leave(name, 'neither MMDetection 3 nor this package reads it')
     return sections
 
 
-def _default_hooks(migration: Migration, metrics_format: str) -> dict[str, Any]:
-    values, target = migration.old, 'default_hooks.checkpoint'
-    logger = migration.move(
-        'log_config', values.get('log_config'), ['interval'], 'default_hooks.logger'
-    )
-    saved = migration.move(
-        'checkpoint_config',
-        values.get('checkpoint_config') or {},
-        _CHECKPOINT,
-        target,
-        'CheckpointHook does not have it',
-    )
-    best = ('save_best', 'rule')
-    saved |= migration.move('evaluation', values.get('evaluation'), best, target)
+def _default_hooks(migration: Migration) -> dict[str, Any]:
+    target = 'default_hooks.checkpoint'
+    logger = migration.move('log_config', ['interval'], 'default_hooks.logger')
+    unknown = 'CheckpointHook does not have it'
+    saved = migration.move('checkpoint_config', _CHECKPOINT, target, unknown)
+    saved |= migration.move('evaluation', ['save_best', 'rule'], target)
     if 'save_best' in saved:
-        saved['save_best'] = best_metric(metrics_format, saved['save_best'])
+        saved['save_best'] = best_metric(migration, saved['save_best'])
     hooks = {'logger': logger, 'checkpoint': saved}
     return {name: keys for name, keys in hooks.items() if keys}
 
@@ -171,7 +155,7 @@ def _logging(migration: Migration) -> dict[str, Any]:
         migration.carry(place, target)
         hook = _without_secrets(migration, place, hook)
         unknown, elsewhere = f'{name} does not have it', ('type', 'interval')
-        given = migration.move(place, hook, keys, target, unknown, elsewhere)
+        given = migration.move(place, keys, target, unknown, elsewhere, hook)
         backends.append(dict(type=name, **given))
     if not backends:
         return {}

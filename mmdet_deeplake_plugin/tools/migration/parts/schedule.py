@@ -62,11 +62,11 @@ def translate_schedule(migration: Migration) -> dict[str, Any]:
 
 def _loop(migration: Migration) -> dict[str, Any]:
     values, inherited = migration.old, migration.base.get('train_cfg') or {}
-    old = migration.readable_keys('runner', values.get('runner') or {})
+    old = migration.readable_keys('runner')
     if values.get('total_epochs') and not old.keys() & set(_LENGTHS):
         old['max_epochs'] = values['total_epochs']
     unknown = 'the training loop does not have it'
-    lengths = migration.move('runner', old, _LENGTHS, 'train_cfg', unknown)
+    lengths = migration.move('runner', _LENGTHS, 'train_cfg', unknown, old=old)
     new: dict[str, Any] = {'type': inherited.get('type', _EPOCHS)}
     kind = old.get('type', 'EpochBasedRunner')
     if kind not in _RUNNERS:
@@ -82,15 +82,14 @@ def _loop(migration: Migration) -> dict[str, Any]:
             'runner', 'neither the old config nor the base says how long; 12 epochs'
         )
     if migration.has_val:
-        evaluation = values.get('evaluation')
-        new |= migration.move('evaluation', evaluation, _VALIDATION, 'train_cfg')
+        new |= migration.move('evaluation', _VALIDATION, 'train_cfg')
     return new
 
 
 def _optimizer(migration: Migration) -> dict[str, Any]:
     values, inherited = migration.old, migration.base.get('optim_wrapper') or {}
     new: dict[str, Any] = {}
-    old = migration.readable_keys('optimizer', values.get('optimizer') or {})
+    old = migration.readable_keys('optimizer')
     if old:
         for name in ('paramwise_cfg', 'constructor'):
             if name in old:
@@ -102,7 +101,7 @@ def _optimizer(migration: Migration) -> dict[str, Any]:
         new |= {'optimizer': change} if change else {}
         migration.carry('optimizer', 'optim_wrapper.optimizer')
     key = 'optimizer_config'
-    config = migration.readable_keys(key, values.get(key) or {})
+    config = migration.readable_keys(key)
     kind = config.pop('type', None)
     for name, renamed in (
         ('grad_clip', 'clip_grad'),
@@ -128,7 +127,7 @@ def _optimizer(migration: Migration) -> dict[str, Any]:
 def _scheduler(migration: Migration, loop: dict[str, Any]) -> list[dict[str, Any]] | None:
     if migration.old.get('lr_config') is None:
         return None
-    old = migration.readable_keys('lr_config', migration.old['lr_config'])
+    old = migration.readable_keys('lr_config')
     inherited = _as_old(migration.base.get('param_scheduler'))
     policy = old.get('policy', inherited.get('policy'))
     if policy not in _POLICIES:
