@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ...lake import Lake
+from .content import Content
 from .data import as_script
 from .folder import (
     DATA,
@@ -41,9 +37,7 @@ class PageServer:
     """Serves a page on the loopback.
 
     Args:
-        lake: The lake of the images.
-        rows: Row numbers of the images on the page, shape ``(R,)``.
-        data: See :func:`.page_data`.
+        content: What the page shows.
         port: Port, 0 for any that is free.
         max_side: Longest side of the images in pixels, None for images as stored.
 
@@ -52,22 +46,17 @@ class PageServer:
     """
 
     def __init__(
-        self,
-        lake: Lake,
-        rows: NDArray[np.int64],
-        data: Mapping[str, Any],
-        port: int = 0,
-        max_side: int | None = None,
+        self, content: Content, port: int = 0, max_side: int | None = None
     ) -> None:
-        self._lake, self._max_side = lake, max_side
-        self._rows = frozenset(rows.tolist())
+        self._lake, self._max_side = content.lake, max_side
+        self._rows = frozenset(content.rows.tolist())
         self._reading = threading.Lock()
         self._files = {
             f'/{served_name(file)}': (TYPES[file.suffix], file.read_bytes())
             for file in page_files()
         }
         self._files['/'] = self._files[f'/{INDEX}']
-        script = as_script(data, [_PICTURE] * len(rows))
+        script = as_script(content.data, [_PICTURE] * len(content.rows))
         self._files[f'/{DATA}'] = (TYPES['.js'], script)
         self._thumbnail = lru_cache(_KEPT_THUMBS)(lambda row: thumbnail(self._read(row)))
         try:
