@@ -17,17 +17,14 @@ from mmengine.config import Config
 
 from ._cli import make_parser, run_tool
 from .migration.bases import NewBase, find_base, is_stock
-from .migration.findings import Findings, secret_addresses, secrets_in
-from .migration.parts.data import DataTranslation
-from .migration.parts.evaluation import (
-    metrics_format,
-    translate_evaluation,
-    validation_loops,
-)
-from .migration.parts.model import translate_model, translate_preprocessing
+from .migration.migration import Migration
+from .migration.parts.data import translate_data
+from .migration.parts.evaluation import translate_evaluation
+from .migration.parts.model import translate_model
 from .migration.parts.runtime import translate_runtime
 from .migration.parts.schedule import translate_schedule
 from .migration.reading import OldConfig, read_config
+from .migration.secrets import secret_addresses, secrets_in
 from .migration.text import assignment, comment
 
 _IMPORTS = dict(imports=['mmdet_deeplake_plugin'], allow_failed_imports=False)
@@ -69,53 +66,41 @@ def migrate(
         raise FileExistsError(f'{target} exists already; {hint}')
     old = read_config(source, is_stock)
     new_base = find_base(old, base, target.parent)
-    findings = Findings()
-    sections = _translate(old, _unscoped(new_base.config.to_dict()), findings)
-    _note_unread(old, findings)
+    base_values = _unscoped(new_base.config.to_dict())
+    migration = Migration(old.values, base_values, old.used)
+    sections = _translate(migration)
+    _note_unread(old, migration)
     hidden = secrets_in(old.values)
-    copied = _text(source, new_base, sections, findings)
-    for key, secret in secret_addresses('', old.values):
+    copied = _text(source, new_base, sections, migration)
+    for key, secret in secret_addresses(old.values):
         hidden.append(secret)
         if secret in copied:
-            findings.attend(
+            migration.attend(
                 key,
                 'the address contains a secret, which is written as ***; use an address '
                 'without one',
             )
-    _write(target, _hide(_text(source, new_base, sections, findings), hidden))
+    _write(target, _hide(_text(source, new_base, sections, migration), hidden))
     entries = ', '.join(new_base.entries)
     report = f'wrote {target}, which inherits {entries} (found {new_base.how})'
-    return _hide(f'{report}\n\n{findings.report()}', hidden)
+    return _hide(f'{report}\n\n{migration.report()}', hidden)
 
 
-def _translate(
-    old: OldConfig, base: dict[str, Any], findings: Findings
-) -> dict[str, Any]:
-    values = old.values
-    data = DataTranslation(values, base, findings)
-    sections = dict(data.sections)
-    sections |= validation_loops(base, data.has_val, data.has_test)
-    sections |= translate_evaluation(values, base, data.has_val, data.has_test, findings)
-    sections |= translate_schedule(values, base, data.has_val, findings)
-    kind = metrics_format(values, findings)
-    sections |= translate_runtime(values, base, kind, old.used, findings)
-    base_model = base.get('model') or {}
-    model = translate_model(values.get('model') or {}, base_model, findings)
-    if data.train_pipeline is not None:
-        inner = base_model.get('data_preprocessor') or {}
-        changed = translate_preprocessing(data.train_pipeline, inner, findings)
-        if changed and isinstance(model.get('data_preprocessor', {}), dict):
-            changed |= {} if inner else {'type': 'DetDataPreprocessor'}
-            model['data_preprocessor'] = changed
+def _translate(migration: Migration) -> dict[str, Any]:
+    sections, pipeline = translate_data(migration)
+    sections |= translate_evaluation(migration)
+    sections |= translate_schedule(migration)
+    sections |= translate_runtime(migration)
+    model = translate_model(migration, pipeline)
     if model:
         sections['model'] = model
-    if 'num_classes' not in repr(values.get('model')):
-        findings.attend(
+    if 'num_classes' not in repr(migration.old.get('model')):
+        migration.attend(
             'model',
             'num_classes of the heads is not in the old config, so it is that of the '
             'base; write the number of classes of the lake (tools.inspect shows it)',
         )
-    if not base.get('default_scope'):
+    if not migration.base.get('default_scope'):
         sections['default_scope'] = 'mmdet'
     return sections
 
@@ -129,17 +114,17 @@ def _unscoped(value: Any) -> Any:
     return value
 
 
-def _note_unread(old: OldConfig, findings: Findings) -> None:
+def _note_unread(old: OldConfig, migration: Migration) -> None:
     for base in old.missing:
-        findings.attend(
+        migration.attend(
             f'_base_ {base}', 'was not found, so what it sets is not in the new config'
         )
     for statement in old.skipped:
-        findings.attend(statement, 'was not run; write what it sets by hand')
+        migration.attend(statement, 'was not run; write what it sets by hand')
 
 
 def _text(
-    source: Path, base: NewBase, sections: dict[str, Any], findings: Findings
+    source: Path, base: NewBase, sections: dict[str, Any], migration: Migration
 ) -> str:
     entries = list(base.entries)
     parts = [
@@ -147,12 +132,17 @@ def _text(
         assignment('_base_', entries[0] if len(entries) == 1 else entries),
         assignment('custom_imports', _IMPORTS),
     ]
-    names = [name for name in _ORDER if name in sections]
-    for name in [*names, *(name for name in sections if name not in names)]:
+    for name in sorted(sections, key=_place):
         parts.append('\n' + assignment(name, sections[name]))
-    parts.insert(1, _listed('To do before the first run:', findings.attention, '', '\n'))
-    parts.append(_listed('Not carried over, with the reason:', findings.left, '\n', ''))
+    parts.insert(1, _listed('To do before the first run:', migration.attention, '', '\n'))
+    parts.append(_listed('Not carried over, with the reason:', migration.left, '\n', ''))
     return ''.join(parts)
+
+
+def _place(name: str) -> int:
+    """Return where a section stands: all pipelines before the loaders that use them."""
+    kind = re.sub(r'_\d+$', '', name)
+    return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
 
 
 def _listed(title: str, entries: list[tuple[str, str]], before: str, after: str) -> str:

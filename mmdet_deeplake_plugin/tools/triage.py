@@ -107,9 +107,7 @@ def triage(
             source, stored, rows, score_thr, texts, other, progress=progress
         )
     if content is not None and folder is not None:
-        broken = write_page(
-            folder, content.lake, content.rows, content.data, max_side, progress
-        )
+        broken = write_page(folder, content, max_side, progress)
         done.append(
             f'wrote {len(content.rows)} images'
             + (f' ({broken} of them broken)' if broken else '')
@@ -123,7 +121,7 @@ def triage(
             f'deeplake_view_id={tag!r}'
         )
     if content is not None and serve is not None:
-        server = PageServer(content.lake, content.rows, content.data, port, max_side)
+        server = PageServer(content, port, max_side)
         serve(server)
         done.append(f'{server.url} is not served any more')
     return '\n'.join(done)

@@ -38,7 +38,7 @@ from ..utils.values import check_choice, is_number, wrong
 from ._cli import add_column_options, add_lake_options, make_parser, run_tool
 from .formats.coco_content import stored_instances
 from .updating.corrected_file import BY, Corrected, read_corrected
-from .updating.differences import Comparison, Difference, Numbering, summary_of
+from .updating.differences import Comparison, Difference, numbers_after, summary_of
 
 
 def update(
@@ -130,7 +130,7 @@ def _compare(
     comparison = Comparison(
         target,
         lake.columns.class_names,
-        Numbering(all_ids, kept.per_box(names.ANN_POSITION, table.rows)),
+        numbers_after(all_ids, kept.per_box(names.ANN_POSITION, table.rows)),
         tolerance,
         by_id,
     )

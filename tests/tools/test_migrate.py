@@ -313,3 +313,50 @@ def test_variables_stay_variables(tmp_path, monkeypatch):
     assert found.config.train_dataloader.dataset.deeplake_path == 'there/train'
     monkeypatch.delenv('LAKES')
     migrate(tmp_path / 'old.py', tmp_path / 'new.py', force=True)
+
+
+def test_datasets_may_have_pipelines_of_their_own(tmp_path):
+    """Each stands before the loaders that use it."""
+    first, second = (
+        f"dict(deeplake_path='lake', pipeline=[dict(type='{kind}')])"
+        for kind in ('RandomFlip', 'PhotoMetricDistortion')
+    )
+    text = f'{YOLO}data = dict(train=[{first}, {second}])\n'
+    datasets = Migrated(tmp_path, text).config.train_dataloader.dataset.datasets
+    kinds = [[step['type'] for step in each.pipeline] for each in datasets]
+    assert 'RandomFlip' in kinds[0] and 'PhotoMetricDistortion' in kinds[1]
+
+
+def test_a_base_with_several_datasets_has_a_pipeline(tmp_path):
+    """That of Pascal VOC joins two years; the old config has no pipeline of its own."""
+    parts = ('models/faster_rcnn_r50_fpn', 'datasets/voc0712', 'schedules/schedule_1x')
+    bases = [f'../_base_/{part}.py' for part in parts]
+    found = Migrated(tmp_path, f'_base_ = {bases}\n' + DATA.format(''))
+    dataset = found.config.train_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    assert dataset.type == 'DeepLakeDataset' and dataset.deeplake_path == 'lake'
+    assert dataset.pipeline == found.config.train_pipeline
+
+
+def test_what_is_computed_hides_nothing_else(tmp_path):
+    """Only the smallest part that cannot be read is named, also as the operand of not."""
+    keys = "deeplake_commit_id=find() + 'a', deeplake_tensors=dict(img='images')"
+    text = YOLO + DATA.format(keys) + 'log_config = load()\nauto_scale_lr = not load()\n'
+    found = Migrated(tmp_path, text)
+    assert found.config.train_dataloader.dataset.deeplake_tensors.img == 'images'
+    for key, shown in {
+        'data.train.deeplake_commit_id': "find() + '…'",
+        'log_config': 'load()',
+        'auto_scale_lr': 'not load()',
+    }.items():
+        assert f'{key}: the value is only known' in found.report
+        assert f'({shown})' in found.report
+
+
+def test_the_rule_of_the_best_checkpoint_stays(tmp_path):
+    """The number has a prefix now, the rule by which numbers are compared has none."""
+    best = "evaluation = dict(save_best='bbox_mAP', rule='greater')\n"
+    hooks = Migrated(tmp_path, YOLO + DATA.format('') + best).config.default_hooks
+    assert hooks.checkpoint.save_best == 'coco/bbox_mAP'
+    assert hooks.checkpoint.rule == 'greater'

@@ -42,14 +42,16 @@ class Ranking:
             reached, NaN if there is nothing to find; and scores, 0 where the recall is
             not reached.
         """
-        once = np.ones((1, len(self.positives)), dtype=np.int64)
-        (reached,), (precision,) = self._interpolated(once)
+        (reached,), (precision,) = self._interpolated(self._once)
         return precision, np.append(self.scores.astype(np.float64), 0.0)[reached]
 
     def average(self) -> float:
         """Return the average precision, NaN if there is nothing to find."""
-        once = np.ones((1, len(self.positives)), dtype=np.int64)
-        return float(self.averages(once)[0])
+        return float(self.averages(self._once)[0])
+
+    @property
+    def _once(self) -> NDArray[np.int64]:
+        return np.ones((1, len(self.positives)), dtype=np.int64)
 
     def averages(self, weights: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the average precision of several sets of the images.
@@ -122,13 +124,11 @@ def rank_classes(
     counted = np.flatnonzero(right | wrong)
     order = counted[np.argsort(-scores[counted], kind='stable')]
     ranked = labels[order]
-    rankings = []
-    for label in range(len(positives)):
-        chosen = order[ranked == label]
-        rankings.append(
-            Ranking(scores[chosen], right[chosen], images[chosen], positives[label])
-        )
-    return rankings
+    by_class = (order[ranked == label] for label in range(len(positives)))
+    return [
+        Ranking(scores[chosen], right[chosen], images[chosen], to_find)
+        for chosen, to_find in zip(by_class, positives)
+    ]
 
 
 def mean_average(averages: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -137,10 +137,8 @@ def mean_average(averages: NDArray[np.float64]) -> NDArray[np.float64]:
     Args:
         averages: Average precisions, shape ``(…, C)``.
     """
-    is_known = ~np.isnan(averages)
-    sums = np.where(is_known, averages, 0.0).sum(axis=-1)
-    counts = is_known.sum(axis=-1)
-    return np.where(counts, sums / np.maximum(counts, 1), np.nan)
+    counts = (~np.isnan(averages)).sum(axis=-1)
+    return np.where(counts, np.nansum(averages, axis=-1) / np.maximum(counts, 1), np.nan)
 
 
 @dataclass(frozen=True)

@@ -137,8 +137,7 @@ def judge_image(
         scores,
         counted,
         ignored,
-        rules.iou_thr,
-        rules.background_thr,
+        rules,
     )
 
 
@@ -150,8 +149,7 @@ def conclude(
     scores: NDArray[np.float64],
     counted: NDArray[np.bool_],
     ignored: NDArray[np.bool_],
-    iou_thr: float,
-    background_thr: float,
+    rules: Rules,
 ) -> Judgement:
     """Judge an image whose predictions are matched with its annotations.
 
@@ -165,8 +163,7 @@ def conclude(
         counted: Which right and wrong predictions count in errors, fates and numbers,
             shape ``(n,)``.
         ignored: Which annotations do not count, shape ``(m,)``.
-        iou_thr: IoU from which on a prediction matches.
-        background_thr: IoU up to which a wrong prediction is on the background.
+        rules: The IoU from which on a prediction matches, and that of the background.
     """
     counting, matched = np.flatnonzero(~ignored), annotation_of >= 0
     found = np.zeros(len(ignored), dtype=bool)
@@ -177,8 +174,8 @@ def conclude(
         same_class[counted][:, counting],
         verdicts[counted] == RIGHT,
         found[counting],
-        iou_thr,
-        background_thr,
+        rules.iou_thr,
+        rules.background_thr,
     )
     best = ious[:, counting].max(axis=1, initial=0.0)
     best[matched] = ious[matched, annotation_of[matched]]
@@ -198,12 +195,7 @@ def conclude(
 
 
 def scores_of(prediction: Prediction, iou_type: str) -> NDArray[np.float64]:
-    """Return the scores by which predictions are ranked: of boxes, or of masks.
-
-    Args:
-        prediction: What the model found.
-        iou_type: ``'bbox'`` or ``'segm'``.
-    """
+    """Return the scores by which predictions are ranked: of boxes, or of masks."""
     scores = prediction.scores
     if iou_type == 'segm' and prediction.mask_scores is not None:
         scores = prediction.mask_scores

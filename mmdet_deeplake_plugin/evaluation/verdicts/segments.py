@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..ground_truth import GroundTruth
 from ..panoptic import PanopticPrediction, match_segments
-from .judge import IGNORED, RIGHT, WRONG, Judgement, conclude
+from .judge import IGNORED, RIGHT, WRONG, Judgement, Rules, conclude
 
 _MATCHING = float(np.nextafter(0.5, 1))  # an IoU of more than a half
 
@@ -51,6 +51,5 @@ def judge_segments(
         np.ones(len(labels)),
         verdicts != IGNORED,
         gt.crowd[part] | ~np.isin(annotation_labels, label_of),
-        _MATCHING,
-        background_thr,
+        Rules(iou_thr=_MATCHING, background_thr=background_thr),
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 from mmdet.registry import HOOKS, MODELS, OPTIMIZERS, TASK_UTILS, TRANSFORMS
 from mmdet.utils import register_all_modules
-from mmengine.registry import Registry
 
 _REGISTRIES = {
     'hook': (HOOKS,),
@@ -33,11 +32,8 @@ def find_class(kind: str, name: str) -> type | None:
     register_all_modules(init_default_scope=False)
     if '.' in name:  # of another package, which may not be there
         return None
-    for registry in _REGISTRIES[kind]:
-        found = _get(registry, name)
-        if found is not None:
-            return found
-    return None
+    found = (registry.get(name) for registry in _REGISTRIES[kind])
+    return next((each for each in found if inspect.isclass(each)), None)
 
 
 def refused_keys(cls: type, config: dict[str, Any]) -> list[str]:
@@ -55,8 +51,3 @@ def refused_keys(cls: type, config: dict[str, Any]) -> list[str]:
         if len(taken) > 2:  # the last class takes any
             return []
     return [key for key in config if key not in taken]
-
-
-def _get(registry: Registry, name: str) -> type | None:
-    found = registry.get(name)
-    return found if inspect.isclass(found) else None

@@ -15,6 +15,7 @@ from mmengine.fileio import load
 from mmengine.utils import get_installed_path
 
 from ...utils.messages import comma_joined
+from .expressions import as_dict
 from .reading import OldConfig
 
 # Model type of MMDetection 2 -> its plainest config in MMDetection 3.
@@ -94,7 +95,7 @@ def find_base(old: OldConfig, base: str | None, folder: Path) -> NewBase:
         ValueError: If no base was named and none was found.
     """
     if base is not None:
-        return NewBase(*_inherit([base], folder), how='--base')
+        return _inherit([base], folder, '--base')
     if old.bases:
         entries = []
         for path in old.bases:
@@ -106,13 +107,11 @@ def find_base(old: OldConfig, base: str | None, folder: Path) -> NewBase:
                     f'found {len(found)}; add one of: {options}'
                 )
             entries.append(_PREFIX + found[0])
-        return NewBase(*_inherit(entries, folder), how='by the name of the old base')
-    model = old.values.get('model')
-    kind = model.get('type') if isinstance(model, dict) else None
-    found_type = _by_model(model) if isinstance(model, dict) else None
-    if found_type is not None:
-        how = f'by the type of the model, {kind}'
-        return NewBase(*_inherit([_PREFIX + found_type], folder), how=how)
+        return _inherit(entries, folder, 'by the name of the old base')
+    model = as_dict(old.values.get('model'))
+    kind, suits = model.get('type'), _by_model(model)
+    if suits is not None:
+        return _inherit([_PREFIX + suits], folder, f'by the type of the model, {kind}')
     what = f'model.type is {kind!r}' if kind else 'model.type is not set'
     if old.missing:
         what += f' and _base_ is {comma_joined(map(repr, old.missing))}'
@@ -137,16 +136,15 @@ def _folder_name() -> str:
 
 def _by_model(model: dict[str, Any]) -> str | None:
     kind = model.get('type')
-    roi_head = model.get('roi_head')
-    if kind == 'CascadeRCNN' and isinstance(roi_head, dict) and 'mask_head' in roi_head:
+    if kind == 'CascadeRCNN' and 'mask_head' in as_dict(model.get('roi_head')):
         return 'cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py'
-    head = model.get('bbox_head')
-    if kind == 'SingleStageDetector' and isinstance(head, dict):
-        return 'ssd/ssd300_coco.py' if head.get('type') == 'SSDHead' else None
+    if kind == 'SingleStageDetector':
+        head = as_dict(model.get('bbox_head')).get('type')
+        return 'ssd/ssd300_coco.py' if head == 'SSDHead' else None
     return BY_TYPE.get(kind) if isinstance(kind, str) else None
 
 
-def _inherit(entries: list[str], folder: Path) -> tuple[tuple[str, ...], Config]:
+def _inherit(entries: list[str], folder: Path, how: str) -> NewBase:
     written, read = [], []
     for entry in entries:
         if entry.startswith(_PREFIX):
@@ -166,7 +164,7 @@ def _inherit(entries: list[str], folder: Path) -> tuple[tuple[str, ...], Config]
     with TemporaryDirectory() as temporary:
         joined = Path(temporary) / 'joined.py'
         joined.write_text(f'_base_ = {read!r}\n')
-        return tuple(written), Config.fromfile(joined)
+        return NewBase(tuple(written), Config.fromfile(joined), how)
 
 
 @cache
@@ -177,11 +175,11 @@ def _counterparts(path: str) -> tuple[str, ...]:
         return ()
     *folders, name = parts
     parent = folders[-1] if folders else ''
-    key = _key(name)
-    if '_base_' in folders:
-        found = [new for new in _names().get(key, ()) if new.startswith('_base_/')]
+    is_part = '_base_' in folders
+    names = _names().get(_key(name), ())
+    found = [new for new in names if new.startswith('_base_/') == is_part]
+    if is_part:
         return tuple(new for new in found if f'{parent}/' in new)
-    found = [new for new in _names().get(key, ()) if not new.startswith('_base_/')]
     found = found or list(_by_weights().get(name, ()))
     same = [new for new in found if new.startswith(f'{parent}/')] or found
     # Of two that differ in the number of GPUs, the one that is spelt like the old one.

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_BINARY = {
+_OPERATORS: dict[type, Any] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
+    ast.USub: operator.neg,
+    ast.Not: operator.not_,
 }
 # What arithmetic in a config can give at most, so that no text makes the tool hang.
 _LONGEST = 10_000
@@ -39,24 +41,25 @@ class Unread:
     @property
     def shown(self) -> str:
         """The expression without its texts, any of which may be a secret."""
-        try:
-            return ast.unparse(_Masked().visit(ast.parse(self.source, mode='eval')))
-        except SyntaxError:  # words of this tool, such as: set in line 3
-            return self.source
-
-    def __repr__(self) -> str:
-        # Also within the repr of a list or dict; not Python, so that none can run it.
-        return f'<{self.shown}>'
+        return ast.unparse(_Masked().visit(self._tree))
 
     @property
     def texts(self) -> list[str]:
         """The texts that the expression contains."""
-        try:
-            nodes = ast.walk(ast.parse(self.source, mode='eval'))
-        except SyntaxError:
-            return []
+        nodes = ast.walk(self._tree)
         values = (node.value for node in nodes if isinstance(node, ast.Constant))
         return [value for value in values if isinstance(value, str)]
+
+    @property
+    def _tree(self) -> ast.AST:
+        try:
+            return ast.parse(self.source, mode='eval')
+        except SyntaxError:  # words of this tool, such as: set in line 3
+            return ast.Name(self.source)
+
+    def __repr__(self) -> str:
+        # Also within the repr of a list or dict; not Python, so that none can run it.
+        return f'<{self.shown}>'
 
 
 class _Masked(ast.NodeTransformer):
@@ -84,166 +87,162 @@ class EnvironmentText(str):
 
 
 def evaluate(node: ast.expr, names: Mapping[str, Any], used: set[str]) -> Any:
-    """Evaluate an expression.
+    """Evaluate an expression; what only running gives is an :class:`Unread`.
 
     Args:
         node: The expression.
         names: Values of the names that it may use.
         used: Gets the names that it uses.
-
-    Returns:
-        The value; an :class:`Unread` in place of each part that only running gives.
     """
-    try:
-        return _Evaluation(names, used).value(node)
-    except (TypeError, KeyError, IndexError, ValueError, ArithmeticError):
-        return Unread(ast.unparse(node))
+    return _Evaluation(names, used).visit(node)
 
 
-def unread_in(value: Any) -> Iterator[Unread]:
-    """Yield what could not be read in a value, however deep."""
-    if isinstance(value, Unread):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from unread_in(item)
+def walk(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield a value and all that is in it, each with the keys that lead to it."""
+    yield path, value
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        items = value.items()
     elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from unread_in(item)
+        items = enumerate(value)
+    for key, item in items:
+        yield from walk(item, (*path, key))
 
 
-class _Evaluation:
+def as_dict(value: Any) -> dict[str, Any]:
+    """Return a dict as it is, ``{}`` for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def shown(value: Any) -> str:
+    """Write a value of an old config into a message."""
+    return value.shown if isinstance(value, Unread) else repr(value)
+
+
+class _Evaluation(ast.NodeVisitor):
+    """Methods raise an error for what they cannot evaluate."""
+
     def __init__(self, names: Mapping[str, Any], used: set[str]) -> None:
         self._names = names
         self._used = used
 
-    def value(self, node: ast.expr) -> Any:
-        method = getattr(self, f'_{type(node).__name__.lower()}', None)
-        return Unread(ast.unparse(node)) if method is None else method(node)
+    def visit(self, node: ast.AST) -> Any:
+        try:
+            return super().visit(node)
+        except (TypeError, KeyError, IndexError, ValueError, ArithmeticError):
+            return Unread(ast.unparse(node))
 
-    def _constant(self, node: ast.Constant) -> Any:
+    def generic_visit(self, node: ast.AST) -> Any:
+        raise ValueError('only running the config gives it')
+
+    def visit_Constant(self, node: ast.Constant) -> Any:
         return node.value
 
-    def _name(self, node: ast.Name) -> Any:
+    def visit_Name(self, node: ast.Name) -> Any:
         self._used.add(node.id)
         return self._names.get(node.id, Unread(node.id))
 
-    def _list(self, node: ast.List) -> Any:
+    def visit_List(self, node: ast.List) -> Any:
         return self._items(node.elts)
 
-    def _tuple(self, node: ast.Tuple) -> Any:
+    def visit_Tuple(self, node: ast.Tuple) -> Any:
         return tuple(self._items(node.elts))
 
-    def _set(self, node: ast.Set) -> Any:
+    def visit_Set(self, node: ast.Set) -> Any:
         # {{ _base_.name }} is, for Python, a set in a set.
-        inner = node.elts[0]
+        text, inner = ast.unparse(node), node.elts[0]
         if isinstance(inner, ast.Set) and len(inner.elts) == 1:
-            path = ast.unparse(inner.elts[0])
-            if path.startswith('_base_.'):
-                return Unread(f'{{{{{path}}}}}', path[len('_base_.') :])
-        return Unread(ast.unparse(node))
+            return Unread(text, _name_in_base(ast.unparse(inner.elts[0])))
+        return Unread(text)
 
-    def _attribute(self, node: ast.Attribute) -> Any:
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
         path = ast.unparse(node)
-        name = path[len('_base_.') :] if path.startswith('_base_.') else ''
-        return Unread(path, name)
+        return Unread(path, _name_in_base(path))
 
     def _items(self, nodes: list[ast.expr]) -> list[Any]:
         items: list[Any] = []
         for node in nodes:
             if isinstance(node, ast.Starred):
-                items += _sequence(self.value(node.value))
+                items += _sequence(self.visit(node.value))
             else:
-                items.append(self.value(node))
+                items.append(self.visit(node))
         return items
 
-    def _dict(self, node: ast.Dict) -> Any:
+    def visit_Dict(self, node: ast.Dict) -> Any:
         result: dict[Any, Any] = {}
         for key, value in zip(node.keys, node.values):
             if key is None:
-                result |= _mapping(self.value(value))
+                result |= {**self.visit(value)}
             else:
-                name = self.value(key)
-                if isinstance(name, Unread):
-                    return Unread(ast.unparse(node))
-                result[name] = self.value(value)
+                result[self._read(key)] = self.visit(value)
         return result
 
-    def _subscript(self, node: ast.Subscript) -> Any:
+    def visit_Subscript(self, node: ast.Subscript) -> Any:
         if ast.unparse(node.value) in _ENVIRONMENT:
             return self._variable([node.slice])
-        value = self.value(node.value)
+        value = self.visit(node.value)
         if isinstance(node.slice, ast.Slice):
-            ends = [
-                None if end is None else self.value(end)
-                for end in (node.slice.lower, node.slice.upper, node.slice.step)
-            ]
-            return _sequence(value)[slice(*ends)]
-        return value[self.value(node.slice)]
+            ends = (node.slice.lower, node.slice.upper, node.slice.step)
+            return _sequence(value)[slice(*(end and self.visit(end) for end in ends))]
+        return value[self.visit(node.slice)]
 
-    def _unaryop(self, node: ast.UnaryOp) -> Any:
-        value = self.value(node.operand)
-        if isinstance(node.op, ast.USub):
-            return -value
-        return (not value) if isinstance(node.op, ast.Not) else Unread(ast.unparse(node))
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
+        return _OPERATORS[type(node.op)](self._read(node.operand))
 
-    def _binop(self, node: ast.BinOp) -> Any:
-        left, right = self.value(node.left), self.value(node.right)
-        if isinstance(node.op, ast.Pow) or type(node.op) not in _BINARY:
-            return Unread(ast.unparse(node))
+    def visit_BinOp(self, node: ast.BinOp) -> Any:
+        left, right = self._read(node.left), self._read(node.right)
         if isinstance(node.op, ast.Mult):
             for text, times in ((left, right), (right, left)):
                 if isinstance(text, (str, list, tuple)) and len(text) * times > _LONGEST:
-                    return Unread(ast.unparse(node))
-        return _BINARY[type(node.op)](left, right)
+                    raise ValueError('too long')
+        return _OPERATORS[type(node.op)](left, right)
 
-    def _joinedstr(self, node: ast.JoinedStr) -> Any:
-        parts = []
-        for part in node.values:
-            plain = isinstance(part, ast.Constant) or (
-                isinstance(part, ast.FormattedValue)
-                and part.conversion == -1
-                and part.format_spec is None
-            )
-            inner = part.value if isinstance(part, ast.FormattedValue) else part
-            value = self.value(inner) if plain else None
-            if not isinstance(value, (str, int, float)):
-                return Unread(ast.unparse(node))
-            parts.append(str.__str__(value) if isinstance(value, str) else str(value))
-        return ''.join(parts)
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> Any:
+        return ''.join(str(self._read(part)) for part in node.values)
 
-    def _call(self, node: ast.Call) -> Any:
+    def visit_FormattedValue(self, node: ast.FormattedValue) -> Any:
+        value = self._read(node.value)
+        if node.conversion != -1 or node.format_spec:
+            raise ValueError('a format of its own')
+        if not isinstance(value, (str, int, float)):
+            raise TypeError('not a text or number')
+        return value
+
+    def visit_Call(self, node: ast.Call) -> Any:
         function = ast.unparse(node.func)
         if function in _ENVIRONMENT:
             return self._variable(node.args)
         if function == 'dict' and not node.args:
-            result: dict[Any, Any] = {}
-            for item in node.keywords:
-                value = self.value(item.value)
-                result |= _mapping(value) if item.arg is None else {item.arg: value}
-            return result
+            keys: list[ast.expr | None] = [
+                None if item.arg is None else ast.Constant(item.arg)
+                for item in node.keywords
+            ]
+            return self.visit_Dict(ast.Dict(keys, [item.value for item in node.keywords]))
         if function in ('list', 'tuple', 'len') and len(node.args) == 1:
-            items = _sequence(self.value(node.args[0]))
-            if function == 'len':
-                return len(items)
-            return list(items) if function == 'list' else tuple(items)
-        return Unread(ast.unparse(node))
+            make: Any = {'list': list, 'tuple': tuple, 'len': len}[function]
+            return make(_sequence(self.visit(node.args[0])))
+        return self.generic_visit(node)
+
+    def _read(self, node: ast.expr) -> Any:
+        """Evaluate a part without which the whole has no value."""
+        value = self.visit(node)
+        if isinstance(value, Unread):
+            raise ValueError('a part was not read')
+        return value
 
     def _variable(self, arguments: list[ast.expr]) -> Any:
-        name, *default = (self.value(argument) for argument in arguments)
+        name, *default = (self.visit(argument) for argument in arguments)
         if not isinstance(name, str) or isinstance(name, EnvironmentText):
             return Unread(f'os.environ[{ast.unparse(arguments[0])}]')
         text = default[0] if default and isinstance(default[0], str) else ''
         return EnvironmentText(name, text)
 
 
+def _name_in_base(path: str) -> str:
+    return path.removeprefix('_base_.') if path.startswith('_base_.') else ''
+
+
 def _sequence(value: Any) -> Any:
     if not isinstance(value, (list, tuple)):
         raise TypeError('not a sequence')
-    return value
-
-
-def _mapping(value: Any) -> dict[Any, Any]:
-    if not isinstance(value, dict):
-        raise TypeError('not a dict')
     return value

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .expressions import Unread, evaluate
+from .expressions import Unread, as_dict, evaluate, shown, walk
 
 _MODERN = ('train_dataloader', 'optim_wrapper', 'param_scheduler', 'default_hooks')
 _DEEPEST = 20
@@ -46,10 +46,10 @@ def read_config(file: Path, is_stock: Callable[[str], bool]) -> OldConfig:
         ValueError: If it is not a config of Deep Lake's integration for MMDetection 2.
     """
     old = _read(file, is_stock, 0)
-    if any(name in old.values for name in _MODERN):
-        found = next(name for name in _MODERN if name in old.values)
+    modern = [name for name in _MODERN if name in old.values]
+    if modern:
         raise ValueError(
-            f'{file} must be a config of MMDetection 2, but it sets {found!r}, which '
+            f'{file} must be a config of MMDetection 2, but it sets {modern[0]!r}, which '
             'only configs of MMDetection 3 have; it needs no migration'
         )
     if not _has_deeplake_key(old.values):
@@ -79,10 +79,10 @@ def _read(file: Path, is_stock: Callable[[str], bool], depth: int) -> OldConfig:
     for statement in tree.body:
         _assign(statement, names, old)
     written = names.pop('_base_', [])
-    inherited = OldConfig()
+    inherited: dict[str, Any] = {}
     for base in [written] if isinstance(written, (str, Unread)) else written:
         if not isinstance(base, str):
-            old.missing.append(base.shown if isinstance(base, Unread) else repr(base))
+            old.missing.append(shown(base))
             continue
         path = file.parent / base
         there = path.is_file()
@@ -90,13 +90,13 @@ def _read(file: Path, is_stock: Callable[[str], bool], depth: int) -> OldConfig:
             old.bases.append(base)
         elif there:
             below = _read(path, is_stock, depth + 1)
-            inherited.values = merge(inherited.values, below.values)
+            inherited = merge(inherited, below.values)
             for part in ('bases', 'missing', 'skipped'):
                 getattr(old, part).extend(getattr(below, part))
             old.used |= below.used
         else:
             old.missing.append(base)
-    old.values = merge(inherited.values, _with_base_values(names, inherited.values))
+    old.values = merge(inherited, _with_base_values(names, inherited))
     return old
 
 
@@ -104,49 +104,46 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Merge as configs do: dicts key by key, unless they have ``_delete_``."""
     result = dict(base)
     for key, value in over.items():
-        if isinstance(value, dict):
-            below = result.get(key)
-            if isinstance(below, dict) and not value.get('_delete_'):
-                result[key] = merge(below, value)
-            elif key in base:
-                result[key] = {k: v for k, v in value.items() if k != '_delete_'}
-            else:
-                result[key] = value
-        else:
-            result[key] = value
+        if isinstance(value, dict) and key in base:
+            below = {} if value.get('_delete_') else as_dict(base[key])
+            value = merge(below, {k: v for k, v in value.items() if k != '_delete_'})
+        result[key] = value
     return result
 
 
 def _assign(statement: ast.stmt, names: dict[str, Any], old: OldConfig) -> None:
-    if isinstance(statement, ast.Assign):
-        value = evaluate(statement.value, names, old.used)
-        if all(_store(target, value, names, old) for target in statement.targets):
-            return
-    elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-        if statement.value is not None:
-            names[statement.target.id] = evaluate(statement.value, names, old.used)
+    if _is_read(statement, names, old):
         return
-    elif isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name):
-        load = ast.Name(statement.target.id, ast.Load())
-        both = ast.BinOp(load, statement.op, statement.value)
-        names[statement.target.id] = evaluate(both, names, old.used)
-        return
-    elif isinstance(statement, ast.Delete):
-        for target in statement.targets:
-            names.pop(ast.unparse(target), None)
-        return
-    elif isinstance(statement, (ast.Import, ast.Pass)) or (
-        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-    ):
-        return
-    elif isinstance(statement, ast.ImportFrom):
-        if all(alias.name != '*' for alias in statement.names):
-            return
     for node in ast.walk(statement):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names[node.id] = Unread(f'set in line {statement.lineno}')
     what = type(statement).__name__.lower()
     old.skipped.append(f'line {statement.lineno} ({what})')
+
+
+def _is_read(statement: ast.stmt, names: dict[str, Any], old: OldConfig) -> bool:
+    """Set the names that a statement sets; return whether it needs no run."""
+    if isinstance(statement, ast.Delete):
+        for target in statement.targets:
+            names.pop(ast.unparse(target), None)
+        return True
+    if isinstance(statement, ast.ImportFrom):
+        return all(alias.name != '*' for alias in statement.names)
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    if not isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+        return isinstance(statement, (ast.Import, ast.Pass))
+    if isinstance(statement, ast.Assign):
+        targets = statement.targets
+    else:
+        targets = [statement.target]
+    source = statement.value
+    if isinstance(statement, ast.AugAssign):
+        source = ast.BinOp(statement.target, statement.op, statement.value)
+    if source is None:  # the type of a name alone
+        return True
+    value = evaluate(source, names, old.used)
+    return all(_store(target, value, names, old) for target in targets)
 
 
 def _store(target: ast.expr, value: Any, names: dict[str, Any], old: OldConfig) -> bool:
@@ -167,7 +164,7 @@ def _with_base_values(value: Any, base: dict[str, Any]) -> Any:
     if isinstance(value, Unread) and value.name:
         found: Any = base
         for part in value.name.split('.'):
-            found = found.get(part) if isinstance(found, dict) else None
+            found = as_dict(found).get(part)
         return value if found is None else found
     if isinstance(value, dict):
         return {key: _with_base_values(item, base) for key, item in value.items()}
@@ -176,10 +173,7 @@ def _with_base_values(value: Any, base: dict[str, Any]) -> Any:
     return value
 
 
-def _has_deeplake_key(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(
-            (isinstance(key, str) and key.startswith('deeplake_')) or _has_deeplake_key(v)
-            for key, v in value.items()
-        )
-    return isinstance(value, (list, tuple)) and any(map(_has_deeplake_key, value))
+def _has_deeplake_key(values: dict[str, Any]) -> bool:
+    return any(
+        str(key).startswith('deeplake_') for path, _ in walk(values) for key in path
+    )

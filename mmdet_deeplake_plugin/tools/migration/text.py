@@ -6,6 +6,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
+from .expressions import walk
+
 WIDTH = 88
 _STEP = 4
 
@@ -34,10 +36,7 @@ class Remark:
 
 def assignment(name: str, value: Any) -> str:
     """Write ``name = value``."""
-    note = ''
-    if isinstance(value, Noted):
-        note, value = comment(value.note), value.value
-    return f'{note}{name} = {_written(value, 0, len(name) + 3)}\n'
+    return _entry(f'{name} = ', value, 0, '\n')
 
 
 def comment(text: str, indent: int = 0) -> str:
@@ -54,55 +53,46 @@ def comment(text: str, indent: int = 0) -> str:
     return ''.join(f'{line}\n' for line in lines)
 
 
+def _entry(start: str, value: Any, indent: int, end: str) -> str:
+    """Write a value on lines of its own, with its comment."""
+    if isinstance(value, Remark):
+        return comment(value.note, indent)
+    note = ''
+    if isinstance(value, Noted):
+        note, value = comment(value.note, indent), value.value
+    text = _written(value, indent, indent + len(start))
+    return f'{note}{" " * indent}{start}{text}{end}'
+
+
 def _written(value: Any, indent: int, used: int) -> str:
     """Write a value that begins after ``used`` characters in its line."""
-    if not _has_notes(value):
+    if not isinstance(value, (dict, list, tuple)):
+        return _inline(value)
+    if not any(isinstance(each, (Noted, Remark)) for _, each in walk(value)):
         short = _inline(value)
         if used + len(short) + 1 <= WIDTH:
             return short
-    if isinstance(value, dict):
-        names = all(isinstance(key, str) and key.isidentifier() for key in value)
-        pairs = [(f'{key}=' if names else f'{key!r}: ', v) for key, v in value.items()]
-        opening, closing = ('dict(', ')') if names else ('{', '}')
-    elif isinstance(value, (list, tuple)):
-        pairs = [('', item) for item in value]
-        opening, closing = ('[', ']') if isinstance(value, list) else ('(', ')')
-    else:
-        return _inline(value)
-    inner = indent + _STEP
-    lines = [opening + '\n']
-    for start, item in pairs:
-        if isinstance(item, Remark):
-            lines.append(comment(item.note, inner))
-            continue
-        if isinstance(item, Noted):
-            lines.append(comment(item.note, inner))
-            item = item.value
-        text = _written(item, inner, inner + len(start))
-        lines.append(f'{" " * inner}{start}{text},\n')
-    return ''.join([*lines, ' ' * indent, closing])
+    opening, items, closing = _split(value)
+    entries = [_entry(start, item, indent + _STEP, ',\n') for start, item in items]
+    return f'{opening}\n{"".join(entries)}{" " * indent}{closing}'
 
 
 def _inline(value: Any) -> str:
     if isinstance(value, Raw):
         return value.text
-    if isinstance(value, dict):
-        if all(isinstance(key, str) and key.isidentifier() for key in value):
-            items = ', '.join(f'{key}={_inline(item)}' for key, item in value.items())
-            return f'dict({items})'
-        items = ', '.join(f'{key!r}: {_inline(item)}' for key, item in value.items())
-        return f'{{{items}}}'
-    if isinstance(value, list):
-        return f'[{", ".join(map(_inline, value))}]'
-    if isinstance(value, tuple):
-        items = ', '.join(map(_inline, value))
-        return f'({items},)' if len(value) == 1 else f'({items})'
+    if isinstance(value, (dict, list, tuple)):
+        opening, items, closing = _split(value)
+        text = ', '.join(start + _inline(item) for start, item in items)
+        comma = ',' * (isinstance(value, tuple) and len(value) == 1)
+        return f'{opening}{text}{comma}{closing}'
     return repr(str(value)) if isinstance(value, str) else repr(value)
 
 
-def _has_notes(value: Any) -> bool:
-    if isinstance(value, (Noted, Remark)):
-        return True
-    if isinstance(value, dict):
-        return any(map(_has_notes, value.values()))
-    return isinstance(value, (list, tuple)) and any(map(_has_notes, value))
+def _split(value: Any) -> tuple[str, list[tuple[str, Any]], str]:
+    """Return how a dict, list or tuple begins, its items with keys, and how it ends."""
+    if not isinstance(value, dict):
+        opening, closing = '[]' if isinstance(value, list) else '()'
+        return opening, [('', item) for item in value], closing
+    if all(isinstance(key, str) and key.isidentifier() for key in value):
+        return 'dict(', [(f'{key}=', item) for key, item in value.items()], ')'
+    return '{', [(f'{key!r}: ', item) for key, item in value.items()], '}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,12 +17,12 @@ from ...samplers.checks import (
     default_lanes,
 )
 from ...samplers.dataloader_shape import DataloaderShape
-from ...samplers.read_strategy import RowReads, choose_reads, suits_workers
+from ...samplers.read_strategy import choose_reads, suits_workers
 from ...samplers.wrappers import SampleMap
 from ...shuffle.lanes import Lanes
 from ...shuffle.quality import ShuffleQuality, measure_quality
 from .._cli import with_progress
-from .simulation import Epoch, Mixing, Reads, Simulation
+from .simulation import Epoch, Reads, Simulation
 
 _SIZED = 32  # images whose sizes are averaged
 _MIB, _NO_BOUND = 1 << 20, 1 << 62
@@ -131,9 +132,7 @@ def make_plan(
         rows = np.arange(lake.source.num_rows)
     # The part of a dataset that planning needs: rows, without annotations.
     dataset: Any = SimpleNamespace(reader=reader, rows_of=lambda: rows)
-    mixer: Any = SimpleNamespace(
-        partners=None, num_mixing=mix.count // 3 + (mix.count % 3 > 0)
-    )
+    mixer: Any = SimpleNamespace(partners=None, num_mixing=-(-mix.count // 3))
     sample_map = SampleMap(
         [dataset],
         np.zeros(len(rows), np.int32),
@@ -156,19 +155,17 @@ def make_plan(
         order_key = 'by_worker' if gains else 'dataset'
     dealt = dataloader if order_key == 'by_worker' else None
 
-    def strategy_with(cache_bytes: int) -> RowReads:
-        return choose_reads(
-            sample_map,
-            shuffle,
-            keys.loader_type,
-            world_size=world,
-            is_weighted=False,
-            cache_bytes=cache_bytes,
-            batch_size=dataloader.batch_size,
-            dealt=dealt,
-        )
-
-    strategy = strategy_with(keys.cache_bytes)
+    reads_within = partial(
+        choose_reads,
+        sample_map,
+        shuffle,
+        keys.loader_type,
+        world_size=world,
+        is_weighted=False,
+        batch_size=dataloader.batch_size,
+        dealt=dealt,
+    )
+    strategy = reads_within(cache_bytes=keys.cache_bytes)
     in_lanes = None
     if shuffle == 'lanes':
         in_lanes = Lanes(strategy.index, lanes, keys.window, keys.seed, 0)
@@ -176,9 +173,10 @@ def make_plan(
     row_bytes = _mean_size(reader, rows)
 
     def reads_with(cache_bytes: int) -> Reads:
-        bounded = strategy_with(cache_bytes)
-        mixing = Mixing(mix.count, mixer.partners) if mix.count else None
-        workers = Simulation(epoch, dataloader, bounded, reader, rows, row_bytes, mixing)
+        bounded = reads_within(cache_bytes=cache_bytes)
+        workers = Simulation(
+            epoch, dataloader, bounded, reader, rows, row_bytes, mix.count, mixer.partners
+        )
         results = with_progress(workers, len(workers), 'simulating workers', progress)
         return list(results)[-1]
 

@@ -21,16 +21,13 @@ def draw_order(
     rows: NDArray[np.int64],
     dataloader: DataloaderShape,
 ) -> None:
-    """Write the plot of an order.
+    """Write the plot of an order to a PNG.
 
     Args:
         file: PNG to write.
         order: Sample at each position of the epoch, shape ``(N,)``.
         rows: Row of each sample, shape ``(N,)``.
-        dataloader: Ranks, workers and batch size.
-
-    Raises:
-        OSError: If the file cannot be written.
+        dataloader: The dataloaders that read it.
     """
     positions = np.arange(len(order))
     if len(order) > _SHOWN:

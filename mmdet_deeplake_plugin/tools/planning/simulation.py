@@ -7,7 +7,7 @@ large.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import nullcontext
 from copy import copy
@@ -73,19 +73,6 @@ class Epoch:
         return by_worker_order(self.num_samples, *shape, round_up=True)
 
 
-@dataclass(frozen=True)
-class Mixing:
-    """Other samples that are mixed into a sample, as by a mosaic.
-
-    Args:
-        count: How many of them are read for each sample.
-        partners: Those that may be; ``None`` if all.
-    """
-
-    count: int
-    partners: Partners | None
-
-
 @dataclass
 class Reads:
     """What workers read.
@@ -139,7 +126,8 @@ class Simulation:
         reader: Knows the chunks of the lake.
         rows: Row of the lake that each sample shows, shape ``(N,)``.
         row_bytes: Size of an image.
-        mixing: What is mixed into each sample; ``None`` if it reads its own image only.
+        mix_count: How many other samples are mixed into each, as by a mosaic.
+        partners: Samples that may be mixed in; ``None`` if all.
     """
 
     def __init__(
@@ -150,9 +138,11 @@ class Simulation:
         reader: ImageReader,
         rows: NDArray[np.int64],
         row_bytes: int,
-        mixing: Mixing | None = None,
+        mix_count: int = 0,
+        partners: Partners | None = None,
     ) -> None:
-        self._epoch, self._dataloader, self._mixing = epoch, dataloader, mixing
+        self._epoch, self._dataloader = epoch, dataloader
+        self._mix_count, self._partners = mix_count, partners
         self._reader, self._rows, self._row_bytes = reader, rows, row_bytes
         reading.begin([epoch.lanes] if epoch.lanes else [], 0)
         self._reading = reading
@@ -195,16 +185,15 @@ class Simulation:
                 for start in enough
             )
             total = _merged(total, found, len(starts) / max(len(enough), 1))
-            yield _scaled(total, self._length * world)
+            # What all workers read, by what some of them read.
+            factor = self._length * world / max(total.samples, 1)
+            grown = _merged(Reads(), total, factor)
+            yield replace(grown, waits=total.waits, peak=total.peak)
 
     def _read(
         self, batches: Iterable[tuple[NDArray[np.integer], NDArray[np.int64]]]
     ) -> Reads:
-        """Read batches with a worker's ``ImageReader``, over a column that counts.
-
-        Args:
-            batches: Samples, and their positions in the epoch.
-        """
+        """Read batches, samples with positions, over a column that counts."""
         column = _CountingColumn(self._reader.column, self._row_bytes)
         reader = ImageReader(column)
         reader.in_lists = self._reader.in_lists
@@ -214,19 +203,21 @@ class Simulation:
             cache = kind(self._plan, [reader], [0])
             reader.read_chunks_from(cache, 0)
         reads = column.reads
-        others = self._others(cache)
+        partners = copy(self._partners)
+        if partners is not None and cache is not None:
+            partners.cache = cache
+        rng = np.random.default_rng(0)
         for samples, positions in batches:
             rows = self._rows[samples].tolist()
             reads.samples += len(rows)
-            if others is None:
+            if not self._mix_count:
                 reader.prepare(rows)
             for row, position in zip(rows, positions.tolist()):
-                drawn, drawn_from = others(position) if others else ([], 0)
+                others, drawn_from = self._draw(partners, position, rng)
                 reads.candidates += drawn_from
                 reader.read_row(row)
-                lent = cache.lending() if cache and self._held else nullcontext()
-                with lent:
-                    for other in drawn:
+                with cache.lending() if cache and partners else nullcontext():
+                    for other in others:
                         reader.read_row(other)
             if cache is not None:
                 ahead = cache.coming_rows() if isinstance(cache, _CacheOfWorker) else 0
@@ -234,47 +225,28 @@ class Simulation:
         reads.divided = len(column.divided)
         return reads
 
-    @property
-    def _held(self) -> bool:
-        return self._mixing is not None and self._mixing.partners is not None
-
-    def _others(
-        self, cache: ChunkCache | None
-    ) -> Callable[[int], tuple[list[int], int]] | None:
-        """Return what draws other rows: position -> rows, and number drawn from."""
-        mixing, rng = self._mixing, np.random.default_rng(0)
-        if mixing is None:
-            return None
-        partners = copy(mixing.partners)
-        every = np.arange(len(self._rows))
-        if partners is not None and cache is not None:
-            partners.cache = cache
-
-        def draw(position: int) -> tuple[list[int], int]:
-            candidates = None
-            if partners is not None:
-                candidates = partners.keep(position, self._dataloader.readers)
-            candidates = every if candidates is None else candidates
-            chosen = candidates[rng.integers(len(candidates), size=mixing.count)]
-            return self._rows[chosen].tolist(), len(candidates)
-
-        return draw
+    def _draw(
+        self, partners: Partners | None, position: int, rng: np.random.Generator
+    ) -> tuple[list[int], int]:
+        """Draw rows to mix into a sample; also return how many they are drawn from."""
+        if not self._mix_count:
+            return [], 0
+        readers = self._dataloader.readers
+        held = None if partners is None else partners.keep(position, readers)
+        count = len(self._rows) if held is None else len(held)
+        chosen = rng.integers(count, size=self._mix_count)
+        return self._rows[chosen if held is None else held[chosen]].tolist(), count
 
 
 class _CountingColumn(ImageColumn):
-    """Counts reads instead of making them; all images are the same.
-
-    Attributes:
-        image: The encoded image.
-        reads: What was read.
-        divided: Chunks of which rows were read that had not been read whole.
-    """
+    """Counts reads instead of making them; all images are the same."""
 
     def __init__(self, column: ImageColumn, row_bytes: int) -> None:
         super().__init__(column.source, column.name)
         self.storage, self.chunks = column.storage, column.chunks
         self.image = _JPEG_BEGIN.ljust(row_bytes - len(_JPEG_END), b'\0') + _JPEG_END
         self.reads = Reads()
+        # Chunks of which rows were read that had not been read whole.
         self.divided: set[int] = set()
         self._whole_chunks: set[int] = set()
 
@@ -337,10 +309,3 @@ def _merged(total: Reads, found: Reads, factor: float) -> Reads:
     values['waits'] = max(total.waits, factor * found.waits)
     values['peak'] = max(total.peak, found.peak)
     return Reads(**values)
-
-
-def _scaled(total: Reads, samples: int) -> Reads:
-    """What all workers read, by what some of them read."""
-    factor = samples / max(total.samples, 1)
-    grown = _merged(Reads(), total, factor)
-    return replace(grown, waits=total.waits, peak=total.peak)

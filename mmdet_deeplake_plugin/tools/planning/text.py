@@ -15,15 +15,12 @@ _CACHED_BYTES = 14 * (8 << 20)
 
 
 def describe(plan: Plan, latency: float = 0.0, bandwidth: float = 0.0) -> str:
-    """Describe a plan.
+    """Describe a plan in several lines.
 
     Args:
         plan: The plan.
         latency: Latency of the storage in seconds; 0 if unknown.
         bandwidth: Bandwidth of one worker in bytes per second; 0 if unknown.
-
-    Returns:
-        Text of several lines.
     """
     lines = [*_lake(plan), *_order(plan), *_epoch(plan)]
     if latency or bandwidth:
@@ -34,14 +31,7 @@ def describe(plan: Plan, latency: float = 0.0, bandwidth: float = 0.0) -> str:
 
 
 def network_cost(plan: Plan) -> tuple[float, float]:
-    """Estimate what an epoch costs on object storage.
-
-    Args:
-        plan: The plan.
-
-    Returns:
-        Number of requests and of bytes, of all ranks together.
-    """
+    """Estimate the requests and bytes of an epoch on object storage, of all ranks."""
     reads, size = plan.reads, plan.row_bytes
     sizes = np.diff(plan.lake.images.chunks.bounds)
     cached = min(1.0, _CACHED_BYTES / (sizes.sum() * size))

@@ -14,11 +14,10 @@ from ...evaluation.verdicts.average_precision import (
     compare_rankings,
     rank_classes,
 )
-from ...evaluation.verdicts.judge import overlaps_of_image
 from ...evaluation.verdicts.matching import match_image
 from .._cli import with_progress
-from .curves import count_positives, number, rankings_of
-from .run import PAGE_FATES, Run, masks_of, prediction_of
+from .curves import count_positives, number, plain, rankings_of
+from .run import PAGE_FATES, Run, overlaps_of
 
 CHANGES = ('better', 'worse', 'changed', 'same', 'not compared')
 DRAWS = 1000
@@ -40,11 +39,11 @@ def compare_runs(
     numbers: tuple[Numbers, Numbers],
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Compare two runs.
+    """Compare the run of the page with another one.
 
     Args:
         this: The run of the page.
-        other: The run that it is compared with.
+        other: The other one.
         gt: The annotations of the rows.
         rows: Row numbers, shape ``(R,)``.
         numbers: Numbers of the images in each run.
@@ -76,17 +75,18 @@ def _changes(
     numbers: tuple[Numbers, Numbers], both: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """Return the number in :data:`CHANGES` of each image."""
-    changes = np.full(len(both), CHANGES.index('not compared'))
-    for index in np.flatnonzero(both).tolist():
-        one, two = (
-            {key: each[key][index] for key in ('f1', *COUNTS)} for each in numbers
-        )
-        if one['f1'] == two['f1']:
-            name = 'same' if one == two else 'changed'
-        else:
-            name = 'better' if one['f1'] > two['f1'] else 'worse'
-        changes[index] = CHANGES.index(name)
-    return changes
+    one, two = (
+        np.array([each[key] for key in ('f1', *COUNTS)], dtype=np.float64)
+        for each in numbers
+    )
+    conditions = {
+        'not compared': ~both,
+        'better': one[0] > two[0],
+        'worse': one[0] < two[0],
+        'same': (one == two).all(axis=0),
+    }
+    kinds = [CHANGES.index(name) for name in conditions]
+    return np.select(list(conditions.values()), kinds, CHANGES.index('changed'))
 
 
 def _difference(one: Any, two: Any) -> Any:
@@ -112,18 +112,7 @@ def _table(
         turns = with_progress(parts, len(parts), text, progress)
         for cls, found in enumerate(compare_rankings(first, second, turns), start=-1):
             if found.positives or cls < 0:
-                table.append(
-                    {
-                        'cls': cls,
-                        'size': size,
-                        'this': number(found.this),
-                        'other': number(found.other),
-                        'low': number(found.low),
-                        'high': number(found.high),
-                        'positives': found.positives,
-                        'images': found.images,
-                    }
-                )
+                table.append({'cls': cls, 'size': size, **plain(vars(found))})
     return table
 
 
@@ -141,17 +130,12 @@ def _of_images(ranking: Ranking, chosen: NDArray[np.bool_]) -> Ranking:
 def rankings_by_size(
     run: Run, gt: GroundTruth, rows: NDArray[np.int64], progress: bool = False
 ) -> dict[str, list[Ranking]]:
-    """Rank the predictions of each class, for objects of all sizes and of each.
+    """Rank the predictions of each class in rows, shape ``(R,)``, for objects by size.
 
+    All sizes come first, then each of :data:`SIZES`.
     For a size, annotations outside of its range of areas are ignored, and so are
     predictions outside of it that match nothing, as COCO does it; so predictions are
     matched again. What was ignored when the run was judged stays ignored.
-
-    Args:
-        run: The predictions.
-        gt: The annotations of the rows.
-        rows: Row numbers, shape ``(R,)``.
-        progress: Whether to draw a progress bar on stderr.
     """
     shape = len(SIZES), len(run.scores)
     right, wrong = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
@@ -159,12 +143,11 @@ def rankings_by_size(
     low, high = np.array(list(SIZES.values())).T[:, :, None]
     fits = known & (gt.areas >= low) & (gt.areas <= high)
     unclear = (run.verdicts == VERDICTS.index('ignored')) & (run.matches < 0)
-    masks = list(masks_of(run.stored, rows, run))
+    overlaps = overlaps_of(run, gt, rows)
     indices = with_progress(range(len(gt)), len(gt), 'matching by size', progress)
     for index in indices:
         part, annotations = run.part(index), gt.instances(index)
-        prediction = prediction_of(run, index, masks[index])
-        ious, areas = overlaps_of_image(gt, index, prediction, run.rules.iou_type)
+        ious, areas = overlaps(index)
         outside = (areas < low) | (areas > high) | unclear[part]
         for size in range(len(SIZES)):
             matches = match_image(
@@ -181,15 +164,10 @@ def rankings_by_size(
             counted = matches.scored & ~matches.ignored[0]
             right[size, part] = counted & (matches.annotation_of[0] >= 0)
             wrong[size, part] = counted & (matches.annotation_of[0] < 0)
-    by_size = {
-        name: rank_classes(
-            run.images,
-            run.labels,
-            run.scores,
-            right[size],
-            wrong[size],
-            count_positives(gt, fits[size]),
+    ranked = {'all': rankings_of(run, gt)}
+    for name, hits, misses, counts in zip(SIZES, right, wrong, fits):
+        positives = count_positives(gt, counts)
+        ranked[name] = rank_classes(
+            run.images, run.labels, run.scores, hits, misses, positives
         )
-        for size, name in enumerate(SIZES)
-    }
-    return {'all': rankings_of(run, gt), **by_size}
+    return ranked

@@ -16,6 +16,7 @@ from ...lake import (
     StoredPredictions,
     open_columns,
     open_source,
+    prediction_names,
 )
 from ..formats.coco_predictions import predicted_rows
 from .comparison import compare_runs
@@ -42,14 +43,14 @@ class Content:
 def open_other(
     stored: StoredPredictions, where: str, credentials: Any, name: str | None
 ) -> StoredPredictions:
-    """Open the predictions that others are compared with.
+    """Open the predictions that those of the page are compared with.
 
     Args:
         stored: The predictions of the page.
         where: A branch of the same lake, or ``LAKE@BRANCH``.
         credentials: ``deeplake_credentials`` of a config.
-        name: Name of the predictions. With None, the name of the others if there are
-            some of it, else the only ones.
+        name: Name of the predictions. With None, that of ``stored`` if there are some of
+            it, else the only ones.
 
     Raises:
         ValueError: If the branch does not exist, belongs to another lake, has none of
@@ -66,8 +67,7 @@ def open_other(
     same_branch = found.pin.branch == source.pin.branch
     besides = stored.name if same_branch else ''
     if name is None and not same_branch:
-        columns = {column.name for column in found.handle.schema.columns}
-        name = stored.name if f'{stored.name}/boxes' in columns else None
+        name = stored.name if stored.name in prediction_names(found.handle) else None
     other = choose_predictions(found, name, '--compare-name', besides)
     for each in (stored, other):
         if not each.has('verdict'):

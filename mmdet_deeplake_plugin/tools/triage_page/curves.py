@@ -13,12 +13,7 @@ from .run import PAGE_FATES, Run
 
 
 def rankings_of(run: Run, gt: GroundTruth) -> list[Ranking]:
-    """Rank the predictions of each class by the verdicts that are stored.
-
-    Args:
-        run: The predictions.
-        gt: The annotations of the same images.
-    """
+    """Rank the predictions of each class by the verdicts that are stored."""
     counts = ~np.isin(run.fates, (FATES.index('ignored'), PAGE_FATES.index('not judged')))
     return rank_classes(
         run.images,
@@ -37,18 +32,14 @@ def count_positives(gt: GroundTruth, counts: NDArray[np.bool_]) -> NDArray[np.in
         gt: The annotations.
         counts: Which of them count, shape ``(N,)``.
     """
-    shape = len(gt.category_names), len(gt)
-    image_of = np.repeat(np.arange(len(gt)), np.diff(gt.offsets))
-    cells = gt.labels[counts] * len(gt) + image_of[counts]
-    return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
+    positives = np.zeros((len(gt.category_names), len(gt)), dtype=np.int64)
+    rows = np.flatnonzero(counts)
+    np.add.at(positives, (gt.labels[rows], gt.images_of(rows)), 1)
+    return positives
 
 
 def curves_of(run: Run, gt: GroundTruth) -> list[dict[str, Any]]:
     """Return average precision and curve of all classes together, then of each.
-
-    Args:
-        run: The predictions.
-        gt: The annotations of the same images.
 
     Returns:
         Dicts with ``ap``, ``positives``, ``precision`` and ``score`` at 101 recalls.
@@ -78,6 +69,15 @@ def curves_of(run: Run, gt: GroundTruth) -> list[dict[str, Any]]:
 def number(value: Any) -> float | None:
     """Return a number for JSON, None for NaN and infinity."""
     return float(value) if np.isfinite(value) else None
+
+
+def plain(value: Any) -> Any:
+    """Return a value of JSON without NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return number(value) if isinstance(value, float) else value
 
 
 def rounded(values: NDArray[np.float64]) -> list[float] | None:

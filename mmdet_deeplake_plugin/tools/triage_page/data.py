@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from ...evaluation import ERRORS, GroundTruth
 from ...lake import Lake, StoredPredictions
 from ...utils.ragged import offsets_of
-from .curves import curves_of, number
+from .curves import curves_of, plain
 from .run import PAGE_FATES, PAGE_VERDICTS, Run
 
 PREFIX = 'window.TRIAGE = '
-_TYPES = {'f4': '<f4', 'i4': '<i4', 'u1': 'u1'}
 
 
 def page_data(
@@ -33,16 +32,7 @@ def page_data(
     score_thr: float,
     texts: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return all that the page shows but the images.
-
-    Args:
-        lake: The lake.
-        run: The predictions.
-        gt: The annotations of the rows.
-        rows: Row numbers, shape ``(R,)``.
-        score_thr: Least score of a prediction on the page.
-        texts: What the page says about itself, by name.
-    """
+    """Return all that the page shows but the images: see :func:`.read_content`."""
     return {
         **texts,
         'classes': list(run.stored.class_names or gt.category_names),
@@ -70,12 +60,7 @@ def page_data(
 
 
 def run_data(run: Run, score_thr: float) -> dict[str, Any]:
-    """Return predictions as the page reads them.
-
-    Args:
-        run: The predictions.
-        score_thr: Least score of a prediction on the page.
-    """
+    """Return the predictions of at least a score as the page reads them."""
     kept = run.scores >= score_thr
     counts = np.bincount(run.images[kept], minlength=len(run.offsets) - 1)
     pin = run.stored.source.pin
@@ -83,7 +68,7 @@ def run_data(run: Run, score_thr: float) -> dict[str, Any]:
         'name': run.stored.name,
         'branch': pin.tag or pin.branch,
         'judged': run.is_judged,
-        'provenance': _plain(run.stored.provenance),
+        'provenance': plain(run.stored.provenance),
         'scoreThr': run.rules.score_thr,
         'iouThr': run.rules.iou_thr,
         'leftOut': int((~kept).sum()),
@@ -102,12 +87,7 @@ def run_data(run: Run, score_thr: float) -> dict[str, Any]:
 def numbers_of(
     stored: StoredPredictions, rows: NDArray[np.int64]
 ) -> dict[str, list[float | None]]:
-    """Return the numbers of images, by their short names.
-
-    Args:
-        stored: The predictions.
-        rows: Row numbers, shape ``(R,)``.
-    """
+    """Return the numbers of the images in rows, shape ``(R,)``, by their short names."""
     return {
         short: [_as_number(value) for value in stored.source.values(column, rows)]
         for short, column in stored.numbers().items()
@@ -115,23 +95,13 @@ def numbers_of(
 
 
 def packed(values: NDArray[Any], kind: str) -> dict[str, str]:
-    """Return an array as a type and its bytes in base64.
-
-    Args:
-        values: The array; it is flattened.
-        kind: ``'f4'``, ``'i4'`` or ``'u1'``.
-    """
-    content = np.ascontiguousarray(values, dtype=_TYPES[kind]).tobytes()
+    """Return an array as a type, ``'f4'``, ``'i4'`` or ``'u1'``, and bytes in base64."""
+    content = values.astype(f'<{kind}').tobytes()
     return {'type': kind, 'data': base64.b64encode(content).decode()}
 
 
 def as_script(data: Mapping[str, Any], suffixes: Sequence[str]) -> bytes:
-    """Return the script that the page loads.
-
-    Args:
-        data: See :func:`page_data`.
-        suffixes: Suffix of the file of each image, ``''`` for broken ones.
-    """
+    """Return the script that the page loads; the suffix of a broken image is ``''``."""
     images = {**data['images'], 'suffix': list(suffixes)}
     # In ASCII, nothing in it can end the script or the line.
     text = json.dumps({**data, 'images': images}, separators=(',', ':'), allow_nan=False)
@@ -147,17 +117,6 @@ def _key_column(lake: Lake, gt: GroundTruth) -> dict[str, Any] | None:
     return {'column': column, 'isText': isinstance(gt.img_ids[0], str)}
 
 
-def _plain(value: Any) -> Any:
-    """Return a value of JSON without NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return number(value) if isinstance(value, float) else value
-
-
 def _as_number(value: Any) -> float | int | None:
-    if value is None:
-        return None
-    plain = np.asarray(value).item()
-    return int(plain) if isinstance(plain, (bool, int)) else number(plain)
+    single = None if value is None else np.asarray(value).item()
+    return int(single) if isinstance(single, bool) else plain(single)

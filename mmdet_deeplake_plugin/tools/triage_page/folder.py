@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ...lake import Lake
 from ...structures.image_check import BrokenImageError
 from ...utils.atomic_folder import atomic_folder
 from .._cli import with_progress
+from .content import Content
 from .data import PREFIX, as_script
 from .images import for_browser, thumbnail
 
@@ -26,25 +22,16 @@ _ROWS_AT_ONCE = 64
 
 
 def check_folder(out: str | os.PathLike[str], overwrite: bool) -> Path:
-    """Refuse a folder that cannot be written, before the work begins.
-
-    Args:
-        out: The folder.
-        overwrite: Whether a page that is there is replaced.
-
-    Returns:
-        Its path.
+    """Return the path of a folder to write, before the work begins.
 
     Raises:
         FileExistsError: If it has other content than a page, or a page and ``overwrite``
             is false.
     """
     folder = Path(out).expanduser()
-    if not folder.exists():
-        return folder
-    if not folder.is_dir():
+    if folder.exists() and not folder.is_dir():
         raise FileExistsError(f'--out {out} must be a folder, but it is a file')
-    if not any(folder.iterdir()):
+    if not folder.exists() or not any(folder.iterdir()):
         return folder
     if not _is_page(folder):
         raise FileExistsError(
@@ -59,20 +46,13 @@ def check_folder(out: str | os.PathLike[str], overwrite: bool) -> Path:
 
 
 def write_page(
-    folder: Path,
-    lake: Lake,
-    rows: NDArray[np.int64],
-    data: Mapping[str, Any],
-    max_side: int | None = None,
-    progress: bool = False,
+    folder: Path, content: Content, max_side: int | None = None, progress: bool = False
 ) -> int:
     """Write a page; after a failure, what was there is as before.
 
     Args:
         folder: Where, as :func:`check_folder` returned it.
-        lake: The lake of the images.
-        rows: Row numbers, shape ``(R,)``.
-        data: See :func:`.page_data`.
+        content: What the page shows.
         max_side: Longest side of the images in pixels, None for images as stored.
         progress: Whether to draw a progress bar on stderr.
 
@@ -83,18 +63,13 @@ def write_page(
         OSError: If the folder cannot be written, or the lake not be read.
     """
     with atomic_folder(folder, replace=True) as partial_folder:
-        copy_page(partial_folder)
+        for file in page_files():
+            shutil.copyfile(file, partial_folder / served_name(file))
         for name in (THUMBS, IMAGES):
             (partial_folder / name).mkdir()
-        suffixes = _write_images(partial_folder, lake, rows, max_side, progress)
-        (partial_folder / DATA).write_bytes(as_script(data, suffixes))
+        suffixes = _write_images(partial_folder, content, max_side, progress)
+        (partial_folder / DATA).write_bytes(as_script(content.data, suffixes))
     return suffixes.count('')
-
-
-def copy_page(folder: Path) -> None:
-    """Copy the files of the page that are always the same."""
-    for file in page_files():
-        shutil.copyfile(file, folder / served_name(file))
 
 
 def page_files() -> list[Path]:
@@ -123,13 +98,10 @@ def _is_page(folder: Path) -> bool:
 
 
 def _write_images(
-    folder: Path,
-    lake: Lake,
-    rows: NDArray[np.int64],
-    max_side: int | None,
-    progress: bool,
+    folder: Path, content: Content, max_side: int | None, progress: bool
 ) -> list[str]:
     """Write images and thumbnails, and return the suffix of each image."""
+    lake, rows = content.lake, content.rows
     starts = range(0, len(rows), _ROWS_AT_ONCE)
     suffixes: list[str] = []
     write = partial(_write_image, folder, max_side)

@@ -12,25 +12,12 @@ from ...structures.image_format import image_format
 
 THUMB_SIDE = 320  # pixels
 _SUFFIXES = {'JPEG': 'jpg', 'PNG': 'png', 'WebP': 'webp', 'GIF': 'gif', 'BMP': 'bmp'}
-CONTENT_TYPES = {
-    'jpg': 'image/jpeg',
-    'png': 'image/png',
-    'webp': 'image/webp',
-    'gif': 'image/gif',
-    'bmp': 'image/bmp',
-}
+CONTENT_TYPES = {suffix: f'image/{name.lower()}' for name, suffix in _SUFFIXES.items()}
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
 
 
 def thumbnail(content: bytes) -> bytes | None:
-    """Shrink an image to a small JPEG.
-
-    Args:
-        content: The encoded image.
-
-    Returns:
-        The JPEG, None if the image cannot be decoded.
-    """
+    """Shrink an encoded image to a small JPEG; None if it cannot be decoded."""
     pixels = _decoded(content)
     return None if pixels is None else _as_jpeg(_shrunk(pixels, THUMB_SIDE))
 
@@ -52,9 +39,10 @@ def for_browser(content: bytes, max_side: int | None = None) -> tuple[str, bytes
     pixels = _decoded(content)
     if pixels is None:
         return None
-    if suffix is not None and max(pixels.shape[:2]) <= (max_side or 0):
+    longest = max(pixels.shape[:2])
+    if suffix is not None and longest <= (max_side or 0):
         return suffix, content
-    return 'jpg', _as_jpeg(_shrunk(pixels, max_side or max(pixels.shape[:2])))
+    return 'jpg', _as_jpeg(_shrunk(pixels, max_side or longest))
 
 
 def _decoded(content: bytes) -> NDArray[Any] | None:

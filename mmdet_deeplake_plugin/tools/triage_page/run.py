@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -80,13 +80,7 @@ class Run:
 def read_annotations(
     lake: Lake, stored: StoredPredictions, rows: NDArray[np.int64]
 ) -> GroundTruth:
-    """Read the annotations of rows, with masks if those were compared.
-
-    Args:
-        lake: The lake; without columns of annotations, there are none.
-        stored: The predictions, which say what was compared.
-        rows: Row numbers, shape ``(R,)``.
-    """
+    """Read the annotations of rows, shape ``(R,)``, with masks if those were compared."""
     if not lake.columns.class_names and stored.class_names:
         lake = lake.with_class_names(stored.class_names)
     compares_masks = rules_of(stored).iou_type == 'segm'
@@ -110,19 +104,12 @@ def read_run(
     rows: NDArray[np.int64],
     progress: bool = False,
 ) -> Run:
-    """Read predictions.
-
-    Args:
-        stored: The predictions.
-        gt: The annotations of the rows.
-        rows: Row numbers, shape ``(R,)``.
-        progress: Whether to draw a progress bar on stderr.
+    """Read the predictions of rows, shape ``(R,)``, and find what they are about.
 
     Raises:
         ValueError: If the stored columns do not fit the annotations.
     """
     values = stored.values('boxes', rows)
-    is_predicted = np.array([each is not None for each in values], dtype=bool)
     none = np.zeros((0, 4), np.float32)
     boxes = [none if each is None else each.reshape(-1, 4) for each in values]
     counts = np.array([len(each) for each in boxes], dtype=np.int64)
@@ -134,7 +121,6 @@ def read_run(
         values = [each for each in stored.values(column, rows) if each is not None]
         return np.concatenate([np.zeros(0, dtype), *values]).astype(dtype)
 
-    fates = _fates(stored, gt, rows) if is_judged else _not_judged(gt)
     run = Run(
         stored=stored,
         rules=rules_of(stored),
@@ -147,49 +133,40 @@ def read_run(
         ious=flat('iou', np.float32),
         matches=flat('match', np.int32, -1),
         about=np.full(int(counts.sum()), -1, dtype=np.int32),
-        fates=fates,
+        fates=_fates(stored, gt, rows),
         is_judged=is_judged,
-        is_predicted=is_predicted,
+        is_predicted=np.array([each is not None for each in values], dtype=bool),
     )
     if is_judged:
-        shown = progress and len(rows) > 0
-        _find_causes(run, gt, list(masks_of(stored, rows, run)), shown)
+        _find_causes(run, gt, rows, progress)
     return run
 
 
-def masks_of(
-    stored: StoredPredictions, rows: NDArray[np.int64], run: Run
-) -> Iterator[list[Any] | None]:
-    """Yield the predicted masks of each row, ``None`` where boxes were compared."""
-    if run.rules.iou_type != 'segm':
-        yield from [None] * len(rows)
-        return
-    for text in stored.values('masks', rows):
-        yield unpack_segmentations(text) if text else []
+def overlaps_of(
+    run: Run, gt: GroundTruth, rows: NDArray[np.int64]
+) -> Callable[[int], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return a function: number of an image -> :func:`.overlaps_of_image` of it."""
+    masks: list[list[Any] | None] = [None] * len(rows)
+    if run.rules.iou_type == 'segm':
+        texts = run.stored.values('masks', rows)
+        masks = [unpack_segmentations(text) if text else [] for text in texts]
 
+    def overlaps(index: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        part = run.part(index)
+        boxes, scores, labels = run.boxes[part], run.scores[part], run.labels[part]
+        prediction = Prediction(boxes, scores, labels, masks[index])
+        return overlaps_of_image(gt, index, prediction, run.rules.iou_type)
 
-def prediction_of(run: Run, index: int, masks: list[Any] | None) -> Prediction:
-    """Return the predictions of an image in the form that is judged.
-
-    Args:
-        run: The predictions.
-        index: Number of the image.
-        masks: Its masks, ``None`` for boxes.
-    """
-    part = run.part(index)
-    return Prediction(run.boxes[part], run.scores[part], run.labels[part], masks)
-
-
-def _not_judged(gt: GroundTruth) -> NDArray[np.int32]:
-    return np.full(len(gt.labels), len(PAGE_FATES) - 1, dtype=np.int32)
+    return overlaps
 
 
 def _fates(
     stored: StoredPredictions, gt: GroundTruth, rows: NDArray[np.int64]
 ) -> NDArray[np.int32]:
     """Return what became of each annotation; of images without predictions, nothing."""
-    fates = _not_judged(gt)
-    for index, values in enumerate(stored.values('gt_fate', rows)):
+    fates = np.full(len(gt.labels), PAGE_FATES.index('not judged'), dtype=np.int32)
+    judged = stored.values('gt_fate', rows) if stored.has('verdict') else []
+    for index, values in enumerate(judged):
         if values is None:
             continue
         part = gt.instances(index)
@@ -205,9 +182,10 @@ def _fates(
 
 
 def _find_causes(
-    run: Run, gt: GroundTruth, masks: Sequence[list[Any] | None], progress: bool
+    run: Run, gt: GroundTruth, rows: NDArray[np.int64], progress: bool
 ) -> None:
     """Fill in ``about``, and tell what was mistaken from what was missed."""
+    overlaps = overlaps_of(run, gt, rows)
     indices = range(len(gt))
     for index in with_progress(indices, len(gt), 'reading predictions', progress):
         part, annotations = run.part(index), gt.instances(index)
@@ -215,8 +193,7 @@ def _find_causes(
         if not errors.any():
             run.about[part] = matches
             continue
-        prediction = prediction_of(run, index, masks[index])
-        ious, _ = overlaps_of_image(gt, index, prediction, run.rules.iou_type)
+        ious, _ = overlaps(index)
         fates = run.fates[annotations]
         ious = ious * (fates != FATES.index('ignored'))
         same_class = run.labels[part][:, None] == gt.labels[annotations][None]

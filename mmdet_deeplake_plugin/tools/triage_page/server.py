@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ...lake import Lake
+from .content import Content
 from .data import as_script
 from .folder import (
     DATA,
@@ -29,9 +26,9 @@ from .images import CONTENT_TYPES, for_browser, thumbnail
 
 _HOST = '127.0.0.1'
 _KEPT_THUMBS = 4096
-_PICTURE = (
-    'picture'  # stands for the suffix, as images are not read before they are shown
-)
+_IMAGE = re.compile(rf'/({THUMBS}|{IMAGES})/(\d{{1,18}})(?![^./])')
+# Stands for the suffix, as images are not read before they are shown.
+_PICTURE = 'picture'
 
 Answer = tuple[str, bytes]  # type and content
 
@@ -40,9 +37,7 @@ class PageServer:
     """Serves a page on the loopback.
 
     Args:
-        lake: The lake of the images.
-        rows: Row numbers of the images on the page, shape ``(R,)``.
-        data: See :func:`.page_data`.
+        content: What the page shows.
         port: Port, 0 for any that is free.
         max_side: Longest side of the images in pixels, None for images as stored.
 
@@ -51,24 +46,19 @@ class PageServer:
     """
 
     def __init__(
-        self,
-        lake: Lake,
-        rows: NDArray[np.int64],
-        data: Mapping[str, Any],
-        port: int = 0,
-        max_side: int | None = None,
+        self, content: Content, port: int = 0, max_side: int | None = None
     ) -> None:
-        self._lake, self._max_side = lake, max_side
-        self._rows = frozenset(rows.tolist())
+        self._lake, self._max_side = content.lake, max_side
+        self._rows = frozenset(content.rows.tolist())
         self._reading = threading.Lock()
         self._files = {
             f'/{served_name(file)}': (TYPES[file.suffix], file.read_bytes())
             for file in page_files()
         }
         self._files['/'] = self._files[f'/{INDEX}']
-        script = as_script(data, [_PICTURE] * len(rows))
+        script = as_script(content.data, [_PICTURE] * len(content.rows))
         self._files[f'/{DATA}'] = (TYPES['.js'], script)
-        self._thumbnail = lru_cache(_KEPT_THUMBS)(self._make_thumbnail)
+        self._thumbnail = lru_cache(_KEPT_THUMBS)(lambda row: thumbnail(self._read(row)))
         try:
             self._server = ThreadingHTTPServer((_HOST, port), _handler(self.answer))
         except OSError as error:
@@ -94,27 +84,17 @@ class PageServer:
         self._server.shutdown()
 
     def answer(self, path: str) -> Answer | None:
-        """Return what is at a path, None for nothing.
-
-        Args:
-            path: Path of a request, such as ``/thumbs/12.jpg``.
-        """
+        """Return what is at a path such as ``/thumbs/12.jpg``, None for nothing."""
         if path in self._files:
             return self._files[path]
-        _, folder, name = [*path.split('/'), '', ''][:3]
-        row = name.partition('.')[0]
-        if not row.isdecimal() or int(row) not in self._rows:
+        found = _IMAGE.match(path)
+        if found is None or int(found[2]) not in self._rows:
             return None
-        if folder == THUMBS:
-            small = self._thumbnail(int(row))
+        if found[1] == THUMBS:
+            small = self._thumbnail(int(found[2]))
             return None if small is None else (CONTENT_TYPES['jpg'], small)
-        if folder == IMAGES:
-            large = for_browser(self._read(int(row)), self._max_side)
-            return None if large is None else (CONTENT_TYPES[large[0]], large[1])
-        return None
-
-    def _make_thumbnail(self, row: int) -> bytes | None:
-        return thumbnail(self._read(row))
+        large = for_browser(self._read(int(found[2])), self._max_side)
+        return None if large is None else (CONTENT_TYPES[large[0]], large[1])
 
     def _read(self, row: int) -> bytes:
         with self._reading:

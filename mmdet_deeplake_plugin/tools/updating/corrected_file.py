@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -113,37 +114,26 @@ def _positions(
             f'{hint}, or leave these images out'
         )
     positions = [position_of[key] for key in wanted]
+    hint = (
+        'If a tool numbered the images anew, write --by file_name'
+        if by == 'id'
+        else 'Else leave the image out'
+    )
     for image, position in zip(coco.images, positions):
-        _check_image(file, image, position, names[position], lake, table, by)
+        # One that has the id or name of an image of the lake may be another all the same.
+        size = int(table.widths[position]), int(table.heights[position])
+        stated = int(image['width']), int(image['height'])
+        for what, found, expected in (
+            ('file name', file_name(image), names[position]),
+            ('size', stated, size if all(size) else stated),
+        ):
+            if found != expected:
+                raise ValueError(
+                    f'{file}: image {image["id"]!r} has the {what} {found!r}, but in '
+                    f'{lake.name} it has {expected!r}; is the file of another lake? '
+                    f'{hint}'
+                )
     return positions
-
-
-def _check_image(
-    file: Path,
-    image: dict[str, Any],
-    position: int,
-    name: str,
-    lake: Lake,
-    table: AnnotationTable,
-    by: str,
-) -> None:
-    """Refuse an image that has the id or name of one of the lake, but is another."""
-    size = int(table.widths[position]), int(table.heights[position])
-    stated = int(image['width']), int(image['height'])
-    pairs: list[tuple[str, Any, Any]] = [('file name', file_name(image), name)]
-    if all(size):
-        pairs.append(('size', stated, size))
-    for what, found, expected in pairs:
-        if found != expected:
-            hint = (
-                ' If a tool numbered the images anew, write --by file_name'
-                if by == 'id'
-                else ' Else leave the image out'
-            )
-            raise ValueError(
-                f'{file}: image {image["id"]!r} has the {what} {found!r}, but in '
-                f'{lake.name} it has {expected!r}; is the file of another lake?{hint}'
-            )
 
 
 def _labels(
@@ -151,7 +141,8 @@ def _labels(
 ) -> dict[int, int]:
     """Return the label in the lake of each category that annotations have."""
     class_names, ids = lake.columns.class_names, lake.columns.category_ids
-    used = {each['category_id'] for each in _annotations(coco)}
+    annotations = chain.from_iterable(coco.by_image.values())
+    used = {each['category_id'] for each in annotations}
     labels = {}
     for category in coco.categories:
         key, name = category['id'], category['name']
@@ -181,11 +172,6 @@ def _labels(
             )
         labels[key] = label
     return labels
-
-
-def _annotations(coco: CocoAnnotations) -> Iterator[dict[str, Any]]:
-    for of_image in coco.by_image.values():
-        yield from of_image
 
 
 def _plain(image_id: Any) -> Any:

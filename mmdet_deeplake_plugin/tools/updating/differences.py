@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -34,54 +35,39 @@ class Difference:
     row: CorrectedRow
 
 
-class Numbering:
-    """Ids and positions in the file for new annotations of a lake.
+def numbers_after(
+    ids: Sequence[int] | None, positions: Sequence[int] | None
+) -> dict[str, Iterator[int]]:
+    """Return ids and positions in the file for new annotations of a lake, by column.
 
     Args:
         ids: Ids of all its annotations; ``None`` if the lake stores none.
         positions: Their positions in the file; ``None`` if the lake stores none.
     """
-
-    def __init__(
-        self, ids: Sequence[int] | None, positions: Sequence[int] | None
-    ) -> None:
-        self._next = {
-            names.ANN_ID: max(ids or (), default=0) + 1,
-            names.ANN_POSITION: max(positions or (), default=-1) + 1,
-        }
-
-    def take(self, column: str) -> int:
-        """Return the next number.
-
-        Args:
-            column: ``ANN_ID`` or ``ANN_POSITION``.
-        """
-        self._next[column] += 1
-        return self._next[column] - 1
+    return {
+        names.ANN_ID: count(max(ids or (), default=0) + 1),
+        names.ANN_POSITION: count(max(positions or (), default=-1) + 1),
+    }
 
 
+@dataclass(frozen=True)
 class Comparison:
     """Compares corrected annotations with stored ones.
 
     Args:
         branch: The branch to write to.
         class_names: Name of each label; empty if the lake has none.
-        numbering: Numbers for new annotations.
+        numbers: Numbers for new annotations, see :func:`numbers_after`.
         tolerance: Pixels by which coordinates may differ and still be the same.
         by_id: Whether the file has the ids of the lake; else annotations are paired by
             place and class, and stored ids and areas are kept.
     """
 
-    def __init__(
-        self,
-        branch: CorrectionBranch,
-        class_names: Sequence[str],
-        numbering: Numbering,
-        tolerance: float,
-        by_id: bool,
-    ) -> None:
-        self._branch, self._class_names = branch, class_names
-        self._numbering, self._tolerance, self._by_id = numbering, tolerance, by_id
+    branch: CorrectionBranch
+    class_names: Sequence[str]
+    numbers: Mapping[str, Iterator[int]]
+    tolerance: float
+    by_id: bool
 
     def compare(
         self,
@@ -90,10 +76,10 @@ class Comparison:
         row: int,
         size: tuple[int, int],
     ) -> Difference:
-        """Compare an image.
+        """Compare an image of the file with what is stored of it.
 
         Args:
-            image: The image of the file.
+            image: The image.
             stored: Its annotations in the lake, with ``id`` and ``label``.
             row: Its row.
             size: Its width and height in pixels.
@@ -103,10 +89,10 @@ class Comparison:
                 a mask was moved and has none.
         """
         annotations = image.annotations
-        if self._by_id:
+        if self.by_id:
             kept = pair_by_id(stored, annotations)
         else:
-            kept = pair_by_place(stored, annotations, self._tolerance)
+            kept = pair_by_place(stored, annotations, self.tolerance)
         values: dict[str, dict[int, Any]] = {}
         counts: Counter[str] = Counter()
         lines = []
@@ -135,11 +121,10 @@ class Comparison:
 
     def _added(self, where: str, new: Annotation) -> dict[str, Any]:
         """Return the values of a new annotation, by role."""
-        area = new.get('area')
         values = {
             'gt_bboxes': new['bbox'],
             'gt_labels': new['label'],
-            'area': new['bbox'][2] * new['bbox'][3] if area is None else area,
+            'area': _area(new),
             'gt_masks': new.get('segmentation'),
             **{role: int(new.get(key) or 0) for role, key in _FLAGS},
         }
@@ -147,9 +132,9 @@ class Comparison:
             self._check_column(where, role, value)
         values[names.ANN_ID] = new['id']
         for column in (names.ANN_ID, names.ANN_POSITION):
-            if self._branch.has(column) and not (self._by_id and column == names.ANN_ID):
-                values[column] = self._numbering.take(column)
-        return {role: value for role, value in values.items() if self._branch.has(role)}
+            if self.branch.has(column) and not (self.by_id and column == names.ANN_ID):
+                values[column] = next(self.numbers[column])
+        return {role: value for role, value in values.items() if self.branch.has(role)}
 
     def _changed(
         self, where: str, old: Annotation, new: Annotation
@@ -157,73 +142,57 @@ class Comparison:
         """Return the new values by role, and what changes, in words by kind."""
         values: dict[str, Any] = {}
         found: dict[str, str] = {}
-        if not _are_close(old['bbox'], new['bbox'], self._tolerance):
+        if not _are_close(old['bbox'], new['bbox'], self.tolerance):
             values['gt_bboxes'] = new['bbox']
             found['moved'] = f'moved to {_box(new)}'
         if old['label'] != new['label']:
             values['gt_labels'] = new['label']
             found['relabelled'] = f'relabelled {self._class_of(new)}'
-        self._compare_masks(where, old, new, values, found)
+        if self._is_other_mask(where, old, new, 'moved' in found):
+            values['gt_masks'] = new['segmentation']
+            found['other mask'] = 'other mask' if new['segmentation'] else 'no mask'
+        flags = []
         for role, key in _FLAGS:
             before = int(old.get(key) or 0)
             now = int(new.get(key, before) or 0)
             if before != now:
                 self._check_column(where, role, now)
                 values[role] = now
-                word = found.get('other flags')
-                text = f'{key} {before} -> {now}'
-                found['other flags'] = text if word is None else f'{word}, {text}'
-        self._compare_areas(old, new, values, found)
-        return values, found
-
-    def _compare_masks(
-        self,
-        where: str,
-        old: Annotation,
-        new: Annotation,
-        values: dict[str, Any],
-        found: dict[str, str],
-    ) -> None:
-        before = old.get('segmentation')
-        if 'segmentation' not in new:
-            if before and 'moved' in found:
-                raise ValueError(
-                    f"{where} was moved, so it must have a 'segmentation', as the lake "
-                    'has a mask for it; write the mask, or null for none'
-                )
-            return
-        now = new['segmentation']
-        if not (before or now) or _are_close(before, now, self._tolerance):
-            return
-        self._check_column(where, 'gt_masks', now)
-        values['gt_masks'] = now
-        found['other mask'] = 'other mask' if now else 'no mask'
-
-    def _compare_areas(
-        self,
-        old: Annotation,
-        new: Annotation,
-        values: dict[str, Any],
-        found: dict[str, str],
-    ) -> None:
-        if not self._branch.has('area'):
-            return
+                flags.append(f'{key} {before} -> {now}')
+        if flags:
+            found['other flags'] = ', '.join(flags)
         is_changed = 'moved' in found or 'other mask' in found
-        area = new.get('area')
-        if area is None and is_changed:
-            area = new['bbox'][2] * new['bbox'][3]
-        if area is None or not (is_changed or self._by_id):
-            return
+        given = new.get('area') if is_changed or self.by_id else None
+        area = _area(new) if is_changed else given
+        if not self.branch.has('area') or area is None:
+            return values, found
         if area != old['area']:
             values['area'] = area
             if not is_changed:
                 found['area'] = f'area {old["area"]:g} -> {area:g}'
-        elif 'moved' in found and new.get('area') is not None:
+        elif 'moved' in found and given is not None:
             found['stale'] = ''
+        return values, found
+
+    def _is_other_mask(
+        self, where: str, old: Annotation, new: Annotation, is_moved: bool
+    ) -> bool:
+        before, now = old.get('segmentation'), new.get('segmentation')
+        if 'segmentation' not in new:
+            if before and is_moved:
+                raise ValueError(
+                    f"{where} was moved, so it must have a 'segmentation', as the lake "
+                    'has a mask for it; write the mask, or null for none'
+                )
+            return False
+        if not (before or now) or _are_close(before, now, self.tolerance):
+            return False
+        self._check_column(where, 'gt_masks', now)
+        return True
 
     def _check_column(self, where: str, role: str, value: Any) -> None:
         """Refuse a value that the lake has no column for."""
-        if role == 'area' or self._branch.has(role) or not value:
+        if role == 'area' or self.branch.has(role) or not value:
             return
         key = {'gt_masks': 'segmentation', **dict(_FLAGS)}.get(role, role)
         raise ValueError(
@@ -232,21 +201,17 @@ class Comparison:
         )
 
     def _describe(self, annotation: Annotation) -> str:
-        number = annotation.get('id') if self._by_id else None
+        number = annotation.get('id') if self.by_id else None
         name = '' if number is None else f'{number} '
         return f'{name}{self._class_of(annotation)} {_box(annotation)}'
 
     def _class_of(self, annotation: Annotation) -> str:
         label = annotation['label']
-        return self._class_names[label] if self._class_names else f'label {label}'
+        return self.class_names[label] if self.class_names else f'label {label}'
 
 
 def summary_of(differences: Sequence[Difference]) -> str:
-    """Say in a line how much changes.
-
-    Args:
-        differences: One per image.
-    """
+    """Say in a line how much changes, by the differences of all images."""
     counts = sum((each.counts for each in differences), Counter())
     images = sum(bool(each.lines) for each in differences)
     words = ', '.join(f'{counts[kind]} {kind}' for kind in KINDS if counts[kind])
@@ -262,6 +227,12 @@ def _are_close(one: Any, other: Any, tolerance: float) -> bool:
     if isinstance(one, (int, float)) and isinstance(other, (int, float)):
         return abs(one - other) <= tolerance
     return bool(one == other)
+
+
+def _area(annotation: Annotation) -> float:
+    """Return the area of an annotation, width times height if it states none."""
+    area = annotation.get('area')
+    return annotation['bbox'][2] * annotation['bbox'][3] if area is None else area
 
 
 def _box(annotation: Annotation) -> str:

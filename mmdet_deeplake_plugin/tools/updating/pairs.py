@@ -65,7 +65,6 @@ def pair_by_place(
         one, other = divmod(place, len(corrected))
         if ranks[one, other] < 0:
             break
-        ranks_left = numbers[other] == NEW and one not in numbers
-        if ranks_left:
+        if numbers[other] == NEW and one not in numbers:
             numbers[other] = one
     return numbers

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..expressions import Unread
-from ..findings import Findings
+from ..expressions import as_dict, shown
+from ..migration import Migration
 from ..text import Raw
 
 _FORMATS = {'coco': 'COCO', 'pascalvoc': 'PascalVOC', 'voc': 'PascalVOC'}
@@ -24,112 +24,85 @@ _OPTIONS = {
         **{name: name for name in ('scale_ranges', 'proposal_nums')},
     },
 }
-PREFIXES = {'COCO': 'coco', 'PascalVOC': 'pascal_voc'}
 # Belong to other parts of the new config, which translate them.
 _ELSEWHERE = ('interval', 'start', 'save_best', 'rule', 'by_epoch', 'type')
 
 
-def metrics_format(values: dict[str, Any], findings: Findings) -> str:
+def _metrics_format(migration: Migration) -> str:
     """Return ``'COCO'`` or ``'PascalVOC'``, as the old config says."""
-    old = values.get('deeplake_metrics_format', 'COCO')
+    old = migration.old.get('deeplake_metrics_format', 'COCO')
     found = _FORMATS.get(old.lower()) if isinstance(old, str) else None
     if found is not None:
         return found
-    shown = old.shown if isinstance(old, Unread) else repr(old)
-    findings.attend(
+    migration.attend(
         'deeplake_metrics_format',
-        f"must be 'COCO' or 'PascalVOC' in the old config, got {shown}; COCO is written, "
-        'DeepLakeMetric has LVIS, Panoptic and SemSeg too',
+        f"must be 'COCO' or 'PascalVOC' in the old config, got {shown(old)}; COCO is "
+        'written, DeepLakeMetric has LVIS, Panoptic and SemSeg too',
     )
     return 'COCO'
 
 
-def translate_evaluation(
-    values: dict[str, Any],
-    base: dict[str, Any],
-    has_val: bool,
-    has_test: bool,
-    findings: Findings,
-) -> dict[str, Any]:
-    """Translate what is scored.
-
-    Args:
-        values: Top-level values of the old config.
-        base: The new base, as a dict.
-        has_val: Whether something is validated.
-        has_test: Whether something is tested.
-        findings: Gets what was translated.
-
-    Returns:
-        ``val_evaluator`` and ``test_evaluator``.
-    """
-    name = metrics_format(values, findings)
-    old = findings.readable_keys('evaluation', values.get('evaluation') or {})
+def translate_evaluation(migration: Migration) -> dict[str, Any]:
+    """Translate what is scored into the evaluators, and loops that the base lacks."""
+    values, base = migration.old, migration.base
+    name = _metrics_format(migration)
+    old = migration.readable_keys('evaluation')
     extra = values.get('deeplake_metrics')
     if isinstance(extra, dict):
-        old = {**findings.readable_keys('deeplake_metrics', extra), **old}
-    elif extra is not None and findings.readable('deeplake_metrics', extra):
+        old = {**migration.readable_keys('deeplake_metrics'), **old}
+    elif extra is not None and migration.readable('deeplake_metrics', extra):
         old.setdefault('metric', extra)
     new: dict[str, Any] = dict(type='DeepLakeMetric', metrics_format=name)
-    metric = _metric(name, old.pop('metric', None), base, findings)
+    metric = _metric(migration, name, old.pop('metric', None))
     if metric is not None:
         new['metric'] = metric
-    for key, value in old.items():
-        if key in _OPTIONS[name]:
-            new[_OPTIONS[name][key]] = value
-            findings.carry(f'evaluation.{key}', f'val_evaluator.{_OPTIONS[name][key]}')
-        elif key not in _ELSEWHERE:
-            findings.leave(f'evaluation.{key}', f'{name} does not have it')
+    unknown = f'{name} does not have it'
+    new |= migration.move(
+        'evaluation', _OPTIONS[name], 'val_evaluator', unknown, _ELSEWHERE, old
+    )
     if 'deeplake_metrics_format' in values:
-        findings.carry('deeplake_metrics_format', 'val_evaluator.metrics_format')
+        migration.carry('deeplake_metrics_format', 'val_evaluator.metrics_format')
     if base.get('val_evaluator'):
         new = {'_delete_': True, **new}
-    sections: dict[str, Any] = {'val_evaluator': new if has_val else None}
-    if has_val:
-        sections['test_evaluator'] = Raw('val_evaluator')
-    else:
-        sections['test_evaluator'] = new if has_test else None
+    tested: Any = new if migration.has_test else None
+    sections: dict[str, Any] = {
+        'val_evaluator': new if migration.has_val else None,
+        'test_evaluator': Raw('val_evaluator') if migration.has_val else tested,
+    }
+    for section, runs, loop in (
+        ('val_cfg', migration.has_val, 'ValLoop'),
+        ('test_cfg', migration.has_test, 'TestLoop'),
+    ):
+        if not runs:
+            sections[section] = None
+        elif not base.get(section):
+            sections[section] = dict(type=loop)
     return sections
 
 
-def _metric(
-    name: str, old: Any, base: dict[str, Any], findings: Findings
-) -> str | list[str] | None:
+def _metric(migration: Migration, name: str, old: Any) -> str | list[str] | None:
     if old is None:
-        inherited = base.get('val_evaluator')
-        kind = inherited.get('type') if isinstance(inherited, dict) else None
-        if kind != 'CocoMetric' or name != 'COCO' or not isinstance(inherited, dict):
-            return None
-        return inherited.get('metric')
+        inherited = as_dict(migration.base.get('val_evaluator'))
+        is_same = inherited.get('type') == 'CocoMetric' and name == 'COCO'
+        return inherited.get('metric') if is_same else None
     asked = [old] if isinstance(old, str) else list(old)
     kept = [each for each in asked if each in _METRICS[name]]
     for each in asked:
         if each not in kept:
             options = ' or '.join(_METRICS[name])
-            findings.leave(f'evaluation.metric {each!r}', f'{name} has {options}')
-    findings.carry('evaluation.metric', 'val_evaluator.metric')
-    if not kept:
-        return None
+            migration.leave(f'evaluation.metric {each!r}', f'{name} has {options}')
+    migration.carry('evaluation.metric', 'val_evaluator.metric')
     if name == 'PascalVOC' and len(kept) > 1:
-        findings.leave(f'evaluation.metric {kept[1]!r}', 'PascalVOC scores one at a time')
-    return kept[0] if len(kept) == 1 or name == 'PascalVOC' else kept
+        migration.leave(
+            f'evaluation.metric {kept[1]!r}', 'PascalVOC scores one at a time'
+        )
+        kept = kept[:1]
+    return kept[0] if len(kept) == 1 else kept or None
 
 
-def best_metric(name: str, old: Any) -> Any:
+def best_metric(migration: Migration, old: Any) -> Any:
     """Return the name that a number of ``save_best`` has now."""
     if not isinstance(old, str) or old == 'auto' or '/' in old:
         return old
-    return f'{PREFIXES[name]}/{old}'
-
-
-def validation_loops(
-    base: dict[str, Any], has_val: bool, has_test: bool
-) -> dict[str, Any]:
-    """Return the loops of validation and test, as far as they differ from the base."""
-    off = {'val_cfg': has_val, 'test_cfg': has_test}
-    sections: dict[str, Any] = {name: None for name, there in off.items() if not there}
-    loops = {'val_cfg': 'ValLoop', 'test_cfg': 'TestLoop'}
-    for name, there in off.items():
-        if there and not base.get(name):
-            sections[name] = dict(type=loops[name])
-    return sections
+    prefix = {'COCO': 'coco', 'PascalVOC': 'pascal_voc'}[_metrics_format(migration)]
+    return f'{prefix}/{old}'

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..accepted import find_class, refused_keys
-from ..findings import Findings, has_secret
+from ..expressions import as_dict
+from ..migration import Migration
+from ..secrets import ADDRESS_NOT_COPIED, secrets_of
 from ..text import Raw
 from .pipelines import Pipeline
 
@@ -18,31 +20,28 @@ _INPUT = ('input_size', 'random_size_range', 'random_size_interval')
 _NOT_PARTS = ('type', 'data_preprocessor', 'init_cfg', 'train_cfg', 'test_cfg')
 
 
-def translate_model(
-    old: dict[str, Any], base: dict[str, Any], findings: Findings
-) -> dict[str, Any]:
-    """Translate ``model``.
+def translate_model(migration: Migration, pipeline: Pipeline | None) -> dict[str, Any]:
+    """Translate ``model`` into what to override in that of the new base.
 
     Args:
-        old: The old model: overrides of a base, or a whole one.
-        base: The model of the new base.
-        findings: Gets what MMDetection 3 does not take.
-
-    Returns:
-        What to override in the new base.
+        migration: Has the old model: overrides of a base, or a whole one.
+        pipeline: The training pipeline, whose normalisation and padding moved here.
     """
-    old = findings.readable_keys('model', old)
-    old = _without_pretrained(old)
-    for name in _INPUT:
-        if name in old:
-            findings.leave(
-                f'model.{name}',
-                'write model.data_preprocessor.batch_augments with '
-                'BatchSyncRandomResize instead',
-            )
-            del old[name]
+    base = migration.base.get('model') or {}
+    old = migration.readable_keys('model')
+    if 'pretrained' in old:
+        checkpoint = old.pop('pretrained')
+        init = dict(type='Pretrained', checkpoint=checkpoint) if checkpoint else None
+        old['backbone'] = {**old.get('backbone', {}), 'init_cfg': init}
+    for name in [name for name in _INPUT if name in old]:
+        migration.leave(
+            f'model.{name}',
+            'write model.data_preprocessor.batch_augments with '
+            'BatchSyncRandomResize instead',
+        )
+        del old[name]
     whole = 'type' in old and 'backbone' in old
-    new = _accepted('model', old, base, findings)
+    new = _accepted(migration, 'model', old, base)
     if whole:  # a part that the old model does not have
         new |= {n: None for n in base if n not in (*new, *_NOT_PARTS)}
     parts = {
@@ -51,10 +50,13 @@ def translate_model(
         else value
         for name, value in new.items()
     }
-    result = {name: value for name, value in parts.items() if value != {}}
-    result = {n: v for n, v in result.items() if n not in base or not same(v, base[n])}
+    result = {
+        name: value
+        for name, value in parts.items()
+        if value != {} and not same(value, base.get(name, ...))
+    }
     if 'type' in result and base:
-        findings.attend(
+        migration.attend(
             'model.type',
             f'is {old["type"]!r}, but that of the new base is {base.get("type")!r}; its '
             'pipelines and schedule may not suit the model: see --base',
@@ -62,35 +64,34 @@ def translate_model(
         preprocessor = Raw('_base_.model.data_preprocessor')
         result = {'_delete_': True, 'data_preprocessor': preprocessor, **new}
     for name in old:
-        findings.carry(f'model.{name}', f'model.{name}')
+        migration.carry(f'model.{name}', f'model.{name}')
+    inner = base.get('data_preprocessor') or {}
+    changed = {} if pipeline is None else _preprocessing(migration, pipeline, inner)
+    if changed and isinstance(result.get('data_preprocessor', {}), dict):
+        changed |= {} if inner else {'type': 'DetDataPreprocessor'}
+        result['data_preprocessor'] = changed
     return result
 
 
-def translate_preprocessing(
-    pipeline: Pipeline, base: dict[str, Any], findings: Findings
+def _preprocessing(
+    migration: Migration, pipeline: Pipeline, base: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what to override in ``data_preprocessor`` of the new base.
-
-    Args:
-        pipeline: The training pipeline, whose normalisation and padding moved there.
-        base: ``data_preprocessor`` of the new base.
-        findings: Records differences that would otherwise go unnoticed.
-    """
+    """Return what to override in ``data_preprocessor`` of the new base."""
     new: dict[str, Any] = {}
     if pipeline.normalize is not None:
         # MMDetection 2 converts to RGB unless it is told not to.
         for name, value in {'to_rgb': True, **pipeline.normalize}.items():
             new['bgr_to_rgb' if name == 'to_rgb' else name] = value
-        findings.carry('Normalize', 'model.data_preprocessor')
+        migration.carry('Normalize', 'model.data_preprocessor')
     elif base.get('mean') is not None:
-        findings.attend(
+        migration.attend(
             'data.train.pipeline',
             'has no Normalize, but the model of the new base normalises images; set '
             'mean=None and std=None in model.data_preprocessor to switch that off',
         )
     if pipeline.divisor is not None:
         new['pad_size_divisor'] = pipeline.divisor
-        findings.carry('Pad', 'model.data_preprocessor')
+        migration.carry('Pad', 'model.data_preprocessor')
     if isinstance(pipeline.pad_value, (int, float)) and pipeline.pad_value:
         new['pad_value'] = pipeline.pad_value
     if pipeline.has_masks and not base.get('pad_mask'):
@@ -134,47 +135,34 @@ def same(left: Any, right: Any) -> bool:
     return isinstance(left, bool) == isinstance(right, bool) and left == right
 
 
-def _without_pretrained(old: dict[str, Any]) -> dict[str, Any]:
-    """Move ``pretrained`` to the backbone's ``init_cfg``."""
-    if 'pretrained' not in old:
-        return old
-    checkpoint = old['pretrained']
-    init = dict(type='Pretrained', checkpoint=checkpoint) if checkpoint else None
-    rest = {name: value for name, value in old.items() if name != 'pretrained'}
-    return {**rest, 'backbone': {**rest.get('backbone', {}), 'init_cfg': init}}
-
-
 def _has_secret_address(init: Any) -> bool:
     several = init if isinstance(init, (list, tuple)) else [init]
-    return any(has_secret(e.get('checkpoint')) for e in several if isinstance(e, dict))
+    return any(secrets_of(as_dict(each).get('checkpoint')) for each in several)
 
 
 def _accepted(
-    key: str, old: dict[str, Any], base: Any, findings: Findings
+    migration: Migration, key: str, old: dict[str, Any], base: Any
 ) -> dict[str, Any]:
     """Leave out what the classes of MMDetection 3 do not take."""
-    base = base if isinstance(base, dict) else {}
+    base = as_dict(base)
     kind = old.get('type', base.get('type'))
-    refused: list[str] = []
-    if isinstance(kind, str):
-        cls = find_class('model', kind)
-        if cls is None:
-            findings.attend(
-                f'{key}.type',
-                f'MMDetection 3 has no {kind!r}; name a module that registers it in '
-                'custom_imports, or choose another type',
-            )
-        else:
-            refused = refused_keys(cls, old)
+    cls = find_class('model', kind) if isinstance(kind, str) else None
+    if isinstance(kind, str) and cls is None:
+        migration.attend(
+            f'{key}.type',
+            f'MMDetection 3 has no {kind!r}; name a module that registers it in '
+            'custom_imports, or choose another type',
+        )
+    refused = [] if cls is None else refused_keys(cls, old)
     new = {}
     for name, value in old.items():
+        here = f'{key}.{name}'
         if name in refused:
-            findings.leave(f'{key}.{name}', f'{kind} of MMDetection 3 does not take it')
+            migration.leave(here, f'{kind} of MMDetection 3 does not take it')
         elif name == 'init_cfg' and _has_secret_address(value):
-            text = 'the address contains a secret, which is not copied; download the file'
-            findings.attend(f'{key}.init_cfg.checkpoint', text)
+            migration.attend(f'{here}.checkpoint', ADDRESS_NOT_COPIED)
         elif isinstance(value, dict) and name not in _UNCHECKED:
-            new[name] = _accepted(f'{key}.{name}', value, base.get(name), findings)
+            new[name] = _accepted(migration, here, value, base.get(name))
         else:
             new[name] = value
     return new

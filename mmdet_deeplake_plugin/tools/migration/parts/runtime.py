@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..accepted import find_class, refused_keys
-from ..expressions import Unread
-from ..findings import Findings, has_secret, is_secret
+from ..expressions import Unread, as_dict
+from ..migration import Migration
+from ..secrets import ADDRESS_NOT_COPIED, is_secret, secrets_of
 from ..text import Noted, Raw
 from .evaluation import best_metric
 from .model import override
@@ -22,6 +23,7 @@ _LOGGERS = {
     'MlflowLoggerHook': ('MLflowVisBackend', ('exp_name', 'tags')),
     'ClearMLLoggerHook': ('ClearMLVisBackend', ('init_kwargs',)),
 }
+_LOCAL = dict(type='LocalVisBackend')
 _SAME = ('work_dir', 'log_level', 'find_unused_parameters', 'auto_scale_lr')
 _HOOK_NAMES = {'ExpMomentumEMAHook': 'EMAHook', 'LinearMomentumEMAHook': 'EMAHook'}
 _GONE = {
@@ -53,100 +55,55 @@ _ELSEWHERE = (
 )
 
 
-def translate_runtime(
-    values: dict[str, Any],
-    base: dict[str, Any],
-    metrics_format: str,
-    used: set[str],
-    findings: Findings,
-) -> dict[str, Any]:
-    """Translate the keys that belong to neither data, model nor schedule.
-
-    Args:
-        values: Top-level values of the old config.
-        base: The new base, as a dict.
-        metrics_format: ``'COCO'`` or ``'PascalVOC'``.
-        used: Names that other values of the old config use; they are not keys.
-        findings: Gets what was translated.
-
-    Returns:
-        Sections of the new config that differ from the base.
-    """
-    sections: dict[str, Any] = {}
-    hooks = _default_hooks(values, metrics_format, findings)
+def translate_runtime(migration: Migration) -> dict[str, Any]:
+    """Translate the keys that belong to neither data, model nor schedule."""
+    values, base = migration.old, migration.base
+    hooks = _default_hooks(migration)
     hooks = override(hooks, base.get('default_hooks'), exact=False)
-    if hooks:
-        sections['default_hooks'] = hooks
-    sections |= _custom_hooks(values, base, findings) | _logging(values, base, findings)
-    sections |= _weights(values, findings)
+    sections: dict[str, Any] = {'default_hooks': hooks} if hooks else {}
+    sections |= _custom_hooks(migration) | _logging(migration) | _weights(migration)
     seed = values.get('seed')
     if isinstance(seed, int):
         sections['randomness'] = dict(seed=seed)
         if values.get('deterministic'):
             sections['randomness']['deterministic'] = True
-        findings.carry('seed', 'randomness.seed')
+        migration.carry('seed', 'randomness.seed')
     if values.get('cudnn_benchmark'):
         sections['env_cfg'] = dict(cudnn_benchmark=True)
-        findings.carry('cudnn_benchmark', 'env_cfg.cudnn_benchmark')
-    for name in _SAME:
-        if values.get(name) is not None and findings.readable(name, values[name]):
-            if values[name] != base.get(name):
-                sections[name] = values[name]
-            findings.carry(name, name)
+        migration.carry('cudnn_benchmark', 'env_cfg.cudnn_benchmark')
+    kept = migration.move('', _SAME, '', old=values)
+    sections |= {name: v for name, v in kept.items() if v != base.get(name)}
     for name, value in values.items():
         if name in (*_ELSEWHERE, *_SAME) or value is None:
             continue
         if name in _GONE:
-            findings.leave(name, _GONE[name])
-        elif name not in used and not is_secret(name):
-            findings.leave(name, 'neither MMDetection 3 nor this package reads it')
+            migration.leave(name, _GONE[name])
+        elif name not in migration.used and not is_secret(name):
+            migration.leave(name, 'neither MMDetection 3 nor this package reads it')
     return sections
 
 
-def _default_hooks(
-    values: dict[str, Any], metrics_format: str, findings: Findings
-) -> dict[str, Any]:
-    hooks: dict[str, Any] = {}
-    logged = values.get('log_config')
-    interval = logged.get('interval') if isinstance(logged, dict) else None
-    if interval is not None and findings.readable('log_config.interval', interval):
-        hooks['logger'] = dict(interval=interval)
-        findings.carry('log_config.interval', 'default_hooks.logger.interval')
-    saved: dict[str, Any] = {}
-    old = findings.readable_keys(
-        'checkpoint_config', values.get('checkpoint_config') or {}
-    )
-    for name, value in old.items():
-        if name in _CHECKPOINT:
-            saved[name] = value
-            findings.carry(
-                f'checkpoint_config.{name}', f'default_hooks.checkpoint.{name}'
-            )
-        elif name != 'type':
-            findings.leave(f'checkpoint_config.{name}', 'CheckpointHook does not have it')
-    evaluation = values.get('evaluation')
-    for name in ('save_best', 'rule'):
-        value = evaluation.get(name) if isinstance(evaluation, dict) else None
-        if value is not None and findings.readable(f'evaluation.{name}', value):
-            saved[name] = best_metric(metrics_format, value)
-            findings.carry(f'evaluation.{name}', f'default_hooks.checkpoint.{name}')
-    if saved:
-        hooks['checkpoint'] = saved
-    return hooks
+def _default_hooks(migration: Migration) -> dict[str, Any]:
+    target = 'default_hooks.checkpoint'
+    logger = migration.move('log_config', ['interval'], 'default_hooks.logger')
+    unknown = 'CheckpointHook does not have it'
+    saved = migration.move('checkpoint_config', _CHECKPOINT, target, unknown)
+    saved |= migration.move('evaluation', ['save_best', 'rule'], target)
+    if 'save_best' in saved:
+        saved['save_best'] = best_metric(migration, saved['save_best'])
+    hooks = {'logger': logger, 'checkpoint': saved}
+    return {name: keys for name, keys in hooks.items() if keys}
 
 
-def _custom_hooks(
-    values: dict[str, Any], base: dict[str, Any], findings: Findings
-) -> dict[str, Any]:
-    old = values.get('custom_hooks')
+def _custom_hooks(migration: Migration) -> dict[str, Any]:
+    old = migration.old.get('custom_hooks')
     if isinstance(old, Unread):
-        findings.readable('custom_hooks', old)
-    hooks: list[Any] = []
-    carried: list[str] = []
+        migration.readable('custom_hooks', old)
+    hooks: dict[str, Any] = {}  # by their old names
     refused = False
     for number, hook in enumerate(old if isinstance(old, (list, tuple)) else ()):
         key = f'custom_hooks[{number}]'
-        if not isinstance(hook, dict) or not findings.readable(key, hook):
+        if not isinstance(hook, dict) or not migration.readable(key, hook):
             continue
         kind = str(hook.get('type'))
         cls = None if kind in _HOOK_NAMES else find_class('hook', kind)
@@ -155,107 +112,89 @@ def _custom_hooks(
         if cls is None or refused_keys(cls, given):
             refused = True
             instead = f'; see {_HOOK_NAMES[kind]}' if kind in _HOOK_NAMES else ''
-            findings.leave(
+            migration.leave(
                 f'{key} ({kind})',
                 f'MMDetection 3 has no hook of this name with these keys{instead}',
             )
         else:
-            hooks.append(hook)
-            carried.append(f'{key} ({kind})')
-    inherited = base.get('custom_hooks')
+            hooks[f'{key} ({kind})'] = hook
+    inherited = migration.base.get('custom_hooks')
     if inherited and refused:
-        findings.attend(
+        migration.attend(
             'custom_hooks',
             'the hooks of the new base are kept, as not all of the old ones can be; '
             'compare them',
         )
     kept: list[Any] = []
-    known = hooks
+    known = new = list[Any](hooks.values())
     if inherited and (old is None or refused):
-        kept, known = [Raw('*_base_.custom_hooks')], inherited
-        hooks, carried = [], []
-    for key in carried:
-        findings.carry(key, 'custom_hooks')
-    if not any(hook.get('type') == 'NumClassCheckHook' for hook in known):
-        hooks.append(
-            Noted(
-                dict(type='NumClassCheckHook'),
-                'An error if num_classes of a head differs from the lake.',
-            )
-        )
-    return {'custom_hooks': [*kept, *hooks]} if hooks else {}
+        kept, known, new = [Raw('*_base_.custom_hooks')], inherited, []
+    else:
+        for key in hooks:
+            migration.carry(key, 'custom_hooks')
+    if all(hook.get('type') != 'NumClassCheckHook' for hook in known):
+        check = dict(type='NumClassCheckHook')
+        note = 'An error if num_classes of a head differs from the lake.'
+        new = [*new, Noted(check, note)]
+    return {'custom_hooks': [*kept, *new]} if new else {}
 
 
-def _logging(
-    values: dict[str, Any], base: dict[str, Any], findings: Findings
-) -> dict[str, Any]:
-    old = values.get('log_config')
-    hooks = old.get('hooks') if isinstance(old, dict) else None
+def _logging(migration: Migration) -> dict[str, Any]:
+    hooks = as_dict(migration.old.get('log_config')).get('hooks')
     backends: list[dict[str, Any]] = []
     for hook in hooks if isinstance(hooks, (list, tuple)) else ():
-        kind = hook.get('type') if isinstance(hook, dict) else None
+        kind = as_dict(hook).get('type')
         if kind == 'TextLoggerHook' or kind is None:
             continue
+        place = f'log_config.hooks ({kind})'
         if kind not in _LOGGERS:
-            findings.leave(f'log_config.hooks ({kind})', 'MMEngine has no such backend')
+            migration.leave(place, 'MMEngine has no such backend')
             continue
         name, keys = _LOGGERS[kind]
-        backend: dict[str, Any] = dict(type=name)
-        for key, value in hook.items():
-            here = f'log_config.hooks ({kind}).{key}'
-            if key in keys and (
-                isinstance(value, dict) or findings.readable(here, value)
-            ):
-                backend[key] = _without_secrets(here, value, findings)
-            elif key not in ('type', 'interval'):
-                findings.leave(here, f'{name} does not have it')
-        backends.append(backend)
-        findings.carry(f'log_config.hooks ({kind})', f'visualizer ({name})')
+        target = f'visualizer ({name})'
+        migration.carry(place, target)
+        hook = _without_secrets(migration, place, hook)
+        unknown, elsewhere = f'{name} does not have it', ('type', 'interval')
+        given = migration.move(place, keys, target, unknown, elsewhere, hook)
+        backends.append(dict(type=name, **given))
     if not backends:
         return {}
-    local = dict(type='LocalVisBackend')
-    if base.get('visualizer'):
-        return {'visualizer': dict(vis_backends=[local, *backends])}
-    kind = 'DetLocalVisualizer'
-    return {'visualizer': dict(type=kind, vis_backends=[local, *backends])}
+    kind = {} if migration.base.get('visualizer') else {'type': 'DetLocalVisualizer'}
+    return {'visualizer': {**kind, 'vis_backends': [_LOCAL, *backends]}}
 
 
-def _without_secrets(key: str, old: Any, findings: Findings) -> Any:
+def _without_secrets(migration: Migration, key: str, old: Any) -> Any:
     if isinstance(old, (list, tuple)):
-        return type(old)(_without_secrets(key, item, findings) for item in old)
+        return type(old)(_without_secrets(migration, key, item) for item in old)
     if not isinstance(old, dict):
         return old
     new = {}
     for name, value in old.items():
         here = f'{key}.{name}'
-        if is_secret(str(name)):
-            findings.attend(here, 'is a secret, which is not copied')
-        elif isinstance(value, dict):
-            new[name] = _without_secrets(here, value, findings)
-        elif name != '_delete_' and findings.readable(here, value):
-            new[name] = _without_secrets(here, value, findings)
+        if is_secret(name):
+            migration.attend(here, 'is a secret, which is not copied')
+        elif isinstance(value, dict) or (
+            name != '_delete_' and migration.readable(here, value)
+        ):
+            new[name] = _without_secrets(migration, here, value)
     return new
 
 
-def _weights(values: dict[str, Any], findings: Findings) -> dict[str, Any]:
-    resumed = values.get('resume_from')
-    if isinstance(resumed, str) and has_secret(resumed):
-        text = 'the address contains a secret, which is not copied; download the file'
-        findings.attend('resume_from', text)
-        return {}
-    if resumed and findings.readable('resume_from', resumed):
+def _weights(migration: Migration) -> dict[str, Any]:
+    for name in ('resume_from', 'load_from'):
+        path = migration.old.get(name)
+        if isinstance(path, str) and secrets_of(path):
+            migration.attend(name, ADDRESS_NOT_COPIED)
+            return {}
+        if not path or not migration.readable(name, path):
+            continue
+        if name == 'load_from':
+            migration.carry(name, name)
+            return {name: path}
         text = (
             'a checkpoint of MMDetection 2 has no state from which MMEngine can go on: '
             'its weights are loaded, and the training begins at epoch 0'
         )
-        findings.attend('resume_from', text)
-        return {'load_from': Noted(resumed, f'Was resume_from; {text}.')}
-    loaded = values.get('load_from')
-    if isinstance(loaded, str) and has_secret(loaded):
-        text = 'the address contains a secret, which is not copied; download the file'
-        findings.attend('load_from', text)
-        return {}
-    if loaded and findings.readable('load_from', loaded):
-        findings.carry('load_from', 'load_from')
-        return {'load_from': loaded}
+        migration.attend(name, text)
+        return {'load_from': Noted(path, f'Was {name}; {text}.')}
     return {}

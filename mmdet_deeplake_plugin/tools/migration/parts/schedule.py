@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..accepted import find_class
-from ..findings import Findings
+from ..expressions import as_dict
+from ..migration import Migration
 from .model import override, same
 
 _EPOCHS, _ITERATIONS = 'EpochBasedTrainLoop', 'IterBasedTrainLoop'
@@ -15,147 +16,122 @@ _RUNNERS = {
     'IterBasedRunner': _ITERATIONS,
     'DeeplakeIterBasedRunner': _ITERATIONS,
 }
+_LENGTHS = ('max_epochs', 'max_iters')
+_VALIDATION = {'interval': 'val_interval', 'start': 'val_begin'}
 _WARMUP = ('warmup', 'warmup_iters', 'warmup_ratio', 'warmup_by_epoch')
-_POLICIES: dict[str, tuple[str, ...]] = {
-    'step': ('step', 'gamma', 'min_lr'),
-    'CosineAnnealing': ('min_lr', 'min_lr_ratio'),
-    'CosineAnealing': ('min_lr', 'min_lr_ratio'),
-    'poly': ('power', 'min_lr'),
-    'exp': ('gamma',),
-    'fixed': (),
+_COSINE = 'CosineAnnealingLR', {'min_lr': 'eta_min'}
+# Policy -> scheduler, and old -> new names of its arguments.
+_POLICIES: dict[Any, tuple[str, dict[str, str]]] = {
+    'step': ('MultiStepLR', {'step': 'milestones', 'gamma': 'gamma'}),
+    'CosineAnnealing': _COSINE,
+    'CosineAnealing': _COSINE,
+    'poly': ('PolyLR', {'power': 'power', 'min_lr': 'eta_min'}),
+    'exp': ('ExponentialLR', {'gamma': 'gamma'}),
+    'fixed': ('', {}),
 }
+# Arguments that MMCV does not require.
+_DEFAULTS = {'milestones': (), 'power': 1.0, 'gamma': 0.1}
 _SCALER = ('Fp16OptimizerHook', 'GradientCumulativeFp16OptimizerHook')
 
 
-def translate_schedule(
-    values: dict[str, Any], base: dict[str, Any], has_val: bool, findings: Findings
-) -> dict[str, Any]:
+def translate_schedule(migration: Migration) -> dict[str, Any]:
     """Translate how long and how the model is trained.
-
-    Args:
-        values: Top-level values of the old config.
-        base: The new base, as a dict.
-        has_val: Whether something is validated.
-        findings: Gets what was translated.
 
     Returns:
         ``train_cfg``, ``optim_wrapper`` and ``param_scheduler``, each only if it differs
         from the base.
     """
-    loop = _loop(values, base, has_val, findings)
+    base = migration.base
+    loop = _loop(migration)
     sections: dict[str, Any] = {}
     change = override(loop, base.get('train_cfg'), exact=False)
     if change:
         # Keys of the other loop, or intervals that the old config did not have.
-        other = loop['type'] != base.get('train_cfg', {}).get('type', loop['type'])
-        dynamic = base.get('train_cfg', {}).get('dynamic_intervals') and has_val
+        inherited = base.get('train_cfg', {})
+        other = loop['type'] != inherited.get('type', loop['type'])
+        dynamic = inherited.get('dynamic_intervals') and migration.has_val
         sections['train_cfg'] = {'_delete_': True, **loop} if other or dynamic else change
-    wrapper = _optimizer(values, base, findings)
+    wrapper = _optimizer(migration)
     if wrapper:
         sections['optim_wrapper'] = wrapper
-    scheduler = _scheduler(values, base, loop, findings)
+    scheduler = _scheduler(migration, loop)
     if scheduler is not None and not same(scheduler, base.get('param_scheduler')):
         sections['param_scheduler'] = scheduler
     return sections
 
 
-def _loop(
-    values: dict[str, Any], base: dict[str, Any], has_val: bool, findings: Findings
-) -> dict[str, Any]:
-    inherited = base.get('train_cfg') or {}
-    old = findings.readable_keys('runner', values.get('runner') or {})
-    kind = old.pop('type', 'EpochBasedRunner')
-    if values.get('total_epochs') and 'max_epochs' not in old:
+def _loop(migration: Migration) -> dict[str, Any]:
+    values, inherited = migration.old, migration.base.get('train_cfg') or {}
+    old = migration.readable_keys('runner')
+    if values.get('total_epochs') and not old.keys() & set(_LENGTHS):
         old['max_epochs'] = values['total_epochs']
-    known = ('max_epochs', 'max_iters')
-    for name in old:
-        if name not in known:
-            findings.leave(f'runner.{name}', 'the training loop does not have it')
+    unknown = 'the training loop does not have it'
+    lengths = migration.move('runner', _LENGTHS, 'train_cfg', unknown, old=old)
     new: dict[str, Any] = {'type': inherited.get('type', _EPOCHS)}
+    kind = old.get('type', 'EpochBasedRunner')
     if kind not in _RUNNERS:
-        findings.attend(
+        migration.attend(
             'runner.type', f'{kind} is unknown; {new["type"]} of the new base is kept'
         )
-    elif any(name in old for name in known):
+    elif lengths:
         new['type'] = _RUNNERS[kind]
-    for name in known:
-        if name in old:
-            new[name] = old[name]
-            findings.carry(f'runner.{name}', f'train_cfg.{name}')
-    if not any(name in new for name in known):
-        new |= {name: inherited[name] for name in known if name in inherited}
-    if not any(name in new for name in known):
+    new |= lengths or {n: inherited[n] for n in _LENGTHS if n in inherited}
+    if not new.keys() & set(_LENGTHS):
         new['max_epochs'] = 12
-        findings.attend(
+        migration.attend(
             'runner', 'neither the old config nor the base says how long; 12 epochs'
         )
-    evaluation = values.get('evaluation')
-    if has_val and isinstance(evaluation, dict):
-        for name, key in (('interval', 'val_interval'), ('start', 'val_begin')):
-            value = evaluation.get(name)
-            if value is not None and findings.readable(f'evaluation.{name}', value):
-                new[key] = value
-                findings.carry(f'evaluation.{name}', f'train_cfg.{key}')
+    if migration.has_val:
+        new |= migration.move('evaluation', _VALIDATION, 'train_cfg')
     return new
 
 
-def _optimizer(
-    values: dict[str, Any], base: dict[str, Any], findings: Findings
-) -> dict[str, Any]:
-    inherited = base.get('optim_wrapper') or {}
+def _optimizer(migration: Migration) -> dict[str, Any]:
+    values, inherited = migration.old, migration.base.get('optim_wrapper') or {}
     new: dict[str, Any] = {}
-    old = findings.readable_keys('optimizer', values.get('optimizer') or {})
+    old = migration.readable_keys('optimizer')
     if old:
         for name in ('paramwise_cfg', 'constructor'):
             if name in old:
                 new[name] = old.pop(name)
         kind = old.get('type')
         if isinstance(kind, str) and find_class('optimizer', kind) is None:
-            findings.attend('optimizer.type', f'MMDetection 3 has no optimizer {kind!r}')
+            migration.attend('optimizer.type', f'MMDetection 3 has no optimizer {kind!r}')
         change = override(old, inherited.get('optimizer'), exact='type' in old)
         new |= {'optimizer': change} if change else {}
-        findings.carry('optimizer', 'optim_wrapper.optimizer')
-    config = findings.readable_keys(
-        'optimizer_config', values.get('optimizer_config') or {}
-    )
+        migration.carry('optimizer', 'optim_wrapper.optimizer')
+    key = 'optimizer_config'
+    config = migration.readable_keys(key)
     kind = config.pop('type', None)
-    if 'grad_clip' in config:
-        clip = config.pop('grad_clip')
-        if not same(clip, inherited.get('clip_grad')):
-            new['clip_grad'] = clip
-        findings.carry('optimizer_config.grad_clip', 'optim_wrapper.clip_grad')
-    if 'cumulative_iters' in config:
-        new['accumulative_counts'] = config.pop('cumulative_iters')
-        findings.carry(
-            'optimizer_config.cumulative_iters', 'optim_wrapper.accumulative_counts'
-        )
+    for name, renamed in (
+        ('grad_clip', 'clip_grad'),
+        ('cumulative_iters', 'accumulative_counts'),
+    ):
+        if name in config:
+            new[renamed] = config.pop(name)
+            migration.carry(f'{key}.{name}', f'optim_wrapper.{renamed}')
     fp16 = values.get('fp16')
     if isinstance(fp16, dict) or kind in _SCALER:
-        scale = fp16.get('loss_scale') if isinstance(fp16, dict) else None
-        scale = config.pop('loss_scale', scale)
+        scale = config.pop('loss_scale', as_dict(fp16).get('loss_scale'))
         new = {'type': 'AmpOptimWrapper', **new}
         new |= {'loss_scale': 'dynamic' if scale in (None, -1.0) else scale}
-        findings.carry('fp16', 'optim_wrapper.type')
+        migration.carry('fp16', 'optim_wrapper.type')
     elif kind not in (None, 'OptimizerHook', 'GradientCumulativeOptimizerHook'):
-        findings.leave('optimizer_config.type', f'{kind} has no counterpart')
+        migration.leave(f'{key}.type', f'{kind} has no counterpart')
     for name in config:
-        findings.leave(f'optimizer_config.{name}', 'OptimWrapper does not have it')
-    if new and not inherited:
-        new = {'type': 'OptimWrapper', **new}
-    return {n: v for n, v in new.items() if not same(v, inherited.get(n, ...))}
+        migration.leave(f'{key}.{name}', 'OptimWrapper does not have it')
+    new = {n: v for n, v in new.items() if not same(v, inherited.get(n))}
+    return {'type': 'OptimWrapper', **new} if new and not inherited else new
 
 
-def _scheduler(
-    values: dict[str, Any], base: dict[str, Any], loop: dict[str, Any], findings: Findings
-) -> list[dict[str, Any]] | None:
-    old = values.get('lr_config')
-    if old is None:
+def _scheduler(migration: Migration, loop: dict[str, Any]) -> list[dict[str, Any]] | None:
+    if migration.old.get('lr_config') is None:
         return None
-    old = findings.readable_keys('lr_config', old)
-    inherited = _as_old(base.get('param_scheduler'))
+    old = migration.readable_keys('lr_config')
+    inherited = _as_old(migration.base.get('param_scheduler'))
     policy = old.get('policy', inherited.get('policy'))
     if policy not in _POLICIES:
-        findings.attend(
+        migration.attend(
             'lr_config',
             f'policy {policy!r} has no translation here, so the param_scheduler of the '
             'new base is kept; write one in its place',
@@ -165,51 +141,37 @@ def _scheduler(
         old = {**inherited, **old}
     by_epoch = old.pop('by_epoch', loop['type'] == _EPOCHS)
     end = loop.get('max_epochs' if by_epoch else 'max_iters')
+    kind, names = _POLICIES[policy]
+    extra = {'MultiStepLR': 'min_lr', _COSINE[0]: 'min_lr_ratio'}.get(kind)
     for name in old:
-        if name not in (*_WARMUP, *_POLICIES[policy], 'policy'):
-            findings.leave(f'lr_config.{name}', f'policy {policy} does not have it')
-    findings.carry('lr_config', 'param_scheduler')
-    main = _main_scheduler(policy, old, values, base, findings)
-    warmup = _warmup(old, findings)
-    if main is not None:
-        main |= dict(begin=0, end=end, by_epoch=by_epoch)
-        if policy == 'step':  # goes on until the end, however long that is
-            del main['begin'], main['end']
-    return [each for each in (warmup, main) if each is not None]
+        if name not in (*_WARMUP, *names, 'policy', extra):
+            migration.leave(f'lr_config.{name}', f'policy {policy} does not have it')
+    migration.carry('lr_config', 'param_scheduler')
+    warmup = _warmup(migration, old)
+    schedulers = [] if warmup is None else [warmup]
+    if not kind:
+        return schedulers
+    given = {n: old[n] for n in names if old.get(n) is not None}
+    known = {n: _DEFAULTS[new] for n, new in names.items() if new in _DEFAULTS}
+    main = {names[name]: value for name, value in {**known, **given}.items()}
+    if kind == 'MultiStepLR':  # goes on until the end, however long that is
+        if old.get('min_lr') is not None:
+            migration.leave('lr_config.min_lr', 'MultiStepLR does not have it')
+        if isinstance(main['milestones'], int):
+            kind, main = 'StepLR', {'step_size': main.pop('milestones'), **main}
+        else:
+            main['milestones'] = list(main['milestones'])
+        return [*schedulers, dict(type=kind, **main, by_epoch=by_epoch)]
+    ratio = old.get('min_lr_ratio')
+    if kind == _COSINE[0] and ratio is not None:
+        rate = _learning_rate(migration)
+        main = {'eta_min': rate * ratio} if rate else {}
+        if ratio and not rate:
+            migration.attend('lr_config.min_lr_ratio', 'write eta_min = ratio × lr')
+    return [*schedulers, dict(type=kind, **main, begin=0, end=end, by_epoch=by_epoch)]
 
 
-def _main_scheduler(
-    policy: str,
-    old: dict[str, Any],
-    values: dict[str, Any],
-    base: dict[str, Any],
-    findings: Findings,
-) -> dict[str, Any] | None:
-    least = {'eta_min': old['min_lr']} if old.get('min_lr') is not None else {}
-    if policy == 'step':
-        gamma = old.get('gamma', 0.1)
-        if least:
-            findings.leave('lr_config.min_lr', 'MultiStepLR does not have it')
-        if isinstance(old.get('step'), int):
-            return dict(type='StepLR', step_size=old['step'], gamma=gamma)
-        milestones = list(old.get('step') or ())
-        return dict(type='MultiStepLR', milestones=milestones, gamma=gamma)
-    if policy in ('CosineAnnealing', 'CosineAnealing'):
-        ratio = old.get('min_lr_ratio')
-        if ratio is not None:
-            rate = _learning_rate(values, base)
-            least = {'eta_min': rate * ratio} if rate else {}
-            if ratio and not rate:
-                findings.attend('lr_config.min_lr_ratio', 'write eta_min = ratio × lr')
-        return dict(type='CosineAnnealingLR', **least)
-    if policy == 'poly':
-        return dict(type='PolyLR', power=old.get('power', 1.0), **least)
-    if policy == 'exp':
-        return dict(type='ExponentialLR', gamma=old.get('gamma', 0.1))
-    return None
-
-
-def _warmup(old: dict[str, Any], findings: Findings) -> dict[str, Any] | None:
+def _warmup(migration: Migration, old: dict[str, Any]) -> dict[str, Any] | None:
     kind = old.get('warmup')
     if kind is None:
         return None
@@ -222,7 +184,7 @@ def _warmup(old: dict[str, Any], findings: Findings) -> dict[str, Any] | None:
         return dict(type='ConstantLR', factor=factor, **new)
     if kind == 'exp':
         text = 'exp has no counterpart; QuadraticWarmupLR, which begins at 0, is written'
-        findings.attend('lr_config.warmup', text)
+        migration.attend('lr_config.warmup', text)
         return dict(type='QuadraticWarmupLR', **new)
     return dict(type='LinearLR', start_factor=factor, **new)
 
@@ -241,12 +203,10 @@ def _as_old(schedulers: Any) -> dict[str, Any]:
     return old
 
 
-def _learning_rate(values: dict[str, Any], base: dict[str, Any]) -> float | None:
-    for place in (
-        values.get('optimizer'),
-        base.get('optim_wrapper', {}).get('optimizer'),
-    ):
-        rate = place.get('lr') if isinstance(place, dict) else None
+def _learning_rate(migration: Migration) -> float | None:
+    inherited = migration.base.get('optim_wrapper', {}).get('optimizer')
+    for place in (migration.old.get('optimizer'), inherited):
+        rate = as_dict(place).get('lr')
         if isinstance(rate, (int, float)):
             return float(rate)
     return None

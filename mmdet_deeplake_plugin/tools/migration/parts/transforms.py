@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ..accepted import find_class, refused_keys
-from ..findings import Findings
+from ..migration import Migration
 from ..text import Remark
 
 Step = dict[str, Any]
@@ -25,17 +24,17 @@ _SWAPPED = {
     'Pad': 'size',
 }
 # Transforms whose name alone changed.
-NEW_NAMES = {'LoadImageFromWebcam': 'LoadImageFromNDArray'}
-_REPLACED = {
+_NEW_NAMES = {'LoadImageFromWebcam': 'LoadImageFromNDArray'}
+# Transforms whose level has another meaning, with what takes their place.
+_OTHER_LEVELS = {
     'Shear': 'ShearX or ShearY',
     'Translate': 'TranslateX or TranslateY',
+    'Rotate': 'Rotate',
     'ColorTransform': 'Color',
     'BrightnessTransform': 'Brightness',
     'ContrastTransform': 'Contrast',
     'EqualizeTransform': 'Equalize',
 }
-# The same names with other meanings of level.
-_OTHER_LEVELS = ('Rotate', 'ColorTransform')
 _REASONS = {
     'file_client_args': 'images come from the lake',
     'override': 'Resize may follow another Resize in any case',
@@ -45,45 +44,39 @@ _REASONS = {
 }
 
 
-def translate_step(key: str, old: Step, findings: Findings) -> list[Step | Remark]:
-    """Translate a transform that stays in the pipeline.
-
-    Args:
-        key: Name of the transform, for messages.
-        old: The transform.
-        findings: Gets what has no counterpart.
-
-    Returns:
-        Transforms of MMDetection 3, or a remark in their place.
-    """
+def translate_step(migration: Migration, key: str, old: Step) -> list[Step | Remark]:
+    """Translate a transform that stays in the pipeline, or put a remark in its place."""
     kind = str(old.get('type'))
     old = {name: value for name, value in old.items() if name != '_delete_'}
-    if kind in _SPECIAL:
-        return _SPECIAL[kind](key, old, findings)
-    if kind in _REPLACED or kind in _OTHER_LEVELS:
-        instead = _REPLACED.get(kind, kind)
-        return _missing(
-            key, kind, f'its strength is set in another way by {instead} now', findings
-        )
-    return [*_checked(key, old, findings)]
+    if kind == 'Resize':
+        return _resize(migration, key, old)
+    if kind == 'AutoAugment':
+        return _auto_augment(migration, key, old)
+    if kind in _OTHER_LEVELS:
+        instead = _OTHER_LEVELS[kind]
+        reason = f'its strength is set in another way by {instead} now'
+        return _missing(migration, key, kind, reason)
+    if kind == 'RandomFlip':
+        ratio = old.pop('flip_ratio', old.get('prob'))
+        old['prob'] = 0.0 if ratio is None else ratio
+    return _checked(migration, key, old)
 
 
-def _checked(key: str, step: Step, findings: Findings) -> list[Step | Remark]:
+def _checked(migration: Migration, key: str, step: Step) -> list[Step | Remark]:
     """Rename arguments and leave out those that the class does not take."""
-    kind = NEW_NAMES.get(str(step['type']), str(step['type']))
+    kind = _NEW_NAMES.get(str(step['type']), str(step['type']))
     renamed = _RENAMED.get(kind, {})
     new = {renamed.get(name, name): value for name, value in step.items()}
     new['type'] = kind
     cls = find_class('transform', kind)
     if cls is None:
-        return _missing(
-            key, kind, 'MMDetection 3 has no transform of this name', findings
-        )
+        reason = 'MMDetection 3 has no transform of this name'
+        return _missing(migration, key, kind, reason)
     # Deprecated, and refused together with backend_args.
     refused = [*refused_keys(cls, new), *(['file_client_args'] & new.keys())]
     for name in dict.fromkeys(refused):
         reason = _REASONS.get(name, f'{kind} of MMDetection 3 does not take it')
-        findings.leave(f'{key}.{name}', reason)
+        migration.leave(f'{key}.{name}', reason)
         del new[name]
     size = new.get(_SWAPPED.get(kind, ''))
     is_range = str(new.get('crop_type', '')).endswith('_range')
@@ -92,17 +85,18 @@ def _checked(key: str, step: Step, findings: Findings) -> list[Step | Remark]:
     return [new]
 
 
-def _missing(key: str, kind: str, reason: str, findings: Findings) -> list[Step | Remark]:
-    findings.leave(f'{key} ({kind})', reason)
+def _missing(
+    migration: Migration, key: str, kind: str, reason: str
+) -> list[Step | Remark]:
+    migration.leave(f'{key} ({kind})', reason)
     return [Remark(f'{kind} is left out: {reason}.')]
 
 
-def _resize(key: str, old: Step, findings: Findings) -> list[Step | Remark]:
+def _resize(migration: Migration, key: str, old: Step) -> list[Step | Remark]:
     """Split what ``Resize`` did into the three transforms that do it now."""
-    rest = dict(old)
-    scale, mode = rest.pop('img_scale', None), rest.pop('multiscale_mode', 'range')
-    ratio_range = rest.pop('ratio_range', None)
-    keep_ratio = rest.pop('keep_ratio', True)
+    scale, mode = old.pop('img_scale', None), old.pop('multiscale_mode', 'range')
+    ratio_range = old.pop('ratio_range', None)
+    keep_ratio = old.pop('keep_ratio', True)
     new: Step = {'type': 'Resize'}
     if isinstance(scale, list) and len(scale) == 1:
         scale = scale[0]
@@ -116,32 +110,21 @@ def _resize(key: str, old: Step, findings: Findings) -> list[Step | Remark]:
         new['scale'] = scale
     new['keep_ratio'] = keep_ratio
     # The random ones hand their other arguments to Resize, which is asked here.
-    (asked,) = _checked(key, {**rest, 'type': 'Resize'}, findings)
+    (asked,) = _checked(migration, key, old)
     return [{**new, **asked, 'type': new['type']}] if isinstance(asked, dict) else [asked]
 
 
-def _random_flip(key: str, old: Step, findings: Findings) -> list[Step | Remark]:
-    ratio = old.get('flip_ratio', old.get('prob'))
-    rest = {name: value for name, value in old.items() if name != 'flip_ratio'}
-    return _checked(key, {**rest, 'prob': 0.0 if ratio is None else ratio}, findings)
-
-
-def _auto_augment(key: str, old: Step, findings: Findings) -> list[Step | Remark]:
+def _auto_augment(migration: Migration, key: str, old: Step) -> list[Step | Remark]:
     policies = []
     for number, policy in enumerate(old.get('policies', ())):
         steps = []
         for index, step in enumerate(policy):
-            found = translate_step(f'{key}.policies[{number}][{index}]', step, findings)
+            here = f'{key}.policies[{number}][{index}]'
+            found = translate_step(migration, here, step)
             steps += [each for each in found if isinstance(each, dict)]
         if steps:
             policies.append(steps)
     if not policies:
-        return _missing(key, 'AutoAugment', 'none of its policies can be kept', findings)
+        reason = 'none of its policies can be kept'
+        return _missing(migration, key, 'AutoAugment', reason)
     return [{'type': 'AutoAugment', 'policies': policies}]
-
-
-_SPECIAL: dict[str, Callable[[str, Step, Findings], list[Step | Remark]]] = {
-    'Resize': _resize,
-    'RandomFlip': _random_flip,
-    'AutoAugment': _auto_augment,
-}
