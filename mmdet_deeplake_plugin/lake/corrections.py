@@ -24,7 +24,7 @@ from .branch import SIGNATURE, LakeBranch, assign
 from .coco_columns import CocoColumns
 from .columns import names
 from .columns.roles import EXTRA_BOXES, EXTRA_FLAGS, MaskKind, holds_numbers
-from .connection.json_values import split_key
+from .connection.json_values import is_json, split_key
 from .connection.opening import column_names
 from .lake import Lake
 from .stored_predictions import StoredPredictions, prediction_names
@@ -201,9 +201,7 @@ class CorrectionBranch:
         dtype = self.source.type_of(column)
         is_plain = column in column_names(self.source.handle)
         is_plain &= role == 'gt_masks' or (
-            holds_numbers(dtype)
-            and _dtype_of(dtype) is not None
-            and not dtype.is_sequence
+            holds_numbers(dtype) and not is_json(dtype) and not dtype.is_sequence
         )
         if not is_plain:
             raise ValueError(
@@ -243,7 +241,7 @@ class CorrectionBranch:
             )
 
     def _numbers(self, role: str, column: str, row: CorrectedRow, value: Any) -> Any:
-        dtype = _dtype_of(self.source.type_of(column))
+        dtype = np.dtype(self.source.type_of(column).id)
         shape = (-1, 4) if role == 'gt_bboxes' else (-1,)
         stored = np.asarray([] if value is None else value, dtype=dtype).reshape(shape)
         numbers = np.zeros((len(row.kept), *stored.shape[1:]), dtype=dtype)
@@ -280,8 +278,3 @@ class CorrectionBranch:
             return polygons_of_segmentations(merged)
         except ValueError as error:
             raise ValueError(f'{self.source.where(column, row.row)}: {error}') from error
-
-
-def _dtype_of(dtype: Any) -> Any:
-    """Return the NumPy type of a column's numbers."""
-    return np.dtype(dtype.id)

@@ -258,6 +258,16 @@ def test_integers_do_not_hold_fractions(tmp_path):
     assert head['boxes'][1].tolist() == [[3, 2, 10, 12]]
 
 
+def test_numbers_as_json_are_not_corrected(tmp_path):
+    """They can be read, but not written; the error names the column."""
+    rows = [{**row(n, BOXES), 'area': '[120.0, 64.0]'} for n in range(2)]
+    path = write_lake(tmp_path / 'lake', rows, {'area': TYPES['text']})
+    content = export(path, tmp_path)
+    content['annotations'][1]['category_id'] = 2
+    with pytest.raises(ValueError, match=r"column 'area': corrections can be written to"):
+        update(path, write(content, tmp_path), 'relabel')
+
+
 def test_the_command_line(path, content, tmp_path, capsys):
     """A line on stderr and 2, or the differences and 0."""
     content['annotations'][0]['bbox'] = [2, 2, 10, 12]
