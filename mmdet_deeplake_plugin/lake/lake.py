@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.shared_by_copies import SharedByCopies
-from .columns.annotations import AnnotationTable, read_annotations
-from .columns.extras import read_extras, read_image_labels, read_row_numbers
+from .columns.annotations import AnnotationTable, RowReader, read_annotations
+from .columns.extras import read_extras, read_image_labels
 from .columns.mapping import Columns
 from .columns.masks import MaskColumn
 from .columns.proposals import ProposalColumns
@@ -86,19 +86,32 @@ class Lake(SharedByCopies):
         sizes: tuple[NDArray[np.int64], NDArray[np.int64]],
     ) -> dict[str, NDArray[Any]]:
         """Read what instances have beside box and label; see :func:`read_extras`."""
-        return read_extras(self.images, self.columns, rows, counts, sizes)
+        return read_extras(RowReader(self.images, self.columns, rows), counts, sizes)
 
     def image_labels(
         self, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]] | None:
         """Read the verified labels of images; see :func:`read_image_labels`."""
-        return read_image_labels(self.images, self.columns, rows)
+        return read_image_labels(RowReader(self.images, self.columns, rows))
 
     def row_numbers(
         self, rows: NDArray[np.int64], *roles: str
     ) -> dict[str, NDArray[np.int64]]:
-        """Read columns with one integer per row; see :func:`read_row_numbers`."""
-        return read_row_numbers(self.images, self.columns, rows, roles)
+        """Read columns with one integer per row.
+
+        Args:
+            rows: Row numbers, shape ``(R,)``.
+            roles: Roles of the columns, such as ``video_id`` and ``frame_id``.
+
+        Returns:
+            Role -> numbers, shape ``(R,)``, for the roles that have a column.
+
+        Raises:
+            ValueError: If a value is not an integer.
+        """
+        reader = RowReader(self.images, self.columns, rows)
+        given = [(role, self.columns.of(role)) for role in roles]
+        return {role: reader.integers(column) for role, column in given if column}
 
     def verify_chunk_files(self) -> None:
         """Verify local chunk files, so that images and maps are read from them."""

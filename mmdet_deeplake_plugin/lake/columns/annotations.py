@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ...structures.boxes import to_xywh, to_xyxy
 from ...structures.seg_maps import MOST_IDS, VOID
 from ...utils.packed_strings import PackedStrings
+from ...utils.ragged import offsets_of
 from ..images.column import ImageColumn
 from ..images.sizes import read_sizes
 from .column_reads import ColumnReads
@@ -170,18 +171,29 @@ class RowReader:
         """Return the concatenated boxes, shape ``(N, 4)``, and their offsets."""
         column = self.columns.of(role)
         offsets = np.zeros(len(self.rows) + 1, dtype=np.int64)
-        blocks: list[NDArray[np.float64]] = [np.zeros((0, 4))]
-        for part, values in self.parts(column) if column else ():
+        if column is None:
+            return np.zeros((0, 4)), offsets
+        blocks = [np.zeros((0, 4))]
+        for part, values in self.parts(column):
             flat, counts = self._boxes_of(column, self.rows[part], values)
             blocks.append(flat)
             offsets[1:][part] = counts
         np.cumsum(offsets, out=offsets)
         flat = np.concatenate(blocks)
-        self._check_finite(column, flat, offsets)
+        for bad in np.flatnonzero(~np.isfinite(flat).all(axis=1))[:1].tolist():
+            raise ValueError(
+                f'{self.where(column, bad, offsets)}: a box must be four finite '
+                f'numbers, got {flat[bad].tolist()}; correct the box, or remove it'
+            )
         return flat, offsets
 
+    def where(self, column: str | None, instance: int, offsets: NDArray[Any]) -> str:
+        """Name lake, column and row of an instance for an error message."""
+        row = np.searchsorted(offsets, instance, side='right') - 1
+        return self.source.where(column, self.rows[row])
+
     def _boxes_of(
-        self, column: str | None, rows: NDArray[np.int64], values: list[Any]
+        self, column: str, rows: NDArray[np.int64], values: list[Any]
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         joined = _joined(values)
         if joined is not None and joined[0].shape[1:] == (4,):
@@ -197,34 +209,19 @@ class RowReader:
         parts = [part.reshape(-1, 4) for part in parts]
         return np.concatenate(parts).astype(np.float64, copy=False), _sizes(parts)
 
-    def _check_finite(
-        self, column: str | None, flat: NDArray[np.float64], offsets: NDArray[np.int64]
-    ) -> None:
-        finite = np.isfinite(flat).all(axis=1)
-        if not finite.all():
-            bad = int(np.flatnonzero(~finite)[0])
-            row = self.rows[np.searchsorted(offsets, bad, side='right') - 1]
-            raise ValueError(
-                f'{self.source.where(column, row)}: a box must be four finite numbers, '
-                f'got {flat[bad].tolist()}; correct the box, or remove it'
-            )
-
-    def numbers(self, role: str, counts: NDArray[np.int64], dtype: Any) -> NDArray[Any]:
+    def numbers(self, role: str, counts: NDArray[np.integer], dtype: Any) -> NDArray[Any]:
         """Return the concatenated numbers of a role; zeros without a column for it."""
-        column = self.columns.of(role)
-        if column is None:
-            return np.zeros(int(counts.sum()), dtype=dtype)
-        flat, start = np.empty(int(counts.sum()), dtype=dtype), 0
-        for part, values in self.parts(column):
+        column, offsets = self.columns.of(role), offsets_of(counts)
+        flat, start = np.zeros(int(offsets[-1]), dtype=dtype), 0
+        for part, values in self.parts(column) if column else ():
             block = self._numbers_of(role, self.rows[part], values, counts[part])
             if block.dtype.kind == 'f':
                 whole = np.issubdtype(dtype, np.integer)
                 good = np.isfinite(block) & ((block == np.round(block)) | (not whole))
                 for bad in np.flatnonzero(~good)[:1].tolist():
-                    row = int(np.searchsorted(np.cumsum(counts[part]), bad, side='right'))
                     raise ValueError(
-                        f'{self.source.where(column, self.rows[part][row])}: the values '
-                        f'of deeplake_tensors[{role!r}] must be '
+                        f'{self.where(column, start + bad, offsets)}: the values of '
+                        f'deeplake_tensors[{role!r}] must be '
                         f'{"integers" if whole else "finite numbers"}, got {block[bad]}; '
                         'correct the row'
                     )
@@ -237,7 +234,7 @@ class RowReader:
         role: str,
         rows: NDArray[np.int64],
         values: list[Any],
-        counts: NDArray[np.int64],
+        counts: NDArray[np.integer],
     ) -> NDArray[Any]:
         joined = _joined(values)
         if (
@@ -270,25 +267,22 @@ class RowReader:
         """Raise an error if a label has no class name."""
         known = len(self.columns.class_names)
         outside = (labels < 0) | (labels >= known) if known else labels < 0
-        if not outside.any():
-            return
-        bad = int(np.flatnonzero(outside)[0])
-        row = self.rows[np.searchsorted(offsets, bad, side='right') - 1]
-        where = self.source.where(self.columns.of('gt_labels'), row)
-        raise ValueError(
-            f'{where}: labels must be {f"0 to {known - 1}" if known else "0 or more"} '
-            f'(the column has {known} class_names), got {labels[bad]}; correct the '
-            'label, or the metadata class_names of the column'
-        )
+        for bad in np.flatnonzero(outside)[:1].tolist():
+            where = self.where(self.columns.of('gt_labels'), bad, offsets)
+            wanted = f'0 to {known - 1}' if known else '0 or more'
+            raise ValueError(
+                f'{where}: labels must be {wanted} (the column has {known} '
+                f'class_names), got {labels[bad]}; correct the label, or the metadata '
+                'class_names of the column'
+            )
 
     def segment_ids(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the concatenated segment ids; zeros without a column for them."""
-        counts = np.diff(offsets)
-        ids = self.numbers('segment_ids', counts, np.int64)
+        ids = self.numbers('segment_ids', np.diff(offsets), np.int64)
         column = self.columns.of('segment_ids')
         if column is None or not self.columns.is_panoptic:
             return ids
-        position = np.repeat(np.arange(len(self.rows)), counts)
+        position = np.repeat(np.arange(len(self.rows)), np.diff(offsets))
         outside = (ids <= VOID) | (ids >= MOST_IDS)
         _, first = np.unique(position * MOST_IDS + ids, return_index=True)
         twice = np.ones(len(ids), dtype=bool)
@@ -299,7 +293,7 @@ class RowReader:
                 if outside[bad]
                 else 'must be unique within an image, but occurs twice'
             )
-            where = self.source.where(column, self.rows[position[bad]])
+            where = self.where(column, bad, offsets)
             raise ValueError(f'{where}: the segment id {ids[bad]} {problem}')
         return ids
 
@@ -317,8 +311,7 @@ class RowReader:
             return self.rows.copy()
         values = _scalars(self.values(column))
         if {str, bytes} & set(map(type, values)):
-            # Deep Lake returns None for an empty text.
-            return PackedStrings(['' if value is None else value for value in values])
+            return PackedStrings(values)  # Deep Lake returns None for an empty text
         return self._integers(column, values)
 
     def file_names(self) -> PackedStrings:

@@ -16,14 +16,7 @@ from .mapping import Columns
 
 _ROWS_AT_ONCE = 5_000
 # Roles of annotations whose columns are read in blocks.
-_IN_PARTS = (
-    'gt_bboxes',
-    'gt_labels',
-    'gt_ignore_flags',
-    'ignore',
-    'area',
-    'segment_ids',
-)
+_PARTS = ('gt_bboxes', 'gt_labels', 'gt_ignore_flags', 'ignore', 'area', 'segment_ids')
 
 
 class ColumnReads:
@@ -55,7 +48,7 @@ class ColumnReads:
             sizes = [columns.of('width'), columns.of('height')]
             whole = [columns.of('img_id'), columns.of('file_name')]
             self._begin([*whole, *(sizes if all(sizes) else [])], rows, False)
-            self._begin(map(columns.of, _IN_PARTS), rows[: self._step], True)
+            self._begin(map(columns.of, _PARTS), rows[: self._step], True)
 
     def _begin(
         self, names: Iterable[str | None], rows: NDArray[np.int64], is_part: bool
