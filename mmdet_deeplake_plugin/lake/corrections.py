@@ -20,7 +20,7 @@ from ..structures.masks import (
     pack_segmentations,
     polygons_of_segmentations,
 )
-from .branch import SIGNATURE, LakeBranch, assign
+from .branch import SIGNATURE, Draft, LakeBranch, assign
 from .coco_columns import CocoColumns
 from .columns import names
 from .columns.roles import EXTRA_BOXES, EXTRA_FLAGS, MaskKind, holds_numbers
@@ -99,8 +99,7 @@ class CorrectionBranch:
         """Refuse what cannot be written, before the work begins.
 
         Raises:
-            PermissionError: If the storage refuses to write.
-            OSError: If it fails for another reason.
+            PermissionError, OSError: If the storage refuses to write, or fails.
             ValueError: If the branch exists and is not the newest version that was read.
         """
         self._open()
@@ -119,35 +118,37 @@ class CorrectionBranch:
                 lost what it confirmed.
         """
         columns = self._values_of(rows)
-        dataset, is_new = self._open()
-        with self._target.writing(dataset, is_new) as target:
-            with self._target.storage('cannot write to it'):
+        draft = Draft(self._target, *self._open())
+        try:
+            draft.open()
+            with draft.storage('cannot write to it'):
                 for column, of_row in columns.items():
                     numbers = np.fromiter(of_row, np.int64)
-                    assign(target[column], numbers, list(of_row.values()))
-            self._target.commit(target, f'{_MESSAGE} ({SIGNATURE}): {summary}')
+                    assign(draft.target[column], numbers, list(of_row.values()))
+            draft.commit(f'{_MESSAGE} ({SIGNATURE}): {summary}')
             for column, of_row in columns.items():
                 row = max(of_row)
                 if not isinstance(of_row[row], list):  # polygons come back stacked
                     self._target.verify(row, {column: of_row[row]})
+        except BaseException:
+            draft.take_back()
+            raise
 
     def _open(self) -> tuple[Any, bool]:
         pin = self.source.pin
         dataset, is_new = self._target.open()
         if is_new:
             return dataset, True
-        with self._target.storage('cannot open it'):
-            found, own = dataset.branches[self.branch], dataset.branches[pin.branch].id
-            head = found.open()
-            newest, versions = str(head.version), len(head.history)
+        _, is_base, versions = self._target.history(dataset)
         if self.branch != pin.branch:
             # One without a commit is left by a process that was killed.
-            if found.base == (own, pin.version) and versions == 1:
+            if is_base and len(versions) == 1:
                 return dataset, False
             raise ValueError(
                 f'{self._target.where} exists; to correct what it has, write '
                 f'LAKE@{self.branch} in place of LAKE, else another --branch'
             )
+        newest = versions[-1][0]
         if newest != pin.version:
             raise ValueError(
                 f'{self._target.where}: its newest version is {newest}, so the '

@@ -22,13 +22,9 @@ from .connection.opening import column_names, open_branch, open_version
 from .connection.resolve import select_rows
 from .connection.resolve_object import same_rows
 from .connection.source import LakeSource
-from .prediction_draft import (
-    MESSAGE,
-    WITHOUT,
-    Block,
-    PredictionColumn,
-    PredictionDraft,
-)
+from .prediction_draft import MESSAGE, Block, PredictionColumn, PredictionDraft
+
+_WITHOUT = 'deeplake_credentials that may write, or leave DeepLakePredictions out'
 
 
 class PredictionBranch:
@@ -42,7 +38,9 @@ class PredictionBranch:
 
     def __init__(self, source: LakeSource, branch: str, name: str) -> None:
         self.source, self.branch, self.name = source, branch, name
-        self._target = LakeBranch(source, branch, 'predictions', 'predict again', WITHOUT)
+        self._target = LakeBranch(
+            source, branch, 'predictions', 'predict again', _WITHOUT
+        )
 
     def check(self) -> None:
         """Refuse what cannot be written, before the work begins.
@@ -63,14 +61,7 @@ class PredictionBranch:
         blocks: Iterable[Block],
         provenance: Mapping[str, Any],
     ) -> None:
-        """Write columns in one commit.
-
-        Args:
-            columns: The columns, by what follows ``<name>/``.
-            blocks: Row numbers, ascending, shape ``(K,)``, and K values of each column.
-                Rows that are in none of them are null.
-            provenance: What is to be known of the predictions; plain values. It is stored
-                with the boxes.
+        """Write columns in one commit; see :class:`PredictionWrite`.
 
         Raises:
             ValueError, PermissionError: As :meth:`check`.
@@ -80,27 +71,18 @@ class PredictionBranch:
         write_predictions([PredictionWrite(self, columns, blocks, provenance)])
 
     def draft(self) -> PredictionDraft:
-        """Open the branch for writing.
-
-        Raises:
-            ValueError, PermissionError, OSError: As :meth:`check`.
-        """
+        """Open the branch for writing, with the errors of :meth:`check`."""
         dataset, is_new = self._open()
         rows = self._rows_of_view()
         return PredictionDraft(self._target, self.name, dataset, is_new, rows)
 
     def _open(self) -> tuple[Any, bool]:
         """Return the lake, open for writing, and whether the branch is new."""
-        pin = self.source.pin
         dataset, is_new = self._target.open()
         if is_new:
             return dataset, True
-        with self._target.storage('cannot open it'):
-            found = dataset.branches[self.branch]
-            base, own = found.base, dataset.branches[pin.branch].id
-            head = found.open()
-            versions = [(each.id, str(each.message)) for each in head.history]
-        self._check_branch(base == (own, pin.version), versions)
+        head, is_base, versions = self._target.history(dataset)
+        self._check_branch(is_base, versions)
         taken = [each for each in column_names(head) if each.startswith(f'{self.name}/')]
         if taken:
             raise ValueError(
@@ -149,13 +131,15 @@ class PredictionBranch:
 
 @dataclass(frozen=True)
 class PredictionWrite:
-    """What is written to a lake; see :meth:`PredictionBranch.write`.
+    """What is written to a lake.
 
     Args:
         branch: Where.
-        columns: The columns, by what follows the name and a slash.
-        blocks: Row numbers, and the values of each column.
-        provenance: What is to be known of the predictions.
+        columns: The columns, by what follows ``<name>/``.
+        blocks: Row numbers, ascending, shape ``(K,)``, and K values of each column.
+            Rows that are in none of them are null.
+        provenance: What is to be known of the predictions; plain values. It is stored
+            with the boxes.
     """
 
     branch: PredictionBranch
@@ -194,9 +178,9 @@ def write_predictions(writes: Iterable[PredictionWrite]) -> None:
             drafts.append(write.branch.draft())
             drafts[-1].fill(write.columns, write.blocks, write.provenance)
         for draft in drafts:
-            draft.commit()
+            draft.finish()
     except BaseException as error:
-        left = [draft.where for draft in drafts if not draft.take_back()]
+        left = [draft.branch.where for draft in drafts if not draft.take_back()]
         if left:
             raise OSError(
                 f'{error}. Predictions were committed to {comma_joined(left)} and could '
