@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.shared_by_copies import SharedByCopies
-from .columns.annotations import AnnotationTable, RowReader, read_annotations
+from .columns.annotations import AnnotationTable, read_annotations
 from .columns.extras import read_extras, read_image_labels
 from .columns.mapping import Columns
 from .columns.masks import MaskColumn
 from .columns.proposals import ProposalColumns
+from .columns.row_reader import RowReader
 from .columns.seg_maps import SegMapColumn
 from .connection.json_values import is_json
 from .connection.source import LakeSource
@@ -120,11 +121,7 @@ class Lake(SharedByCopies):
             self.seg_maps.images.verify_chunk_files()
 
     def with_class_names(self, names: tuple[str, ...]) -> Lake:
-        """Return the same lake with class names, for a lake that stores none.
-
-        Args:
-            names: Class names, by label.
-        """
+        """Return the same lake with class names by label, for one that stores none."""
         ids = tuple(range(len(names)))
         columns = replace(self.columns, class_names=names, category_ids=ids)
         return share_lake(self.source, columns)
@@ -177,33 +174,23 @@ class Lake(SharedByCopies):
 
         Args:
             row: Row number.
-            name: File name with the extension of an image; tools write their results
-                under this name.
+            name: File name with the extension of an image, under which tools write their
+                results.
         """
         return LakePath(self.key, row).with_name(name)
 
     def blank_path(self, row: int, name: str, width: int, height: int) -> str:
-        """Return the path of a black image that replaces a broken one in a test.
-
-        Args:
-            row: Row number.
-            name: File name as in :meth:`image_path`.
-            width: Width in pixels.
-            height: Height in pixels.
-        """
+        """Return the path of a black image, in place of a broken one in a test."""
         return LakePath(self.key, row, 'blank', (width, height)).with_name(name)
 
     def seg_map_path(self, row: int, name: str, width: int, height: int) -> str | None:
-        """Return the path by which the stock pipeline loads a segmentation map.
+        """Return the path of the segmentation map of an image, ``None`` without maps.
 
         Args:
             row: Row number.
             name: File name of the image.
             width: Width of the image, and so of the map, in pixels.
             height: Height in pixels.
-
-        Returns:
-            The path, ``None`` if the lake has no segmentation maps.
         """
         if self.seg_maps is None:
             return None
@@ -241,11 +228,7 @@ class Lake(SharedByCopies):
         return self._reader() or self._own_reader
 
     def read_through(self, reader: ImageReader) -> None:
-        """Read images through the reader of a dataset for as long as it exists.
-
-        Args:
-            reader: A reader of this lake.
-        """
+        """Read images through the reader of a dataset for as long as it exists."""
         # Two datasets may share one lake; each reads ahead by its own plan.
         self._reader = weakref.ref(reader)
 
@@ -258,10 +241,6 @@ def share_lake(source: LakeSource, columns: Columns) -> Lake:
 
     A lake that is already open is reused; from now on it is read with the credentials
     and timeouts of this source.
-
-    Args:
-        source: Reads the pinned state.
-        columns: The column of each role.
     """
     lake = Lake(source, columns)
     lake = _open_lakes.setdefault(lake.key, lake)
@@ -287,11 +266,7 @@ def find_lake(path: str) -> tuple[Lake, int]:
 
 
 def find_path(path: str) -> tuple[Lake, LakePath]:
-    """Find the open lake that a path names, and return the parts of the path too.
-
-    Args:
-        path: As in :func:`find_lake`, which also lists the errors.
-    """
+    """As :func:`find_lake`, with all parts of the path."""
     parts = LakePath.parse(path)
     lake = _open_lakes.get(parts.key)
     if lake is None:

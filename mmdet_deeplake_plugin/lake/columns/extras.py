@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from ...structures.boxes import to_xyxy
 from ...utils.ragged import offsets_of
-from .annotations import RowReader
 from .box_format import declared_box_format
 from .roles import EXTRA_BOXES, EXTRA_FLAGS, EXTRA_NUMBERS
+from .row_reader import RowReader
 
 
 def read_extras(
