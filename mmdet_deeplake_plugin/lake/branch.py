@@ -275,13 +275,12 @@ def check_name(key: str, value: Any, is_branch: bool, example: str) -> None:
 
     Args:
         key: What the name is, for messages.
-        value: The name.
-        is_branch: Whether it may have slashes.
+        value: The name: letters, digits and ``_-.``.
+        is_branch: Whether it may have slashes too.
         example: What to write.
 
     Raises:
-        ValueError: If it is empty, or has other characters than letters, digits and
-            ``_-.`` (and slashes).
+        ValueError: If it is empty, or has other characters.
     """
     others = '_-./' if is_branch else '_-.'
     fits = isinstance(value, str) and value.strip('/') == value and value

@@ -190,15 +190,11 @@ def write_predictions(writes: Iterable[PredictionWrite]) -> None:
 
 
 def check_prediction_name(key: str, value: Any) -> None:
-    """Refuse what cannot be the name of predictions or of a branch.
+    """Refuse what cannot be a name of predictions or a branch, see :func:`check_name`.
 
     Args:
         key: ``'name'`` or ``'branch'``.
         value: Its value; ``None`` for the default.
-
-    Raises:
-        ValueError: If it is empty, or has other characters than letters, digits and
-            ``_-.``; a branch may have slashes too.
     """
     example = f'{key}={"runs/" if key == "branch" else ""}rtmdet_tiny'
     if value is not None:

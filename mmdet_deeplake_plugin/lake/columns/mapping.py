@@ -74,12 +74,8 @@ class Columns:
     def labels_of(self, names: NDArray[Any], where: str) -> NDArray[np.int64]:
         """Return the labels of class names, shape ``(N,)``.
 
-        Args:
-            names: Names of classes, shape ``(N,)``.
-            where: Where they are stored, for messages.
-
         Raises:
-            ValueError: If one of them is not a class.
+            ValueError: If one of them is not a class; the message begins with ``where``.
         """
         labels = {name: label for label, name in enumerate(self.class_names)}
         for name in names.tolist():

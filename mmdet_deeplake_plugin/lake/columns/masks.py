@@ -28,12 +28,7 @@ from .roles import MaskKind, mask_kind
 
 @dataclass(eq=False)
 class MaskColumn:
-    """The column that plays the role ``gt_masks``.
-
-    Args:
-        source: Reads the lake.
-        column: Name of the column.
-    """
+    """The column that plays the role ``gt_masks``."""
 
     source: LakeSource
     column: str
@@ -44,11 +39,7 @@ class MaskColumn:
         return mask_kind(self.source.handle.schema[self.column].dtype)
 
     def packed(self, rows: NDArray[np.int64]) -> PackedStrings | None:
-        """Read the texts of rows into one block; ``None`` if the column is not text.
-
-        Args:
-            rows: Row numbers, shape ``(R,)``.
-        """
+        """Read the texts of rows into one block; ``None`` if the column is not text."""
         if self.kind is not MaskKind.TEXT:
             return None
         return PackedStrings(self.source.values(self.column, rows))

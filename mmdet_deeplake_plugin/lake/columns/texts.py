@@ -44,11 +44,7 @@ class TextColumn:
         self.has_several = content == names.COCO_CAPTIONS
 
     def packed(self, rows: NDArray[np.int64]) -> PackedStrings:
-        """Read the texts of rows into one block; empty where a row has none.
-
-        Args:
-            rows: Row numbers, shape ``(R,)``.
-        """
+        """Read the texts of rows into one block; empty where a row has none."""
         # Deep Lake returns None for an empty text.
         return PackedStrings(self.source.values(self.column, rows))
 

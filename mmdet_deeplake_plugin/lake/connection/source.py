@@ -116,10 +116,8 @@ class LakeSource(SharedByCopies):
     def read_with(self, credentials: Credentials, timeouts: ReadTimeouts) -> None:
         """Replace credentials and timeouts for all following reads.
 
-        Args:
-            credentials: The credentials; if they differ from the current ones, the next
-                read opens the lake again.
-            timeouts: The timeouts of reads.
+        If the credentials differ from the current ones, the next read opens the lake
+        again.
         """
         if credentials != self.spec.credentials:
             self._current()  # do not destroy a handle inherited by a fork
@@ -166,11 +164,7 @@ class LakeSource(SharedByCopies):
         return values
 
     def computed(self, expression: str, rows: NDArray[np.int64]) -> list[Any]:
-        """Compute a TQL expression for rows.
-
-        Args:
-            expression: The expression, as it follows ``SELECT``.
-            rows: Row numbers, shape ``(R,)``.
+        """Compute a TQL expression (what follows ``SELECT``) for rows.
 
         Raises:
             ValueError: If Deep Lake cannot evaluate the expression.
@@ -194,12 +188,7 @@ class LakeSource(SharedByCopies):
         return self.read(f'{expression!r}', compute)
 
     def where(self, column: str | None, row: int | None = None) -> str:
-        """Name lake, column and row for an error message.
-
-        Args:
-            column: Name of the column.
-            row: Row number, ``None`` if the message is about the whole column.
-        """
+        """Name lake, column and row, or the whole column, for an error message."""
         place = '' if row is None else f', row {row}'
         return f'{self.name}, column {column!r}{place}'
 

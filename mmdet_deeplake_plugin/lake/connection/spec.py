@@ -212,13 +212,10 @@ def split_suffix(path: str) -> tuple[str, str]:
 
 
 def address_of(path: str) -> str:
-    """Return a path by which Deep Lake finds a lake.
+    """Return a path by which Deep Lake finds the lake at an absolute path or URL.
 
     It takes what follows the first ``@`` for a branch or tag, so below a folder with an
     ``@`` it finds a lake only by a relative path.
-
-    Args:
-        path: A URL, or an absolute path, without suffix.
 
     Raises:
         ValueError: If the path from the working folder has an ``@`` too.
@@ -236,13 +233,7 @@ def address_of(path: str) -> str:
 
 
 def split_from(query: str) -> tuple[str, str]:
-    """Split the FROM clause off a query.
-
-    Args:
-        query: TQL, possibly with ``FROM "path"``.
-
-    Returns:
-        The query without the clause, and the path (``''`` without a FROM clause).
+    """Return a query without its FROM clause, and the path in that, ``''`` without one.
 
     Raises:
         ValueError: If it reads from more than one lake.

@@ -59,23 +59,14 @@ class Layout:
     is_exact: bool = False
 
     def is_known(self, count: int, size: int) -> bool:
-        """Return whether a file looks like one of this layout, even if truncated.
-
-        Args:
-            count: How many images were written to it.
-            size: Size of the file in bytes.
-        """
+        """Return whether a file with ``count`` images looks so, even if truncated."""
         if not len(self.table):  # it ends within the layout, or has another
             return size <= _LAYOUT_BYTES_BESIDE + LAYOUT_BYTES_OF_A_ROW * count
         is_cut = self.whole < self.total
         return self.total == count and (is_cut or self.is_exact)
 
     def place(self, number: int) -> tuple[int, int]:
-        """Return the size of an image, and where it begins in the file.
-
-        Args:
-            number: Number of the image in the file.
-        """
+        """Return the size of an image, and where it begins in the file."""
         if len(self.table) == self.total:  # each has a size of its own, as most often
             size, place, _ = self.table[number].tolist()
             return size, self.begin + place
@@ -110,11 +101,7 @@ class ChunkFiles:
         self._differs = False
 
     def find_truncated(self, rows: Sequence[int]) -> str:
-        """Describe the file that is truncated before some rows; ``''`` if none is.
-
-        Args:
-            rows: Row numbers.
-        """
+        """Describe the file that is truncated before some rows; ``''`` if none is."""
         for row in rows if self._paths else ():
             place = self._place_of(row)
             try:
@@ -140,7 +127,7 @@ class ChunkFiles:
 
         Args:
             rows: Row numbers.
-            by_deep_lake: Reads them with Deep Lake.
+            by_deep_lake: Reads all of them with Deep Lake.
         """
         known = self.read_known(rows)
         if all(row in known for row in rows):
@@ -151,14 +138,7 @@ class ChunkFiles:
         return images
 
     def read_known(self, rows: Iterable[int]) -> dict[int, bytes]:
-        """Read the images of those rows that can be read without Deep Lake.
-
-        Args:
-            rows: Row numbers.
-
-        Returns:
-            Row -> image.
-        """
+        """Read the images of those rows that can be read without Deep Lake, by row."""
         images: dict[int, bytes] = {}
         if not self._paths or self._differs:
             return images
@@ -172,11 +152,7 @@ class ChunkFiles:
         return images
 
     def compare_some(self, by_deep_lake: Callable[[int], bytes]) -> None:
-        """Compare as many files as needed to read all of them without Deep Lake.
-
-        Args:
-            by_deep_lake: Reads a row with Deep Lake.
-        """
+        """Compare as many files as needed with what Deep Lake reads of a row."""
         if len(self._compared) >= self._enough:
             return
         for place in np.linspace(0, len(self._paths) - 1, self._enough).astype(int):

@@ -69,10 +69,7 @@ class ImageColumn(SharedByCopies):
         )
 
     def shapes(self, rows: NDArray[np.int64]) -> list[Any]:
-        """Read the stored shapes of images without their bytes.
-
-        Args:
-            rows: Row numbers, shape ``(R,)``.
+        """Read the stored shapes of the images of rows without their bytes.
 
         Returns:
             One ``(H, W, C)`` per row; a single number if Deep Lake does not know the
@@ -89,9 +86,6 @@ class ImageColumn(SharedByCopies):
 
     def read_row(self, row: int) -> bytes:
         """Read the encoded image of a row and check that its start and end are complete.
-
-        Args:
-            row: Row number in the pinned state.
 
         Raises:
             BrokenImageError: If the row does not hold a complete image; the message has
@@ -150,12 +144,7 @@ class ImageColumn(SharedByCopies):
         return self.source.read(f'column {self.name!r}, {which}', read_all)
 
     def read_known(self, rows: Iterable[int]) -> dict[int, bytes]:
-        """Read the rows whose position on a local disk is known.
-
-        The images may be truncated.
-
-        Args:
-            rows: Row numbers.
+        """Read the rows whose position on a local disk is known; they may be truncated.
 
         Returns:
             Row number -> bytes, without the rows whose position is unknown.
@@ -164,9 +153,6 @@ class ImageColumn(SharedByCopies):
 
     def read_chunk(self, chunk: int) -> list[bytes]:
         """Read the images of a chunk, without opening the lake where that is possible.
-
-        Args:
-            chunk: Number of the chunk.
 
         Raises:
             LakeReadError: As :meth:`read_rows` raises it.
@@ -222,12 +208,7 @@ class ImageColumn(SharedByCopies):
                 self.source.read(f'column {self.name!r}, some rows', verify)
 
     def broken(self, row: int, cause: object) -> BrokenImageError:
-        """Build the error for a row whose image cannot be used.
-
-        Args:
-            row: Row number.
-            cause: What is wrong with the image.
-        """
+        """Build the error for a row whose image cannot be used."""
         return BrokenImageError(
             f'{self.source.where(self.name, row)}: {cause}', self._remedy
         )
