@@ -11,13 +11,14 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import deeplake
 import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.messages import first_line
+from ..utils.values import wrong
 from ..version import __version__
 from .connection.failures import is_access_denied
 from .connection.fork_safety import call_with_deadline
@@ -35,6 +36,20 @@ _CONTENDED, _LONGEST_LOCK = 'lock contended', 60.0
 
 # Handles whose storage failed: without it, one waits for locks when it is destroyed.
 _lost_handles: list[Any] = []
+
+
+class History(NamedTuple):
+    """What a branch has that exists already.
+
+    Attributes:
+        head: The branch, open.
+        is_base: Whether it was made from the version that was read.
+        versions: Id and message of each version, the first one first.
+    """
+
+    head: Any
+    is_base: bool
+    versions: list[tuple[str, str]]
 
 
 class LakeBranch:
@@ -55,12 +70,12 @@ class LakeBranch:
         self.where = f'branch {branch!r} of {source.name}'
         self._what, self._again, self._without = what, again, without
 
-    def open(self) -> tuple[Any, bool]:
+    def open(self) -> tuple[Any, History | None]:
         """Open the lake for writing, once it is known that it can be written to.
 
         Returns:
             The lake, on the branch that was read if the branch to write to is new; and
-            whether it is new.
+            what that branch has, ``None`` if it is new.
 
         Raises:
             PermissionError: If the storage refuses to write.
@@ -79,36 +94,21 @@ class LakeBranch:
                 "branch of their own; write another name, such as branch='runs/NAME'"
             )
         with self.storage('must be writable'):
-            arguments = spec.credentials.resolve()
-            probe_writing(spec, arguments)
-            dataset: Any = deeplake.open(spec.address, **arguments)
+            dataset = open_for_writing(spec)
             branches = list(dataset.branches.names())
         if dataset.id != pin.lake_id:
             raise ValueError(
                 f'{self.source.name} was written anew since it was opened; {self._again}'
             )
-        if self.branch in branches:
-            return dataset, False
-        # On another branch than main the version is looked up there.
-        with self.storage('cannot open the one that was read'):
-            return dataset.branches[pin.branch].open(), True
-
-    def history(self, dataset: Any) -> tuple[Any, bool, list[tuple[str, str]]]:
-        """Open a branch that exists.
-
-        Args:
-            dataset: The lake, see :meth:`open`.
-
-        Returns:
-            The branch; whether it was made from the version that was read; and id and
-            message of each of its versions, the first one first.
-        """
-        pin = self.source.pin
+        if self.branch not in branches:
+            # On another branch than main the version is looked up there.
+            with self.storage('cannot open the one that was read'):
+                return dataset.branches[pin.branch].open(), None
         with self.storage('cannot open it'):
             found, own = dataset.branches[self.branch], dataset.branches[pin.branch].id
             head = found.open()
             versions = [(str(each.id), str(each.message)) for each in head.history]
-            return head, found.base == (own, pin.version), versions
+            return dataset, History(head, found.base == (own, pin.version), versions)
 
     def make(self, dataset: Any) -> None:
         """Make the branch, once the lock of a process that was killed has lapsed."""
@@ -285,16 +285,12 @@ def check_name(key: str, value: Any, is_branch: bool, example: str) -> None:
     others = '_-./' if is_branch else '_-.'
     fits = isinstance(value, str) and value.strip('/') == value and value
     if not fits or not all(each.isalnum() or each in others for each in value):
-        raise ValueError(
-            f'{key} must be of letters, digits and {others}, got {value!r}; '
-            f'write {example}'
-        )
+        raise wrong(key, f'of letters, digits and {others}', value, example)
 
 
-def probe_writing(spec: LakeSpec, arguments: Mapping[str, Any]) -> None:
-    """Raise an error if a lake cannot be written to with its resolved credentials."""
-    if spec.path.startswith('mem://'):
-        return
+def open_for_writing(spec: LakeSpec) -> Any:
+    """Open a lake for writing; raise an error if it cannot be written to."""
+    arguments = spec.credentials.resolve()
     if spec.is_remote:
         writer = deeplake.storage.Writer(spec.address, **arguments)
 
@@ -303,8 +299,9 @@ def probe_writing(spec: LakeSpec, arguments: Mapping[str, Any]) -> None:
             writer.remove(_PROBE)
 
         call_with_deadline(write_and_remove, spec.timeouts.read_timeout)
-        return
-    # On a local disk, Deep Lake's writer says nothing if it fails.
-    for folder in (spec.path, os.path.join(spec.path, '_deeplake_log')):
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f'{folder} is read-only for this user')
+    elif not spec.path.startswith('mem://'):
+        # On a local disk, Deep Lake's writer says nothing if it fails.
+        for folder in (spec.path, os.path.join(spec.path, '_deeplake_log')):
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(f'{folder} is read-only for this user')
+    return deeplake.open(spec.address, **arguments)

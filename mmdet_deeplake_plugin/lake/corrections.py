@@ -136,19 +136,18 @@ class CorrectionBranch:
 
     def _open(self) -> tuple[Any, bool]:
         pin = self.source.pin
-        dataset, is_new = self._target.open()
-        if is_new:
+        dataset, history = self._target.open()
+        if history is None:
             return dataset, True
-        _, is_base, versions = self._target.history(dataset)
         if self.branch != pin.branch:
             # One without a commit is left by a process that was killed.
-            if is_base and len(versions) == 1:
+            if history.is_base and len(history.versions) == 1:
                 return dataset, False
             raise ValueError(
                 f'{self._target.where} exists; to correct what it has, write '
                 f'LAKE@{self.branch} in place of LAKE, else another --branch'
             )
-        newest = versions[-1][0]
+        newest = history.versions[-1][0]
         if newest != pin.version:
             raise ValueError(
                 f'{self._target.where}: its newest version is {newest}, so the '

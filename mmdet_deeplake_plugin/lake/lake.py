@@ -78,7 +78,10 @@ class Lake(SharedByCopies):
 
     def annotations(self, rows: NDArray[np.int64] | None) -> AnnotationTable:
         """Read annotations of rows, ``None`` for all; see :func:`read_annotations`."""
-        return read_annotations(self.images, self.columns, rows)
+        if rows is None:
+            rows = np.arange(self.source.num_rows, dtype=np.int64)
+        reader = RowReader(self.images, self.columns, rows, reads_all=True)
+        return read_annotations(reader)
 
     def extras(
         self,
@@ -249,17 +252,11 @@ def share_lake(source: LakeSource, columns: Columns) -> Lake:
 
 
 def find_lake(path: str) -> tuple[Lake, int]:
-    """Find the open lake and the row that a path names.
-
-    Args:
-        path: ``deeplake://<key>/<row>/<name>``.
+    """Return the open lake and the row that ``deeplake://<key>/<row>/<name>`` names.
 
     Raises:
         ValueError: If it is not the path of a lake image.
         KeyError: If the lake is not open in this process.
-
-    Returns:
-        The lake and the row number.
     """
     lake, parts = find_path(path)
     return lake, parts.row

@@ -50,15 +50,8 @@ def open_source(spec: LakeSpec) -> tuple[LakeSource, Rows]:
 def open_object(dataset: Any) -> tuple[LakeSource, Rows]:
     """Open the lake of a Deep Lake dataset or view that is already open.
 
-    Args:
-        dataset: ``deeplake.Dataset``, ``ReadOnlyDataset`` or ``DatasetView``.
-
-    Returns:
-        As :func:`open_source`.
-
-    Raises:
-        TypeError, ValueError: As
-            :func:`~.connection.resolve_object.resolve_object` raises them.
+    As :func:`open_source`, with the errors of
+    :func:`~.connection.resolve_object.resolve_object`.
     """
     spec, (pin, rows, handle) = resolve_object(dataset)
     return LakeSource(spec, pin, OpenHandle(handle, spec.credentials.age())), rows

@@ -49,10 +49,8 @@ class PredictionDraft(Draft):
     """Columns of predictions on a branch.
 
     Args:
-        branch: The branch.
+        branch, dataset, is_new: As in :class:`.Draft`.
         name: Name of the predictions.
-        dataset: The lake, open for writing.
-        is_new: Whether the branch is to be made.
         rows_in_lake: Row in the lake of each row of a saved view, ``None`` for others.
     """
 

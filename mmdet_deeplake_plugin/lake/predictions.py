@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.messages import comma_joined
-from .branch import LakeBranch, check_name
+from .branch import History, LakeBranch, check_name
 from .connection.opening import column_names, open_branch, open_version
 from .connection.resolve import select_rows
 from .connection.resolve_object import same_rows
@@ -78,12 +78,12 @@ class PredictionBranch:
 
     def _open(self) -> tuple[Any, bool]:
         """Return the lake, open for writing, and whether the branch is new."""
-        dataset, is_new = self._target.open()
-        if is_new:
+        dataset, history = self._target.open()
+        if history is None:
             return dataset, True
-        head, is_base, versions = self._target.history(dataset)
-        self._check_branch(is_base, versions)
-        taken = [each for each in column_names(head) if each.startswith(f'{self.name}/')]
+        self._check_branch(history)
+        columns = column_names(history.head)
+        taken = [each for each in columns if each.startswith(f'{self.name}/')]
         if taken:
             raise ValueError(
                 f'{self._target.where}: the name {self.name!r} is taken by its columns '
@@ -91,13 +91,13 @@ class PredictionBranch:
             )
         return dataset, False
 
-    def _check_branch(self, is_base: bool, versions: list[tuple[str, str]]) -> None:
-        pin = self.source.pin
+    def _check_branch(self, history: History) -> None:
+        pin, versions = self.source.pin, history.versions
         if self.branch == pin.branch:
             if pin.version == versions[-1][0]:
                 return
             problem = f'its newest version is {versions[-1][0]}'
-        elif not is_base:
+        elif not history.is_base:
             problem = 'it was not made from the version that was evaluated'
         elif all(message.startswith(MESSAGE) for _, message in versions[1:]):
             return

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import deeplake
-
-from .branch import check_name, probe_writing, storage_errors
+from .branch import check_name, open_for_writing, storage_errors
 from .connection.opening import column_names
 from .connection.source import LakeSource
 
@@ -57,12 +53,10 @@ def save_view(source: LakeSource, query: str, name: str) -> int:
         OSError: If it fails for another reason.
     """
     check_view_name(source, name)
-    spec, pin = source.spec, source.pin
+    pin = source.pin
     what = f'{source.name}: cannot save the view {name!r}'
     with storage_errors(source, what, 'as', _REMEDY):
-        arguments = spec.credentials.resolve()
-        probe_writing(spec, arguments)
-        dataset: Any = deeplake.open(spec.address, **arguments)
+        dataset = open_for_writing(source.spec)
         branch = dataset.branches[pin.branch].open()
         found = branch.version
         view = branch.query(query)

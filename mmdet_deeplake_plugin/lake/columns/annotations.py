@@ -7,15 +7,13 @@ share the arrays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...structures.boxes import to_xywh, to_xyxy
 from ...utils.packed_strings import PackedStrings
-from ..images.column import ImageColumn
-from .mapping import Columns
 from .row_reader import RowReader
 
 
@@ -78,34 +76,16 @@ class AnnotationTable:
         row = self.row_of_instance
         return to_xywh(self.boxes, self.box_format, self.widths[row], self.heights[row])
 
-    @property
-    def nbytes(self) -> int:
-        """Size of all arrays in bytes."""
-        return sum(getattr(getattr(self, f.name), 'nbytes', 0) for f in fields(self))
 
-
-def read_annotations(
-    images: ImageColumn, columns: Columns, rows: NDArray[np.int64] | None
-) -> AnnotationTable:
-    """Read the annotations of rows of a lake.
-
-    Args:
-        images: The image column, whose source reads the lake.
-        columns: Which columns to read.
-        rows: Row numbers in the order of the table, shape ``(R,)``; ``None`` for all
-            rows.
-
-    Returns:
-        The table of ``R`` rows.
+def read_annotations(reader: RowReader) -> AnnotationTable:
+    """Read all annotations of some rows, in their order.
 
     Raises:
         ValueError: If boxes are not ``(N, 4)`` finite numbers, the number of a row's
             labels, flags or areas differs from the number of its boxes, or a label is
             outside the class names.
     """
-    if rows is None:
-        rows = np.arange(images.source.num_rows, dtype=np.int64)
-    reader = RowReader(images, columns, rows, reads_all=True)
+    columns, rows = reader.columns, reader.rows
     widths, heights = reader.sizes()
     boxes, offsets = reader.boxes()
     counts = np.diff(offsets)

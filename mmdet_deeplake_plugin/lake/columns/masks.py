@@ -47,16 +47,13 @@ class MaskColumn:
     def of_row(
         self, row: int, count: int, size: tuple[int, int], text: str | None = None
     ) -> list[Segmentation]:
-        """Read the segmentations of a row's instances.
+        """Read the segmentations of a row's instances, one per box in their order.
 
         Args:
             row: Row number.
             count: Number of boxes of the row.
             size: Width and height of its image in pixels.
             text: The row's text if it was read already.
-
-        Returns:
-            One segmentation per box, in the order of the boxes.
 
         Raises:
             ValueError: If there is not one mask per box, or a mask does not fit the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,19 +29,19 @@ T = TypeVar('T')
 _inherited: list[Any] = []
 
 
+@dataclass(eq=False, repr=False)
 class OpenHandle:
     """A handle, with the age of the credentials that opened it.
 
-    Attributes:
-        lock: Held while a thread opens the lake.
+    Args:
         handle: A read-only Deep Lake dataset or view, ``None`` until it is opened.
         age: Age of the credentials, see :meth:`.Credentials.age`.
+        lock: Held while a thread opens the lake.
     """
 
-    def __init__(self, handle: Any = None, age: tuple[int, ...] = ()) -> None:
-        self.lock = threading.Lock()
-        self.handle = handle
-        self.age = age
+    handle: Any = None
+    age: tuple[int, ...] = ()
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class LakeSource(SharedByCopies):

@@ -88,15 +88,12 @@ def read_image(handle: Any, column: str, row: int, credentials: Any) -> bytes:
 
 
 def encode_pixels(value: Any) -> bytes:
-    """Encode a stored array as an image file with the same pixels.
+    """Encode a stored array as a PNG with the same pixels.
 
     Args:
         value: Array of shape ``(H, W)`` or ``(H, W, C)`` with 1, 3 (RGB) or 4 (RGBA)
-            channels and dtype ``uint8``, ``uint16`` or ``bool``; a flat ``uint8`` array
-            (an image file that was stored in such a column); or ``None``.
-
-    Returns:
-        Bytes of a PNG; for a flat array, its bytes unchanged.
+            channels and dtype ``uint8``, ``uint16`` or ``bool``; or flat ``uint8`` (an
+            image file that was stored in such a column), whose bytes are returned.
 
     Raises:
         BrokenImageError: If the value is ``None`` or an empty array.
