@@ -78,8 +78,7 @@ class LakeBranch:
             what that branch has, ``None`` if it is new.
 
         Raises:
-            PermissionError: If the storage refuses to write.
-            OSError: If it fails for another reason.
+            PermissionError, OSError: If the storage refuses to write, or fails.
             ValueError: If the lake cannot be written to, or is another one by now.
         """
         spec, pin = self.source.spec, self.source.pin

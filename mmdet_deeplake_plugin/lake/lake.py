@@ -208,7 +208,7 @@ class Lake(SharedByCopies):
             names: Row number -> file name in the path of the image.
 
         Raises:
-            ValueError: If a row contains another image.
+            ValueError: If a row contains another one.
         """
         column, digest = self.columns.of('file_name'), hash(frozenset(names.items()))
         if column is None or digest == self._checked_names:

@@ -46,8 +46,7 @@ class PredictionBranch:
         """Refuse what cannot be written, before the work begins.
 
         Raises:
-            PermissionError: If the storage refuses to write.
-            OSError: If it fails for another reason.
+            PermissionError, OSError: If the storage refuses to write, or fails.
             ValueError: If the branch exists and is not one of predictions of this
                 version, the name is taken, the lake cannot be written to, or it is a
                 view whose rows are not found in it.

@@ -49,8 +49,7 @@ def save_view(source: LakeSource, query: str, name: str) -> int:
     Raises:
         ValueError: As :func:`check_view_name`; if the query leaves out columns, or
             somebody has written to the branch since the lake was opened.
-        PermissionError: If the storage refuses to write.
-        OSError: If it fails for another reason.
+        PermissionError, OSError: If the storage refuses to write, or fails.
     """
     check_view_name(source, name)
     pin = source.pin

@@ -191,10 +191,7 @@ def map_columns(
 
 
 def check_roles(tensors: Any) -> dict[str, str | None]:
-    """Check what can be checked of ``deeplake_tensors`` without a lake.
-
-    Args:
-        tensors: ``deeplake_tensors`` of a config.
+    """Check ``deeplake_tensors`` of a config as far as that needs no lake.
 
     Returns:
         Role -> name of the column.
@@ -230,11 +227,7 @@ def check_roles(tensors: Any) -> dict[str, str | None]:
 
 
 def check_style(style: Any) -> None:
-    """Refuse an unknown ``annotation_style``.
-
-    Raises:
-        ValueError: If it is unknown.
-    """
+    """Refuse an unknown ``annotation_style`` with a ``ValueError``."""
     if not isinstance(style, str) or style not in STYLES:
         raise ValueError(
             f'annotation_style={style!r} is unknown{did_you_mean(style, STYLES)}; '

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from typing import Any
 
 from deeplake.types import TypeKind
@@ -155,10 +154,17 @@ EXTRA_NUMBERS = {
     'visibility': ('visibility', 'float64'),
 }
 
-# Inferred in one style only: many lakes have such columns for other purposes.
-_grounding = partial(Role, takes=is_text, style='odvg')
-_openimages = partial(Role, takes=holds_numbers, style='openimages')
-_video = partial(Role, takes=holds_numbers, style='video')
+
+def _named(
+    name: str,
+    wanted: str,
+    *others: str,
+    takes: Callable[[Any], bool] = holds_numbers,
+    style: str | None = None,
+) -> Role:
+    """Return a role whose column is found by the name of the role, or by another."""
+    return Role(name, wanted, (name, *others), takes, style=style)
+
 
 # In the order in which columns are found.
 ROLES: dict[str, Role] = {
@@ -195,103 +201,87 @@ ROLES: dict[str, Role] = {
             takes=may_hold_seg_maps,
             fits=is_seg_map,
         ),
-        Role(
+        _named(
             'segment_ids',
             'ids (N,) of panoptic segments, equal to their pixel values in gt_seg_map',
-            ('segment_id', 'segment_ids'),
-            holds_numbers,
+            'segment_id',
         ),
-        Role(
+        _named(
             'gt_ignore_flags',
             'crowd or difficult flags (N,)',
-            ('iscrowd', 'is_crowd', 'iscrowds', 'crowd', 'difficult', 'gt_ignore_flags'),
-            holds_numbers,
+            *('iscrowd', 'is_crowd', 'iscrowds', 'crowd', 'difficult'),
         ),
-        Role('area', 'areas (N,) in square pixels', ('area', 'areas'), holds_numbers),
-        Role('ignore', "COCO's ignore flags (N,)", ('ignore',), holds_numbers),
-        Role(
+        _named('area', 'areas (N,) in square pixels', 'areas'),
+        _named('ignore', "COCO's ignore flags (N,)"),
+        _named(
             'img_id',
             'image id, a number or text',
-            ('image_id', 'img_id', 'image_ids'),
-            holds_ids,
+            *('image_id', 'image_ids'),
+            takes=holds_ids,
         ),
-        Role(
+        _named(
             'file_name',
             'file name of the image, as text',
-            ('file_name', 'filename', 'file_names', 'filenames'),
-            is_json,
+            *('filename', 'file_names', 'filenames'),
+            takes=is_json,
         ),
-        Role(
-            'proposals',
-            'boxes of shape (P, 4) and type BoundingBox',
-            ('proposals',),
-            is_boxes,
-        ),
-        Role(
-            'proposal_scores',
-            'scores (P,) of proposals',
-            ('proposal_scores', 'proposals_scores'),
-            holds_numbers,
-        ),
-        Role(
+        _named('proposals', 'boxes of shape (P, 4) and type BoundingBox', takes=is_boxes),
+        _named('proposal_scores', 'scores (P,) of proposals', 'proposals_scores'),
+        _named(
             'caption',
             'text: one caption per image, or the captions that tools.from_coco writes',
-            ('caption', 'captions'),
-            is_text,
+            'captions',
+            takes=is_text,
         ),
-        _grounding('text', 'text, which contains the phrases', ('text',)),
-        _grounding(
+        # Inferred in one style only: many lakes have text that is not a prompt.
+        _named('text', 'text, which contains the phrases', takes=is_text, style='odvg'),
+        _named(
             'phrases',
             'text: a JSON list of dicts with phrase, tokens_positive and boxes',
-            ('phrases',),
+            takes=is_text,
+            style='odvg',
         ),
-        Role(
+        _named(
             'grounding',
             'text: a JSON object with keys of the sample, as tools.from_grounding '
             'writes it',
-            ('grounding',),
-            is_text,
+            takes=is_text,
             style='grounding',
         ),
-        Role('width', 'width in pixels', ('width',), holds_numbers),
-        Role('height', 'height in pixels', ('height',), holds_numbers),
+        _named('width', 'width in pixels'),
+        _named('height', 'height in pixels'),
         *(
-            Role(
+            _named(
                 key,
                 'further boxes (N, 4) of type BoundingBox',
-                (key, column),
-                is_boxes,
+                column,
+                takes=is_boxes,
                 style='crowdhuman',
             )
             for key, column in EXTRA_BOXES.items()
         ),
         *(
-            _openimages(key, 'flags (N,)', (key, *others))
+            _named(key, 'flags (N,)', *others, style='openimages')
             for key, others in EXTRA_FLAGS.items()
         ),
         *(
-            _openimages(key, f'{key} of each image, a list of numbers', (key,))
+            _named(key, f'{key} of each image, a list of numbers', style='openimages')
             for key in ('image_level_labels', 'confidences')
         ),
-        _video('video_id', 'the id of the video, an integer per row', ('video_id',)),
-        _video(
+        _named('video_id', 'the id of the video, an integer per row', style='video'),
+        _named(
             'frame_id',
             'the place of the frame in its video, an integer per row, from 0',
-            ('frame_id',),
+            style='video',
         ),
-        _video(
+        _named(
             'gt_instance_ids',
             'ids (N,) of the objects, the same in all frames of a video',
-            ('gt_instance_ids', 'instance_id'),
+            'instance_id',
+            style='video',
         ),
-        _video('mot_conf', 'flags (N,), 0 for what MOT ignores', ('mot_conf',)),
-        _video('visibility', 'visible fractions (N,), 0 to 1', ('visibility',)),
-        Role(
-            'person_id',
-            'whom the image shows, an integer per row',
-            ('person_id',),
-            holds_numbers,
-            style='reid',
-        ),
+        _named('mot_conf', 'flags (N,), 0 for what MOT ignores', style='video'),
+        _named('visibility', 'visible fractions (N,), 0 to 1', style='video'),
+        _named('person_id', 'whom the image shows, an integer per row', style='reid'),
     )
 }

@@ -75,10 +75,7 @@ class Credentials:
 
     @classmethod
     def from_config(cls, config: Any) -> Credentials:
-        """Validate ``deeplake_credentials`` of a config.
-
-        Args:
-            config: ``None`` or a mapping with ``token`` and ``creds``.
+        """Validate ``deeplake_credentials``: a mapping with ``token`` and ``creds``.
 
         Raises:
             ValueError: If a key is unknown or no longer supported, or ``creds`` is a
@@ -179,19 +176,15 @@ class Credentials:
         creds = self.creds if isinstance(self.creds, str) else shown
         return f'Credentials(token={token!r}, creds={creds!r})'
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # A spawned worker needs the secret and gets it through a pipe; any other pickle
         # may be written to disk.
         if get_spawning_popen() is not None:
-            return {'token': self.token, 'creds': self.creds}
+            return Credentials, (self.token, self.creds)
         kept = {key: v for key, v in self._pairs() if not _is_literal(key, v)}
         token = kept.pop('token', '')
         creds = self.creds if isinstance(self.creds, str) else tuple(kept.items())
-        return {'token': token, 'creds': creds}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for key, value in state.items():
-            object.__setattr__(self, key, value)
+        return Credentials, (token, creds)
 
 
 def resolved_secrets() -> list[str]:

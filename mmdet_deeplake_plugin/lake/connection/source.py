@@ -220,8 +220,5 @@ class LakeSource(SharedByCopies):
         if used and used[0] is self._opened:
             self._opened = OpenHandle()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {'spec': self.spec, 'pin': self.pin}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LakeSource, (self.spec, self.pin)

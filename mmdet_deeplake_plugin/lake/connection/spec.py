@@ -91,13 +91,7 @@ class LakeSpec:
     ) -> LakeSpec:
         """Validate the ``deeplake_*`` keys of a config that name a lake.
 
-        Args:
-            path: ``deeplake_path``; optional if ``query`` has a FROM clause.
-            credentials: ``deeplake_credentials``.
-            commit_id: ``deeplake_commit_id``.
-            view_id: ``deeplake_view_id``.
-            query: ``deeplake_query``.
-            timeouts: The timeouts of reads.
+        The path is optional if the query has a FROM clause.
 
         Raises:
             TypeError: If a key is not a string.
