@@ -117,28 +117,12 @@ class ChunkFiles:
                 return f'{path.name} is cut short: {path.stat().st_size} bytes'
         return ''
 
-    def read(
-        self, rows: Sequence[int], by_deep_lake: Callable[[], list[bytes]]
-    ) -> list[bytes]:
-        """Read the images of some rows, each with one read of its file.
-
-        Deep Lake reads all of them if rows were updated, or deleted in the same file, or
-        if too few files were compared so far.
-
-        Args:
-            rows: Row numbers.
-            by_deep_lake: Reads all of them with Deep Lake.
-        """
-        known = self.read_known(rows)
-        if all(row in known for row in rows):
-            return [known[row] for row in rows]
-        images = by_deep_lake()
-        for row, content in zip(rows, images):
-            self._compare(row, content)
-        return images
-
     def read_known(self, rows: Iterable[int]) -> dict[int, bytes]:
-        """Read the images of those rows that can be read without Deep Lake, by row."""
+        """Read the images of those rows that can be read without Deep Lake, by row.
+
+        Others are in files of which rows were updated or deleted, or in any file until
+        enough files were compared.
+        """
         images: dict[int, bytes] = {}
         if not self._paths or self._differs:
             return images
@@ -151,6 +135,20 @@ class ChunkFiles:
                 images[row] = content
         return images
 
+    def compare(self, rows: Iterable[int], images: Iterable[bytes]) -> None:
+        """Compare what Deep Lake read of some rows with what their files have."""
+        for row, content in zip(rows, images):
+            place = self._place_of(row)  # -1 if there are none
+            layout = self._layouts.get(place)
+            if layout is None or not layout.is_exact or not content:
+                continue
+            if place not in self._compared and len(self._compared) < self._enough:
+                own = self._content(place, layout, row)
+                if own is not None and own != content:
+                    warn_unknown_layout()
+                self._differs |= own != content
+                self._compared.add(place)
+
     def compare_some(self, by_deep_lake: Callable[[int], bytes]) -> None:
         """Compare as many files as needed with what Deep Lake reads of a row."""
         if len(self._compared) >= self._enough:
@@ -159,7 +157,7 @@ class ChunkFiles:
             row = self._starts[place]
             # After a row that it cannot read, Deep Lake may crash.
             if not self.find_truncated([row]) and self._is_exact(place):
-                self._compare(row, by_deep_lake(row))
+                self.compare([row], [by_deep_lake(row)])
 
     def _is_exact(self, place: int) -> bool:
         layout = self._layouts.get(place)
@@ -195,19 +193,6 @@ class ChunkFiles:
         if not layout.is_exact or not is_sure:
             return None
         return self._content(place, layout, row)
-
-    def _compare(self, row: int, content: bytes) -> None:
-        """Compare what Deep Lake read with what the file has for the row."""
-        place = self._place_of(row)  # -1 if there are none
-        layout = self._layouts.get(place)
-        if layout is None or not layout.is_exact or not content:
-            return
-        if place not in self._compared and len(self._compared) < self._enough:
-            own = self._content(place, layout, row)
-            if own is not None and own != content:
-                warn_unknown_layout()
-            self._differs |= own != content
-            self._compared.add(place)
 
     def _content(self, place: int, layout: Layout, row: int) -> bytes | None:
         size, begin = layout.place(row - self._starts[place])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -124,19 +124,19 @@ class ImageColumn(SharedByCopies):
             which = f'rows {comma_joined(map(str, rows))}'
 
         def read_all(handle: Any) -> list[bytes]:
-            def by_deep_lake() -> list[bytes]:
-                if isinstance(rows, slice) and len(numbers) == 1:
-                    return [bytes(handle[self.name].get_bytes(rows.start))]
-                return [bytes(image) for image in handle[self.name].get_bytes(rows)]
-
             files = self._chunk_files(handle)
             if files.find_truncated(numbers):
                 return [b''] * len(numbers)
             try:
-                return files.read(numbers, by_deep_lake)
+                if isinstance(rows, slice) and len(numbers) == 1:
+                    images = [bytes(handle[self.name].get_bytes(rows.start))]
+                else:
+                    images = [bytes(image) for image in handle[self.name].get_bytes(rows)]
             except KeyError:
                 self.source.reopen()  # the next read with this handle might crash
                 return [b''] * len(numbers)
+            files.compare(numbers, images)
+            return images
 
         known = self.read_known(numbers)
         if all(row in known for row in numbers):
@@ -176,13 +176,9 @@ class ImageColumn(SharedByCopies):
             return
 
         def verify(handle: Any) -> ChunkObjects | None:
-            objects = ChunkObjects(
-                ObjectReader(source), list_datafiles(handle, self.name)
-            )
-            credentials = source.spec.credentials
-            agree = objects.agree(
-                0, lambda: read_image(handle, self.name, 0, credentials)
-            )
+            files = list_datafiles(handle, self.name)
+            objects = ChunkObjects(ObjectReader(source), files)
+            agree = objects.agree(0, lambda: self._by_deep_lake(handle, 0))
             return objects if agree else None
 
         # The error is raised again when the row is read.
@@ -197,10 +193,8 @@ class ImageColumn(SharedByCopies):
         """
 
         def verify(handle: Any) -> None:
-            credentials = self.source.spec.credentials
-            self._chunk_files(handle).compare_some(
-                lambda row: read_image(handle, self.name, row, credentials)
-            )
+            files = self._chunk_files(handle)
+            files.compare_some(partial(self._by_deep_lake, handle))
 
         if not self.is_remote:
             # The error is raised again when the row is read.
@@ -213,20 +207,21 @@ class ImageColumn(SharedByCopies):
             f'{self.source.where(self.name, row)}: {cause}', self._remedy
         )
 
-    def _read_whole(self, handle: Any, row: int) -> bytes:
-        def by_deep_lake() -> list[bytes]:
-            return [read_image(handle, self.name, row, self.source.spec.credentials)]
+    def _by_deep_lake(self, handle: Any, row: int) -> bytes:
+        return read_image(handle, self.name, row, self.source.spec.credentials)
 
+    def _read_whole(self, handle: Any, row: int) -> bytes:
         files = self._chunk_files(handle)
         truncated = files.find_truncated([row])
         if truncated:
             raise BrokenImageError(f'its chunk file {truncated}')
         try:
-            (content,) = files.read([row], by_deep_lake)
+            content = self._by_deep_lake(handle, row)
         except KeyError as error:
             raise BrokenImageError(
                 f'its stored chunk is missing ({first_line(error)})'
             ) from None
+        files.compare([row], [content])
         check_image(content)
         return content
 
