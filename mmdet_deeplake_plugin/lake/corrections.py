@@ -23,7 +23,8 @@ from ..structures.masks import (
 from .branch import SIGNATURE, Draft, LakeBranch, assign
 from .coco_columns import CocoColumns
 from .columns import names
-from .columns.roles import EXTRA_BOXES, EXTRA_FLAGS, MaskKind, holds_numbers
+from .columns.mapping import PER_BOX
+from .columns.roles import MaskKind, holds_numbers
 from .connection.json_values import is_json, split_key
 from .connection.opening import column_names
 from .lake import Lake
@@ -31,7 +32,7 @@ from .stored_predictions import StoredPredictions, prediction_names
 
 # Roles with one value per box that a COCO file has too, and those that it does not have.
 CORRECTED = ('gt_bboxes', 'gt_labels', 'area', 'gt_ignore_flags', 'ignore', 'gt_masks')
-_FOREIGN = (*EXTRA_BOXES, *EXTRA_FLAGS)
+_FOREIGN = [role for role in PER_BOX if role not in CORRECTED]
 _FOREIGN_COLUMNS = (names.HEAD_IGNORE,)
 _OWN_COLUMNS = (names.ANN_ID, names.ANN_POSITION)
 _MESSAGE = 'Corrected annotations'

@@ -36,7 +36,8 @@ STYLES = (
     *('coco', 'voc', 'panoptic', 'crowdhuman', 'openimages', 'odvg', 'grounding'),
     *('video', 'reid'),
 )
-_PER_BOX = (
+# Roles with one value per box, beside boxes and labels.
+PER_BOX = (
     *('gt_masks', 'segment_ids', 'gt_ignore_flags', 'area', 'ignore'),
     *EXTRA_BOXES,
     *EXTRA_FLAGS,
@@ -157,7 +158,7 @@ def map_columns(
             f'{lone} is None; set both to None for a lake without annotations'
         )
     if 'gt_bboxes' not in roles:
-        for name in _PER_BOX:  # one value per box
+        for name in PER_BOX:
             roles.pop(name, None)
     _check_proposals(handle, roles.get('proposals'))
     if requested.get('phrases') and 'text' not in roles:
