@@ -11,13 +11,14 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import deeplake
 import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.messages import first_line
+from ..utils.values import wrong
 from ..version import __version__
 from .connection.failures import is_access_denied
 from .connection.fork_safety import call_with_deadline
@@ -34,7 +35,21 @@ _PROBE = 'mmdet_deeplake_plugin_may_write'
 _CONTENDED, _LONGEST_LOCK = 'lock contended', 60.0
 
 # Handles whose storage failed: without it, one waits for locks when it is destroyed.
-lost_handles: list[Any] = []
+_lost_handles: list[Any] = []
+
+
+class History(NamedTuple):
+    """What a branch has that exists already.
+
+    Attributes:
+        head: The branch, open.
+        is_base: Whether it was made from the version that was read.
+        versions: Id and message of each version, the first one first.
+    """
+
+    head: Any
+    is_base: bool
+    versions: list[tuple[str, str]]
 
 
 class LakeBranch:
@@ -55,16 +70,15 @@ class LakeBranch:
         self.where = f'branch {branch!r} of {source.name}'
         self._what, self._again, self._without = what, again, without
 
-    def open(self) -> tuple[Any, bool]:
+    def open(self) -> tuple[Any, History | None]:
         """Open the lake for writing, once it is known that it can be written to.
 
         Returns:
             The lake, on the branch that was read if the branch to write to is new; and
-            whether it is new.
+            what that branch has, ``None`` if it is new.
 
         Raises:
-            PermissionError: If the storage refuses to write.
-            OSError: If it fails for another reason.
+            PermissionError, OSError: If the storage refuses to write, or fails.
             ValueError: If the lake cannot be written to, or is another one by now.
         """
         spec, pin = self.source.spec, self.source.pin
@@ -79,50 +93,24 @@ class LakeBranch:
                 "branch of their own; write another name, such as branch='runs/NAME'"
             )
         with self.storage('must be writable'):
-            arguments = spec.credentials.resolve()
-            probe_writing(spec, arguments)
-            dataset: Any = deeplake.open(spec.address, **arguments)
+            dataset = open_for_writing(spec)
             branches = list(dataset.branches.names())
         if dataset.id != pin.lake_id:
             raise ValueError(
                 f'{self.source.name} was written anew since it was opened; {self._again}'
             )
-        if self.branch in branches:
-            return dataset, False
-        # On another branch than main the version is looked up there.
-        with self.storage('cannot open the one that was read'):
-            return dataset.branches[pin.branch].open(), True
-
-    @contextmanager
-    def writing(self, dataset: Any, is_new: bool) -> Iterator[Any]:
-        """Yield the branch, open for writing; undo what was not committed if it fails.
-
-        Args:
-            dataset: The lake, see :meth:`open`.
-            is_new: Whether the branch is to be made.
-        """
-        target: Any = None
-        try:
-            if is_new:
-                self.make(dataset)
-            with self.storage('cannot open it'):
-                target = dataset.branches[self.branch].open()
-            yield target
-        except OSError:
-            # Without its storage, a handle waits for locks when it cleans up or is
-            # destroyed. The branch has no changes, and the next try takes it over.
-            lost_handles.append(target)
-            raise
-        except BaseException:
-            self._take_back(dataset, target, is_new)
-            raise
+        if self.branch not in branches:
+            # On another branch than main the version is looked up there.
+            with self.storage('cannot open the one that was read'):
+                return dataset.branches[pin.branch].open(), None
+        with self.storage('cannot open it'):
+            found, own = dataset.branches[self.branch], dataset.branches[pin.branch].id
+            head = found.open()
+            versions = [(str(each.id), str(each.message)) for each in head.history]
+            return dataset, History(head, found.base == (own, pin.version), versions)
 
     def make(self, dataset: Any) -> None:
-        """Make the branch, once the lock of a process that was killed has lapsed.
-
-        Args:
-            dataset: The lake, see :meth:`open`.
-        """
+        """Make the branch, once the lock of a process that was killed has lapsed."""
         deadline = time.monotonic() + _LONGEST_LOCK
         with self.storage('cannot make it'):
             while True:
@@ -132,28 +120,6 @@ class LakeBranch:
                 except Exception as error:
                     if _CONTENDED not in str(error) or time.monotonic() > deadline:
                         raise
-
-    def _take_back(self, dataset: Any, target: Any, is_new: bool) -> None:
-        def undo() -> None:
-            if target is not None:
-                target.rollback()
-            if is_new:
-                dataset.branches[self.branch].delete()
-
-        try:
-            call_with_deadline(undo, self.source.spec.timeouts.read_timeout)
-        except Exception:  # of any type, depending on the storage
-            lost_handles.append((target, dataset))
-
-    def commit(self, target: Any, message: str) -> None:
-        """Commit what was written.
-
-        Args:
-            target: The branch, see :meth:`writing`.
-            message: Message of the commit.
-        """
-        with self.storage('cannot commit to it'):
-            target.commit(message)
 
     def verify(self, row: int, values: Mapping[str, Any]) -> None:
         """Read a row again: a full disk does not always make itself known.
@@ -175,25 +141,105 @@ class LakeBranch:
                 )
 
     def storage(self, what: str) -> AbstractContextManager[None]:
-        """Turn Deep Lake's errors into ``OSError``, see :func:`storage_errors`.
+        """Turn Deep Lake's errors into ``OSError``: the branch ``what``."""
+        end = '; the lake reads as before'
+        return storage_errors(
+            self.source, f'{self.where} {what}', 'but', f'write {self._without}', end
+        )
 
-        Args:
-            what: What fails, as it follows the name of the branch.
+
+class Draft:
+    """What is written to a branch, up to its commit, and how it is taken back.
+
+    Without its storage, a handle waits for locks when it cleans up or is destroyed. So
+    after an ``OSError`` the handles are kept; the branch has no changes then, and the
+    next try takes it over.
+
+    Args:
+        branch: The branch.
+        dataset: The lake, see :meth:`LakeBranch.open`.
+        is_new: Whether the branch is to be made.
+
+    Attributes:
+        target: The branch, open for writing, ``None`` before :meth:`open`.
+    """
+
+    def __init__(self, branch: LakeBranch, dataset: Any, is_new: bool) -> None:
+        self.target: Any = None
+        self.branch = branch
+        self._dataset, self._is_new = dataset, is_new
+        self._is_made = self._is_lost = self.is_committed = False
+
+    def open(self) -> None:
+        """Make the branch if it is new, and open it."""
+        with self._noticed():
+            if self._is_new:
+                self.branch.make(self._dataset)
+                self._is_made = True
+        with self.storage('cannot open it'):
+            self.target = self._dataset.branches[self.branch.branch].open()
+
+    def commit(self, message: str) -> None:
+        """Make what was written visible."""
+        with self.storage('cannot commit to it'):
+            self.target.commit(message)
+        self.is_committed = True
+
+    def take_back(self) -> bool:
+        """Take back what was written, and the branch if it was made.
+
+        Returns:
+            Whether the lake now reads as before.
         """
-        return storage_errors(self.source, self.where, what, self._without)
+        if not self._is_lost:
+            seconds = self.branch.source.spec.timeouts.read_timeout
+            try:
+                call_with_deadline(self._undo, seconds)
+                return True
+            except Exception:  # of any type, depending on the storage
+                self._is_lost = True
+        _lost_handles.append((self.target, self._dataset))
+        return not self.is_committed
+
+    def _undo(self) -> None:
+        if self.target is not None and not self.is_committed:
+            self.target.rollback()
+        if self._is_made:
+            self._dataset.branches[self.branch.branch].delete()
+        elif self.is_committed:
+            self._undo_commit()
+
+    def _undo_commit(self) -> None:
+        """Undo what was committed to a branch of others."""
+
+    @contextmanager
+    def storage(self, what: str) -> Iterator[None]:
+        """As :meth:`LakeBranch.storage`."""
+        with self._noticed(), self.branch.storage(what):
+            yield
+
+    @contextmanager
+    def _noticed(self) -> Iterator[None]:
+        """Remember that the storage failed."""
+        try:
+            yield
+        except OSError:
+            self._is_lost = True
+            raise
 
 
 @contextmanager
 def storage_errors(
-    source: LakeSource, where: str, what: str, without: str
+    source: LakeSource, what: str, but: str, remedy: str, end: str = ''
 ) -> Iterator[None]:
     """Turn Deep Lake's errors into ``OSError``, without secrets.
 
     Args:
         source: The lake.
-        where: Branch and lake, for messages.
         what: What must be, or cannot be done.
-        without: What to write without access.
+        but: Word between that and "the storage refused".
+        remedy: What to do without access.
+        end: End of each message.
     """
     try:
         yield
@@ -201,10 +247,9 @@ def storage_errors(
         cause = redact(first_line(error), source.spec.credentials.secrets())
         if is_access_denied(error) or 'denied' in cause.lower():
             raise PermissionError(
-                f'{where} {what}, but the storage refused: {cause}; write {without}; '
-                'the lake reads as before'
+                f'{what}, {but} the storage refused: {cause}; {remedy}{end}'
             ) from None
-        raise OSError(f'{where} {what}: {cause}; the lake reads as before') from None
+        raise OSError(f'{what}: {cause}{end}') from None
 
 
 def _are_nan(*values: Any) -> bool:
@@ -215,13 +260,7 @@ def _are_nan(*values: Any) -> bool:
 
 
 def assign(column: Any, rows: NDArray[np.int64], values: list[Any]) -> None:
-    """Write values to rows of an open column, adjacent ones at once.
-
-    Args:
-        column: Column of a dataset that is open for writing.
-        rows: Row numbers, shape ``(K,)``.
-        values: K values.
-    """
+    """Write K values to rows of an open column, adjacent ones at once."""
     order = np.argsort(rows, kind='stable')
     rows = rows[order]
     for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
@@ -235,32 +274,22 @@ def check_name(key: str, value: Any, is_branch: bool, example: str) -> None:
 
     Args:
         key: What the name is, for messages.
-        value: The name.
-        is_branch: Whether it may have slashes.
+        value: The name: letters, digits and ``_-.``.
+        is_branch: Whether it may have slashes too.
         example: What to write.
 
     Raises:
-        ValueError: If it is empty, or has other characters than letters, digits and
-            ``_-.`` (and slashes).
+        ValueError: If it is empty, or has other characters.
     """
     others = '_-./' if is_branch else '_-.'
     fits = isinstance(value, str) and value.strip('/') == value and value
     if not fits or not all(each.isalnum() or each in others for each in value):
-        raise ValueError(
-            f'{key} must be of letters, digits and {others}, got {value!r}; '
-            f'write {example}'
-        )
+        raise wrong(key, f'of letters, digits and {others}', value, example)
 
 
-def probe_writing(spec: LakeSpec, arguments: Mapping[str, Any]) -> None:
-    """Raise an error if a lake cannot be written to.
-
-    Args:
-        spec: The lake.
-        arguments: How it is opened: its credentials, resolved.
-    """
-    if spec.path.startswith('mem://'):
-        return
+def open_for_writing(spec: LakeSpec) -> Any:
+    """Open a lake for writing; raise an error if it cannot be written to."""
+    arguments = spec.credentials.resolve()
     if spec.is_remote:
         writer = deeplake.storage.Writer(spec.address, **arguments)
 
@@ -269,8 +298,9 @@ def probe_writing(spec: LakeSpec, arguments: Mapping[str, Any]) -> None:
             writer.remove(_PROBE)
 
         call_with_deadline(write_and_remove, spec.timeouts.read_timeout)
-        return
-    # On a local disk, Deep Lake's writer says nothing if it fails.
-    for folder in (spec.path, os.path.join(spec.path, '_deeplake_log')):
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f'{folder} is read-only for this user')
+    elif not spec.path.startswith('mem://'):
+        # On a local disk, Deep Lake's writer says nothing if it fails.
+        for folder in (spec.path, os.path.join(spec.path, '_deeplake_log')):
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(f'{folder} is read-only for this user')
+    return deeplake.open(spec.address, **arguments)

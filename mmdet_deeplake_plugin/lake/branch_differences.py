@@ -51,9 +51,6 @@ def compare_branches(source: LakeSource, names: list[str]) -> list[BranchDiffere
     Args:
         source: The lake.
         names: Names of branches other than ``main``.
-
-    Raises:
-        ValueError, OSError: If a branch cannot be opened.
     """
     spec = source.spec
     main = open_branch(spec, 'main')

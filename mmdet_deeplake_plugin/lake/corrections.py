@@ -20,18 +20,19 @@ from ..structures.masks import (
     pack_segmentations,
     polygons_of_segmentations,
 )
-from .branch import SIGNATURE, LakeBranch, assign
+from .branch import SIGNATURE, Draft, LakeBranch, assign
 from .coco_columns import CocoColumns
 from .columns import names
-from .columns.roles import EXTRA_BOXES, EXTRA_FLAGS, MaskKind, holds_numbers
-from .connection.json_values import split_key
+from .columns.mapping import PER_BOX
+from .columns.roles import MaskKind, holds_numbers
+from .connection.json_values import is_json, split_key
 from .connection.opening import column_names
 from .lake import Lake
 from .stored_predictions import StoredPredictions, prediction_names
 
 # Roles with one value per box that a COCO file has too, and those that it does not have.
 CORRECTED = ('gt_bboxes', 'gt_labels', 'area', 'gt_ignore_flags', 'ignore', 'gt_masks')
-_FOREIGN = (*EXTRA_BOXES, *EXTRA_FLAGS)
+_FOREIGN = [role for role in PER_BOX if role not in CORRECTED]
 _FOREIGN_COLUMNS = (names.HEAD_IGNORE,)
 _OWN_COLUMNS = (names.ANN_ID, names.ANN_POSITION)
 _MESSAGE = 'Corrected annotations'
@@ -99,8 +100,7 @@ class CorrectionBranch:
         """Refuse what cannot be written, before the work begins.
 
         Raises:
-            PermissionError: If the storage refuses to write.
-            OSError: If it fails for another reason.
+            PermissionError, OSError: If the storage refuses to write, or fails.
             ValueError: If the branch exists and is not the newest version that was read.
         """
         self._open()
@@ -119,35 +119,36 @@ class CorrectionBranch:
                 lost what it confirmed.
         """
         columns = self._values_of(rows)
-        dataset, is_new = self._open()
-        with self._target.writing(dataset, is_new) as target:
-            with self._target.storage('cannot write to it'):
+        draft = Draft(self._target, *self._open())
+        try:
+            draft.open()
+            with draft.storage('cannot write to it'):
                 for column, of_row in columns.items():
                     numbers = np.fromiter(of_row, np.int64)
-                    assign(target[column], numbers, list(of_row.values()))
-            self._target.commit(target, f'{_MESSAGE} ({SIGNATURE}): {summary}')
+                    assign(draft.target[column], numbers, list(of_row.values()))
+            draft.commit(f'{_MESSAGE} ({SIGNATURE}): {summary}')
             for column, of_row in columns.items():
                 row = max(of_row)
                 if not isinstance(of_row[row], list):  # polygons come back stacked
                     self._target.verify(row, {column: of_row[row]})
+        except BaseException:
+            draft.take_back()
+            raise
 
     def _open(self) -> tuple[Any, bool]:
         pin = self.source.pin
-        dataset, is_new = self._target.open()
-        if is_new:
+        dataset, history = self._target.open()
+        if history is None:
             return dataset, True
-        with self._target.storage('cannot open it'):
-            found, own = dataset.branches[self.branch], dataset.branches[pin.branch].id
-            head = found.open()
-            newest, versions = str(head.version), len(head.history)
         if self.branch != pin.branch:
             # One without a commit is left by a process that was killed.
-            if found.base == (own, pin.version) and versions == 1:
+            if history.is_base and len(history.versions) == 1:
                 return dataset, False
             raise ValueError(
                 f'{self._target.where} exists; to correct what it has, write '
                 f'LAKE@{self.branch} in place of LAKE, else another --branch'
             )
+        newest = history.versions[-1][0]
         if newest != pin.version:
             raise ValueError(
                 f'{self._target.where}: its newest version is {newest}, so the '
@@ -201,9 +202,7 @@ class CorrectionBranch:
         dtype = self.source.type_of(column)
         is_plain = column in column_names(self.source.handle)
         is_plain &= role == 'gt_masks' or (
-            holds_numbers(dtype)
-            and _dtype_of(dtype) is not None
-            and not dtype.is_sequence
+            holds_numbers(dtype) and not is_json(dtype) and not dtype.is_sequence
         )
         if not is_plain:
             raise ValueError(
@@ -243,7 +242,7 @@ class CorrectionBranch:
             )
 
     def _numbers(self, role: str, column: str, row: CorrectedRow, value: Any) -> Any:
-        dtype = _dtype_of(self.source.type_of(column))
+        dtype = np.dtype(self.source.type_of(column).id)
         shape = (-1, 4) if role == 'gt_bboxes' else (-1,)
         stored = np.asarray([] if value is None else value, dtype=dtype).reshape(shape)
         numbers = np.zeros((len(row.kept), *stored.shape[1:]), dtype=dtype)
@@ -280,8 +279,3 @@ class CorrectionBranch:
             return polygons_of_segmentations(merged)
         except ValueError as error:
             raise ValueError(f'{self.source.where(column, row.row)}: {error}') from error
-
-
-def _dtype_of(dtype: Any) -> Any:
-    """Return the NumPy type of a column's numbers."""
-    return np.dtype(dtype.id)

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from ..utils.shared_by_copies import SharedByCopies
 from .columns.annotations import AnnotationTable, read_annotations
-from .columns.extras import read_extras, read_image_labels, read_row_numbers
+from .columns.extras import read_extras, read_image_labels
 from .columns.mapping import Columns
 from .columns.masks import MaskColumn
 from .columns.proposals import ProposalColumns
+from .columns.row_reader import RowReader
 from .columns.seg_maps import SegMapColumn
 from .connection.json_values import is_json
 from .connection.source import LakeSource
@@ -77,7 +78,10 @@ class Lake(SharedByCopies):
 
     def annotations(self, rows: NDArray[np.int64] | None) -> AnnotationTable:
         """Read annotations of rows, ``None`` for all; see :func:`read_annotations`."""
-        return read_annotations(self.images, self.columns, rows)
+        if rows is None:
+            rows = np.arange(self.source.num_rows, dtype=np.int64)
+        reader = RowReader(self.images, self.columns, rows, reads_all=True)
+        return read_annotations(reader)
 
     def extras(
         self,
@@ -86,19 +90,32 @@ class Lake(SharedByCopies):
         sizes: tuple[NDArray[np.int64], NDArray[np.int64]],
     ) -> dict[str, NDArray[Any]]:
         """Read what instances have beside box and label; see :func:`read_extras`."""
-        return read_extras(self.images, self.columns, rows, counts, sizes)
+        return read_extras(RowReader(self.images, self.columns, rows), counts, sizes)
 
     def image_labels(
         self, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]] | None:
         """Read the verified labels of images; see :func:`read_image_labels`."""
-        return read_image_labels(self.images, self.columns, rows)
+        return read_image_labels(RowReader(self.images, self.columns, rows))
 
     def row_numbers(
         self, rows: NDArray[np.int64], *roles: str
     ) -> dict[str, NDArray[np.int64]]:
-        """Read columns with one integer per row; see :func:`read_row_numbers`."""
-        return read_row_numbers(self.images, self.columns, rows, roles)
+        """Read columns with one integer per row.
+
+        Args:
+            rows: Row numbers, shape ``(R,)``.
+            roles: Roles of the columns, such as ``video_id`` and ``frame_id``.
+
+        Returns:
+            Role -> numbers, shape ``(R,)``, for the roles that have a column.
+
+        Raises:
+            ValueError: If a value is not an integer.
+        """
+        reader = RowReader(self.images, self.columns, rows)
+        given = [(role, self.columns.of(role)) for role in roles]
+        return {role: reader.integers(column) for role, column in given if column}
 
     def verify_chunk_files(self) -> None:
         """Verify local chunk files, so that images and maps are read from them."""
@@ -107,11 +124,7 @@ class Lake(SharedByCopies):
             self.seg_maps.images.verify_chunk_files()
 
     def with_class_names(self, names: tuple[str, ...]) -> Lake:
-        """Return the same lake with class names, for a lake that stores none.
-
-        Args:
-            names: Class names, by label.
-        """
+        """Return the same lake with class names by label, for one that stores none."""
         ids = tuple(range(len(names)))
         columns = replace(self.columns, class_names=names, category_ids=ids)
         return share_lake(self.source, columns)
@@ -164,33 +177,23 @@ class Lake(SharedByCopies):
 
         Args:
             row: Row number.
-            name: File name with the extension of an image; tools write their results
-                under this name.
+            name: File name with the extension of an image, under which tools write their
+                results.
         """
         return LakePath(self.key, row).with_name(name)
 
     def blank_path(self, row: int, name: str, width: int, height: int) -> str:
-        """Return the path of a black image that replaces a broken one in a test.
-
-        Args:
-            row: Row number.
-            name: File name as in :meth:`image_path`.
-            width: Width in pixels.
-            height: Height in pixels.
-        """
+        """Return the path of a black image, in place of a broken one in a test."""
         return LakePath(self.key, row, 'blank', (width, height)).with_name(name)
 
     def seg_map_path(self, row: int, name: str, width: int, height: int) -> str | None:
-        """Return the path by which the stock pipeline loads a segmentation map.
+        """Return the path of the segmentation map of an image, ``None`` without maps.
 
         Args:
             row: Row number.
             name: File name of the image.
             width: Width of the image, and so of the map, in pixels.
             height: Height in pixels.
-
-        Returns:
-            The path, ``None`` if the lake has no segmentation maps.
         """
         if self.seg_maps is None:
             return None
@@ -205,7 +208,7 @@ class Lake(SharedByCopies):
             names: Row number -> file name in the path of the image.
 
         Raises:
-            ValueError: If a row contains another image.
+            ValueError: If a row contains another one.
         """
         column, digest = self.columns.of('file_name'), hash(frozenset(names.items()))
         if column is None or digest == self._checked_names:
@@ -228,11 +231,7 @@ class Lake(SharedByCopies):
         return self._reader() or self._own_reader
 
     def read_through(self, reader: ImageReader) -> None:
-        """Read images through the reader of a dataset for as long as it exists.
-
-        Args:
-            reader: A reader of this lake.
-        """
+        """Read images through the reader of a dataset for as long as it exists."""
         # Two datasets may share one lake; each reads ahead by its own plan.
         self._reader = weakref.ref(reader)
 
@@ -245,10 +244,6 @@ def share_lake(source: LakeSource, columns: Columns) -> Lake:
 
     A lake that is already open is reused; from now on it is read with the credentials
     and timeouts of this source.
-
-    Args:
-        source: Reads the pinned state.
-        columns: The column of each role.
     """
     lake = Lake(source, columns)
     lake = _open_lakes.setdefault(lake.key, lake)
@@ -257,28 +252,18 @@ def share_lake(source: LakeSource, columns: Columns) -> Lake:
 
 
 def find_lake(path: str) -> tuple[Lake, int]:
-    """Find the open lake and the row that a path names.
-
-    Args:
-        path: ``deeplake://<key>/<row>/<name>``.
+    """Return the open lake and the row that ``deeplake://<key>/<row>/<name>`` names.
 
     Raises:
         ValueError: If it is not the path of a lake image.
         KeyError: If the lake is not open in this process.
-
-    Returns:
-        The lake and the row number.
     """
     lake, parts = find_path(path)
     return lake, parts.row
 
 
 def find_path(path: str) -> tuple[Lake, LakePath]:
-    """Find the open lake that a path names, and return the parts of the path too.
-
-    Args:
-        path: As in :func:`find_lake`, which also lists the errors.
-    """
+    """As :func:`find_lake`, with all parts of the path."""
     parts = LakePath.parse(path)
     lake = _open_lakes.get(parts.key)
     if lake is None:

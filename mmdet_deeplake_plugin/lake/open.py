@@ -50,15 +50,8 @@ def open_source(spec: LakeSpec) -> tuple[LakeSource, Rows]:
 def open_object(dataset: Any) -> tuple[LakeSource, Rows]:
     """Open the lake of a Deep Lake dataset or view that is already open.
 
-    Args:
-        dataset: ``deeplake.Dataset``, ``ReadOnlyDataset`` or ``DatasetView``.
-
-    Returns:
-        As :func:`open_source`.
-
-    Raises:
-        TypeError, ValueError: As
-            :func:`~.connection.resolve_object.resolve_object` raises them.
+    As :func:`open_source`, with the errors of
+    :func:`~.connection.resolve_object.resolve_object`.
     """
     spec, (pin, rows, handle) = resolve_object(dataset)
     return LakeSource(spec, pin, OpenHandle(handle, spec.credentials.age())), rows
@@ -72,8 +65,6 @@ def open_columns(
 ) -> Lake:
     """Map the columns of an open lake to roles.
 
-    See :func:`~.columns.mapping.map_columns`.
-
     Args:
         source: Reads the pinned state.
         tensors: ``deeplake_tensors`` of a config.
@@ -81,7 +72,8 @@ def open_columns(
         style: ``annotation_style`` of a config.
 
     Raises:
-        ValueError: If the columns cannot be mapped, or the lake has no rows.
+        ValueError: If the columns cannot be mapped, see
+            :func:`~.columns.mapping.map_columns`, or the lake has no rows.
     """
     columns = map_columns(source.handle, tensors, box_format, style)
     if not source.num_rows:
@@ -98,20 +90,10 @@ def open_lake(
     box_format: str | None = None,
     style: str | None = None,
 ) -> tuple[Lake, Rows]:
-    """Open a lake and map its columns.
-
-    Args:
-        spec: The validated keys of a config.
-        tensors: As in :func:`open_columns`.
-        box_format: As in :func:`open_columns`.
-        style: As in :func:`open_columns`.
+    """Open a lake and map its columns: :func:`open_source`, then :func:`open_columns`.
 
     Returns:
         The lake, and the selected row numbers, ``None`` for all rows.
-
-    Raises:
-        FileNotFoundError, PermissionError, ValueError, LakeReadError: As
-            :func:`open_source` and :func:`open_columns` raise them.
     """
     source, rows = open_source(spec)
     return open_columns(source, tensors, box_format, style), rows

@@ -42,9 +42,6 @@ class LakePath:
     def parse(cls, path: object) -> LakePath:
         """Parse a path.
 
-        Args:
-            path: The path.
-
         Raises:
             ValueError: If it is not the path of a lake image.
         """
@@ -59,11 +56,7 @@ class LakePath:
         return cls(match['key'], int(match['row']), kind or 'image', size)
 
     def with_name(self, name: str) -> str:
-        """Return the path as text.
-
-        Args:
-            name: File name with the extension of an image.
-        """
+        """Return the path as text, with a file name that has an image's extension."""
         size = '' if self.size is None else '{}-{}x{}/'.format(self.kind, *self.size)
         return f'{PREFIX}://{self.key}/{self.row}/{size}{name}'
 

@@ -7,8 +7,7 @@ either all lakes of an evaluation get their predictions, or none does.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +15,9 @@ import deeplake.types as types
 import numpy as np
 from numpy.typing import NDArray
 
-from .branch import SIGNATURE, LakeBranch, assign, lost_handles
+from .branch import SIGNATURE, Draft, LakeBranch, assign
 from .columns import names
-from .connection.fork_safety import call_with_deadline
 
-WITHOUT = 'deeplake_credentials that may write, or leave DeepLakePredictions out'
 MESSAGE = 'Predictions of '  # with which each commit of this module begins
 KINDS: dict[str, Any] = {
     'boxes': types.BoundingBox(dtype='float32', format='ltrb', bbox_type='pixel'),
@@ -48,36 +45,28 @@ class PredictionColumn:
     class_names: tuple[str, ...] = ()
 
 
-class PredictionDraft:
+class PredictionDraft(Draft):
     """Columns of predictions on a branch.
 
     Args:
-        target: The branch.
+        branch, dataset, is_new: As in :class:`.Draft`.
         name: Name of the predictions.
-        dataset: The lake, open for writing.
-        is_new: Whether the branch is to be made.
         rows_in_lake: Row in the lake of each row of a saved view, ``None`` for others.
-
-    Attributes:
-        where: Branch and lake in messages.
     """
 
     def __init__(
         self,
-        target: LakeBranch,
+        branch: LakeBranch,
         name: str,
         dataset: Any,
         is_new: bool,
         rows_in_lake: NDArray[np.int64] | None,
     ) -> None:
-        self.where = target.where
-        self._branch, self._name = target, name
-        self._dataset, self._is_new, self._rows_in_lake = dataset, is_new, rows_in_lake
-        self._target: Any = None
+        super().__init__(branch, dataset, is_new)
+        self._name, self._rows_in_lake = name, rows_in_lake
         self._columns: tuple[str, ...] = ()
         self._provenance: Mapping[str, Any] = {}
         self._last: Block = np.zeros(0, dtype=np.int64), {}
-        self._is_made = self._is_committed = self._is_lost = False
 
     def fill(
         self,
@@ -85,74 +74,43 @@ class PredictionDraft:
         blocks: Iterable[Block],
         provenance: Mapping[str, Any],
     ) -> None:
-        """Write the values of columns; see :meth:`.PredictionBranch.write`.
-
-        Raises:
-            OSError: If the storage fails.
-        """
+        """Write the values of columns, see :class:`.PredictionWrite`."""
         self._columns, self._provenance = tuple(columns), provenance
-        if self._is_new:
-            with self._noticed():
-                self._branch.make(self._dataset)
-            self._is_made = True
-        with self._storage('cannot add columns to it'):
-            self._target = self._dataset.branches[self._branch.branch].open()
+        self.open()
+        with self.storage('cannot add columns to it'):
             self._add(columns)
         for rows, values in blocks:
             rows = rows if self._rows_in_lake is None else self._rows_in_lake[rows]
-            with self._storage('cannot write to it'):
+            with self.storage('cannot write to it'):
                 for column in columns:
-                    assign(self._target[self._full(column)], rows, values[column])
+                    assign(self.target[self._full(column)], rows, values[column])
             self._last = rows, values
 
-    def commit(self) -> None:
+    def finish(self) -> None:
         """Make the columns visible, and read the last row again.
 
         Raises:
             OSError: If the storage fails, or has lost what it confirmed.
         """
-        with self._storage('cannot commit to it'):
-            self._target.commit(
-                f'{MESSAGE}{self._name} ({SIGNATURE}): {_brief(self._provenance)}'
-            )
-        self._is_committed = True
+        self.commit(self._message(_brief(self._provenance)))
         rows, values = self._last
         if len(rows):
             last = {self._full(column): values[column][-1] for column in self._columns}
-            self._branch.verify(int(rows[-1]), last)
+            self.branch.verify(int(rows[-1]), last)
 
-    def take_back(self) -> bool:
-        """Take back what was written, and the branch if it was made.
+    def _undo_commit(self) -> None:
+        for column in self._columns:
+            self.target.remove_column(self._full(column))
+        self.target.commit(self._message('taken back'))
 
-        Returns:
-            Whether the lake now reads as before. A branch that could not be deleted has
-            no columns; the next try takes it over.
-        """
-        if not self._is_lost:
-            seconds = self._branch.source.spec.timeouts.read_timeout
-            try:
-                call_with_deadline(self._undo, seconds)
-                return True
-            except Exception:  # of any type, depending on the storage
-                self._is_lost = True
-        lost_handles.append((self._target, self._dataset))
-        return not self._is_committed
-
-    def _undo(self) -> None:
-        if self._target is not None and not self._is_committed:
-            self._target.rollback()
-        if self._is_made:
-            self._dataset.branches[self._branch.branch].delete()
-        elif self._is_committed:
-            for column in self._columns:
-                self._target.remove_column(self._full(column))
-            self._target.commit(f'{MESSAGE}{self._name} ({SIGNATURE}): taken back')
+    def _message(self, text: str) -> str:
+        return f'{MESSAGE}{self._name} ({SIGNATURE}): {text}'
 
     def _add(self, columns: Mapping[str, PredictionColumn]) -> None:
         for short, column in columns.items():
             full = self._full(short)
-            self._target.add_column(full, types.Nullable(KINDS[column.kind]))
-            metadata = self._target[full].metadata
+            self.target.add_column(full, types.Nullable(KINDS[column.kind]))
+            metadata = self.target[full].metadata
             metadata[names.PREDICTIONS] = self._name
             if column.class_names:
                 metadata[names.CLASS_NAMES] = list(column.class_names)
@@ -162,25 +120,11 @@ class PredictionDraft:
     def _full(self, column: str) -> str:
         return f'{self._name}/{column}'
 
-    @contextmanager
-    def _storage(self, what: str) -> Iterator[None]:
-        with self._noticed(), self._branch.storage(what):
-            yield
-
-    @contextmanager
-    def _noticed(self) -> Iterator[None]:
-        """Remember that the storage failed."""
-        try:
-            yield
-        except OSError:
-            self._is_lost = True
-            raise
-
 
 def _brief(provenance: Mapping[str, Any]) -> str:
-    parts = [f'{key} {value}' for key, value in provenance.items() if _is_plain(value)]
+    parts = [
+        f'{key} {value}'
+        for key, value in provenance.items()
+        if isinstance(value, (str, int)) and value != ''
+    ]
     return ', '.join(parts)
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, (str, int)) and value != ''

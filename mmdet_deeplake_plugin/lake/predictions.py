@@ -17,18 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.messages import comma_joined
-from .branch import LakeBranch, check_name
+from .branch import History, LakeBranch, check_name
 from .connection.opening import column_names, open_branch, open_version
 from .connection.resolve import select_rows
 from .connection.resolve_object import same_rows
 from .connection.source import LakeSource
-from .prediction_draft import (
-    MESSAGE,
-    WITHOUT,
-    Block,
-    PredictionColumn,
-    PredictionDraft,
-)
+from .prediction_draft import MESSAGE, Block, PredictionColumn, PredictionDraft
+
+_WITHOUT = 'deeplake_credentials that may write, or leave DeepLakePredictions out'
 
 
 class PredictionBranch:
@@ -42,14 +38,15 @@ class PredictionBranch:
 
     def __init__(self, source: LakeSource, branch: str, name: str) -> None:
         self.source, self.branch, self.name = source, branch, name
-        self._target = LakeBranch(source, branch, 'predictions', 'predict again', WITHOUT)
+        self._target = LakeBranch(
+            source, branch, 'predictions', 'predict again', _WITHOUT
+        )
 
     def check(self) -> None:
         """Refuse what cannot be written, before the work begins.
 
         Raises:
-            PermissionError: If the storage refuses to write.
-            OSError: If it fails for another reason.
+            PermissionError, OSError: If the storage refuses to write, or fails.
             ValueError: If the branch exists and is not one of predictions of this
                 version, the name is taken, the lake cannot be written to, or it is a
                 view whose rows are not found in it.
@@ -63,14 +60,7 @@ class PredictionBranch:
         blocks: Iterable[Block],
         provenance: Mapping[str, Any],
     ) -> None:
-        """Write columns in one commit.
-
-        Args:
-            columns: The columns, by what follows ``<name>/``.
-            blocks: Row numbers, ascending, shape ``(K,)``, and K values of each column.
-                Rows that are in none of them are null.
-            provenance: What is to be known of the predictions; plain values. It is stored
-                with the boxes.
+        """Write columns in one commit; see :class:`PredictionWrite`.
 
         Raises:
             ValueError, PermissionError: As :meth:`check`.
@@ -80,28 +70,19 @@ class PredictionBranch:
         write_predictions([PredictionWrite(self, columns, blocks, provenance)])
 
     def draft(self) -> PredictionDraft:
-        """Open the branch for writing.
-
-        Raises:
-            ValueError, PermissionError, OSError: As :meth:`check`.
-        """
+        """Open the branch for writing, with the errors of :meth:`check`."""
         dataset, is_new = self._open()
         rows = self._rows_of_view()
         return PredictionDraft(self._target, self.name, dataset, is_new, rows)
 
     def _open(self) -> tuple[Any, bool]:
         """Return the lake, open for writing, and whether the branch is new."""
-        pin = self.source.pin
-        dataset, is_new = self._target.open()
-        if is_new:
+        dataset, history = self._target.open()
+        if history is None:
             return dataset, True
-        with self._target.storage('cannot open it'):
-            found = dataset.branches[self.branch]
-            base, own = found.base, dataset.branches[pin.branch].id
-            head = found.open()
-            versions = [(each.id, str(each.message)) for each in head.history]
-        self._check_branch(base == (own, pin.version), versions)
-        taken = [each for each in column_names(head) if each.startswith(f'{self.name}/')]
+        self._check_branch(history)
+        columns = column_names(history.head)
+        taken = [each for each in columns if each.startswith(f'{self.name}/')]
         if taken:
             raise ValueError(
                 f'{self._target.where}: the name {self.name!r} is taken by its columns '
@@ -109,13 +90,13 @@ class PredictionBranch:
             )
         return dataset, False
 
-    def _check_branch(self, is_base: bool, versions: list[tuple[str, str]]) -> None:
-        pin = self.source.pin
+    def _check_branch(self, history: History) -> None:
+        pin, versions = self.source.pin, history.versions
         if self.branch == pin.branch:
             if pin.version == versions[-1][0]:
                 return
             problem = f'its newest version is {versions[-1][0]}'
-        elif not is_base:
+        elif not history.is_base:
             problem = 'it was not made from the version that was evaluated'
         elif all(message.startswith(MESSAGE) for _, message in versions[1:]):
             return
@@ -149,13 +130,15 @@ class PredictionBranch:
 
 @dataclass(frozen=True)
 class PredictionWrite:
-    """What is written to a lake; see :meth:`PredictionBranch.write`.
+    """What is written to a lake.
 
     Args:
         branch: Where.
-        columns: The columns, by what follows the name and a slash.
-        blocks: Row numbers, and the values of each column.
-        provenance: What is to be known of the predictions.
+        columns: The columns, by what follows ``<name>/``.
+        blocks: Row numbers, ascending, shape ``(K,)``, and K values of each column.
+            Rows that are in none of them are null.
+        provenance: What is to be known of the predictions; plain values. It is stored
+            with the boxes.
     """
 
     branch: PredictionBranch
@@ -194,9 +177,9 @@ def write_predictions(writes: Iterable[PredictionWrite]) -> None:
             drafts.append(write.branch.draft())
             drafts[-1].fill(write.columns, write.blocks, write.provenance)
         for draft in drafts:
-            draft.commit()
+            draft.finish()
     except BaseException as error:
-        left = [draft.where for draft in drafts if not draft.take_back()]
+        left = [draft.branch.where for draft in drafts if not draft.take_back()]
         if left:
             raise OSError(
                 f'{error}. Predictions were committed to {comma_joined(left)} and could '
@@ -206,15 +189,11 @@ def write_predictions(writes: Iterable[PredictionWrite]) -> None:
 
 
 def check_prediction_name(key: str, value: Any) -> None:
-    """Refuse what cannot be the name of predictions or of a branch.
+    """Refuse what cannot be a name of predictions or a branch, see :func:`check_name`.
 
     Args:
         key: ``'name'`` or ``'branch'``.
         value: Its value; ``None`` for the default.
-
-    Raises:
-        ValueError: If it is empty, or has other characters than letters, digits and
-            ``_-.``; a branch may have slashes too.
     """
     example = f'{key}={"runs/" if key == "branch" else ""}rtmdet_tiny'
     if value is not None:

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
-import deeplake
-
-from ..utils.messages import first_line
-from .branch import probe_writing
-from .connection.failures import is_access_denied
+from .branch import check_name, open_for_writing, storage_errors
 from .connection.opening import column_names
-from .connection.redaction import redact
 from .connection.source import LakeSource
 
-_SIGNS = '_-.'
+_REMEDY = 'write credentials that may write, or leave out --tag'
 
 
 def check_view_name(source: LakeSource, name: str) -> None:
@@ -29,11 +20,7 @@ def check_view_name(source: LakeSource, name: str) -> None:
         ValueError: If the name has other signs than letters, digits and ``_-.``, a view
             has it already, or the lake was not opened at the newest version of a branch.
     """
-    if not name or not all(each.isalnum() or each in _SIGNS for each in name):
-        raise ValueError(
-            f'the name of a view must be of letters, digits and {_SIGNS}, got {name!r}; '
-            'write for example --tag worst'
-        )
+    check_name('the name of a view', name, False, 'for example --tag worst')
     pin = source.pin
     if pin.is_v3 or pin.tag:
         what = 'a lake in the format of Deep Lake 3' if pin.is_v3 else 'another view'
@@ -62,15 +49,13 @@ def save_view(source: LakeSource, query: str, name: str) -> int:
     Raises:
         ValueError: As :func:`check_view_name`; if the query leaves out columns, or
             somebody has written to the branch since the lake was opened.
-        PermissionError: If the storage refuses to write.
-        OSError: If it fails for another reason.
+        PermissionError, OSError: If the storage refuses to write, or fails.
     """
     check_view_name(source, name)
-    spec, pin = source.spec, source.pin
-    with _storage(source, name):
-        arguments = spec.credentials.resolve()
-        probe_writing(spec, arguments)
-        dataset: Any = deeplake.open(spec.address, **arguments)
+    pin = source.pin
+    what = f'{source.name}: cannot save the view {name!r}'
+    with storage_errors(source, what, 'as', _REMEDY):
+        dataset = open_for_writing(source.spec)
         branch = dataset.branches[pin.branch].open()
         found = branch.version
         view = branch.query(query)
@@ -85,23 +70,6 @@ def save_view(source: LakeSource, query: str, name: str) -> int:
             f'the query {query!r} leaves out columns ({min(lost)}, …), which a view '
             'needs; write SELECT * WHERE …'
         )
-    with _storage(source, name):
+    with storage_errors(source, what, 'as', _REMEDY):
         view.tag(name)
     return len(view)
-
-
-@contextmanager
-def _storage(source: LakeSource, name: str) -> Iterator[None]:
-    """Turn Deep Lake's errors into ``OSError``, without secrets."""
-    try:
-        yield
-    except Exception as error:
-        spec = source.spec
-        cause = redact(first_line(error), spec.credentials.secrets())
-        what = f'{source.name}: cannot save the view {name!r}'
-        if is_access_denied(error) or 'denied' in cause.lower():
-            raise PermissionError(
-                f'{what}, as the storage refused: {cause}; write credentials that may '
-                'write, or leave out --tag'
-            ) from None
-        raise OSError(f'{what}: {cause}') from None

@@ -57,15 +57,7 @@ class StoredPredictions:
         return f'{self.name}/{column}' in column_names(self.source.handle)
 
     def values(self, column: str, rows: NDArray[np.int64]) -> list[Any]:
-        """Read a column.
-
-        Args:
-            column: What follows ``<name>/``.
-            rows: Row numbers, shape ``(R,)``.
-
-        Returns:
-            One value per row, ``None`` for rows without predictions.
-        """
+        """Read column ``<name>/<column>``; ``None`` for rows without predictions."""
         return self.source.values(f'{self.name}/{column}', rows)
 
     def numbers(self) -> dict[str, str]:

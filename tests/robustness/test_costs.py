@@ -32,7 +32,7 @@ from mmdet_deeplake_plugin import DeepLakeDataset, DeepLakeLoader, DeepLakeMetri
 from mmdet_deeplake_plugin.evaluation import Prediction
 from mmdet_deeplake_plugin.evaluation.backends import coco as coco_api
 from mmdet_deeplake_plugin.lake import ImageColumn, Lake, LakeSource
-from mmdet_deeplake_plugin.lake.columns import annotations
+from mmdet_deeplake_plugin.lake.columns import row_reader
 from mmdet_deeplake_plugin.metrics.metric import FORMATS
 from mmdet_deeplake_plugin.shuffle.lanes import ChunkIndex, Lanes
 from mmdet_deeplake_plugin.shuffle.repeats import sample_counts
@@ -207,8 +207,8 @@ def test_columns_that_are_joined_at_once_are_what_each_row_holds(tmp_path, monke
     rows = [row(n, plain[: n % 3]) for n in range(12)]
     path = write_lake(tmp_path / 'gaps', rows)
     tables = []
-    for joined in (annotations._joined, lambda values: None):
-        monkeypatch.setattr(annotations, '_joined', joined)
+    for joined in (row_reader._joined, lambda values: None):
+        monkeypatch.setattr(row_reader, '_joined', joined)
         tables.append(DeepLakeDataset(path).lake.annotations(None))
     quick, slow = tables
     assert quick.offsets.tolist()[:5] == [0, 0, 1, 3, 3]

@@ -221,6 +221,23 @@ def test_lakes_that_cannot_be_corrected(tmp_path, path, content):
     assert 'b' not in _branches(people)
 
 
+@pytest.mark.parametrize(
+    ('column', 'tensors'),
+    [('segment_id', {}), ('track', {'gt_instance_ids': 'track'})],
+    ids=['segments', 'tracks of another name'],
+)
+def test_every_column_with_a_value_per_box_is_known(column, tensors, tmp_path):
+    """Without an annotation it would have more values than boxes, and not be read."""
+    rows = [{**row(n, BOXES), column: np.array([1, 2], np.int32)} for n in range(2)]
+    path = write_lake(tmp_path / 'lake', rows, {column: TYPES['ints']})
+    content = export(path, tmp_path)
+    content['annotations'][1]['category_id'] = 2
+    assert '1 relabelled' in update(path, write(content, tmp_path), 'a', tensors=tensors)
+    del content['annotations'][1]
+    with pytest.raises(ValueError, match=rf'row 0: .* not added, removed .* \({column}\)'):
+        update(path, write(content, tmp_path), 'b', tensors=tensors)
+
+
 def test_verdicts_are_about_the_annotations_that_they_saw(path, content, tmp_path):
     """A branch with predictions is not corrected; the lake that was predicted on is."""
     lake, _ = open_ours(LakeSpec.from_config(path))
@@ -256,6 +273,16 @@ def test_integers_do_not_hold_fractions(tmp_path):
     update(path, write(content, tmp_path), 'relabel')
     head = open_lake(f'{path}@relabel', False)
     assert head['boxes'][1].tolist() == [[3, 2, 10, 12]]
+
+
+def test_numbers_as_json_are_not_corrected(tmp_path):
+    """They can be read, but not written; the error names the column."""
+    rows = [{**row(n, BOXES), 'area': '[120.0, 64.0]'} for n in range(2)]
+    path = write_lake(tmp_path / 'lake', rows, {'area': TYPES['text']})
+    content = export(path, tmp_path)
+    content['annotations'][1]['category_id'] = 2
+    with pytest.raises(ValueError, match=r"column 'area': corrections can be written to"):
+        update(path, write(content, tmp_path), 'relabel')
 
 
 def test_the_command_line(path, content, tmp_path, capsys):

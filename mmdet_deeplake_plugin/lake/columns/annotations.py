@@ -7,21 +7,14 @@ share the arrays.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence, Sized
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...structures.boxes import to_xywh, to_xyxy
-from ...structures.seg_maps import MOST_IDS, VOID
 from ...utils.packed_strings import PackedStrings
-from ..images.column import ImageColumn
-from ..images.sizes import read_sizes
-from .column_reads import ColumnReads
-from .mapping import Columns
+from .row_reader import RowReader
 
 
 @dataclass(frozen=True)
@@ -83,34 +76,16 @@ class AnnotationTable:
         row = self.row_of_instance
         return to_xywh(self.boxes, self.box_format, self.widths[row], self.heights[row])
 
-    @property
-    def nbytes(self) -> int:
-        """Size of all arrays in bytes."""
-        return sum(getattr(getattr(self, f.name), 'nbytes', 0) for f in fields(self))
 
-
-def read_annotations(
-    images: ImageColumn, columns: Columns, rows: NDArray[np.int64] | None
-) -> AnnotationTable:
-    """Read the annotations of rows of a lake.
-
-    Args:
-        images: The image column, whose source reads the lake.
-        columns: Which columns to read.
-        rows: Row numbers in the order of the table, shape ``(R,)``; ``None`` for all
-            rows.
-
-    Returns:
-        The table of ``R`` rows.
+def read_annotations(reader: RowReader) -> AnnotationTable:
+    """Read all annotations of some rows, in their order.
 
     Raises:
         ValueError: If boxes are not ``(N, 4)`` finite numbers, the number of a row's
             labels, flags or areas differs from the number of its boxes, or a label is
             outside the class names.
     """
-    if rows is None:
-        rows = np.arange(images.source.num_rows, dtype=np.int64)
-    reader = RowReader(images, columns, rows, reads_all=True)
+    columns, rows = reader.columns, reader.rows
     widths, heights = reader.sizes()
     boxes, offsets = reader.boxes()
     counts = np.diff(offsets)
@@ -138,255 +113,3 @@ def read_annotations(
         box_format=columns.box_format,
         segment_ids=reader.segment_ids(offsets),
     )
-
-
-class RowReader:
-    """Read and check several columns of the same rows.
-
-    Args:
-        images: The image column, whose source reads the lake.
-        columns: Which columns to read.
-        rows: Row numbers, shape ``(R,)``.
-        reads_all: Whether the caller reads the columns of all annotations, so that
-            their reads may begin at once.
-    """
-
-    def __init__(
-        self,
-        images: ImageColumn,
-        columns: Columns,
-        rows: NDArray[np.int64],
-        reads_all: bool = False,
-    ) -> None:
-        self.images, self.source = images, images.source
-        self.columns = columns
-        self.rows = rows
-        reads = ColumnReads(self.source, rows, columns if reads_all else None)
-        self.values, self.parts = reads.values, reads.parts
-
-    def boxes(
-        self, role: str = 'gt_bboxes'
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the concatenated boxes, shape ``(N, 4)``, and their offsets."""
-        column = self.columns.of(role)
-        offsets = np.zeros(len(self.rows) + 1, dtype=np.int64)
-        blocks: list[NDArray[np.float64]] = [np.zeros((0, 4))]
-        for part, values in self.parts(column) if column else ():
-            flat, counts = self._boxes_of(column, self.rows[part], values)
-            blocks.append(flat)
-            offsets[1:][part] = counts
-        np.cumsum(offsets, out=offsets)
-        flat = np.concatenate(blocks)
-        self._check_finite(column, flat, offsets)
-        return flat, offsets
-
-    def _boxes_of(
-        self, column: str | None, rows: NDArray[np.int64], values: list[Any]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        joined = _joined(values)
-        if joined is not None and joined[0].shape[1:] == (4,):
-            return joined[0].astype(np.float64, copy=False), joined[1]
-        parts = [np.asarray(_or_empty(value)) for value in values]
-        for row, part in zip(rows, parts):
-            if part.size and (part.ndim != 2 or part.shape[1] != 4):
-                where = self.source.where(column, row)
-                raise ValueError(
-                    f'{where}: boxes must have the shape (N, 4), got {part.shape}; '
-                    'write four numbers per box'
-                )
-        parts = [part.reshape(-1, 4) for part in parts]
-        return np.concatenate(parts).astype(np.float64, copy=False), _sizes(parts)
-
-    def _check_finite(
-        self, column: str | None, flat: NDArray[np.float64], offsets: NDArray[np.int64]
-    ) -> None:
-        finite = np.isfinite(flat).all(axis=1)
-        if not finite.all():
-            bad = int(np.flatnonzero(~finite)[0])
-            row = self.rows[np.searchsorted(offsets, bad, side='right') - 1]
-            raise ValueError(
-                f'{self.source.where(column, row)}: a box must be four finite numbers, '
-                f'got {flat[bad].tolist()}; correct the box, or remove it'
-            )
-
-    def numbers(self, role: str, counts: NDArray[np.int64], dtype: Any) -> NDArray[Any]:
-        """Return the concatenated numbers of a role; zeros without a column for it."""
-        column = self.columns.of(role)
-        if column is None:
-            return np.zeros(int(counts.sum()), dtype=dtype)
-        flat, start = np.empty(int(counts.sum()), dtype=dtype), 0
-        for part, values in self.parts(column):
-            block = self._numbers_of(role, self.rows[part], values, counts[part])
-            if block.dtype.kind == 'f':
-                whole = np.issubdtype(dtype, np.integer)
-                good = np.isfinite(block) & ((block == np.round(block)) | (not whole))
-                for bad in np.flatnonzero(~good)[:1].tolist():
-                    row = int(np.searchsorted(np.cumsum(counts[part]), bad, side='right'))
-                    raise ValueError(
-                        f'{self.source.where(column, self.rows[part][row])}: the values '
-                        f'of deeplake_tensors[{role!r}] must be '
-                        f'{"integers" if whole else "finite numbers"}, got {block[bad]}; '
-                        'correct the row'
-                    )
-            flat[start : start + len(block)] = block
-            start += len(block)
-        return flat
-
-    def _numbers_of(
-        self,
-        role: str,
-        rows: NDArray[np.int64],
-        values: list[Any],
-        counts: NDArray[np.int64],
-    ) -> NDArray[Any]:
-        joined = _joined(values)
-        if (
-            joined is not None
-            and joined[0].ndim == 1
-            and joined[0].dtype.kind in 'biuf'
-            and np.array_equal(joined[1], counts)
-        ):
-            return joined[0]
-        column = self.columns.of(role)
-        parts = [np.atleast_1d(_or_empty(value)).ravel() for value in values]
-        for index, (row, part, count) in enumerate(zip(rows, parts, counts)):
-            if len(part) != count:
-                raise ValueError(
-                    f'{self.source.where(column, row)}: there must be one value per box, '
-                    f'found {len(part)} values for {count} boxes in column '
-                    f'{self.columns.of("gt_bboxes")!r}; correct the row'
-                )
-            if role == 'gt_labels' and part.dtype.kind == 'U':
-                where = self.source.where(column, row)
-                parts[index] = part = self.columns.labels_of(part, where)
-            if part.size and part.dtype.kind not in 'biuf':
-                raise ValueError(
-                    f'{self.source.where(column, row)}: {part[0]!r} is not a number; '
-                    f'write a column of numbers for deeplake_tensors[{role!r}]'
-                )
-        return np.concatenate(parts)
-
-    def check_labels(self, labels: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
-        """Raise an error if a label has no class name."""
-        known = len(self.columns.class_names)
-        outside = (labels < 0) | (labels >= known) if known else labels < 0
-        if not outside.any():
-            return
-        bad = int(np.flatnonzero(outside)[0])
-        row = self.rows[np.searchsorted(offsets, bad, side='right') - 1]
-        where = self.source.where(self.columns.of('gt_labels'), row)
-        raise ValueError(
-            f'{where}: labels must be {f"0 to {known - 1}" if known else "0 or more"} '
-            f'(the column has {known} class_names), got {labels[bad]}; correct the '
-            'label, or the metadata class_names of the column'
-        )
-
-    def segment_ids(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the concatenated segment ids; zeros without a column for them."""
-        counts = np.diff(offsets)
-        ids = self.numbers('segment_ids', counts, np.int64)
-        column = self.columns.of('segment_ids')
-        if column is None or not self.columns.is_panoptic:
-            return ids
-        position = np.repeat(np.arange(len(self.rows)), counts)
-        outside = (ids <= VOID) | (ids >= MOST_IDS)
-        _, first = np.unique(position * MOST_IDS + ids, return_index=True)
-        twice = np.ones(len(ids), dtype=bool)
-        twice[first] = False
-        for bad in np.flatnonzero(outside | twice)[:1].tolist():
-            problem = (
-                f'must be 1 to {MOST_IDS - 1}'
-                if outside[bad]
-                else 'must be unique within an image, but occurs twice'
-            )
-            where = self.source.where(column, self.rows[position[bad]])
-            raise ValueError(f'{where}: the segment id {ids[bad]} {problem}')
-        return ids
-
-    def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return widths and heights in pixels, shape ``(R,)`` each; 0 if unreadable."""
-        width, height = self.columns.of('width'), self.columns.of('height')
-        if width and height:
-            return self.integers(width), self.integers(height)
-        return read_sizes(self.images, self.rows)
-
-    def img_ids(self) -> NDArray[np.int64] | PackedStrings:
-        """Return the image ids; the row numbers without a column for them."""
-        column = self.columns.of('img_id')
-        if column is None:
-            return self.rows.copy()
-        values = _scalars(self.values(column))
-        if {str, bytes} & set(map(type, values)):
-            # Deep Lake returns None for an empty text.
-            return PackedStrings(['' if value is None else value for value in values])
-        return self._integers(column, values)
-
-    def file_names(self) -> PackedStrings:
-        """Return the file names; empty without a column for them."""
-        column = self.columns.of('file_name')
-        values = self.values(column) if column else [''] * len(self.rows)
-        return PackedStrings([value or '' for value in _scalars(values)])
-
-    def integers(self, column: str) -> NDArray[np.int64]:
-        """Return the numbers of a column with one integer per row, shape ``(R,)``."""
-        return self._integers(column, _scalars(self.values(column)))
-
-    def _integers(self, column: str, values: list[Any]) -> NDArray[np.int64]:
-        if set(map(type, values)) == {int}:
-            return np.array(values, dtype=np.int64)
-        for row, value in zip(self.rows, values):
-            if not isinstance(value, (int, float)) or not float(value).is_integer():
-                where = self.source.where(column, row)
-                raise ValueError(
-                    f'{where}: the value must be an integer, got {value!r}; correct the '
-                    'row, or leave the column out with None in deeplake_tensors'
-                )
-        return np.array(values, dtype=np.int64)
-
-
-def _or_empty(value: Any) -> Any:
-    return np.zeros(0) if value is None else value
-
-
-def _joined(values: list[Any]) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
-    """Concatenate arrays of one kind and return their lengths too.
-
-    This fast path joins a hundred thousand arrays in a few calls; a loop over them takes
-    seconds. ``None`` if they differ in type or shape: the caller then checks them one by
-    one.
-    """
-    types = set(map(type, values))
-    if not types <= {np.ndarray, type(None)}:
-        return None
-    if types == {np.ndarray}:
-        # The usual case: even one loop over the rows would double the time.
-        first = next((value for value in values if value.size), None)
-        with contextlib.suppress(ValueError):
-            flat = np.concatenate(values)
-            # An empty array may have another dtype than the others.
-            if first is not None and flat.size and flat.dtype == first.dtype:
-                return flat, _sizes(values)
-    full = [value for value in values if value is not None and value.size]
-    try:
-        flat = np.concatenate(full)
-    except ValueError:  # no arrays, scalars, or different shapes
-        return None
-    return flat, _sizes(
-        [() if value is None or not value.size else value for value in values]
-    )
-
-
-def _sizes(parts: Sequence[Sized]) -> NDArray[np.int64]:
-    return np.fromiter(map(len, parts), np.int64, len(parts))
-
-
-def _scalars(values: list[Any]) -> list[Any]:
-    if set(map(type, values)) <= {str, int}:
-        return values
-    return [_scalar(value) for value in values]
-
-
-def _scalar(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        value = value.ravel()[0] if value.size else None
-    return value.item() if isinstance(value, np.generic) else value

@@ -18,10 +18,6 @@ _UNITS = {'pixel': '', 'fractional': 'n'}
 def declared_box_format(handle: Any, column: str) -> str | None:
     """Return the box convention that a column's type or v3 metadata declares.
 
-    Args:
-        handle: An open Deep Lake dataset or view.
-        column: Name of the column.
-
     Returns:
         One of :data:`mmdet_deeplake_plugin.structures.boxes.BOX_FORMATS`, or ``None`` if
         none is declared.
@@ -46,13 +42,9 @@ def declared_box_format(handle: Any, column: str) -> str | None:
 def box_format_of(
     handle: Any, column: str, types: Mapping[str, Any], requested: str | None
 ) -> str:
-    """Return the box convention of a column: that of the config, or the declared one.
+    """Return the box convention of a column, possibly with a key of JSON.
 
-    Args:
-        handle: An open Deep Lake dataset or view.
-        column: Name of the column, possibly with a key of JSON.
-        types: Column -> type.
-        requested: ``box_format`` of the config.
+    It is that of the config (``requested``), or the declared one.
 
     Raises:
         ValueError: If the convention is unknown, or neither declares it.

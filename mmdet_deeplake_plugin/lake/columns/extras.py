@@ -9,27 +9,20 @@ from numpy.typing import NDArray
 
 from ...structures.boxes import to_xyxy
 from ...utils.ragged import offsets_of
-from ..connection.source import LakeSource
-from ..images.column import ImageColumn
-from .annotations import RowReader
 from .box_format import declared_box_format
-from .mapping import Columns
 from .roles import EXTRA_BOXES, EXTRA_FLAGS, EXTRA_NUMBERS
+from .row_reader import RowReader
 
 
 def read_extras(
-    images: ImageColumn,
-    columns: Columns,
-    rows: NDArray[np.int64],
+    reader: RowReader,
     counts: NDArray[np.integer],
     sizes: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> dict[str, NDArray[Any]]:
     """Read the further boxes, flags and numbers of all instances of rows.
 
     Args:
-        images: The image column, whose source reads the lake.
-        columns: Which columns to read.
-        rows: Row numbers, shape ``(R,)``.
+        reader: Reads the rows, ``R`` of them.
         counts: Number of boxes of each row, shape ``(R,)``.
         sizes: Widths and heights of the images in pixels, each of shape ``(R,)``.
 
@@ -41,17 +34,17 @@ def read_extras(
         ValueError: If a row does not have as many of them as boxes, or the convention of
             the boxes is not declared.
     """
-    reader = RowReader(images, columns, rows)
-    row = np.repeat(np.arange(len(rows)), counts)
+    columns, source = reader.columns, reader.source
+    row = np.repeat(np.arange(len(counts)), counts)
     found: dict[str, NDArray[Any]] = {}
     for role in EXTRA_BOXES:
         column = columns.of(role)
         if column is None:
             continue
-        box_format = declared_box_format(images.source.handle, column)
+        box_format = declared_box_format(source.handle, column)
         if box_format is None:
             raise ValueError(
-                f'{images.source.where(column)}: the box convention must be declared; '
+                f'{source.where(column)}: the box convention must be declared; '
                 "store the boxes in a column of type BoundingBox(dtype='float64', "
                 f"format='ltrb', bbox_type='pixel'), or write None for {role} in "
                 'deeplake_tensors'
@@ -59,7 +52,7 @@ def read_extras(
         boxes, offsets = reader.boxes(role)
         for bad in np.flatnonzero(np.diff(offsets) != counts)[:1].tolist():
             raise ValueError(
-                f'{images.source.where(column, rows[bad])}: there must be one for each '
+                f'{source.where(column, reader.rows[bad])}: there must be one for each '
                 f'box, found {np.diff(offsets)[bad]} for {counts[bad]} boxes in column '
                 f'{columns.of("gt_bboxes")!r}; correct the row'
             )
@@ -68,48 +61,20 @@ def read_extras(
         column = columns.of(role)
         if column is not None:
             key = column if column in others else role
-            found[key] = reader.numbers(role, np.asarray(counts, np.int64), np.bool_)
+            found[key] = reader.numbers(role, counts, np.bool_)
     for role, (key, dtype) in EXTRA_NUMBERS.items():
         if columns.of(role) is not None:
-            numbers = reader.numbers(role, np.asarray(counts, np.int64), np.dtype(dtype))
-            found[key] = numbers
+            found[key] = reader.numbers(role, counts, np.dtype(dtype))
     return found
 
 
-def read_row_numbers(
-    images: ImageColumn,
-    columns: Columns,
-    rows: NDArray[np.int64],
-    roles: tuple[str, ...],
-) -> dict[str, NDArray[np.int64]]:
-    """Read the columns with one integer per row.
-
-    Args:
-        images: The image column, whose source reads the lake.
-        columns: Which columns to read.
-        rows: Row numbers, shape ``(R,)``.
-        roles: Roles of the columns, such as video_id and frame_id.
-
-    Returns:
-        Role -> numbers, shape ``(R,)``, for the roles that have a column.
-
-    Raises:
-        ValueError: If a value is not an integer.
-    """
-    reader = RowReader(images, columns, rows)
-    given = [(role, columns.of(role)) for role in roles]
-    return {role: reader.integers(column) for role, column in given if column}
-
-
 def read_image_labels(
-    images: ImageColumn, columns: Columns, rows: NDArray[np.int64]
+    reader: RowReader,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]] | None:
     """Read the verified labels of images.
 
     Args:
-        images: The image column, whose source reads the lake.
-        columns: Which columns to read.
-        rows: Row numbers, shape ``(R,)``.
+        reader: Reads the rows, ``R`` of them.
 
     Returns:
         Offsets of each image's labels, shape ``(R + 1,)``, stored labels, and confidences
@@ -119,22 +84,21 @@ def read_image_labels(
         ValueError: If a label is not one of a class, or an image has not one confidence
             for each label.
     """
+    columns, source, rows = reader.columns, reader.source, reader.rows
     column = columns.of('image_level_labels')
     if column is None:
         return None
-    source = images.source
-    labels, offsets = _lists(source, column, rows)
+    labels, offsets = _lists(reader, column)
     count = len(columns.class_names)
     is_label = (labels >= 0) & (labels < count) & (labels == np.round(labels))
-    for bad in np.flatnonzero(~is_label)[:1]:
-        row = rows[np.searchsorted(offsets, bad, side='right') - 1]
+    for bad in np.flatnonzero(~is_label)[:1].tolist():
         raise ValueError(
-            f'{source.where(column, row)}: labels must be 0 to {count - 1}, got '
+            f'{reader.where(column, bad, offsets)}: labels must be 0 to {count - 1}, got '
             f'{labels[bad]:g}; correct the row'
         )
     confidences, given = np.ones(len(labels)), columns.of('confidences')
     if given is not None:
-        confidences, ends = _lists(source, given, rows)
+        confidences, ends = _lists(reader, given)
         for bad in np.flatnonzero(np.diff(ends) != np.diff(offsets))[:1].tolist():
             raise ValueError(
                 f'{source.where(given, rows[bad])}: there must be one confidence for '
@@ -145,9 +109,9 @@ def read_image_labels(
 
 
 def _lists(
-    source: LakeSource, column: str, rows: NDArray[np.int64]
+    reader: RowReader, column: str
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the numbers of all rows, and where those of each row begin."""
-    found = [np.ravel([] if v is None else v) for v in source.values(column, rows)]
+    found = [np.ravel([] if v is None else v) for v in reader.values(column)]
     numbers = np.concatenate([np.zeros(0), *found], dtype=np.float64)
     return numbers, offsets_of([len(each) for each in found])

@@ -42,9 +42,6 @@ _PANOPTIC: dict[str, str | None] = {
 def managed_roles(types: Mapping[str, Any]) -> dict[str, str | None]:
     """Return the columns of a lake that the managed ingestion of COCO files made.
 
-    Args:
-        types: Column -> type.
-
     Returns:
         Role -> column, possibly with a key; empty for any other lake.
     """
@@ -59,13 +56,7 @@ def managed_roles(types: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def category_ids(handle: Any, roles: Mapping[str, str], count: int) -> tuple[int, ...]:
-    """Return the category id of each label; free numbers for those without instances.
-
-    Args:
-        handle: An open dataset or view of such a lake.
-        roles: Role -> column, as in :func:`managed_roles`.
-        count: Number of classes.
-    """
+    """Return the category id of each label; free numbers for those without instances."""
     column = str(roles['gt_bboxes']).partition('.')[0]
     ids: dict[int, int] = {}
     for labels, content in zip(handle[roles['gt_labels']][:], handle[column][:]):

@@ -36,7 +36,8 @@ STYLES = (
     *('coco', 'voc', 'panoptic', 'crowdhuman', 'openimages', 'odvg', 'grounding'),
     *('video', 'reid'),
 )
-_PER_BOX = (
+# Roles with one value per box, beside boxes and labels.
+PER_BOX = (
     *('gt_masks', 'segment_ids', 'gt_ignore_flags', 'area', 'ignore'),
     *EXTRA_BOXES,
     *EXTRA_FLAGS,
@@ -74,12 +75,8 @@ class Columns:
     def labels_of(self, names: NDArray[Any], where: str) -> NDArray[np.int64]:
         """Return the labels of class names, shape ``(N,)``.
 
-        Args:
-            names: Names of classes, shape ``(N,)``.
-            where: Where they are stored, for messages.
-
         Raises:
-            ValueError: If one of them is not a class.
+            ValueError: If one of them is not a class; the message begins with ``where``.
         """
         labels = {name: label for label, name in enumerate(self.class_names)}
         for name in names.tolist():
@@ -161,7 +158,7 @@ def map_columns(
             f'{lone} is None; set both to None for a lake without annotations'
         )
     if 'gt_bboxes' not in roles:
-        for name in _PER_BOX:  # one value per box
+        for name in PER_BOX:
             roles.pop(name, None)
     _check_proposals(handle, roles.get('proposals'))
     if requested.get('phrases') and 'text' not in roles:
@@ -195,10 +192,7 @@ def map_columns(
 
 
 def check_roles(tensors: Any) -> dict[str, str | None]:
-    """Check what can be checked of ``deeplake_tensors`` without a lake.
-
-    Args:
-        tensors: ``deeplake_tensors`` of a config.
+    """Check ``deeplake_tensors`` of a config as far as that needs no lake.
 
     Returns:
         Role -> name of the column.
@@ -234,11 +228,7 @@ def check_roles(tensors: Any) -> dict[str, str | None]:
 
 
 def check_style(style: Any) -> None:
-    """Refuse an unknown ``annotation_style``.
-
-    Raises:
-        ValueError: If it is unknown.
-    """
+    """Refuse an unknown ``annotation_style`` with a ``ValueError``."""
     if not isinstance(style, str) or style not in STYLES:
         raise ValueError(
             f'annotation_style={style!r} is unknown{did_you_mean(style, STYLES)}; '

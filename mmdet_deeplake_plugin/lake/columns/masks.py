@@ -28,12 +28,7 @@ from .roles import MaskKind, mask_kind
 
 @dataclass(eq=False)
 class MaskColumn:
-    """The column that plays the role ``gt_masks``.
-
-    Args:
-        source: Reads the lake.
-        column: Name of the column.
-    """
+    """The column that plays the role ``gt_masks``."""
 
     source: LakeSource
     column: str
@@ -44,11 +39,7 @@ class MaskColumn:
         return mask_kind(self.source.handle.schema[self.column].dtype)
 
     def packed(self, rows: NDArray[np.int64]) -> PackedStrings | None:
-        """Read the texts of rows into one block; ``None`` if the column is not text.
-
-        Args:
-            rows: Row numbers, shape ``(R,)``.
-        """
+        """Read the texts of rows into one block; ``None`` if the column is not text."""
         if self.kind is not MaskKind.TEXT:
             return None
         return PackedStrings(self.source.values(self.column, rows))
@@ -56,16 +47,13 @@ class MaskColumn:
     def of_row(
         self, row: int, count: int, size: tuple[int, int], text: str | None = None
     ) -> list[Segmentation]:
-        """Read the segmentations of a row's instances.
+        """Read the segmentations of a row's instances, one per box in their order.
 
         Args:
             row: Row number.
             count: Number of boxes of the row.
             size: Width and height of its image in pixels.
             text: The row's text if it was read already.
-
-        Returns:
-            One segmentation per box, in the order of the boxes.
 
         Raises:
             ValueError: If there is not one mask per box, or a mask does not fit the

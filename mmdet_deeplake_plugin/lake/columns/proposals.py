@@ -19,13 +19,7 @@ from .box_format import declared_box_format
 
 @dataclass(eq=False)
 class ProposalColumns:
-    """The columns that play the roles ``proposals`` and ``proposal_scores``.
-
-    Args:
-        source: Reads the lake.
-        boxes: Name of the column of boxes.
-        scores: Name of the column of scores, ``None`` without one.
-    """
+    """The columns that play the roles ``proposals`` and ``proposal_scores``."""
 
     source: LakeSource
     boxes: str

@@ -22,24 +22,24 @@ class Role:
 
     Args:
         name: Key of ``deeplake_tensors``.
-        required: Whether a dataset needs a column for the role.
-        fits: Whether a column of a type is declared for this role; ``None`` if no type
-            is specific to it, so that only the name counts.
+        wanted: What the column must hold, worded for error messages.
         usual_names: Column names, in lower case, that identify the role where the type
             does not.
-        wanted: What the column must hold, worded for error messages.
         takes: Whether a column of a type can play the role at all, if the config or a
             usual name selects it; ``None`` if any type can.
+        fits: Whether a column of a type is declared for this role; ``None`` if no type
+            is specific to it, so that only the name counts.
         style: The annotation style in which usual names count; ``None`` for every style.
+        required: Whether a dataset needs a column for the role.
     """
 
     name: str
-    required: bool
-    fits: Callable[[Any], bool] | None
-    usual_names: tuple[str, ...]
     wanted: str
+    usual_names: tuple[str, ...] = ()
     takes: Callable[[Any], bool] | None = None
+    fits: Callable[[Any], bool] | None = None
     style: str | None = None
+    required: bool = False
 
 
 class MaskKind(Enum):
@@ -104,7 +104,7 @@ def may_hold_seg_maps(dtype: Any) -> bool:
 
 def holds_numbers(dtype: Any) -> bool:
     """Whether a column can hold numbers: as such, or as JSON."""
-    is_picture = is_image(dtype) or is_seg_map(dtype) or mask_kind(dtype) in _DENSE
+    is_picture = is_image(dtype) or is_seg_map(dtype) or is_masks(dtype)
     return is_json(dtype) or (dtype.id in _NUMBERS and not is_picture)
 
 
@@ -118,12 +118,8 @@ def holds_ids(dtype: Any) -> bool:
     return dtype.id in _NUMBERS or is_json(dtype)
 
 
-_DENSE = (MaskKind.POLYGONS, MaskKind.BITMAPS)
 _NUMBERS = (
-    'bool',
-    'float16',
-    'float32',
-    'float64',
+    *('bool', 'float16', 'float32', 'float64'),
     *(f'{sign}int{bits}' for sign in ('', 'u') for bits in (8, 16, 32, 64)),
 )
 _LABEL_TYPES = ('uint8', 'uint16', 'uint32', 'int16', 'int32', 'int64')
@@ -158,192 +154,134 @@ EXTRA_NUMBERS = {
     'visibility': ('visibility', 'float64'),
 }
 
+
+def _named(
+    name: str,
+    wanted: str,
+    *others: str,
+    takes: Callable[[Any], bool] = holds_numbers,
+    style: str | None = None,
+) -> Role:
+    """Return a role whose column is found by the name of the role, or by another."""
+    return Role(name, wanted, (name, *others), takes, style=style)
+
+
+# In the order in which columns are found.
 ROLES: dict[str, Role] = {
     role.name: role
     for role in (
-        Role('img', True, is_image, (), 'encoded images, one per row'),
-        Role('gt_bboxes', True, is_boxes, (), 'boxes of shape (N, 4)', holds_numbers),
+        Role('img', 'encoded images, one per row', fits=is_image, required=True),
+        Role(
+            'gt_bboxes',
+            'boxes of shape (N, 4)',
+            takes=holds_numbers,
+            fits=is_boxes,
+            required=True,
+        ),
         Role(
             'gt_labels',
-            True,
-            is_labels,
-            (),
             'class labels of shape (N,), or a list of their names',
             takes=holds_labels,
+            fits=is_labels,
+            required=True,
         ),
         Role(
             'gt_masks',
-            False,
-            is_masks,
-            ('segmentation',),
             'N masks per row: BinaryMask (H, W, N), Polygon, or the text that '
             'tools.from_coco writes',
+            ('segmentation',),
             takes=lambda dtype: mask_kind(dtype) is not None,
+            fits=is_masks,
         ),
         Role(
             'gt_seg_map',
-            False,
-            is_seg_map,
-            ('gt_seg_map', 'seg_map', 'seg_maps'),
             'segmentation maps, one per row: SegmentMask, PNG images, or integer arrays '
             '(H, W)',
+            ('gt_seg_map', 'seg_map', 'seg_maps'),
             takes=may_hold_seg_maps,
+            fits=is_seg_map,
         ),
-        Role(
+        _named(
             'segment_ids',
-            False,
-            None,
-            ('segment_id', 'segment_ids'),
             'ids (N,) of panoptic segments, equal to their pixel values in gt_seg_map',
-            takes=holds_numbers,
+            'segment_id',
         ),
-        Role(
+        _named(
             'gt_ignore_flags',
-            False,
-            None,
-            (
-                'iscrowd',
-                'is_crowd',
-                'iscrowds',
-                'crowd',
-                'difficult',
-                'gt_ignore_flags',
-            ),
             'crowd or difficult flags (N,)',
-            takes=holds_numbers,
+            *('iscrowd', 'is_crowd', 'iscrowds', 'crowd', 'difficult'),
         ),
-        Role(
-            'area',
-            False,
-            None,
-            ('area', 'areas'),
-            'areas (N,) in square pixels',
-            takes=holds_numbers,
-        ),
-        Role(
-            'ignore',
-            False,
-            None,
-            ('ignore',),
-            "COCO's ignore flags (N,)",
-            takes=holds_numbers,
-        ),
-        Role(
+        _named('area', 'areas (N,) in square pixels', 'areas'),
+        _named('ignore', "COCO's ignore flags (N,)"),
+        _named(
             'img_id',
-            False,
-            None,
-            ('image_id', 'img_id', 'image_ids'),
             'image id, a number or text',
+            *('image_id', 'image_ids'),
             takes=holds_ids,
         ),
-        Role(
+        _named(
             'file_name',
-            False,
-            None,
-            ('file_name', 'filename', 'file_names', 'filenames'),
             'file name of the image, as text',
+            *('filename', 'file_names', 'filenames'),
             takes=is_json,
         ),
-        Role(
-            'proposals',
-            False,
-            None,
-            ('proposals',),
-            'boxes of shape (P, 4) and type BoundingBox',
-            takes=is_boxes,
-        ),
-        Role(
-            'proposal_scores',
-            False,
-            None,
-            ('proposal_scores', 'proposals_scores'),
-            'scores (P,) of proposals',
-            takes=holds_numbers,
-        ),
-        Role(
+        _named('proposals', 'boxes of shape (P, 4) and type BoundingBox', takes=is_boxes),
+        _named('proposal_scores', 'scores (P,) of proposals', 'proposals_scores'),
+        _named(
             'caption',
-            False,
-            None,
-            ('caption', 'captions'),
             'text: one caption per image, or the captions that tools.from_coco writes',
+            'captions',
             takes=is_text,
         ),
         # Inferred in one style only: many lakes have text that is not a prompt.
-        *(
-            Role(name, False, None, (name,), wanted, takes=is_text, style=style)
-            for name, wanted, style in (
-                ('text', 'text, which contains the phrases', 'odvg'),
-                (
-                    'phrases',
-                    'text: a JSON list of dicts with phrase, tokens_positive and boxes',
-                    'odvg',
-                ),
-                (
-                    'grounding',
-                    'text: a JSON object with keys of the sample, as '
-                    'tools.from_grounding writes it',
-                    'grounding',
-                ),
-            )
+        _named('text', 'text, which contains the phrases', takes=is_text, style='odvg'),
+        _named(
+            'phrases',
+            'text: a JSON list of dicts with phrase, tokens_positive and boxes',
+            takes=is_text,
+            style='odvg',
         ),
-        Role('width', False, None, ('width',), 'width in pixels', holds_numbers),
-        Role('height', False, None, ('height',), 'height in pixels', holds_numbers),
+        _named(
+            'grounding',
+            'text: a JSON object with keys of the sample, as tools.from_grounding '
+            'writes it',
+            takes=is_text,
+            style='grounding',
+        ),
+        _named('width', 'width in pixels'),
+        _named('height', 'height in pixels'),
         *(
-            Role(
+            _named(
                 key,
-                False,
-                None,
-                (key, column),
                 'further boxes (N, 4) of type BoundingBox',
+                column,
                 takes=is_boxes,
                 style='crowdhuman',
             )
             for key, column in EXTRA_BOXES.items()
         ),
         *(
-            Role(
-                key,
-                False,
-                None,
-                (key, *others),
-                'flags (N,)',
-                takes=holds_numbers,
-                style='openimages',
-            )
+            _named(key, 'flags (N,)', *others, style='openimages')
             for key, others in EXTRA_FLAGS.items()
         ),
         *(
-            Role(
-                key,
-                False,
-                None,
-                (key,),
-                f'{key} of each image, a list of numbers',
-                takes=holds_numbers,
-                style='openimages',
-            )
+            _named(key, f'{key} of each image, a list of numbers', style='openimages')
             for key in ('image_level_labels', 'confidences')
         ),
-        *(
-            Role(name, False, None, (name, *others), wanted, holds_numbers, style)
-            for name, others, wanted, style in (
-                ('video_id', (), 'the id of the video, an integer per row', 'video'),
-                (
-                    'frame_id',
-                    (),
-                    'the place of the frame in its video, an integer per row, from 0',
-                    'video',
-                ),
-                (
-                    'gt_instance_ids',
-                    ('instance_id',),
-                    'ids (N,) of the objects, the same in all frames of a video',
-                    'video',
-                ),
-                ('mot_conf', (), 'flags (N,), 0 for what MOT ignores', 'video'),
-                ('visibility', (), 'visible fractions (N,), 0 to 1', 'video'),
-                ('person_id', (), 'whom the image shows, an integer per row', 'reid'),
-            )
+        _named('video_id', 'the id of the video, an integer per row', style='video'),
+        _named(
+            'frame_id',
+            'the place of the frame in its video, an integer per row, from 0',
+            style='video',
         ),
+        _named(
+            'gt_instance_ids',
+            'ids (N,) of the objects, the same in all frames of a video',
+            'instance_id',
+            style='video',
+        ),
+        _named('mot_conf', 'flags (N,), 0 for what MOT ignores', style='video'),
+        _named('visibility', 'visible fractions (N,), 0 to 1', style='video'),
+        _named('person_id', 'whom the image shows, an integer per row', style='reid'),
     )
 }

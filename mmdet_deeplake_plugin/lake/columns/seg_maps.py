@@ -37,10 +37,7 @@ class SegMapColumn:
         self._prefetched: dict[int, bytes] = {}
 
     def prepare(self, rows: Sequence[int]) -> None:
-        """Read the maps of a batch from object storage in one request.
-
-        Args:
-            rows: Row numbers.
+        """Read the maps of a batch of rows from object storage in one request.
 
         Raises:
             LakeReadError: If the maps cannot be read.

@@ -24,6 +24,10 @@ _REGION_KEYS = ('phrase', 'tokens_positive', 'boxes')
 class TextColumn:
     """A column that plays the role ``caption``, ``text``, ``phrases`` or ``grounding``.
 
+    Rows are read by :meth:`packed`; the other methods take the text of a row and its
+    number. They raise a ``ValueError`` that names lake, column and row if the text is not
+    in their format.
+
     Args:
         source: Reads the lake.
         column: Name of the column.
@@ -40,40 +44,18 @@ class TextColumn:
         self.has_several = content == names.COCO_CAPTIONS
 
     def packed(self, rows: NDArray[np.int64]) -> PackedStrings:
-        """Read the texts of rows into one block; empty where a row has none.
-
-        Args:
-            rows: Row numbers, shape ``(R,)``.
-        """
+        """Read the texts of rows into one block; empty where a row has none."""
         # Deep Lake returns None for an empty text.
         return PackedStrings(self.source.values(self.column, rows))
 
     def caption(self, text: str, row: int) -> str | list[str]:
-        """Return the caption of an image, or the list of its captions.
-
-        Args:
-            text: Content of the row.
-            row: Row number.
-
-        Raises:
-            ValueError: If the column is declared as captions of ``tools.from_coco``, but
-                the text is not in that format. The message names lake, column and row.
-        """
+        """Return the caption of an image, or the list of its captions."""
         if not self.has_several:
             return text
         return [annotation['caption'] for _, annotation in self.captions(text, row)]
 
     def captions(self, text: str, row: int) -> list[tuple[int, dict[str, Any]]]:
-        """Return COCO caption annotations, each with its position in the source file.
-
-        Args:
-            text: Content of the row.
-            row: Row number.
-
-        Raises:
-            ValueError: If the text is not in that format. The message names lake,
-                column and row.
-        """
+        """Return COCO caption annotations, each with its position in the source file."""
         pairs = self._json(text, row, 'captions')
         try:
             return [(int(position), dict(annotation)) for position, annotation in pairs]
@@ -85,16 +67,7 @@ class TextColumn:
             ) from error
 
     def prompt(self, text: str, row: int) -> dict[str, Any]:
-        """Return the keys of a sample that the role ``grounding`` gives.
-
-        Args:
-            text: Content of the row.
-            row: Row number.
-
-        Raises:
-            ValueError: If it is not a JSON object. The message names lake, column and
-                row.
-        """
+        """Return the keys of a sample that the role ``grounding`` gives."""
         return self._json(text, row, 'grounding', dict)
 
     def regions(self, text: str, row: int, num_boxes: int) -> list[dict[str, Any]]:
@@ -110,8 +83,8 @@ class TextColumn:
             in the text) and ``boxes`` (indices of the row's boxes).
 
         Raises:
-            ValueError: If a phrase lacks a key, or a box does not have exactly one
-                phrase. The message names lake, column and row.
+            ValueError: Also if a phrase lacks a key, or a box does not have exactly one
+                phrase.
         """
         regions = self._json(text, row, 'phrases')
         for region in regions:

@@ -75,10 +75,7 @@ class Credentials:
 
     @classmethod
     def from_config(cls, config: Any) -> Credentials:
-        """Validate ``deeplake_credentials`` of a config.
-
-        Args:
-            config: ``None`` or a mapping with ``token`` and ``creds``.
+        """Validate ``deeplake_credentials``: a mapping with ``token`` and ``creds``.
 
         Raises:
             ValueError: If a key is unknown or no longer supported, or ``creds`` is a
@@ -115,20 +112,13 @@ class Credentials:
     @property
     def has_literal_secret(self) -> bool:
         """Whether the config contains a secret itself, not only references."""
-        if self.token and not _is_reference(self.token):
-            return True
-        return not isinstance(self.creds, str) and any(
-            key not in _PLAIN_KEYS and not _is_reference(value)
-            for key, value in self.creds
-        )
+        return any(_is_literal(key, value) for key, value in self._pairs())
 
     def resolve(self) -> dict[str, Any]:
-        """Resolve the references.
+        """Return the arguments ``creds`` and ``token`` of ``deeplake.open_read_only``.
 
-        Returns:
-            The arguments ``creds`` and ``token`` of ``deeplake.open_read_only``. Those
-            that are not set are omitted, so that the environment of Deep Lake and of the
-            storage provider applies.
+        Those that are not set are omitted, so that the environment of Deep Lake and of
+        the storage provider applies.
 
         Raises:
             UnreadableReferenceError: If a reference cannot be resolved; the message
@@ -165,11 +155,8 @@ class Credentials:
         Short-lived credentials are renewed in a file; when the age changes, the lake
         must be opened again.
         """
-        values = [self.token, *([self.creds] if isinstance(self.creds, str) else [])]
-        if not isinstance(self.creds, str):
-            values += [value for _, value in self.creds]
         times = []
-        for value in values:
+        for _, value in self._pairs():
             if value.startswith('file:'):
                 try:
                     state = Path(value[len('file:') :]).expanduser().stat()
@@ -178,32 +165,26 @@ class Credentials:
                     times += [0, 0]
         return tuple(times)
 
-    def __repr__(self) -> str:
-        creds = (
-            self.creds
-            if isinstance(self.creds, str)
-            else {key: _shown(key, value) for key, value in self.creds}
-        )
-        return f'Credentials(token={_shown("token", self.token)!r}, creds={creds!r})'
+    def _pairs(self) -> list[tuple[str, str]]:
+        """Return the token and the storage credentials by key."""
+        creds = [('creds', self.creds)] if isinstance(self.creds, str) else self.creds
+        return [('token', self.token), *creds]
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __repr__(self) -> str:
+        shown = {key: '***' if _is_literal(key, v) else v for key, v in self._pairs()}
+        token = shown.pop('token')
+        creds = self.creds if isinstance(self.creds, str) else shown
+        return f'Credentials(token={token!r}, creds={creds!r})'
+
+    def __reduce__(self) -> tuple[Any, ...]:
         # A spawned worker needs the secret and gets it through a pipe; any other pickle
         # may be written to disk.
-        if get_spawning_popen() is not None or not self.has_literal_secret:
-            return {'token': self.token, 'creds': self.creds}
-        token = self.token if _is_reference(self.token) else ''
-        if isinstance(self.creds, str):
-            return {'token': token, 'creds': self.creds}
-        kept = tuple(
-            (key, value)
-            for key, value in self.creds
-            if key in _PLAIN_KEYS or _is_reference(value)
-        )
-        return {'token': token, 'creds': kept}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for key, value in state.items():
-            object.__setattr__(self, key, value)
+        if get_spawning_popen() is not None:
+            return Credentials, (self.token, self.creds)
+        kept = {key: v for key, v in self._pairs() if not _is_literal(key, v)}
+        token = kept.pop('token', '')
+        creds = self.creds if isinstance(self.creds, str) else tuple(kept.items())
+        return Credentials, (token, creds)
 
 
 def resolved_secrets() -> list[str]:
@@ -229,8 +210,7 @@ def _creds_from_config(creds: Any) -> str | tuple[tuple[str, str], ...]:
             'deeplake_credentials.creds must be a dict or a reference, got a '
             f"{type(creds).__name__}; write a dict, 'env:NAME', 'file:PATH' or None"
         )
-    for key in creds:
-        _check_creds_key(key)
+    _check_creds_keys(creds)
     return tuple(
         (key, _string(f'deeplake_credentials.creds.{key}', value))
         for key, value in creds.items()
@@ -238,12 +218,13 @@ def _creds_from_config(creds: Any) -> str | tuple[tuple[str, str], ...]:
     )
 
 
-def _check_creds_key(key: str) -> None:
-    if key not in CREDS_KEYS:
-        raise ValueError(
-            f'deeplake_credentials.creds.{key} is unknown'
-            f'{did_you_mean(key, CREDS_KEYS)}; the keys are: {", ".join(CREDS_KEYS)}'
-        )
+def _check_creds_keys(creds: Mapping[str, Any]) -> None:
+    for key in creds:
+        if key not in CREDS_KEYS:
+            raise ValueError(
+                f'deeplake_credentials.creds.{key} is unknown'
+                f'{did_you_mean(key, CREDS_KEYS)}; the keys are: {", ".join(CREDS_KEYS)}'
+            )
 
 
 def _string(key: str, value: Any) -> str:
@@ -259,8 +240,9 @@ def _is_reference(value: str) -> bool:
     return value.startswith(('env:', 'file:'))
 
 
-def _shown(key: str, value: str) -> str:
-    return value if not value or _is_reference(value) or key in _PLAIN_KEYS else '***'
+def _is_literal(key: str, value: str) -> bool:
+    """Whether a value is a secret itself."""
+    return bool(value) and key not in _PLAIN_KEYS and not _is_reference(value)
 
 
 def _follow(key: str, value: str) -> str:
@@ -272,22 +254,19 @@ def _follow(key: str, value: str) -> str:
                 'export it in the shell that starts the training'
             )
         return os.environ[name]
-    if value.startswith('file:'):
-        path = Path(value[len('file:') :]).expanduser()
-        try:
-            text = path.read_text().strip()
-        except OSError as error:
-            raise UnreadableReferenceError(
-                f'{key}={value!r}: cannot read the file: {error.strerror}'
-            ) from error
-        except UnicodeDecodeError:  # its repr contains the whole file
-            raise UnreadableReferenceError(
-                f'{key}={value!r}: the file is not text'
-            ) from None
-        if not text:  # it is being rewritten
-            raise UnreadableReferenceError(f'{key}={value!r}: the file is empty')
-        return text
-    return value
+    if not value.startswith('file:'):
+        return value
+    try:
+        text = Path(value[len('file:') :]).expanduser().read_text().strip()
+    except OSError as error:
+        raise UnreadableReferenceError(
+            f'{key}={value!r}: cannot read the file: {error.strerror}'
+        ) from error
+    except UnicodeDecodeError:  # its repr contains the whole file
+        raise UnreadableReferenceError(f'{key}={value!r}: the file is not text') from None
+    if not text:  # it is being rewritten
+        raise UnreadableReferenceError(f'{key}={value!r}: the file is empty')
+    return text
 
 
 def _parse_creds(reference: str) -> dict[str, str]:
@@ -300,18 +279,13 @@ def _parse_creds(reference: str) -> dict[str, str]:
         raise UnreadableReferenceError(
             f'{key}={reference!r}: its content must be a JSON object of storage keys'
         )
-    for name in creds:
-        _check_creds_key(name)
+    _check_creds_keys(creds)
     return {name: str(value) for name, value in creds.items()}
 
 
 def _secrets_of(arguments: dict[str, Any]) -> list[str]:
-    values = [
-        value
-        for key, value in arguments.get('creds', {}).items()
-        if key not in _PLAIN_KEYS
-    ]
-    return [*values, *([arguments['token']] if 'token' in arguments else [])]
+    creds = {**arguments.get('creds', {}), 'token': arguments.get('token')}
+    return [value for key, value in creds.items() if value and key not in _PLAIN_KEYS]
 
 
 def _remember(secrets: list[str]) -> None:

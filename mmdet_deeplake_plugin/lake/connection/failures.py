@@ -39,11 +39,7 @@ _MISSING = (deeplake.StorageKeyNotFound, deeplake.NotFoundError, KeyError)
 
 
 def is_access_denied(error: BaseException) -> bool:
-    """Return whether a server was reached and rejected the credentials.
-
-    Args:
-        error: An error of Deep Lake or of opening a lake.
-    """
+    """Return whether a server was reached and rejected the credentials."""
     if isinstance(error, _DENIED):
         return True
     is_storage = isinstance(error, (deeplake.StorageInternalError, RuntimeError))
@@ -53,27 +49,17 @@ def is_access_denied(error: BaseException) -> bool:
 def is_unreachable(error: BaseException) -> bool:
     """Return whether the storage could not be reached, or failed.
 
-    Args:
-        error: An error of Deep Lake; check :func:`is_access_denied` and
-            :func:`is_missing` first.
+    Check :func:`is_access_denied` and :func:`is_missing` first.
     """
     return isinstance(error, _UNREACHABLE) or str(error).startswith(_NO_CONNECTION)
 
 
 def is_network_failure(error: BaseException) -> bool:
-    """Return whether an error is transient, so that a retry may succeed.
-
-    Args:
-        error: An error of Deep Lake or of a read with a deadline.
-    """
+    """Return whether an error is transient, so that a retry may succeed."""
     is_transient = isinstance(error, (ConnectionError, TimeoutError))
     return is_transient or (is_unreachable(error) and not is_missing(error))
 
 
 def is_missing(error: BaseException) -> bool:
-    """Return whether a bucket, an object or a dataset does not exist.
-
-    Args:
-        error: An error of Deep Lake.
-    """
+    """Return whether a bucket, an object or a dataset does not exist."""
     return isinstance(error, _MISSING) or bool(_MISSING_MESSAGE.search(str(error)))

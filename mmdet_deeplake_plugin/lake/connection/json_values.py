@@ -16,10 +16,6 @@ import numpy as np
 def split_key(column: str, columns: Container[str]) -> tuple[str, str]:
     """Split ``column.key``, unless the lake has a column of that very name.
 
-    Args:
-        column: Name of a column, possibly with a key.
-        columns: Names of the columns of the lake.
-
     Returns:
         Name of the column and the key, ``''`` without one.
     """
@@ -41,11 +37,11 @@ def parse_json(value: Any, key: str = '') -> Any:
         value: JSON text, a ``Dict`` of Deep Lake, or ``None``.
         key: Key of the dict, or of each dict in the list; ``''`` for the whole.
 
-    Raises:
-        ValueError: If it is not JSON, or has no such key.
-
     Returns:
         Plain Python values; ``None`` for no value or an empty text.
+
+    Raises:
+        ValueError: If it is not JSON, or has no such key.
     """
     if value is None or (isinstance(value, str) and not value):
         return None

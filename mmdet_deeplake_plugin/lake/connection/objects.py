@@ -44,19 +44,13 @@ class ObjectReader(SharedByCopies):
     def read(
         self, what: str, name: str, begin: int | None = None, end: int | None = None
     ) -> memoryview | None:
-        """Read an object, or a part of it.
-
-        Args:
-            what: What is read, for messages.
-            name: Path of the object within the lake.
-            begin: First byte; ``None`` for the whole object.
-            end: First byte after the part.
+        """Read the object at a path within the lake, or bytes ``begin`` to ``end - 1``.
 
         Returns:
             The bytes; ``None`` if the object does not exist.
 
         Raises:
-            LakeReadError: If all attempts fail.
+            LakeReadError: If all attempts fail; the message says ``what``.
         """
 
         def attempt() -> memoryview | None:

@@ -23,9 +23,6 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
         text: Any text.
         secrets: Values to redact wherever they occur, also URL-quoted; values of less
             than four characters are ignored.
-
-    Returns:
-        The text without secrets.
     """
     for secret in sorted(set(secrets), key=len, reverse=True):  # one may contain another
         if len(secret) >= _SHORTEST:

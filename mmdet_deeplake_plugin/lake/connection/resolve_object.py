@@ -97,13 +97,7 @@ def _describe(dataset: Any) -> list[dict[str, Any]]:
 
 
 def same_rows(view: Any, head: Any, rows: NDArray[np.int64] | None) -> bool:
-    """Return whether a view has the values of rows, in all columns but the images.
-
-    Args:
-        view: An open view.
-        head: An open dataset.
-        rows: Row numbers in it, shape ``(R,)``; ``None`` for all.
-    """
+    """Return whether a view has the values of rows of a dataset; images do not count."""
     count = len(head) if rows is None else len(rows)
     if len(view) != count:
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,19 +29,19 @@ T = TypeVar('T')
 _inherited: list[Any] = []
 
 
+@dataclass(eq=False, repr=False)
 class OpenHandle:
     """A handle, with the age of the credentials that opened it.
 
-    Attributes:
-        lock: Held while a thread opens the lake.
+    Args:
         handle: A read-only Deep Lake dataset or view, ``None`` until it is opened.
         age: Age of the credentials, see :meth:`.Credentials.age`.
+        lock: Held while a thread opens the lake.
     """
 
-    def __init__(self, handle: Any = None, age: tuple[int, ...] = ()) -> None:
-        self.lock = threading.Lock()
-        self.handle = handle
-        self.age = age
+    handle: Any = None
+    age: tuple[int, ...] = ()
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class LakeSource(SharedByCopies):
@@ -116,10 +116,8 @@ class LakeSource(SharedByCopies):
     def read_with(self, credentials: Credentials, timeouts: ReadTimeouts) -> None:
         """Replace credentials and timeouts for all following reads.
 
-        Args:
-            credentials: The credentials; if they differ from the current ones, the next
-                read opens the lake again.
-            timeouts: The timeouts of reads.
+        If the credentials differ from the current ones, the next read opens the lake
+        again.
         """
         if credentials != self.spec.credentials:
             self._current()  # do not destroy a handle inherited by a fork
@@ -166,11 +164,7 @@ class LakeSource(SharedByCopies):
         return values
 
     def computed(self, expression: str, rows: NDArray[np.int64]) -> list[Any]:
-        """Compute a TQL expression for rows.
-
-        Args:
-            expression: The expression, as it follows ``SELECT``.
-            rows: Row numbers, shape ``(R,)``.
+        """Compute a TQL expression (what follows ``SELECT``) for rows.
 
         Raises:
             ValueError: If Deep Lake cannot evaluate the expression.
@@ -194,12 +188,7 @@ class LakeSource(SharedByCopies):
         return self.read(f'{expression!r}', compute)
 
     def where(self, column: str | None, row: int | None = None) -> str:
-        """Name lake, column and row for an error message.
-
-        Args:
-            column: Name of the column.
-            row: Row number, ``None`` if the message is about the whole column.
-        """
+        """Name lake, column and row, or the whole column, for an error message."""
         place = '' if row is None else f', row {row}'
         return f'{self.name}, column {column!r}{place}'
 
@@ -231,8 +220,5 @@ class LakeSource(SharedByCopies):
         if used and used[0] is self._opened:
             self._opened = OpenHandle()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {'spec': self.spec, 'pin': self.pin}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LakeSource, (self.spec, self.pin)

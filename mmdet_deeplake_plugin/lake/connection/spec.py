@@ -91,13 +91,7 @@ class LakeSpec:
     ) -> LakeSpec:
         """Validate the ``deeplake_*`` keys of a config that name a lake.
 
-        Args:
-            path: ``deeplake_path``; optional if ``query`` has a FROM clause.
-            credentials: ``deeplake_credentials``.
-            commit_id: ``deeplake_commit_id``.
-            view_id: ``deeplake_view_id``.
-            query: ``deeplake_query``.
-            timeouts: The timeouts of reads.
+        The path is optional if the query has a FROM clause.
 
         Raises:
             TypeError: If a key is not a string.
@@ -212,13 +206,10 @@ def split_suffix(path: str) -> tuple[str, str]:
 
 
 def address_of(path: str) -> str:
-    """Return a path by which Deep Lake finds a lake.
+    """Return a path by which Deep Lake finds the lake at an absolute path or URL.
 
     It takes what follows the first ``@`` for a branch or tag, so below a folder with an
     ``@`` it finds a lake only by a relative path.
-
-    Args:
-        path: A URL, or an absolute path, without suffix.
 
     Raises:
         ValueError: If the path from the working folder has an ``@`` too.
@@ -236,13 +227,7 @@ def address_of(path: str) -> str:
 
 
 def split_from(query: str) -> tuple[str, str]:
-    """Split the FROM clause off a query.
-
-    Args:
-        query: TQL, possibly with ``FROM "path"``.
-
-    Returns:
-        The query without the clause, and the path (``''`` without a FROM clause).
+    """Return a query without its FROM clause, and the path in that, ``''`` without one.
 
     Raises:
         ValueError: If it reads from more than one lake.

@@ -36,20 +36,11 @@ def is_text_list(dtype: Any) -> bool:
 def read_text_lists(
     spec: LakeSpec, pin: Pin, column: str, rows: NDArray[np.int64]
 ) -> list[list[str]]:
-    """Read the lists of some rows.
-
-    Args:
-        spec: The lake; not one in memory, which another process cannot open.
-        pin: The state of the lake.
-        column: Name of the column.
-        rows: Row numbers, shape ``(R,)``.
+    """Read the lists of some rows of a lake, but not one in memory.
 
     Raises:
         OSError: If the lake cannot be opened in the other process, or it crashes on the
             same rows again and again.
-
-    Returns:
-        One list per row.
     """
     lists: list[list[str]] = []
     crashes = 0

@@ -15,15 +15,15 @@ _ROWS_AT_ONCE = 1000
 def read_values(
     handle: Any, column: str, rows: NDArray[np.int64] | None = None
 ) -> list[Any]:
-    """Read a column of an open dataset or view.
+    """Read a column, but not one of images, of an open dataset or view.
 
     Args:
         handle: An open Deep Lake dataset or view.
-        column: Name of the column; not an image column.
+        column: Name of the column.
         rows: Row numbers, shape ``(R,)``; ``None`` for all.
 
     Returns:
-        One value per row, in the order of ``rows``.
+        One value per row, in their order.
     """
     total = len(handle)
     if rows is None:

@@ -59,23 +59,14 @@ class Layout:
     is_exact: bool = False
 
     def is_known(self, count: int, size: int) -> bool:
-        """Return whether a file looks like one of this layout, even if truncated.
-
-        Args:
-            count: How many images were written to it.
-            size: Size of the file in bytes.
-        """
+        """Return whether a file with ``count`` images looks so, even if truncated."""
         if not len(self.table):  # it ends within the layout, or has another
             return size <= _LAYOUT_BYTES_BESIDE + LAYOUT_BYTES_OF_A_ROW * count
         is_cut = self.whole < self.total
         return self.total == count and (is_cut or self.is_exact)
 
     def place(self, number: int) -> tuple[int, int]:
-        """Return the size of an image, and where it begins in the file.
-
-        Args:
-            number: Number of the image in the file.
-        """
+        """Return the size of an image, and where it begins in the file."""
         if len(self.table) == self.total:  # each has a size of its own, as most often
             size, place, _ = self.table[number].tolist()
             return size, self.begin + place
@@ -110,11 +101,7 @@ class ChunkFiles:
         self._differs = False
 
     def find_truncated(self, rows: Sequence[int]) -> str:
-        """Describe the file that is truncated before some rows; ``''`` if none is.
-
-        Args:
-            rows: Row numbers.
-        """
+        """Describe the file that is truncated before some rows; ``''`` if none is."""
         for row in rows if self._paths else ():
             place = self._place_of(row)
             try:
@@ -130,34 +117,11 @@ class ChunkFiles:
                 return f'{path.name} is cut short: {path.stat().st_size} bytes'
         return ''
 
-    def read(
-        self, rows: Sequence[int], by_deep_lake: Callable[[], list[bytes]]
-    ) -> list[bytes]:
-        """Read the images of some rows, each with one read of its file.
-
-        Deep Lake reads all of them if rows were updated, or deleted in the same file, or
-        if too few files were compared so far.
-
-        Args:
-            rows: Row numbers.
-            by_deep_lake: Reads them with Deep Lake.
-        """
-        known = self.read_known(rows)
-        if all(row in known for row in rows):
-            return [known[row] for row in rows]
-        images = by_deep_lake()
-        for row, content in zip(rows, images):
-            self._compare(row, content)
-        return images
-
     def read_known(self, rows: Iterable[int]) -> dict[int, bytes]:
-        """Read the images of those rows that can be read without Deep Lake.
+        """Read the images of those rows that can be read without Deep Lake, by row.
 
-        Args:
-            rows: Row numbers.
-
-        Returns:
-            Row -> image.
+        Others are in files of which rows were updated or deleted, or in any file until
+        enough files were compared.
         """
         images: dict[int, bytes] = {}
         if not self._paths or self._differs:
@@ -171,19 +135,29 @@ class ChunkFiles:
                 images[row] = content
         return images
 
-    def compare_some(self, by_deep_lake: Callable[[int], bytes]) -> None:
-        """Compare as many files as needed to read all of them without Deep Lake.
+    def compare(self, rows: Iterable[int], images: Iterable[bytes]) -> None:
+        """Compare what Deep Lake read of some rows with what their files have."""
+        for row, content in zip(rows, images):
+            place = self._place_of(row)  # -1 if there are none
+            layout = self._layouts.get(place)
+            if layout is None or not layout.is_exact or not content:
+                continue
+            if place not in self._compared and len(self._compared) < self._enough:
+                own = self._content(place, layout, row)
+                if own is not None and own != content:
+                    warn_unknown_layout()
+                self._differs |= own != content
+                self._compared.add(place)
 
-        Args:
-            by_deep_lake: Reads a row with Deep Lake.
-        """
+    def compare_some(self, by_deep_lake: Callable[[int], bytes]) -> None:
+        """Compare as many files as needed with what Deep Lake reads of a row."""
         if len(self._compared) >= self._enough:
             return
         for place in np.linspace(0, len(self._paths) - 1, self._enough).astype(int):
             row = self._starts[place]
             # After a row that it cannot read, Deep Lake may crash.
             if not self.find_truncated([row]) and self._is_exact(place):
-                self._compare(row, by_deep_lake(row))
+                self.compare([row], [by_deep_lake(row)])
 
     def _is_exact(self, place: int) -> bool:
         layout = self._layouts.get(place)
@@ -219,19 +193,6 @@ class ChunkFiles:
         if not layout.is_exact or not is_sure:
             return None
         return self._content(place, layout, row)
-
-    def _compare(self, row: int, content: bytes) -> None:
-        """Compare what Deep Lake read with what the file has for the row."""
-        place = self._place_of(row)  # -1 if there are none
-        layout = self._layouts.get(place)
-        if layout is None or not layout.is_exact or not content:
-            return
-        if place not in self._compared and len(self._compared) < self._enough:
-            own = self._content(place, layout, row)
-            if own is not None and own != content:
-                warn_unknown_layout()
-            self._differs |= own != content
-            self._compared.add(place)
 
     def _content(self, place: int, layout: Layout, row: int) -> bytes | None:
         size, begin = layout.place(row - self._starts[place])

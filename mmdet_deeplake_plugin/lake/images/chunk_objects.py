@@ -22,30 +22,20 @@ _LAYOUT_BYTES = 64 << 10  # at least: most often with all that a small chunk has
 
 
 class ChunkObjects(SharedByCopies):
-    """The chunks of one column of encoded images.
-
-    Args:
-        reader: Reads objects of the lake.
-        files: The objects of the column.
-    """
+    """The chunks of one column of encoded images."""
 
     def __init__(self, reader: ObjectReader, files: DataFiles) -> None:
         self._reader = reader
         self._files = files
 
     def read(self, what: str, first: int, stop: int) -> list[bytes] | None:
-        """Read the images of a chunk.
-
-        Args:
-            what: What is read, for messages.
-            first: First row of the chunk.
-            stop: First row behind it.
+        """Read the images of a chunk: rows ``first`` to ``stop - 1``.
 
         Returns:
             One image per row; ``None`` if Deep Lake has to read them.
 
         Raises:
-            LakeReadError: If the object cannot be read.
+            LakeReadError: If the object cannot be read; the message says ``what``.
         """
         place = self._place_of(first)
         files, rows = self._files, stop - first
@@ -56,12 +46,7 @@ class ChunkObjects(SharedByCopies):
         return None if content is None else split(content, rows)
 
     def agree(self, row: int, by_deep_lake: Callable[[], bytes]) -> bool:
-        """Return whether an image is where the layout of its chunk says.
-
-        Args:
-            row: Its row.
-            by_deep_lake: Reads it with Deep Lake.
-        """
+        """Return whether the image of a row is where the layout of its chunk says."""
         own = run_in_thread(lambda: self._read_one(row))
         expected = by_deep_lake()
         agree = bool(expected) and own.result() == expected
@@ -92,11 +77,7 @@ class ChunkObjects(SharedByCopies):
 
 
 def split(content: memoryview, rows: int) -> list[bytes] | None:
-    """Split a chunk into its images.
-
-    Args:
-        content: The object.
-        rows: How many images it must hold.
+    """Split a chunk into its images, one per row.
 
     Returns:
         The images; ``None`` if it has another layout or was cut short.

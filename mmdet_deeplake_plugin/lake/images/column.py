@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +69,7 @@ class ImageColumn(SharedByCopies):
         )
 
     def shapes(self, rows: NDArray[np.int64]) -> list[Any]:
-        """Read the stored shapes of images without their bytes.
-
-        Args:
-            rows: Row numbers, shape ``(R,)``.
+        """Read the stored shapes of the images of rows without their bytes.
 
         Returns:
             One ``(H, W, C)`` per row; a single number if Deep Lake does not know the
@@ -89,9 +86,6 @@ class ImageColumn(SharedByCopies):
 
     def read_row(self, row: int) -> bytes:
         """Read the encoded image of a row and check that its start and end are complete.
-
-        Args:
-            row: Row number in the pinned state.
 
         Raises:
             BrokenImageError: If the row does not hold a complete image; the message has
@@ -130,19 +124,19 @@ class ImageColumn(SharedByCopies):
             which = f'rows {comma_joined(map(str, rows))}'
 
         def read_all(handle: Any) -> list[bytes]:
-            def by_deep_lake() -> list[bytes]:
-                if isinstance(rows, slice) and len(numbers) == 1:
-                    return [bytes(handle[self.name].get_bytes(rows.start))]
-                return [bytes(image) for image in handle[self.name].get_bytes(rows)]
-
             files = self._chunk_files(handle)
             if files.find_truncated(numbers):
                 return [b''] * len(numbers)
             try:
-                return files.read(numbers, by_deep_lake)
+                if isinstance(rows, slice) and len(numbers) == 1:
+                    images = [bytes(handle[self.name].get_bytes(rows.start))]
+                else:
+                    images = [bytes(image) for image in handle[self.name].get_bytes(rows)]
             except KeyError:
                 self.source.reopen()  # the next read with this handle might crash
                 return [b''] * len(numbers)
+            files.compare(numbers, images)
+            return images
 
         known = self.read_known(numbers)
         if all(row in known for row in numbers):
@@ -150,12 +144,7 @@ class ImageColumn(SharedByCopies):
         return self.source.read(f'column {self.name!r}, {which}', read_all)
 
     def read_known(self, rows: Iterable[int]) -> dict[int, bytes]:
-        """Read the rows whose position on a local disk is known.
-
-        The images may be truncated.
-
-        Args:
-            rows: Row numbers.
+        """Read the rows whose position on a local disk is known; they may be truncated.
 
         Returns:
             Row number -> bytes, without the rows whose position is unknown.
@@ -164,9 +153,6 @@ class ImageColumn(SharedByCopies):
 
     def read_chunk(self, chunk: int) -> list[bytes]:
         """Read the images of a chunk, without opening the lake where that is possible.
-
-        Args:
-            chunk: Number of the chunk.
 
         Raises:
             LakeReadError: As :meth:`read_rows` raises it.
@@ -190,13 +176,9 @@ class ImageColumn(SharedByCopies):
             return
 
         def verify(handle: Any) -> ChunkObjects | None:
-            objects = ChunkObjects(
-                ObjectReader(source), list_datafiles(handle, self.name)
-            )
-            credentials = source.spec.credentials
-            agree = objects.agree(
-                0, lambda: read_image(handle, self.name, 0, credentials)
-            )
+            files = list_datafiles(handle, self.name)
+            objects = ChunkObjects(ObjectReader(source), files)
+            agree = objects.agree(0, lambda: self._by_deep_lake(handle, 0))
             return objects if agree else None
 
         # The error is raised again when the row is read.
@@ -211,10 +193,8 @@ class ImageColumn(SharedByCopies):
         """
 
         def verify(handle: Any) -> None:
-            credentials = self.source.spec.credentials
-            self._chunk_files(handle).compare_some(
-                lambda row: read_image(handle, self.name, row, credentials)
-            )
+            files = self._chunk_files(handle)
+            files.compare_some(partial(self._by_deep_lake, handle))
 
         if not self.is_remote:
             # The error is raised again when the row is read.
@@ -222,30 +202,26 @@ class ImageColumn(SharedByCopies):
                 self.source.read(f'column {self.name!r}, some rows', verify)
 
     def broken(self, row: int, cause: object) -> BrokenImageError:
-        """Build the error for a row whose image cannot be used.
-
-        Args:
-            row: Row number.
-            cause: What is wrong with the image.
-        """
+        """Build the error for a row whose image cannot be used."""
         return BrokenImageError(
             f'{self.source.where(self.name, row)}: {cause}', self._remedy
         )
 
-    def _read_whole(self, handle: Any, row: int) -> bytes:
-        def by_deep_lake() -> list[bytes]:
-            return [read_image(handle, self.name, row, self.source.spec.credentials)]
+    def _by_deep_lake(self, handle: Any, row: int) -> bytes:
+        return read_image(handle, self.name, row, self.source.spec.credentials)
 
+    def _read_whole(self, handle: Any, row: int) -> bytes:
         files = self._chunk_files(handle)
         truncated = files.find_truncated([row])
         if truncated:
             raise BrokenImageError(f'its chunk file {truncated}')
         try:
-            (content,) = files.read([row], by_deep_lake)
+            content = self._by_deep_lake(handle, row)
         except KeyError as error:
             raise BrokenImageError(
                 f'its stored chunk is missing ({first_line(error)})'
             ) from None
+        files.compare([row], [content])
         check_image(content)
         return content
 

@@ -33,13 +33,7 @@ _GONE = (404, 410)
 
 
 def storage_of(dtype: Any) -> str:
-    """Return how a column of a given type stores images.
-
-    Args:
-        dtype: Type of the column, from its schema.
-
-    Returns:
-        ``'encoded'``, ``'linked'`` or ``'pixels'``.
+    """Return how a column of a type stores images: encoded, linked or pixels.
 
     Raises:
         ValueError: If it is a nullable column of links; Deep Lake 4.7 returns wrong
@@ -78,18 +72,11 @@ def _compression_of(dtype: Any) -> str:
 
 
 def read_image(handle: Any, column: str, row: int, credentials: Any) -> bytes:
-    """Read the encoded image of a row.
-
-    Args:
-        handle: An open Deep Lake dataset or view.
-        column: Name of the column.
-        row: Row number.
-        credentials: Credentials of the lake, also used for links to object storage.
+    """Read the encoded image of a row; links to object storage with the credentials.
 
     Raises:
         BrokenImageError: If the row is empty or links to a file that does not exist.
         ValueError: If the type of the column cannot hold images.
-        Exception: Any error of Deep Lake or the network if reading fails.
     """
     storage = storage_of(handle.schema[column].dtype)
     if storage == PIXELS:
@@ -101,15 +88,12 @@ def read_image(handle: Any, column: str, row: int, credentials: Any) -> bytes:
 
 
 def encode_pixels(value: Any) -> bytes:
-    """Encode a stored array as an image file with the same pixels.
+    """Encode a stored array as a PNG with the same pixels.
 
     Args:
         value: Array of shape ``(H, W)`` or ``(H, W, C)`` with 1, 3 (RGB) or 4 (RGBA)
-            channels and dtype ``uint8``, ``uint16`` or ``bool``; a flat ``uint8`` array
-            (an image file that was stored in such a column); or ``None``.
-
-    Returns:
-        Bytes of a PNG; for a flat array, its bytes unchanged.
+            channels and dtype ``uint8``, ``uint16`` or ``bool``; or flat ``uint8`` (an
+            image file that was stored in such a column), whose bytes are returned.
 
     Raises:
         BrokenImageError: If the value is ``None`` or an empty array.
@@ -151,7 +135,6 @@ def fetch(link: str, credentials: Any, limit: int | None = None) -> bytes:
 
     Raises:
         BrokenImageError: If the link is empty or the file does not exist.
-        Exception: Any error of the storage if reading fails.
     """
     if not link:
         raise BrokenImageError('no image is stored (an empty link)')
@@ -178,15 +161,7 @@ def fetch(link: str, credentials: Any, limit: int | None = None) -> bytes:
 
 
 def blank_image(width: int, height: int) -> bytes:
-    """Encode a black image that replaces one that cannot be decoded.
-
-    Args:
-        width: Width in pixels.
-        height: Height in pixels.
-
-    Returns:
-        Bytes of a PNG with three channels.
-    """
+    """Encode a black image, in place of one that cannot be decoded, as a PNG."""
     pixels = np.zeros((max(height, 1), max(width, 1), 3), np.uint8)
     return encode_png(pixels, level=1)
 

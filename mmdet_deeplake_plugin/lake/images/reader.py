@@ -71,9 +71,6 @@ class ImageReader(SharedByCopies):
     def read_row(self, row: int) -> bytes:
         """Read the encoded image of a row, as it was stored.
 
-        Args:
-            row: Row number.
-
         Raises:
             BrokenImageError: If the row holds no whole image.
             LakeReadError: If it cannot be read.
@@ -94,10 +91,7 @@ class ImageReader(SharedByCopies):
         return all(row in self._listed for row in rows)
 
     def prepare(self, rows: Sequence[int]) -> None:
-        """Read what a batch needs, at once.
-
-        Args:
-            rows: Row numbers.
+        """Read the rows of a batch at once.
 
         Raises:
             LakeReadError: If they cannot be read.

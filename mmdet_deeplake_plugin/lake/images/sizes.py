@@ -44,11 +44,7 @@ _turned: WeakKeyDictionary[ImageColumn, bool] = WeakKeyDictionary()
 def read_sizes(
     column: ImageColumn, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Read the sizes of the images of some rows.
-
-    Args:
-        column: Column of the images.
-        rows: Row numbers, shape ``(R,)``.
+    """Read the sizes of the images of ``R`` rows.
 
     Returns:
         Widths and heights in pixels, each of shape ``(R,)``; 0 if the stored image does
