@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import string
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+from mmdet.datasets import CocoDataset
 
 SPECIAL = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *'.?,-')
 
@@ -36,3 +40,12 @@ def make_bert(folder: Path, texts: Iterable[str]) -> str:
     )
     BertModel(config).save_pretrained(folder)
     return str(folder)
+
+
+def with_own_encoder(config: dict[str, Any], folder: Path) -> None:
+    """Gives the config of a Grounding DINO an encoder that is made here, and drops fairscale."""
+    text = str(config['train_dataloader'])
+    bert = make_bert(folder, CocoDataset.METAINFO['classes'])
+    config['train_dataloader'] = ast.literal_eval(text.replace('bert-base-uncased', bert))
+    config['model']['language_model']['name'] = bert
+    config['model']['encoder']['num_cp'] = 0

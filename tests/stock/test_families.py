@@ -6,13 +6,11 @@ untrained weights.
 
 from __future__ import annotations
 
-import ast
 import math
 
 import pytest
 from helpers.samples import stock_config
-from helpers.tiny_bert import make_bert
-from mmdet.datasets import CocoDataset
+from helpers.tiny_bert import with_own_encoder
 from mmdet.utils import register_all_modules
 from zoo.catalog import LOADERS
 from zoo.compare import smaller
@@ -75,20 +73,11 @@ def zoo_data(shared_data, tmp_path_factory):
     return ZooData(tmp_path_factory.mktemp('zoo'), shared_data / 'coco_cc')
 
 
-def _with_own_encoder(config, folder):
-    """The config with a text encoder that is made here, and without fairscale."""
-    text = str(config['train_dataloader'])
-    bert = make_bert(folder, CocoDataset.METAINFO['classes'])
-    config['train_dataloader'] = ast.literal_eval(text.replace('bert-base-uncased', bert))
-    config['model']['language_model']['name'] = bert
-    config['model']['encoder']['num_cp'] = 0
-
-
 def _pair(name, data, encoder=None):
     """The config on files and on lakes, dealt by the same sampler."""
     files = stock_config(name).to_dict()
     if encoder is not None:
-        _with_own_encoder(files, encoder)
+        with_own_encoder(files, encoder)
     for part in LOADERS:
         loader = smaller(files[f'{part}_dataloader'])
         loader['dataset'] = on_files(loader['dataset'], data)

@@ -23,7 +23,7 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from zoo.small_run import _small_model, shrunken
+from zoo.small_run import shrunken, small_model, with_resnet18
 
 from mmdet_deeplake_plugin.tools.from_mot import from_mot
 from mmdet_deeplake_plugin.tools.from_reid import from_reid
@@ -31,8 +31,6 @@ from mmdet_deeplake_plugin.tools.from_youtube_vis import from_youtube_vis
 
 register_all_modules()
 STEPS = 2
-# Channels of ResNet-50, and of the smaller one in its place.
-STAGES, SMALLER = [256, 512, 1024, 2048], [64, 128, 256, 512]
 
 
 def mot(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -79,18 +77,6 @@ class Losses(Hook):
         self.steps.append({key: float(value) for key, value in outputs.items()})
 
 
-def smaller(part: Any) -> Any:
-    """A model with ResNet-18 in place of ResNet-50."""
-    if isinstance(part, dict):
-        part = {key: smaller(value) for key, value in part.items()}
-        if part.get('depth') == 50:
-            part['depth'] = 18
-        if part.get('in_channels') == 2048:
-            part['in_channels'] = 512
-        return part
-    return SMALLER if part == STAGES else part
-
-
 def losses_of(config: dict[str, Any], dataset: dict[str, Any], folder: Path) -> list[dict[str, float]]:
     """The losses of the first steps."""
     loader = {**config['train_dataloader'], 'dataset': dataset}
@@ -99,7 +85,7 @@ def losses_of(config: dict[str, Any], dataset: dict[str, Any], folder: Path) -> 
     runner = Runner.from_cfg(
         Config(
             dict(
-                model=shrunken(smaller(_small_model(config['model']))),
+                model=shrunken(with_resnet18(small_model(config['model']))),
                 # Persons are small anyway, as the model wants them.
                 train_dataloader=loader if 'triplet_sampler' in dataset else shrunken(loader),
                 train_cfg=dict(type='IterBasedTrainLoop', max_iters=STEPS, val_interval=99),

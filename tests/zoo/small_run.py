@@ -12,7 +12,12 @@ from mmengine.runner import Runner
 
 SHRINK = 8
 STEP = 32  # what strides of backbones and necks divide
-_SIZES = ('scale', 'scales', 'img_scale', 'size', 'crop_size', 'border')
+_SIZES = (
+    *('scale', 'scales', 'img_scale', 'size', 'crop_size'),
+    *('border', 'random_size_range'),
+)
+# Channels of the stages of ResNet-50, and of ResNet-18.
+_STAGES, _SMALLER_STAGES = [256, 512, 1024, 2048], [64, 128, 256, 512]
 # What a model has many of, and may have fewer of.
 _CAPS = {
     'fc_out_channels': 64,
@@ -61,20 +66,26 @@ def run(config: dict[str, Any], work_dir: Path, *hooks: Hook) -> Result:
         hooks: Further hooks.
     """
     result = Result()
-    runner = Runner.from_cfg(Config(_small(config, work_dir)))
+    runner = Runner.from_cfg(Config(small(config, work_dir)))
     for hook in (_Watch(result), *hooks):
         runner.register_hook(hook)
     runner.train()
     return result
 
 
-def _small(config: dict[str, Any], work_dir: Path) -> dict[str, Any]:
+def small(config: dict[str, Any], work_dir: Path) -> dict[str, Any]:
+    """A config of one training step and one evaluation on small images.
+
+    Args:
+        config: Stock config, whose data are test data already.
+        work_dir: Where MMEngine writes its log.
+    """
     optimizer = {**config['optim_wrapper'], 'type': 'OptimWrapper'}
     for key in ('loss_scale', 'dtype'):  # of AmpOptimWrapper, which wants a GPU
         optimizer.pop(key, None)
     return {
         **config,
-        'model': shrunken(_small_model(config['model'])),
+        'model': shrunken(small_model(config['model'])),
         'train_dataloader': shrunken(config['train_dataloader']),
         'val_dataloader': shrunken(config['val_dataloader']),
         'train_cfg': dict(type='IterBasedTrainLoop', max_iters=1, val_interval=1),
@@ -93,13 +104,13 @@ def _small(config: dict[str, Any], work_dir: Path) -> dict[str, Any]:
     }
 
 
-def _small_model(part: Any) -> Any:
+def small_model(part: Any) -> Any:
     """A model with less of everything, and without weights to download."""
     if isinstance(part, list):
-        return [_small_model(value) for value in part]
+        return [small_model(value) for value in part]
     if not isinstance(part, dict):
         return part
-    part = {key: _small_model(value) for key, value in part.items()}
+    part = {key: small_model(value) for key, value in part.items()}
     for key, most in _CAPS.items():
         if isinstance(part.get(key), int):
             part[key] = min(part[key], most)
@@ -109,6 +120,18 @@ def _small_model(part: Any) -> Any:
     if isinstance(init, dict) and init.get('type') == 'Pretrained':
         part['init_cfg'] = None
     return part
+
+
+def with_resnet18(part: Any) -> Any:
+    """A model with ResNet-18 in place of ResNet-50."""
+    if isinstance(part, dict):
+        part = {key: with_resnet18(value) for key, value in part.items()}
+        if part.get('depth') == 50:
+            part['depth'] = 18
+        if part.get('in_channels') == 2048:
+            part['in_channels'] = 512
+        return part
+    return _SMALLER_STAGES if part == _STAGES else part
 
 
 def shrunken(part: Any, is_size: bool = False) -> Any:
