@@ -23,13 +23,14 @@ def repeat_factors(
     Args:
         offsets: Image ``i`` has labels ``labels[offsets[i]:offsets[i + 1]]``, shape
             ``(N + 1,)``.
-        labels: Labels of all images, shape ``(M,)``.
+        labels: Labels of all images, shape ``(M,)``; -1 (what CrowdHuman ignores) counts
+            as a class, as in ``ClassBalancedDataset``.
         threshold: Share of the images below which a class is repeated.
 
     Returns:
         Factor of each image, 1 or more, shape ``(N,)``.
     """
-    image, label, share = _classes_of_images(offsets, labels)
+    image, label, share = _classes_of_images(offsets, labels + 1)
     factor = np.maximum(1.0, np.sqrt(threshold / share))
     factor[-1] = 1.0  # for images without a label
     factors = np.ones(len(offsets) - 1)
@@ -43,13 +44,15 @@ def class_balanced_weights(
     """Compute weights that give every class the same share of an epoch.
 
     Each class divides one unit of weight equally among its images; images without a
-    label count as a class of their own. The arguments are those of
+    label, or with -1 alone, count as a class of their own. The arguments are those of
     :func:`repeat_factors`.
 
     Returns:
         Weight of each image, shape ``(N,)``; they add up to the number of classes.
     """
-    image, label, share = _classes_of_images(offsets, labels)
+    kept = labels >= 0
+    offsets = np.append(0, np.cumsum(kept))[offsets]
+    image, label, share = _classes_of_images(offsets, labels[kept])
     count = len(offsets) - 1
     weights = np.zeros(count)
     np.add.at(weights, image, 1 / (share[label] * count))
@@ -101,7 +104,8 @@ def _classes_of_images(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return all pairs of image and class, and the share of images of each class.
 
-    Each pair comes once. The last class stands for images without a label.
+    Labels are 0 or more. Each pair comes once. The last class stands for images without
+    a label.
     """
     count = len(offsets) - 1
     sizes = np.diff(offsets)

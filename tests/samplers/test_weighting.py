@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -120,6 +121,19 @@ def test_every_class_has_the_same_weight():
         [1 / 4, 1 / 4, 1 / 4, 5 / 4, 1 / 2, 1 / 2, 1]
     )
     assert weights.sum() == pytest.approx(4)
+
+
+
+def test_ignored_boxes_are_no_class_of_their_neighbours():
+    """CrowdHuman labels them -1: stock repeats that as a class; balance leaves it out."""
+    offsets, labels = flat([0, -1], [0], [-1], [0, -1], [], [0])
+    sized = MagicMock(__len__=lambda _: 6)
+    sized.get_cat_ids = lambda index: labels[offsets[index] : offsets[index + 1]].tolist()
+    stock = ClassBalancedDataset.__new__(ClassBalancedDataset)
+    stock.filter_empty_gt, stock.dataset = True, sized
+    assert repeat_factors(offsets, labels, 0.8).tolist() == stock._get_repeat_factors(sized, 0.8)
+    weights = class_balanced_weights(offsets, labels)
+    assert weights.tolist() == pytest.approx([1 / 4, 1 / 4, 1 / 2, 1 / 4, 1 / 2, 1 / 4])
 
 
 def test_balanced_classes_come_equally_often(tmp_path):
