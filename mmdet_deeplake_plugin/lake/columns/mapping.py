@@ -270,21 +270,20 @@ def _wrong_type(role: str, name: str, wanted: str, dtype: Any) -> str:
 
 def _infer(role: Role, types: Mapping[str, Any], taken: set[str]) -> str | None:
     free = {name: dtype for name, dtype in types.items() if name not in taken}
-    candidates = []
-    if role.fits is not None:
-        candidates = [name for name, dtype in free.items() if role.fits(dtype)]
-    if not candidates:
-        candidates = [name for name in free if name.lower() in role.usual_names]
-        wrong = [name for name in candidates if role.takes and not role.takes(free[name])]
-        if wrong and role.name in _COUNTED:  # to leave it out would change results
-            text = _wrong_type(role.name, wrong[0], role.wanted, free[wrong[0]])
-            raise ValueError(f'{text}, or None to leave it out')
-        candidates = [name for name in candidates if name not in wrong]
-    if len(candidates) > 1:
-        # Leave out columns that carry the usual name of another role.
-        others = {name for other in ROLES.values() for name in other.usual_names}
-        others -= set(role.usual_names)
-        candidates = [c for c in candidates if c.lower() not in others] or candidates
+    typed = [name for name, dtype in free.items() if role.fits and role.fits(dtype)]
+    named = [name for name in free if name.lower() in role.usual_names]
+    wrong = [name for name in named if role.takes and not role.takes(free[name])]
+    if wrong and not typed and role.name in _COUNTED:  # leaving it out changes results
+        text = _wrong_type(role.name, wrong[0], role.wanted, free[wrong[0]])
+        raise ValueError(f'{text}, or None to leave it out')
+    named = [name for name in named if name not in wrong]
+    # Columns that carry the usual name of another role come last, and are no guess for
+    # images, boxes and labels.
+    others = {name for other in ROLES.values() for name in other.usual_names}
+    others -= set(role.usual_names)
+    candidates = [name for name in typed if name.lower() not in others] or named
+    if not role.required:
+        candidates = candidates or typed
     if len(candidates) == 1:
         return candidates[0]
     if not candidates and not role.required:
@@ -296,8 +295,11 @@ def _infer(role: Role, types: Mapping[str, Any], taken: set[str]) -> str | None:
             f'match: {", ".join(candidates)}; write one of them'
             f'{"" if role.required else ", or None for no column"}. Columns: {shown}'
         )
+    found = 'no column is'
+    if typed:
+        found = f'only {comma_joined(typed)}, with the usual name of another role, is'
     raise ValueError(
-        f'deeplake_tensors[{role.name!r}] is not set and no column is declared to hold '
+        f'deeplake_tensors[{role.name!r}] is not set and {found} declared to hold '
         f'{role.wanted}; write the name of the column. Columns: {shown}'
     )
 

@@ -226,7 +226,7 @@ class RowReader:
         column = self.columns.of('img_id')
         if column is None:
             return self.rows.copy()
-        values = _scalars(self.values(column))
+        values = self._one_per_row(column)
         if {str, bytes} & set(map(type, values)):
             return PackedStrings(values)  # Deep Lake returns None for an empty text
         return self._integers(column, values)
@@ -234,12 +234,26 @@ class RowReader:
     def file_names(self) -> PackedStrings:
         """Return the file names; empty without a column for them."""
         column = self.columns.of('file_name')
-        values = self.values(column) if column else [''] * len(self.rows)
-        return PackedStrings([value or '' for value in _scalars(values)])
+        values = self._one_per_row(column) if column else [''] * len(self.rows)
+        return PackedStrings([value or '' for value in values])
 
     def integers(self, column: str) -> NDArray[np.int64]:
         """Return the numbers of a column with one integer per row, shape ``(R,)``."""
-        return self._integers(column, _scalars(self.values(column)))
+        return self._integers(column, self._one_per_row(column))
+
+    def _one_per_row(self, column: str) -> list[Any]:
+        """Return the values of a column with one per row; ``None`` for an empty one."""
+        values = self.values(column)
+        if set(map(type, values)) <= {str, int}:
+            return values
+        for row, value in zip(self.rows, values):
+            if isinstance(value, np.ndarray) and value.size > 1:
+                raise ValueError(
+                    f'{self.source.where(column, row)}: there must be one value per row, '
+                    f'got {value.size}; name another column in deeplake_tensors, or None '
+                    'to leave it out'
+                )
+        return [_scalar(value) for value in values]
 
     def _integers(self, column: str, values: list[Any]) -> NDArray[np.int64]:
         if set(map(type, values)) == {int}:
@@ -288,12 +302,6 @@ def _joined(values: list[Any]) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
 
 def _sizes(parts: Sequence[Sized]) -> NDArray[np.int64]:
     return np.fromiter(map(len, parts), np.int64, len(parts))
-
-
-def _scalars(values: list[Any]) -> list[Any]:
-    if set(map(type, values)) <= {str, int}:
-        return values
-    return [_scalar(value) for value in values]
 
 
 def _scalar(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from helpers.lakes import CLASSES, HEIGHT, TYPES, WIDTH, picture, row, write_lake
+from helpers.lakes import CLASSES, COLUMNS, HEIGHT, TYPES, WIDTH, picture, row, write_lake
 from mmdet.utils import register_all_modules
 
 from mmdet_deeplake_plugin import DeepLakeDataset
@@ -257,3 +257,29 @@ def test_a_role_can_be_left_without_a_column(tmp_path):
         write_lake(tmp_path / 'lake', rows), deeplake_tensors=dict(img_id=None)
     )
     assert [info['img_id'] for info in _infos(dataset)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize('column', ['width', 'image_id'])
+def test_a_column_of_images_has_one_value_per_row(column, tmp_path):
+    """Widths of boxes, say, are not the width of the image."""
+    boxes = [(2, 2, 10, 12), (40, 20, 15, 15)]
+    rows = [{**row(0, boxes), column: np.array([10, 15])}]
+    path = write_lake(tmp_path / 'lake', rows, {column: TYPES['ints']})
+    text = rf"column '{column}', row 0: there must be one value per row, got 2; name another"
+    with pytest.raises(ValueError, match=text):
+        DeepLakeDataset(path)
+
+
+def test_head_boxes_are_not_taken_for_the_boxes(tmp_path):
+    """The only column declared as boxes has the name of another role."""
+    rows = [{**row(0), 'boxes': np.ones((1, 4)), 'head_boxes': np.ones((1, 4))}]
+    types = {'boxes': TYPES['table'], 'head_boxes': COLUMNS['boxes']}
+    path = write_lake(tmp_path / 'lake', rows, types)
+    text = (
+        r"deeplake_tensors\['gt_bboxes'\] is not set and only head_boxes, with the usual "
+        'name of another role, is declared to hold boxes'
+    )
+    with pytest.raises(ValueError, match=text):
+        DeepLakeDataset(path)
+    tensors = dict(gt_bboxes='head_boxes')
+    assert len(DeepLakeDataset(path, deeplake_tensors=tensors).get_data_info(0)['instances']) == 1
