@@ -48,7 +48,7 @@ class GroundTruthReader:
     with_federation: bool = False
     with_stuff: bool = False
     with_open_images: bool = False
-    _latest: tuple[Mapping[Lake, Sequence[int]], GroundTruth] | None = field(
+    _latest: tuple[list[tuple[Lake, Sequence[int]]], GroundTruth] | None = field(
         default=None, init=False
     )
 
@@ -66,9 +66,10 @@ class GroundTruthReader:
                 the masks or the keys of LVIS that are to be read.
         """
         # A validation after each epoch asks for the same rows each time.
-        if self._latest is None or self._latest[0] != rows_of:
-            parts = [self._read_lake(lake, rows) for lake, rows in rows_of.items()]
-            self._latest = rows_of, join_ground_truth(parts)
+        in_order = list(rows_of.items())  # equal dicts may differ in it
+        if self._latest is None or self._latest[0] != in_order:
+            parts = [self._read_lake(lake, rows) for lake, rows in in_order]
+            self._latest = in_order, join_ground_truth(parts)
         return self._latest[1]
 
     def _read_lake(self, lake: Lake, rows: Sequence[int]) -> GroundTruth:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.clips import VIDEOS, write_mot
 from helpers.ranks import run_ranks
 from mmdet.registry import DATASETS, METRICS, TASK_UTILS
 from mmdet.structures import TrackDataSample
@@ -28,6 +29,7 @@ from zoo.moving import (
 )
 
 from mmdet_deeplake_plugin import DeepLakeMetric
+from mmdet_deeplake_plugin.tools.from_mot import from_mot
 
 pytest.importorskip('trackeval')
 register_all_modules()
@@ -275,6 +277,32 @@ def test_ids_may_begin_anew_in_each_video(configs: Any) -> None:
             ]
             frame.set_metainfo({'instances': changed})
     assert evaluated(metric, samples, 3) == expected
+
+
+def test_videos_of_several_lakes_keep_their_names_apart(tmp_path: Path) -> None:
+    """Also where the name that a second one would get is that of a third."""
+    assert _score_lakes(tmp_path / 'alike', ('S', 'S_2'), ('S',)) == _score_lakes(
+        tmp_path / 'unlike', ('S', 'T'), ('U',)
+    )
+
+
+def _score_lakes(folder: Path, *names_of: tuple[str, ...]) -> dict[str, Any]:
+    """Numbers of MOT of some lakes; in the second video nothing is found."""
+    datasets, samples = [], []
+    for names in names_of:
+        sequences = write_mot(folder / str(len(datasets)))
+        for old, new in zip(VIDEOS, names):
+            ini = (sequences / old).rename(sequences / new) / 'seqinfo.ini'
+            ini.write_text(ini.read_text().replace(old, new))
+        lake = sequences.parent / 'lake'
+        from_mot(sequences, lake, sequences=names)
+        config = dict(type='DeepLakeVideoDataset', deeplake_path=str(lake), test_mode=True)
+        datasets.append(DATASETS.build({**config, 'pipeline': []}))
+        samples += predicted(datasets[-1], len(samples))
+    for frame in samples[1]:
+        frame.pred_track_instances = frame.pred_track_instances[:0]
+    metric = build(dict(type='DeepLakeMetric', metrics_format='MOT'), datasets[0])
+    return evaluated(metric, samples, len(samples))
 
 
 def refused(form: str, samples: list[Any], dataset: Any, **keys: Any) -> str:

@@ -259,7 +259,10 @@ def test_two_lakes_are_scored_as_one(dataset, lvis_files, tmp_path):
     whole = _evaluate(DeepLakeMetric('LVIS'), classes, samples)
     for index, sample in enumerate(samples[7:], start=7):
         sample['img_path'] = other.get_data_info(index)['img_path']
-    assert _evaluate(DeepLakeMetric('LVIS'), classes, samples) == whole
+    metric = DeepLakeMetric('LVIS')
+    assert _evaluate(metric, classes, samples) == whole
+    # The same rows again, the other lake first.
+    assert _evaluate(metric, classes, [*samples[7:], *samples[:7]]) == whole
 
 
 def test_nothing_found_is_zero(dataset):

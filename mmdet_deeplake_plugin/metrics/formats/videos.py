@@ -231,8 +231,10 @@ class MotFormat(TrackFormat):
         videos: dict[str, list[tracks.Tracks]] = {}
         for frames in self.videos(rows_of, collected):
             name = frames[0].video_name
-            if name in videos:  # of another lake
-                name = f'{name}_{len(videos)}'
+            number = 1
+            while name in videos:  # of another lake
+                number += 1
+                name = f'{frames[0].video_name}_{number}'
             videos[name] = [frame.content for frame in frames]
             annotated = any(len(frame.truth) for frame in videos[name])
             if not annotated and not self.options['format_only']:
