@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _from_options(seg_classes: str | None, **options: Any) -> str:
-    lines = Path(seg_classes).read_text('utf-8').splitlines() if seg_classes else ()
+    lines = Path(seg_classes).read_text('utf-8-sig').splitlines() if seg_classes else ()
     return from_coco(**options, seg_classes=lines, progress=True)
 
 

@@ -248,6 +248,15 @@ def test_names_that_repeat_get_their_id(small: Path, logged: list[str]) -> None:
     assert any("two classes are named 'Cat'" in text for text in logged)
 
 
+def test_a_mark_at_the_beginning_is_no_text(small: Path) -> None:
+    """Files that Excel saved begin with a byte order mark."""
+    (small / 'classes.csv').write_text('LabelName,DisplayName\n/m/1,Cat\n/m/2,Dog\n')
+    for file in (*small.glob('*.csv'), small / 'tree.json'):
+        file.write_text(file.read_text(), encoding='utf-8-sig')
+    dataset = DeepLakeDataset(convert(small))
+    assert dataset.metainfo['classes'] == ('Cat', 'Dog') and len(dataset) == 2
+
+
 def test_command_line(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Options reach the converter; a mistake is one line and exit code 2."""
     argv = [str(small / 'boxes.csv'), str(small / 'images'), str(small.parent / 'lake')]

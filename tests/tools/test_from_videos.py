@@ -107,6 +107,10 @@ BAD_MOT: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda folder: (folder / FIRST / 'img1/000006.jpg').rename(folder / FIRST / 'img1/last.jpg'),
         "a frame must be named by its number, .* got 'last.jpg'",
     ),
+    'frames from 0': (
+        lambda folder: (folder / FIRST / 'img1/000006.jpg').rename(folder / FIRST / 'img1/000000.jpg'),
+        'gt.txt: boxes must be of frames that exist, but no file in .*img1 has the number of frame 6; frames count',
+    ),
     'not an image': (
         lambda folder: (folder / FIRST / 'img1/000006.jpg').write_text('x'),
         'images must be JPEG, .* but 1 of 18 files',
@@ -122,6 +126,22 @@ BAD_MOT: dict[str, tuple[Callable[[Path], Any], str]] = {
         'gt.txt must be a text file in UTF-8',
     ),
 }
+
+
+def test_frames_are_sorted_by_number(tmp_path: Path) -> None:
+    """Also where names are not padded, and text files have a byte order mark."""
+    folder = write_mot(tmp_path)
+    from_mot(folder, tmp_path / 'padded', sequences=[FIRST])
+    (folder / FIRST / 'img1/000002.jpg').rename(folder / FIRST / 'img1/2.jpg')
+    file = folder / FIRST / 'gt/gt.txt'
+    file.write_text(file.read_text(), encoding='utf-8-sig')
+    from_mot(folder, tmp_path / 'mixed', sequences=[FIRST])
+    lakes = [open_lake(str(tmp_path / name), writable=False) for name in ('padded', 'mixed')]
+    files = list(lakes[1]['file_name'][:])
+    assert [int(Path(name).stem) for name in files] == [1, 2, 3, 4, 5, 6]
+    for column in ('frame_id', 'boxes', 'instance_id'):
+        for left, right in zip(*(list(lake[column][:]) for lake in lakes)):
+            np.testing.assert_array_equal(left, right)
 
 
 @pytest.mark.parametrize('kind', BAD_MOT)

@@ -32,7 +32,7 @@ def read_text(path: Path, what: str = 'annotation file', remedy: str = '') -> st
     """Read a text file."""
     check_file(path, what, remedy)
     try:
-        return path.read_text(encoding='utf-8')
+        return path.read_text(encoding='utf-8-sig')
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} must be a text file in UTF-8: {error}') from error
 
@@ -49,7 +49,7 @@ def read_json(path: Path, what: str = 'annotation file') -> Any:
     """Read a JSON file."""
     check_file(path, what)
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
+        return json.loads(path.read_text(encoding='utf-8-sig'))
     except ValueError as error:
         raise ValueError(f'{path} is not a JSON file: {error}') from error
 

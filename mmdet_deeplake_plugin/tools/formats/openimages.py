@@ -242,7 +242,7 @@ def _records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[s
 def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
     check_file(path, 'file', _REMEDY)
     try:
-        with path.open(encoding='utf-8', newline='') as file:
+        with path.open(encoding='utf-8-sig', newline='') as file:
             for number, line in enumerate(csv.reader(file), start=1):
                 if line:
                     yield f'{path}, line {number}', line

@@ -53,14 +53,21 @@ def read_mot(
     num_objects = 0
     for video_id, name in enumerate(_sequence_names(folder, sequences), start=1):
         info, files = _read_info(folder / name)
-        lines = _read_lines(folder / name / 'gt' / 'gt.txt', info['seqLength'])
+        path = folder / name / 'gt' / 'gt.txt'
+        lines = _read_lines(path, info['seqLength'])
+        for number in sorted(lines.keys() - set(map(_number_of, files)))[:1]:
+            raise ValueError(
+                f'{path}: boxes must be of frames that exist, but no file in '
+                f'{Path(folder, files[0]).parent} has the number of frame {number}; '
+                'frames count from 1'
+            )
         size = dict(width=info['imWidth'], height=info['imHeight'])
         videos.append(dict(id=video_id, name=name, fps=info['frameRate'], **size))
         middle = len(files) // 2 + 1
         part = {None: files, 'train': files[:middle], 'val': files[middle:]}[half]
         ids: dict[int, int] = {}
         for frame_id, file in enumerate(part):
-            number = int(Path(file).stem)
+            number = _number_of(file)
             image = dict(id=len(images) + 1, video_id=video_id, frame_id=frame_id)
             images.append({**image, 'file_name': file, **size, 'mot_frame_id': number})
             for line in lines[number]:
@@ -125,7 +132,7 @@ def _read_info(folder: Path) -> tuple[dict[str, int], list[str]]:
     if not frames.is_dir():
         raise FileNotFoundError(f'folder of frames {frames} (imDir) does not exist')
     listed = (file.name for file in frames.iterdir())
-    files = sorted(name for name in listed if not name.startswith('.'))  # .DS_Store
+    files = [name for name in listed if not name.startswith('.')]  # .DS_Store
     if len(files) != info['seqLength']:
         raise ValueError(
             f'{path}: seqLength must be the number of frames, but is '
@@ -138,7 +145,12 @@ def _read_info(folder: Path) -> tuple[dict[str, int], list[str]]:
                 f'{frames}: a frame must be named by its number, such as 000001.jpg, got '
                 f'{file!r}; rename or remove it'
             )
+    files.sort(key=_number_of)
     return info, [str(Path(folder.name, frames.name, file)) for file in files]
+
+
+def _number_of(file: str) -> int:
+    return int(Path(file).stem)
 
 
 def _read_lines(path: Path, length: int) -> Lines:
