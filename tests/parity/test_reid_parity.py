@@ -12,6 +12,7 @@ from helpers.clips import write_persons
 from helpers.samples import assert_equal, seeded, stock_config
 from mmdet.datasets import ReIDDataset
 from mmdet.utils import register_all_modules
+from torch.utils.data import DataLoader
 
 from mmdet_deeplake_plugin import DeepLakeReIDDataset
 from mmdet_deeplake_plugin.tools.from_reid import from_reid, main
@@ -56,6 +57,24 @@ def test_triplets(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     again = pickle.loads(pickle.dumps(lake))
     assert_equal(*(seeded(partial(data.__getitem__, 5), 4) for data in (again, files)))
+
+
+def test_a_batch_of_single_images_is_read_at_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a test without triplets; the last batch is smaller."""
+    lake, files = pair(root, pipeline=CONFIG.test_pipeline, test_mode=True)
+    lake.full_init()
+    asked: list[list[int]] = []
+    prepare = lake.frames.reader.prepare
+    monkeypatch.setattr(
+        lake.frames.reader, 'prepare', lambda rows: asked.append(rows) or prepare(rows)
+    )
+    batches = DataLoader(lake, batch_size=8, collate_fn=list)
+    samples = [sample for batch in batches for sample in batch]
+    for index in range(20):
+        assert_equal(samples[index], files[index])
+    assert [len(rows) for rows in asked] == [8, 8, 4]
 
 
 def test_some_of_the_images(root: Path) -> None:

@@ -55,6 +55,12 @@ class Frames(DeepLakeDataset):
         ids = self.row_numbers('video_id'), self.row_numbers('frame_id')
         return group_frames(*ids, is_labelled, sides, filter_cfg, self.test_mode)
 
+    def prepare_images(self, paths: Sequence[str]) -> None:
+        """Read the images of a batch together."""
+        self.lake.read_through(self.reader)
+        if self._needs.images:
+            self.reader.prepare([find_lake(path)[1] for path in paths])
+
     def prepare_clip(self, clip: dict[str, Any]) -> None:
         """Read the images of a clip together, and its masks if they are needed.
 

@@ -21,7 +21,7 @@ class DeepLakeReIDDataset(MadeOfFrames, ReIDDataset):
 
     Each row of the lake is the image of one person. After any stock pipeline, a sample
     equals that of ``ReIDDataset`` for the same data, tensor for tensor. The images of
-    triplets are read together.
+    triplets are read together, and without triplets those of a batch.
 
     Args:
         deeplake_path, dataset, deeplake_credentials, deeplake_commit_id,
@@ -87,6 +87,13 @@ class DeepLakeReIDDataset(MadeOfFrames, ReIDDataset):
             lazy_init=lazy_init,
             max_refetch=max_refetch,
         )
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Return the samples of a batch, whose images are read together."""
+        if self.triplet_sampler is None:
+            infos = map(self.get_data_info, indices)
+            self.frames.prepare_images([info['img_path'] for info in infos])
+        return [self[index] for index in indices]
 
     def load_data_list(self) -> list[dict]:
         """Read the lake.
