@@ -28,7 +28,7 @@ from .predictions import (
     check_prediction_name,
     write_predictions,
 )
-from .saved_views import check_view_name, save_view
+from .saved_views import NewView
 from .stored_predictions import StoredPredictions, prediction_names
 from .writer import LakeLayout, check_dest, write_lake
 
@@ -48,6 +48,7 @@ __all__ = [
     'LakeReadError',
     'LakeSource',
     'LakeSpec',
+    'NewView',
     'PredictionBranch',
     'PredictionColumn',
     'PredictionWrite',
@@ -62,7 +63,6 @@ __all__ = [
     'check_prediction_name',
     'check_roles',
     'check_style',
-    'check_view_name',
     'compare_branches',
     'find_lake',
     'lost_in_conversion',
@@ -74,7 +74,6 @@ __all__ = [
     'open_source',
     'prediction_names',
     'register',
-    'save_view',
     'write_lake',
     'write_predictions',
 ]

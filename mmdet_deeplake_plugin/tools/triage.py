@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..lake import LakeSpec, StoredPredictions, check_view_name, open_source, save_view
+from ..lake import LakeSpec, NewView, StoredPredictions, open_source
 from ._cli import add_lake_options, check_score_thr, make_parser, run_tool
 from .triage_page.content import open_other, read_content
 from .triage_page.folder import check_folder, write_page
@@ -61,7 +61,8 @@ def triage(
         worst: Number of images to select in place of a query, the worst by ``by``.
         by: Name of a number of each image: what follows ``<name>/``, or that of another
             column. Defaults to ``f1`` where ``worst`` is given.
-        tag: Name of the view to save. Defaults to None: none is saved.
+        tag: Name of the view to save: the images of the page, without a page all rows
+            that are selected. Defaults to None: none is saved.
         compare: Branch of the same lake with the predictions of another run. Defaults to
             None: there is none.
         compare_name: Name of those predictions. Defaults to ``name``, or the only ones.
@@ -93,12 +94,13 @@ def triage(
     stored = choose_predictions(source, name)
     if worst is not None:
         query = worst_query(stored, worst, by or 'f1')
-    if tag is not None:
-        check_view_name(source, tag)
+    view = None if tag is None else NewView(source, query, tag)
     other = None
     if compare is not None:
         other = open_other(stored, compare, credentials, compare_name)
-    if query:
+    if view is not None:
+        rows = view.rows
+    elif query:
         rows = open_source(replace(spec, query=query))[1]
     content, done = None, []
     if folder is not None or serve is not None:
@@ -114,10 +116,11 @@ def triage(
             + f' with the predictions {stored.name!r} of {source.name}; open '
             f'{folder / "index.html"}'
         )
-    if tag is not None:
-        count = save_view(source, query, tag)
+    if view is not None:
+        saved = view.rows if content is None else content.rows
+        view.save(saved)
         done.append(
-            f'saved {count} rows as a view; write deeplake_path={spec.path!r} and '
+            f'saved {len(saved)} rows as a view; write deeplake_path={spec.path!r} and '
             f'deeplake_view_id={tag!r}'
         )
     if content is not None and serve is not None:

@@ -29,7 +29,7 @@ from .opening import (
 from .retry import retry_read
 from .spec import LakeSpec, Pin
 
-_ROW = 'mmdet_row'
+ROW = 'mmdet_row'
 _SAMPLE = re.compile(r'\bSAMPLE\b', re.IGNORECASE)
 _ROWS_AT_ONCE = 1000
 
@@ -145,10 +145,20 @@ def select_rows(
     Raises:
         ValueError: If a query is invalid, groups rows or selects no rows.
     """
-    if not queries:
-        return None
-    # Keep all views: a view may crash when the one that it was made from is freed.
-    views = [handle.query(f'SELECT *, ROW_NUMBER() AS {_ROW}')]
+    return run_queries(handle, queries, spec)[1] if queries else None
+
+
+def run_queries(
+    handle: Any, queries: list[str], spec: LakeSpec
+) -> tuple[list[Any], NDArray[np.int64]]:
+    """Run TQL queries as :func:`select_rows`, and return their views too.
+
+    Returns:
+        The views, the last one with the rows, and numbers of rows in its column ``ROW``;
+        all are to be kept, as a view may crash when the one that it was made from is
+        freed. Row numbers of ``handle`` in the order of the result.
+    """
+    views = [handle.query(f'SELECT *, ROW_NUMBER() AS {ROW}')]
     for query in queries:
         try:
             views.append(views[-1].query(_keep_row_number(query)))
@@ -166,18 +176,18 @@ def select_rows(
             f'deeplake_query must select at least one row, but {queries[-1]!r} selects '
             f'none of the {len(handle)} rows of {spec.url}'
         )
-    return rows
+    return views, rows
 
 
 def _row_numbers(view: Any, query: str) -> NDArray[np.int64]:
     """Return the row numbers that a query selects."""
     if not _SAMPLE.search(query):
-        return np.asarray(view[_ROW][:], dtype=np.int64)
+        return np.asarray(view[ROW][:], dtype=np.int64)
     # On a lake with deleted rows, Deep Lake may crash when a sample is read: about once
     # in 300 times as a slice, and once in 2,000 as short lists.
     numbers, total = list[int](), len(view)
     for start in range(0, total, _ROWS_AT_ONCE):
-        numbers += list(view[_ROW][[*range(start, min(start + _ROWS_AT_ONCE, total))]])
+        numbers += list(view[ROW][[*range(start, min(start + _ROWS_AT_ONCE, total))]])
     return np.array(numbers, dtype=np.int64)
 
 
@@ -205,5 +215,5 @@ def _keep_row_number(query: str) -> str:
     # A projection would drop the column with the row numbers.
     words = query.split(None, 1)
     if len(words) == 2 and words[0].upper() == 'SELECT' and words[1].lstrip()[0] != '*':
-        return f'SELECT {_ROW}, {words[1]}'
+        return f'SELECT {ROW}, {words[1]}'
     return query

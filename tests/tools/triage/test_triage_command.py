@@ -26,6 +26,7 @@ from helpers.triage_data import data_of
 
 from mmdet_deeplake_plugin import DeepLakeDataset
 from mmdet_deeplake_plugin.evaluation import COUNTS, ERRORS, VERDICTS
+from mmdet_deeplake_plugin.tools import triage as triage_module
 from mmdet_deeplake_plugin.tools.triage import main, triage
 from mmdet_deeplake_plugin.tools.triage_page import folder as folder_module
 from mmdet_deeplake_plugin.tools.triage_page.folder import page_files
@@ -98,10 +99,51 @@ def test_images_are_chosen_shown_and_saved(choice, path, tmp_path):
     shown = data_of(tmp_path / 'page')['images']['row']
     assert sorted(shown) == sorted(rows) and (choice == 'most missed' or shown == rows)
     assert f"saved {len(rows)} rows as a view; write deeplake_path='{path}'" in text
+    assert _ids_of_view(path, 'chosen') == shown
     view = DeepLakeDataset(path, deeplake_view_id='chosen')
-    found = [view.get_data_info(index)['img_id'] for index in range(len(view))]
-    assert found == shown
     assert len(view.get_data_info(0)['instances']) == 2
+
+
+@pytest.mark.parametrize(
+    'query', ['SELECT * ORDER BY RANDOM() LIMIT 5', 'SELECT * SAMPLE BY 1 LIMIT 1']
+)
+def test_a_random_query_is_run_once(query, tmp_path):
+    """What is saved is what the page shows, in its order."""
+    path = write_lake(tmp_path / 'lake', rows_of_cases(40))
+    predict_cases(path, 40)
+    triage(path + BRANCH, tmp_path / 'page', query=query, tag='random')
+    assert _ids_of_view(path, 'random') == data_of(tmp_path / 'page')['images']['row']
+
+
+def test_the_view_has_the_rows_of_the_page(tmp_path):
+    """Not those without predictions; without a page, all rows of the query."""
+    path = write_lake(tmp_path / 'lake', rows_of_cases())
+    predict_cases(path, 3)
+    query = 'SELECT * WHERE image_id != 1 ORDER BY image_id DESC'
+    text = triage(path + BRANCH, tmp_path / 'page', query=query, tag='shown')
+    assert data_of(tmp_path / 'page')['images']['row'] == [2, 0]
+    assert 'saved 2 rows as a view' in text and _ids_of_view(path, 'shown') == [2, 0]
+    assert 'saved 6 rows as a view' in triage(path + BRANCH, query=query, tag='all')
+    assert _ids_of_view(path, 'all') == [6, 5, 4, 3, 2, 0]
+
+
+def test_a_view_is_of_what_the_page_read(path, tmp_path, monkeypatch):
+    """Also where somebody writes to the branch while the page is written."""
+    write = triage_module.write_page
+
+    def write_and_predict(*args: Any) -> int:
+        predict_cases(path, name='later')
+        return write(*args)
+
+    monkeypatch.setattr(triage_module, 'write_page', write_and_predict)
+    triage(path + BRANCH, tmp_path / 'page', name='net', worst=2, tag='worst')
+    assert data_of(tmp_path / 'page')['images']['row'] == [5, 4]
+    assert _ids_of_view(path, 'worst') == [5, 4]
+
+
+def _ids_of_view(path: str, name: str) -> list[int]:
+    view = DeepLakeDataset(path, deeplake_view_id=name, test_mode=True)
+    return [view.get_data_info(index)['img_id'] for index in range(len(view))]
 
 
 def test_a_view_alone(path, capsys):
