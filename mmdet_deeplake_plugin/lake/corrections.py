@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,15 +25,17 @@ from .branch import SIGNATURE, Draft, LakeBranch, assign
 from .coco_columns import CocoColumns
 from .columns import names
 from .columns.mapping import PER_BOX
+from .columns.per_box import columns_per_box
 from .columns.roles import MaskKind, holds_numbers
 from .connection.json_values import is_json, split_key
 from .connection.opening import column_names
 from .lake import Lake
 from .stored_predictions import StoredPredictions, prediction_names
 
-# Roles with one value per box that a COCO file has too, and those that it does not have.
+# Roles with one value per box that a COCO file has too, and those that it does not have,
+# or that refer to boxes by their numbers.
 CORRECTED = ('gt_bboxes', 'gt_labels', 'area', 'gt_ignore_flags', 'ignore', 'gt_masks')
-_FOREIGN = [role for role in PER_BOX if role not in CORRECTED]
+_FOREIGN = [role for role in (*PER_BOX, 'phrases', 'grounding') if role not in CORRECTED]
 _FOREIGN_COLUMNS = (names.HEAD_IGNORE,)
 _OWN_COLUMNS = (names.ANN_ID, names.ANN_POSITION)
 _MESSAGE = 'Corrected annotations'
@@ -113,7 +116,8 @@ class CorrectionBranch:
             summary: What was corrected, for the message of the commit.
 
         Raises:
-            ValueError: If a value does not fit its column.
+            ValueError: If a value does not fit its column, or annotations are added or
+                removed in a lake with more values per box than a COCO file.
             ValueError, PermissionError: As :meth:`check`.
             OSError: If the storage fails; the lake then reads as before, unless it has
                 lost what it confirmed.
@@ -227,18 +231,23 @@ class CorrectionBranch:
 
     def _refuse_foreign(self, rows: Sequence[CorrectedRow]) -> None:
         """Refuse new annotations if the lake has more per box than a COCO file."""
+        changed = [each.row for each in rows if each.is_rearranged]
+        if not changed:
+            return
         known = column_names(self.source.handle)
         columns = [self.lake.columns.of(role) for role in _FOREIGN]
         columns += [name for name in _FOREIGN_COLUMNS if name in known]
         columns += CocoColumns(self.source, self.lake.columns).track_numbers
-        foreign = [name for name in columns if name is not None]
-        moved = [each.row for each in rows if each.is_rearranged]
-        if foreign and moved:
+        of_no_role = columns_per_box(
+            self.source, self.lake.columns, _OWN_COLUMNS, np.array(changed)
+        )
+        foreign = next(chain(filter(None, columns), of_no_role), None)
+        if foreign is not None:
             raise ValueError(
-                f'{self.lake.name}, row {moved[0]}: annotations can be moved and '
-                'relabelled, but not added, removed or put in another order, as the lake '
-                f'has values per box that a COCO file does not have ({foreign[0]}); '
-                'correct the source of the lake, and import it again'
+                f'{self.lake.name}, row {changed[0]}: annotations can be moved and '
+                'relabelled, but not added or removed, as the lake has values per box '
+                f'that a COCO file does not have ({foreign}); correct the source of the '
+                'lake and import it again, or drop the column'
             )
 
     def _numbers(self, role: str, column: str, row: CorrectedRow, value: Any) -> Any:

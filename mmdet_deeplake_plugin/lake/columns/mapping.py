@@ -132,7 +132,7 @@ def map_columns(
     """
     types = {column.name: column.dtype for column in handle.schema.columns}
     # Predictions play a role only if the config says so.
-    own = {name: types[name] for name in types if not _is_predicted(handle, name)}
+    own = {name: types[name] for name in types if not is_predicted(handle, name)}
     if not types:
         raise ValueError(
             'the lake must have columns of images and annotations, but has no columns; '
@@ -241,7 +241,8 @@ def check_style(style: Any) -> None:
         )
 
 
-def _is_predicted(handle: Any, name: str) -> bool:
+def is_predicted(handle: Any, name: str) -> bool:
+    """Return whether a column holds predictions."""
     return '/' in name and metadata_of(handle[name], names.PREDICTIONS) is not None
 
 

@@ -108,6 +108,12 @@ def holds_numbers(dtype: Any) -> bool:
     return is_json(dtype) or (dtype.id in _NUMBERS and not is_picture)
 
 
+def holds_several(dtype: Any) -> bool:
+    """Whether a column can hold several values per row, such as one for each box."""
+    is_link = 'kind=link' in str(dtype)  # reading it would download files
+    return (holds_numbers(dtype) or is_masks(dtype) or dtype.is_sequence) and not is_link
+
+
 def holds_labels(dtype: Any) -> bool:
     """Whether a column can hold labels, or the names of classes in place of them."""
     return holds_numbers(dtype) or is_text_list(dtype)

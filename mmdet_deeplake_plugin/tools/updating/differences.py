@@ -78,6 +78,9 @@ class Comparison:
     ) -> Difference:
         """Compare an image of the file with what is stored of it.
 
+        If no annotation is added or removed, they keep the stored order; else they get
+        that of the file.
+
         Args:
             image: The image.
             stored: Its annotations in the lake, with ``id`` and ``label``.
@@ -113,8 +116,14 @@ class Comparison:
         for number in sorted(set(range(len(stored))) - set(kept.tolist())):
             counts['removed'] += 1
             lines.append(f'  - {self._describe(stored[number])}')
-        if not lines:  # another order alone is not a correction
-            kept, values = np.arange(len(stored)), {}
+        if sorted(kept.tolist()) == list(range(len(stored))):
+            # The same annotations stay in the stored order, to which other columns and
+            # texts of the row may refer.
+            values = {
+                role: {int(kept[number]): value for number, value in given.items()}
+                for role, given in values.items()
+            }
+            kept = np.arange(len(stored))
         title = f'image {image.image_id!r} ({image.name}):'
         corrected = CorrectedRow(row, size, len(stored), kept, values)
         return Difference([title, *lines] if lines else [], counts, corrected)
