@@ -18,6 +18,7 @@ from ...lake import (
     open_source,
     prediction_names,
 )
+from ...utils.messages import comma_joined
 from ..formats.coco_predictions import predicted_rows
 from .comparison import compare_runs
 from .data import numbers_of, page_data, run_data
@@ -54,7 +55,8 @@ def open_other(
 
     Raises:
         ValueError: If the branch does not exist, belongs to another lake, has none of
-            these predictions, or either run was not judged.
+            these predictions, or either run was not judged, or they were judged by
+            different rules.
     """
     source, spec = stored.source, stored.source.spec
     path = where if '@' in where or '://' in where else f'{spec.path}@{where}'
@@ -75,7 +77,25 @@ def open_other(
                 '--compare needs annotations to judge predictions by, but '
                 f'{each.name!r} of {each.source.name} were written without'
             )
+    _check_same_rules(stored, other)
     return other
+
+
+def _check_same_rules(stored: StoredPredictions, other: StoredPredictions) -> None:
+    """Refuse to compare verdicts that mean different things."""
+    one, two = (each.provenance.get('rules', {}) for each in (stored, other))
+    differing = [key for key in {**one, **two} if one.get(key) != two.get(key)]
+    if differing:
+        found, keys = (
+            comma_joined(f'{key}={rules.get(key)!r}' for key in differing)
+            for rules in (two, one)
+        )
+        raise ValueError(
+            '--compare needs two runs that were judged by the same rules, but '
+            f'{stored.name!r} of {stored.source.name} was judged with {keys}, and '
+            f'{other.name!r} of {other.source.name} with {found}; run tools/test.py '
+            f'again for the second, with {keys} and another name= in DeepLakePredictions'
+        )
 
 
 def read_content(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import shutil
 from typing import Any
 
@@ -105,6 +106,44 @@ def test_a_lake_without_annotations_cannot_be_compared(tmp_path):
     with pytest.raises(ValueError, match='--compare needs annotations to judge'):
         triage(f'{path}@runs/a', tmp_path / 'page', compare='runs/b')
     assert not (tmp_path / 'page').exists()
+
+
+RULES: dict[str, tuple[dict[str, Any], str, str]] = {
+    'IoU': (dict(iou_thr=0.3), 'iou_thr=0.5', 'iou_thr=0.3'),
+    'score': (dict(score_thr=0.1), 'score_thr=0.3', 'score_thr=0.1'),
+    'areas': (dict(area_range=(0, 1024)), 'area_range=None', 'area_range=[0.0, 1024.0]'),
+    'several': (
+        dict(iou_thr=0.3, max_dets=7),
+        'iou_thr=0.5, max_dets=100',
+        'iou_thr=0.3, max_dets=7',
+    ),
+}
+
+
+@pytest.mark.parametrize('name', RULES)
+def test_runs_that_were_judged_by_different_rules_are_not_compared(name, path, tmp_path):
+    """The error has both values, and says what to write for the second run."""
+    keys, this, other = RULES[name]
+    predict_cases(path, branch='runs/b', **keys)
+    expected = (
+        rf"'net' of lake {path}@runs/a \(.*\) was judged with {re.escape(this)}, and 'net' "
+        rf'of lake {path}@runs/b \(.*\) with {re.escape(other)}; run tools/test.py again for '
+        rf'the second, with {re.escape(this)} and another name= in DeepLakePredictions$'
+    )
+    with pytest.raises(ValueError, match=expected):
+        triage(f'{path}@runs/a', tmp_path / 'page', compare='runs/b')
+    assert not (tmp_path / 'page').exists()
+
+
+def test_boxes_and_masks_are_not_compared(tmp_path):
+    """What overlaps is a rule too."""
+    rows = rows_of_cases(2, segmentation=lambda _: polygons_of_cases())
+    path = write_lake(tmp_path / 'lake', rows, {'segmentation': TYPES['text']})
+    both = {number: [(CAT, 0.9, 0), (DOG, 0.8, 1)] for number in range(2)}
+    for kind in ('bbox', 'segm'):
+        predict(path, both, masks=True, iou_type=kind, branch=f'runs/{kind}')
+    with pytest.raises(ValueError, match=r"with iou_type='bbox', and .* iou_type='segm'; run"):
+        triage(f'{path}@runs/bbox', tmp_path / 'page', compare='runs/segm')
 
 
 def _noisy(path: str, seed: int, num_classes: int) -> dict[int, list[Any]]:
