@@ -5,6 +5,8 @@ Both know neither Deep Lake nor MMDetection's sample dicts.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -184,6 +186,18 @@ class GroundTruth:
     def instances(self, index: int) -> slice:
         """Return the rows of the instances of image ``index``."""
         return slice(int(self.offsets[index]), int(self.offsets[index + 1]))
+
+    def digest_of(self, index: int) -> str:
+        """Return a digest of all that predictions in image ``index`` are judged by.
+
+        It is that of boxes, labels, areas, crowds, and of masks if they were read.
+        """
+        part, digest = self.instances(index), hashlib.blake2b(digest_size=16)
+        for values in (self.boxes_xywh, self.labels, self.areas, self.crowd):
+            digest.update(values[part].tobytes())
+        if self.segmentations is not None:
+            digest.update(json.dumps(self.segmentations[part]).encode())
+        return digest.hexdigest()
 
     def labels_of_classes(self, classes: Sequence[str]) -> NDArray[np.int64]:
         """Return the stored labels of the dataset's classes, matched by name.

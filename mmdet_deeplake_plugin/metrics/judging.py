@@ -30,6 +30,7 @@ from ..structures.masks import pack_segmentations
 _ROWS_AT_ONCE = 256
 _COUNT, _NUMBER = PredictionColumn('count'), PredictionColumn('number')
 _INTEGERS, _NUMBERS = PredictionColumn('integers'), PredictionColumn('numbers')
+_TEXT = PredictionColumn('text')
 
 
 def columns_of(
@@ -42,7 +43,7 @@ def columns_of(
         'scores': _NUMBERS,
     }
     if any(each.masks is not None for each in predictions):
-        columns['masks'] = PredictionColumn('text')
+        columns['masks'] = _TEXT
     if has_labels(lake):
         columns.update(
             verdict=PredictionColumn('labels', VERDICTS),
@@ -51,6 +52,7 @@ def columns_of(
             error=PredictionColumn('labels', ERRORS),
             gt_fate=PredictionColumn('labels', FATES),
             gt_iou=_NUMBERS,
+            gt_digest=_TEXT,
             **dict.fromkeys(COUNTS, _COUNT),
             **dict.fromkeys(SCORES, _NUMBER),
         )
@@ -132,6 +134,7 @@ class Blocks:
                 error=judged.errors.astype(np.int32),
                 gt_fate=judged.fates.astype(np.int32),
                 gt_iou=judged.best_ious.astype(np.float32),
+                gt_digest=self._gt.digest_of(index),
                 **judged.numbers,
             )
         return values

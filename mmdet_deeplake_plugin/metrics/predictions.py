@@ -45,9 +45,10 @@ class DeepLakePredictions(SharedErrors):
     keep their numbers. Rows that were not predicted, broken images among them, are null.
     Every column's name begins with ``<name>/``: per prediction ``boxes``, ``labels``,
     ``scores``, ``masks``, ``verdict``, ``match``, ``iou`` and ``error``; per annotation
-    ``gt_fate`` and ``gt_iou``; per image the counts, ``f1``, ``label_quality`` and, with
-    :class:`DeepLakeLossHook`, ``loss``. Lakes without boxes get the first four. Verdicts
-    are those of COCO's matching, or of panoptic quality's; errors are those of TIDE.
+    ``gt_fate`` and ``gt_iou``; per image the counts, ``f1``, ``label_quality``,
+    ``gt_digest`` and, with :class:`DeepLakeLossHook`, ``loss``. Lakes
+    without boxes get the first four. Verdicts are those of COCO's matching, or of
+    panoptic quality's; errors are those of TIDE.
 
     Use it in ``test_evaluator``, beside ``DeepLakeMetric``, whose numbers it then keeps
     too, or on ``results.pkl`` with ``eval_metric.py``. It reports no numbers, and does

@@ -212,3 +212,25 @@ def test_many_names_are_cut() -> None:
     gt = _build(category_names=names, category_ids=range(1000))
     with pytest.raises(ValueError, match=r"'class-9', \.\.\.; write the classes"):
         gt.labels_of_classes(['unknown'])
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(boxes_xywh=[[1, 2, 3.5, 4.000001], [0, 0, 10, 10], [5, 5, 1, 1]]),
+        dict(labels=[0, 0, 1]),
+        dict(areas=[7.25, 101, 1]),
+        dict(crowd=[True, True, False]),
+        dict(segmentations=[[[1, 2, 5, 2, 5, 6]], None, None]),
+        dict(offsets=[0, 1, 2, 3]),
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_digests_tell_which_images_changed(change: dict[str, Any]) -> None:
+    """By all that predictions are judged by, and by nothing of other images."""
+    masks = [[[1, 2, 5, 2, 5, 5]], None, None]
+    one, other = _build(segmentations=masks), _build(**{'segmentations': masks, **change})
+    differs = [one.digest_of(index) != other.digest_of(index) for index in range(3)]
+    assert differs == [True, 'offsets' in change, False]
+    other = _build(segmentations=masks, img_ids=[1, 2, 3], excluded=[True] * 3)
+    assert [one.digest_of(i) for i in range(3)] == [other.digest_of(i) for i in range(3)]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...evaluation import GroundTruth
 from ...lake import (
     Lake,
     LakeSource,
@@ -120,17 +121,20 @@ def read_content(
         progress: Whether to draw progress bars on stderr.
 
     Raises:
-        ValueError: If none of the rows has predictions, or two runs have other images.
+        ValueError: If none of the rows has predictions, two runs have other images, or
+            predictions were judged by other annotations than those of ``source``.
     """
     rows = predicted_rows(stored, np.arange(source.num_rows) if rows is None else rows)
     # A lake without annotations has no verdicts on predictions.
     without = None if stored.has('verdict') else {'gt_bboxes': None, 'gt_labels': None}
     lake = open_columns(source, without)
     gt = read_annotations(lake, stored, rows)
+    _check_same_annotations(lake, stored, gt, rows)
     run = read_run(stored, gt, rows, progress)
     data = page_data(lake, run, gt, rows, score_thr, texts)
     if other is not None:
         _check_same_images(lake, other, rows)
+        _check_same_annotations(lake, other, gt, rows)
         second = read_run(other, gt, rows, progress)
         both = data['numbers'], numbers_of(other, rows)
         data['runs'].append(run_data(second, score_thr))
@@ -158,4 +162,36 @@ def _check_same_images(
             f'{other.source.name} has other images in the same rows than {lake.name}, as '
             'the two were predicted on different versions; predict on one version with '
             'both models'
+        )
+
+
+def _check_same_annotations(
+    lake: Lake, stored: StoredPredictions, gt: GroundTruth, rows: NDArray[np.int64]
+) -> None:
+    """Refuse verdicts about other annotations than those that the page shows."""
+    if not stored.has('verdict'):
+        return
+    judged = f'{stored.name!r} of {stored.source.name}'
+    remedy = (
+        f'run tools/test.py again with deeplake_path={lake.source.spec.url!r} and '
+        'another name= in DeepLakePredictions'
+    )
+    if not stored.has('gt_digest'):
+        raise ValueError(
+            f'{judged} must have a column gt_digest, which tells by what annotations it '
+            f'was judged, but an earlier version wrote it without; {remedy}'
+        )
+    kept = stored.values('gt_digest', rows)
+    differing = [
+        row
+        for index, (row, digest) in enumerate(zip(rows.tolist(), kept))
+        if digest is not None and digest != gt.digest_of(index)
+    ]
+    if differing:
+        raise ValueError(
+            f'{judged} was judged by other annotations than {lake.name} has, in '
+            f'{len(differing)} of {len(rows)} images (the first in row {differing[0]}): '
+            'they were corrected since, are those of another branch, or were read by '
+            f'other keys of the dataset (deeplake_tensors, …); {remedy}, or make the '
+            'page of the branch that it wrote to'
         )
