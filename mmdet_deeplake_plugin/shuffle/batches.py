@@ -60,7 +60,13 @@ def global_batches(
 
 
 def num_batches(num_samples: int, batch_size: int, drop_last: bool) -> int:
-    """Return how many batches :func:`global_batches` forms, whatever the groups."""
+    """Return how many batches :func:`global_batches` forms, whatever the groups.
+
+    Args:
+        num_samples: Length of the epoch.
+        batch_size: Samples per global batch.
+        drop_last: See :func:`global_batches`.
+    """
     return num_samples // batch_size if drop_last else -(-num_samples // batch_size)
 
 

@@ -32,7 +32,7 @@ def by_worker_order(
 
     Args:
         num_rows: Number of rows of the dataset, ``N``.
-        world_size: Number of ranks.
+        world_size: Number of ranks; rank ``r`` takes positions ``r, r + R, r + 2R, …``.
         readers: Number of processes per rank that read, 1 or more.
         batch_size: Batch size per rank.
         round_up: Whether every rank gets as many samples as the first.
@@ -73,5 +73,14 @@ def _dealt(
 
 
 def reader_of_positions(count: int, readers: int, batch_size: int) -> NDArray[np.int64]:
-    """Return which process, from 0, reads each of the samples of a rank: ``(count,)``."""
+    """Return the number of the process that reads each sample of a rank.
+
+    Args:
+        count: Number of samples of the rank.
+        readers: Number of processes per rank that read.
+        batch_size: Batch size per rank.
+
+    Returns:
+        Numbers from 0, shape ``(count,)``.
+    """
     return np.arange(count) // batch_size % readers

@@ -1,7 +1,6 @@
 """Measure how well an order is shuffled.
 
-Pure functions: arrays in, numbers out. An ``order`` of shape ``(N,)`` gives the row at
-each position, ``chunks`` the chunk of each row.
+Pure functions: arrays in, numbers out.
 """
 
 from __future__ import annotations
@@ -19,6 +18,9 @@ def step_entropy(order: NDArray[np.integer]) -> float:
 
     MosaicML Streaming's simulator measures shuffle quality this way. Rows in sequence
     have 0 bits, since all distances are equal.
+
+    Args:
+        order: Position -> row (or chunk), shape ``(N,)``.
     """
     if len(order) < 2:
         return 0.0
@@ -28,14 +30,24 @@ def step_entropy(order: NDArray[np.integer]) -> float:
 
 
 def shuffle_entropy(order: NDArray[np.integer], chunks: NDArray[np.integer]) -> float:
-    """Compute the mean of the entropies of rows and of their chunks, in bits."""
+    """Compute the mean of the entropies of rows and of their chunks, in bits.
+
+    Args:
+        order: Position -> row, shape ``(N,)``.
+        chunks: Row -> chunk.
+    """
     return (step_entropy(order) + step_entropy(chunks[order])) / 2
 
 
 def distinct_chunks(
     order: NDArray[np.integer], chunks: NDArray[np.integer], batch_size: int
 ) -> float:
-    """Compute the mean number of distinct chunks per sample of a full batch.
+    """Compute the mean number of distinct chunks per sample of a batch.
+
+    Args:
+        order: Position -> row, shape ``(N,)``.
+        chunks: Row -> chunk.
+        batch_size: Samples per batch; an incomplete batch at the end is not counted.
 
     Returns:
         Between ``1 / batch_size`` and 1; ``nan`` without a full batch.
@@ -71,9 +83,12 @@ class ShuffleQuality:
 def measure_quality(
     order: NDArray[np.integer], chunks: NDArray[np.int64], batch_size: int
 ) -> ShuffleQuality:
-    """Measure an order of samples, which may be stored in any order.
+    """Measure an order of samples.
 
-    ``batch_size`` is that of all ranks together.
+    Args:
+        order: Position -> sample, shape ``(N,)``.
+        chunks: Sample -> chunk; samples may be stored in any order.
+        batch_size: Samples per global batch, of all ranks together.
     """
     index = ChunkIndex.from_chunks(chunks, int(chunks.max(initial=-1)) + 1)
     # Distances are those between the samples as stored, not between their indices.

@@ -74,7 +74,17 @@ def from_xywh(
 ) -> NDArray[np.float64]:
     """Convert COCO's left, top, width, height in pixels to any convention.
 
-    It inverts :func:`to_xywh`. Sizes and errors are those of :func:`to_xyxy`.
+    Args:
+        boxes: Boxes of shape ``(N, 4)``: left, top, width, height in pixels.
+        box_format: One of :data:`BOX_FORMATS`.
+        widths: Width in pixels of each box's image, shape ``(N,)`` or scalar.
+        heights: Height in pixels of each box's image, shape ``(N,)`` or scalar.
+
+    Returns:
+        Boxes of shape ``(N, 4)`` in the order of ``box_format``.
+
+    Raises:
+        ValueError: If ``box_format`` is not one of the six.
 
     Examples:
         >>> from_xywh([[240, 120, 160, 240]], 'cxcywhn', 640, 480)

@@ -46,9 +46,12 @@ def check_image(content: bytes) -> None:
     mark of its codestream; a TIFF, whose end is not marked, the first directory that
     its header points to.
 
+    Args:
+        content: The encoded image.
+
     Raises:
-        BrokenImageError: If there are none, the format is unknown, or the end is missing.
-            The message says which; the caller adds where the image is stored.
+        BrokenImageError: If the content is empty, the format is unknown, or the end is
+            missing. The message says which; the caller adds where the image is stored.
     """
     if not content:
         raise BrokenImageError('no image is stored (0 bytes)')

@@ -18,10 +18,13 @@ HEADER_BYTES = 12  # enough of a file to tell its format
 
 
 def image_format(content: bytes) -> str | None:
-    """Return which of ``IMAGE_FORMATS`` an image has, ``None`` if it is not recognised.
+    """Return the format of an encoded image.
 
     Args:
         content: The encoded image, or at least its first ``HEADER_BYTES`` bytes.
+
+    Returns:
+        One of ``IMAGE_FORMATS``, or ``None`` if no format is recognised.
 
     Examples:
         >>> image_format(b'BM' + bytes(10))

@@ -24,7 +24,10 @@ _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 
 
 def header_size(content: bytes) -> tuple[int, int]:
-    """Return the size of an image, of which the whole header is enough.
+    """Return the size of an encoded image as a pipeline sees it.
+
+    Args:
+        content: The encoded image, or its beginning with the whole header.
 
     Returns:
         Width and height in pixels; :data:`UNKNOWN` if Pillow cannot read the header.
@@ -37,7 +40,14 @@ def header_size(content: bytes) -> tuple[int, int]:
 
 
 def image_size(content: bytes) -> tuple[int, int]:
-    """Return the size of an image as :func:`header_size`, by OpenCV if Pillow cannot."""
+    """Return the size of an encoded image, decoding it if the header is not enough.
+
+    Args:
+        content: The encoded image.
+
+    Returns:
+        Width and height in pixels; :data:`UNKNOWN` if OpenCV cannot decode it either.
+    """
     size = header_size(content)
     if size != UNKNOWN or not content:
         return size

@@ -5,7 +5,6 @@ polygons, each a flat list ``[x0, y0, x1, y1, …]`` in pixels, or a run-length 
 (RLE) ``{'size': [height, width], 'counts': …}`` with ``counts`` as text (compressed)
 or as a list of numbers. ``None`` stands for an instance without a segmentation.
 
-Functions take the segmentations of an image, one per instance, and its size in pixels.
 Errors name the instance by its index in the image; the caller adds lake and row.
 """
 
@@ -21,11 +20,14 @@ from pycocotools import mask as coco_mask
 
 Segmentation = list[list[float]] | dict[str, Any] | None
 
-_FEWEST_POINTS, _MOST_SHOWN = 3, 40
+_FEWEST_POINTS = 3
 
 
 def pack_segmentations(segmentations: Sequence[Segmentation]) -> str:
-    """Encode segmentations as JSON, with full double precision.
+    """Encode the segmentations of an image as JSON, with full double precision.
+
+    Args:
+        segmentations: One per instance.
 
     Raises:
         ValueError: If a number is infinite or NaN.
@@ -39,6 +41,9 @@ def pack_segmentations(segmentations: Sequence[Segmentation]) -> str:
 
 def unpack_segmentations(text: str) -> list[Segmentation]:
     """Decode the JSON of :func:`pack_segmentations`.
+
+    Args:
+        text: JSON of a list with one segmentation per instance.
 
     Raises:
         ValueError: If it is not the JSON of a list.
@@ -126,6 +131,9 @@ def polygons_of_segmentations(
 ) -> list[NDArray[np.float32]] | NDArray[np.float32]:
     """Convert segmentations to what Deep Lake's type ``Polygon`` stores.
 
+    Args:
+        segmentations: One per instance.
+
     Returns:
         For each instance the points of its polygon, shape ``(k, 2)``, x and y in pixels.
 
@@ -149,8 +157,13 @@ def bitmaps_of_segmentations(
 ) -> NDArray[np.bool_]:
     """Convert segmentations to dense masks, as pycocotools draws them.
 
+    Args:
+        segmentations: One per instance; one without pixels may be ``None`` or empty.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+
     Returns:
-        Masks of shape ``(height, width, N)``, without pixels for ``None``.
+        Masks of shape ``(height, width, N)``.
     """
     layers = np.zeros((height, width, len(segmentations)), dtype=np.bool_)
     for number, segmentation in enumerate(segmentations):
@@ -161,7 +174,13 @@ def bitmaps_of_segmentations(
 
 
 def as_run_length(segmentation: Any, height: int, width: int) -> dict[str, Any]:
-    """Return polygons or an RLE, as in a COCO file, as a compressed RLE."""
+    """Return polygons or a run-length code as a compressed run-length code.
+
+    Args:
+        segmentation: As in a COCO file.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+    """
     if isinstance(segmentation, list):
         return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     if isinstance(segmentation['counts'], list):
@@ -170,7 +189,11 @@ def as_run_length(segmentation: Any, height: int, width: int) -> dict[str, Any]:
 
 
 def as_text_counts(code: dict[str, Any]) -> dict[str, Any]:
-    """Return an RLE, as of ``pycocotools.mask.encode``, with ``counts`` as text."""
+    """Return an RLE with ``counts`` as text, also if they are bytes.
+
+    Args:
+        code: An RLE, such as ``pycocotools.mask.encode`` returns.
+    """
     counts = code['counts']
     if not isinstance(counts, bytes):
         return code
@@ -184,9 +207,15 @@ def check_segmentations(
 
     Like ``CocoDataset``, it accepts polygons that ``LoadAnnotations`` will ignore.
 
+    Args:
+        segmentations: One per instance.
+        count: Number of boxes of the image.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+
     Raises:
-        ValueError: If there are more or fewer than ``count``, the number of boxes, one is
-            not a segmentation, or an RLE has another size than the image.
+        ValueError: If there are more or fewer than ``count``, one is not a
+            segmentation, or an RLE has another size than the image.
     """
     if len(segmentations) != count:
         raise ValueError(
@@ -200,7 +229,13 @@ def check_segmentations(
 
 
 def segmentation_problem(segmentation: Any, width: int, height: int) -> str:
-    """Describe what is wrong with a segmentation; ``''`` if nothing is."""
+    """Describe what is wrong with a segmentation; ``''`` if nothing is.
+
+    Args:
+        segmentation: Any value.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+    """
     if segmentation is None:
         return ''
     if isinstance(segmentation, list):
@@ -287,6 +322,6 @@ def too_few_points(segmentation: Segmentation) -> bool:
     )
 
 
-def _shortened(value: Any) -> str:
+def _shortened(value: Any, limit: int = 40) -> str:
     text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else f'{text[:_MOST_SHOWN]}…'
+    return text if len(text) <= limit else f'{text[:limit]}…'

@@ -60,7 +60,10 @@ def encode_map(values: Any, panoptic: bool) -> bytes:
 
 
 def decode_labels(content: bytes) -> NDArray[Any]:
-    """Decode the labels of a semantic map, an image file, as ``LoadAnnotations`` does.
+    """Decode the labels of a semantic map as ``LoadAnnotations`` does.
+
+    Args:
+        content: An image file.
 
     Returns:
         Labels, shape ``(H, W)``, with the bit depth of the file.
@@ -78,12 +81,16 @@ def decode_labels(content: bytes) -> NDArray[Any]:
 
 
 def decode_ids(content: bytes) -> NDArray[np.int32]:
-    """Decode the ids of a panoptic map as ``LoadPanopticAnnotations`` does.
+    """Decode the segment ids of a panoptic map as ``LoadPanopticAnnotations`` does.
 
-    Args and errors are those of :func:`decode_labels`.
+    Args:
+        content: An image file.
 
     Returns:
         Ids, shape ``(H, W)``.
+
+    Raises:
+        ValueError: If it cannot be decoded.
     """
     pixels = _decode(content, cv2.IMREAD_COLOR).astype(np.int32)
     blue, green, red = np.moveaxis(pixels, 2, 0)
@@ -92,7 +99,14 @@ def decode_ids(content: bytes) -> NDArray[np.int32]:
 
 
 def colours_of(ids: NDArray[Any]) -> NDArray[np.uint8]:
-    """Encode ids below 2 ** 24, shape ``(H, W)``, as RGB colours, ``(H, W, 3)``."""
+    """Encode ids as colours.
+
+    Args:
+        ids: Segment ids below 2 ** 24, shape ``(H, W)``.
+
+    Returns:
+        RGB colours, shape ``(H, W, 3)``.
+    """
     wide = ids.astype(np.uint32)
     return np.stack([wide >> shift & 255 for shift in (0, 8, 16)], 2).astype(np.uint8)
 
