@@ -134,7 +134,7 @@ class Blocks:
                 error=judged.errors.astype(np.int32),
                 gt_fate=judged.fates.astype(np.int32),
                 gt_iou=judged.best_ious.astype(np.float32),
-                gt_digest=self._gt.digest_of(index),
+                gt_digest=self.gt.digest_of(index),
                 **judged.numbers,
             )
         return values

@@ -87,11 +87,8 @@ class DeepLakeVideoDataset(MadeOfFrames, BaseVideoDataset):
         given = locals()
         refuse_unknown(unknown, DeepLakeVideoDataset.__init__, ELSEWHERE)
         if filter_cfg is not None:
-            known, example = (
-                ('filter_empty_gt', 'min_size'),
-                'filter_cfg=dict(min_size=32)',
-            )
-            check_keys_of('filter_cfg', filter_cfg, known, example)
+            example = 'filter_cfg=dict(min_size=32)'
+            check_keys_of('filter_cfg', filter_cfg, _FILTER_KEYS, example)
         check_keys(given)
         hides = visibility_thr > -1 and not test_mode
         self.frames = Frames(
