@@ -185,7 +185,7 @@ def _read_federation(lake: Lake, rows: NDArray[np.int64]) -> Federation:
     for category, frequency in zip(lake.columns.class_names, frequencies):
         if frequency not in FREQUENCIES:
             raise ValueError(
-                "metrics_format='LVIS' groups classes by frequency (r, c, f), but "
+                'the metrics of LVIS group classes by frequency (r, c, f), but '
                 f'{lake.name} has {frequency} for {category!r}; {_LVIS_REMEDY}'
             )
     images = stored.image_keys(rows)
@@ -193,7 +193,7 @@ def _read_federation(lake: Lake, rows: NDArray[np.int64]) -> Federation:
         for key in names.LVIS_IMAGE_KEYS:
             if not isinstance(image.get(key), list):
                 raise ValueError(
-                    f"metrics_format='LVIS' needs {key} of each image, but row {row} of "
+                    f'the metrics of LVIS need {key} of each image, but row {row} of '
                     f'{lake.name} has {image.get(key)!r}; {_LVIS_REMEDY}'
                 )
     negatives, not_exhaustive = (

@@ -280,15 +280,16 @@ def test_wrong_options_of_lvis_are_named(case: str) -> None:
         DeepLakeMetric('LVIS', **keys)
 
 
-def test_a_missing_lvis_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize('form', ['LVIS', 'LVISFixedAP'])
+def test_a_missing_lvis_package_is_told(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the metric is built, with what to install."""
     monkeypatch.setitem(sys.modules, 'lvis', None)
     with pytest.raises(
         ImportError,
-        match=r"metrics_format='LVIS' needs the package lvis, which is not installed: pip "
+        match=r"the metrics of LVIS need the package lvis, which is not installed: pip "
         r"install 'mmdet_deeplake_plugin\[lvis\]', or pip install lvis; or write metrics_",
     ):
-        DeepLakeMetric('LVIS')
+        DeepLakeMetric(form)
 
 
 def _lvis_lake(path: Path, categories: Any, **image: Any) -> DeepLakeDataset:
@@ -327,7 +328,7 @@ def test_a_lake_without_lvis_data_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError,
         match=_pattern(
-            "metrics_format='LVIS' groups classes by frequency (r, c, f), but lake ",
+            'the metrics of LVIS group classes by frequency (r, c, f), but lake ',
             f"has None for 'cat'; {remedy}",
         ),
     ):
@@ -338,7 +339,7 @@ def test_a_lake_without_lvis_data_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError,
         match=_pattern(
-            'needs not_exhaustive_category_ids of each image, but row 0 of ',
+            'need not_exhaustive_category_ids of each image, but row 0 of ',
             f'has None; {remedy}',
         ),
     ):

@@ -28,7 +28,7 @@ def lvis_package() -> Any:
         return importlib.import_module('lvis')
     except ImportError as error:
         raise ImportError(
-            "metrics_format='LVIS' needs the package lvis, which is not installed: "
+            'the metrics of LVIS need the package lvis, which is not installed: '
             "pip install 'mmdet_deeplake_plugin[lvis]', or pip install lvis; or write "
             "metrics_format='COCO'"
         ) from error
