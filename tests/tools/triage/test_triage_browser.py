@@ -172,6 +172,7 @@ def test_confusions_lead_to_the_images(page):
     """Of two classes, of nothing, and of what was found."""
     page.click('#confusion summary')
     table = page.locator('#confusion table')
+    table.locator('tbody tr').nth(3).wait_for()  # it is filled when it is first opened
     cells = [row.inner_text().split('\t') for row in table.locator('tbody tr').all()]
     numbers = [[cell.strip() for cell in row[1:]] for row in cells]
     # A cat is found or called a dog, or missed; 20 dogs are badly located, in no cell.
