@@ -7,7 +7,7 @@ row are merged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -108,21 +108,18 @@ class CorrectionBranch:
         """
         self._open()
 
-    def write(self, rows: Sequence[CorrectedRow], summary: str) -> None:
+    def write(self, columns: Mapping[str, Mapping[int, Any]], summary: str) -> None:
         """Write corrected rows in one commit.
 
         Args:
-            rows: The rows, ascending.
+            columns: What :meth:`values_of` returned.
             summary: What was corrected, for the message of the commit.
 
         Raises:
-            ValueError: If a value does not fit its column, or annotations are added or
-                removed in a lake with more values per box than a COCO file.
             ValueError, PermissionError: As :meth:`check`.
             OSError: If the storage fails; the lake then reads as before, unless it has
                 lost what it confirmed.
         """
-        columns = self._values_of(rows)
         draft = Draft(self._target, *self._open())
         try:
             draft.open()
@@ -215,8 +212,13 @@ class CorrectionBranch:
                 'import it again'
             )
 
-    def _values_of(self, rows: Sequence[CorrectedRow]) -> dict[str, dict[int, Any]]:
-        """Return what is to be written: column -> row -> value."""
+    def values_of(self, rows: Sequence[CorrectedRow]) -> dict[str, dict[int, Any]]:
+        """Return what is to be written: column -> row, ascending -> value.
+
+        Raises:
+            ValueError: If a value does not fit its column, or annotations are added or
+                removed in a lake with more values per box than a COCO file.
+        """
         self._refuse_foreign(rows)
         numbers = np.array([each.row for each in rows], dtype=np.int64)
         written = {}

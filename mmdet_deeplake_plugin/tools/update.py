@@ -4,7 +4,7 @@ The file is a COCO JSON, such as ``to_coco`` exports, with some or all images of
 Each image of the file is to have exactly the annotations that the file has for it; other
 images stay as they are. Only what differs is written, in one commit, so that annotations
 that did not change keep ids, areas and the last digit of their boxes; ``main`` is not
-touched. ``--dry-run`` shows the differences and writes nothing.
+touched. ``--dry-run`` shows the differences, or says why they cannot be written.
 
 With ``--by id`` images, categories and annotations have the ids of the lake: an
 annotation with a new id is added. Tools that number everything anew keep file names and
@@ -106,9 +106,10 @@ def update(
         )
     summary = summary_of(differences)
     changed = [each.row for each in differences if each.lines]
+    columns = target.values_of(changed) if changed else {}
     if dry_run or not changed:
         return '\n'.join([*lines, f'{summary}; nothing was written'])
-    target.write(changed, f'{summary} ({file.name})')
+    target.write(columns, f'{summary} ({file.name})')
     return '\n'.join([*lines, f'{summary}; written to branch {branch!r} of {lake.name}'])
 
 

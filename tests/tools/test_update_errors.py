@@ -234,8 +234,9 @@ def test_every_column_with_a_value_per_box_is_known(column, tensors, tmp_path):
     content['annotations'][1]['category_id'] = 2
     assert '1 relabelled' in update(path, write(content, tmp_path), 'a', tensors=tensors)
     del content['annotations'][1]
-    with pytest.raises(ValueError, match=rf'row 0: .* not added or removed, .* \({column}\)'):
-        update(path, write(content, tmp_path), 'b', tensors=tensors)
+    for dry_run in (True, False):
+        with pytest.raises(ValueError, match=rf'row 0: .* not added or removed, .* \({column}\)'):
+            update(path, write(content, tmp_path), 'b', tensors=tensors, dry_run=dry_run)
 
 
 def test_verdicts_are_about_the_annotations_that_they_saw(path, content, tmp_path):
