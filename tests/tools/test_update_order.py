@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from deeplake import types as T
-from helpers.lakes import TYPES, open_lake, row, write_lake
+from helpers.lakes import TYPES, open_lake, picture, row, write_lake
 
 from mmdet_deeplake_plugin import DeepLakeDataset
 from mmdet_deeplake_plugin.tools.from_grounding import from_grounding
@@ -215,6 +215,22 @@ def test_values_of_images_do_not(kind, tmp_path):
     assert len(heads[1]['boxes'][0]) == 1
     for number in range(2):
         assert np.array_equal(*(head['own'][number] for head in heads))
+
+
+@pytest.mark.parametrize('kind', ['ints', 'texts', 'pictures'])
+def test_one_value_in_images_of_one_box_is_that_of_the_image(kind, tmp_path):
+    """Nothing tells that it is one per box; files are not read to find out."""
+    value, dtype = {
+        'ints': (np.array([7], np.int32), TYPES['ints']),
+        'texts': (['a'], T.Sequence(T.Text())),
+        'pictures': ([picture(1), picture(2)], T.Sequence(TYPES['image'])),
+    }[kind]
+    boxes = BOXES if kind == 'pictures' else BOXES[:1]
+    rows = [{**row(n, boxes), 'own': value} for n in range(2)]
+    path = write_lake(tmp_path / 'lake', rows, {'own': dtype})
+    content = export(path, tmp_path)
+    content['annotations'].append({**content['annotations'][0], 'id': 99})
+    assert '1 added' in update(path, write(content, tmp_path), 'other')
 
 
 def test_a_first_box_for_an_image_without_any(tmp_path):

@@ -33,7 +33,8 @@ def columns_per_box(
 ) -> Iterator[str]:
     """Yield the columns that play no role, but have as many values as boxes.
 
-    Rows without values do not count, as a column may be filled in part.
+    Rows without values do not count, as a column may be filled in part, nor do rows of
+    one box and one value.
 
     Args:
         source: The lake.
@@ -66,12 +67,18 @@ def columns_per_box(
 def _compare(
     lengths: list[dict[str, int]], counts: list[int]
 ) -> tuple[set[str], set[str]]:
-    """Return the keys with a value per box in all rows, and the others."""
+    """Return the keys with a value per box in all rows, and the others.
+
+    One value in a row of one box says nothing: it may be one of the image.
+    """
     equal: set[str] = set()
     other: set[str] = set()
     for found, count in zip(lengths, counts):
         for key, length in found.items():
-            (equal if length == count else other).add(key)
+            if length != count:
+                other.add(key)
+            elif count != 1:
+                equal.add(key)
     return equal - other, other
 
 

@@ -110,8 +110,9 @@ def holds_numbers(dtype: Any) -> bool:
 
 def holds_several(dtype: Any) -> bool:
     """Whether a column can hold several values per row, such as one for each box."""
-    is_link = 'kind=link' in str(dtype)  # reading it would download files
-    return (holds_numbers(dtype) or is_masks(dtype) or dtype.is_sequence) and not is_link
+    if any(word in str(dtype) for word in _FILES):
+        return False
+    return holds_numbers(dtype) or is_masks(dtype) or dtype.is_sequence
 
 
 def holds_labels(dtype: Any) -> bool:
@@ -128,6 +129,8 @@ _NUMBERS = (
     *('bool', 'float16', 'float32', 'float64'),
     *(f'{sign}int{bits}' for sign in ('', 'u') for bits in (8, 16, 32, 64)),
 )
+# Types whose values are whole files, possibly to be downloaded.
+_FILES = ('kind=link', 'kind=image', 'kind=audio', 'kind=medical', 'mesh')
 _LABEL_TYPES = ('uint8', 'uint16', 'uint32', 'int16', 'int32', 'int64')
 _MASK_KINDS = {
     TypeKind.Text: MaskKind.TEXT,
