@@ -189,7 +189,8 @@ class Draft:
         """Take back what was written, and the branch if it was made.
 
         Returns:
-            Whether the lake now reads as before.
+            Whether the lake now reads as before; what corrections committed to a branch
+            that existed stays.
         """
         if not self._is_lost:
             seconds = self.branch.source.spec.timeouts.read_timeout

@@ -22,7 +22,7 @@ _DEEPLAKE_COLUMNS = {'images_meta', 'super_categories', 'masks', 'areas', 'iscro
 class CocoColumns:
     """The columns in which ``tools.from_coco`` keeps what training does not need.
 
-    Methods take row numbers, shape ``(R,)``.
+    Methods that read rows take their numbers, shape ``(R,)``.
 
     Args:
         source: The lake.
