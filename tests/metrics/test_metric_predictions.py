@@ -348,7 +348,7 @@ MISTAKES = {
     'name taken': (dict(), r"the name 'net' is taken by its columns \(net/boxes, …\)"),
     'main': (dict(branch='main'), "branch='main' must not be used for predictions"),
     'masks': (dict(name='m', iou_type='segm'), 'has no column for gt_masks'),
-    'LVIS': (dict(name='m', metrics_format='LVIS'), 'groups classes by frequency'),
+    'LVIS': (dict(name='m', metrics_format='LVIS'), 'group classes by frequency'),
 }
 
 
