@@ -1,7 +1,7 @@
 """Turn ground truth and predictions into numbers, equal to MMDetection's own metrics.
 
 Pure: nothing here knows Deep Lake or MMDetection's sample dicts. Other people's packages
-are imported in ``backends`` only.
+do the matching in ``backends``.
 """
 
 from __future__ import annotations

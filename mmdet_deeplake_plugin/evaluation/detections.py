@@ -33,8 +33,9 @@ def prepare_predictions(
 ) -> PackedPredictions:
     """Check predictions, and write them if asked to.
 
-    For the arguments see :func:`.evaluate_coco`: with the metric ``segm`` both sides need
-    masks, but with ``format_only`` stored ones are not needed.
+    For the arguments see :func:`.evaluate_coco` (``log`` is its ``logger``): with the
+    metric ``segm`` both sides need masks, but with ``format_only`` stored ones are not
+    needed.
 
     Raises:
         ValueError: If a class is not in the ground truth, if a label has no class, or if

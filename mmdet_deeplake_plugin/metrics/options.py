@@ -54,7 +54,7 @@ def check_metric_items(items: Sequence[str] | None, known: Sequence[str]) -> Non
     """Refuse a ``metric_items`` without numbers, or with ones that are not known.
 
     Raises:
-        ValueError: If it is such a one.
+        ValueError: If there are none, or one is not known.
     """
     if items is None:
         return

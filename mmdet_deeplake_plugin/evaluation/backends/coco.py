@@ -54,7 +54,7 @@ def load_annotations(coco_class: type, annotations: dict[str, Any]) -> Any:
 
 
 def load_unfiltered(coco_class: type, annotations: dict[str, Any]) -> Any:
-    """Do the same for a ``COCO`` object of which all annotations are asked for.
+    """Do as :func:`load_annotations` where all annotations are always asked for.
 
     To find those of given images and categories takes longer than to match them.
     """

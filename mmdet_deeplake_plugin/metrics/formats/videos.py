@@ -361,9 +361,11 @@ class ReidFormat(MetricFormat):
         metric = stock_class('ReIDMetrics')(
             metric=list(self.metrics), metric_options=dict(options)
         )
+        # A copy, as what other ranks collected cannot be written to.
+        features = torch.from_numpy(np.stack([feature for feature, _ in collected]))
         results = [
-            {'pred_feature': torch.from_numpy(feature), 'gt_label': person}
-            for (feature, _), person in zip(collected, torch.from_numpy(persons)[:, None])
+            {'pred_feature': feature, 'gt_label': person}
+            for feature, person in zip(features, torch.from_numpy(persons)[:, None])
         ]
         numbers = metric.compute_metrics(results)
         return {key: float(value) for key, value in numbers.items()}
