@@ -13,7 +13,7 @@ from .connection.source import LakeSource
 _REMEDY = 'write credentials that may write, or leave out --tag'
 
 
-def check_view_name(source: LakeSource, name: str) -> None:
+def _check_view_name(source: LakeSource, name: str) -> None:
     """Refuse the name of a view that cannot be saved, before the work begins.
 
     Args:
@@ -51,14 +51,14 @@ class NewView:
         rows: Row numbers in the order of the query, shape ``(R,)``.
 
     Raises:
-        ValueError: As :func:`check_view_name`; if the query is wrong, selects no rows or
-            leaves out columns, or somebody has written to the branch since the lake was
-            opened.
+        ValueError: If the name cannot be that of a new view, the query is wrong, selects
+            no rows or leaves out columns, or somebody has written to the branch since the
+            lake was opened.
         PermissionError, OSError: If the storage refuses to write, or fails.
     """
 
     def __init__(self, source: LakeSource, query: str, name: str) -> None:
-        check_view_name(source, name)
+        _check_view_name(source, name)
         self._source, self._name = source, name
         pin = source.pin
         self._what = f'{source.name}: cannot save the view {name!r}'
@@ -75,7 +75,7 @@ class NewView:
             self._views, self.rows = run_queries(self._branch, [query], source.spec)
         except ValueError:
             raise
-        except Exception:
+        except Exception:  # of the storage, of any type
             with storage_errors(source, self._what, 'as', _REMEDY):
                 raise
         lost = set(column_names(self._branch)) - set(column_names(self._views[-1]))
@@ -92,7 +92,7 @@ class NewView:
             ValueError: If somebody has saved a view of this name in the meantime.
             PermissionError, OSError: If the storage refuses to write, or fails.
         """
-        check_view_name(self._source, self._name)
+        _check_view_name(self._source, self._name)
         with storage_errors(self._source, self._what, 'as', _REMEDY):
             view = self._views[-1]
             if not np.isin(self.rows, rows).all():

@@ -181,7 +181,15 @@ class RowReader:
         return np.concatenate(parts)
 
     def check_labels(self, labels: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
-        """Raise an error if a label has no class name."""
+        """Check that every label has a class name.
+
+        Args:
+            labels: Labels of all boxes, shape ``(N,)``.
+            offsets: First box of each row, shape ``(R + 1,)``, for messages.
+
+        Raises:
+            ValueError: If one has none.
+        """
         known = len(self.columns.class_names)
         outside = (labels < 0) | (labels >= known) if known else labels < 0
         for bad in np.flatnonzero(outside)[:1].tolist():

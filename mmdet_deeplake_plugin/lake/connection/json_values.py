@@ -41,7 +41,7 @@ def parse_json(value: Any, key: str = '') -> Any:
         Plain Python values; ``None`` for no value or an empty text.
 
     Raises:
-        ValueError: If it is not JSON, or has no such key.
+        ValueError: If the text is not JSON, or the key is missing.
     """
     if value is None or (isinstance(value, str) and not value):
         return None

@@ -14,7 +14,7 @@ _OLD_META_KEYS = {'filename': 'img_path', 'ori_filename': 'img_path'}
 _GONE_META_KEYS = ('pad_shape', 'img_norm_cfg')
 _LOADERS = ('LoadImageFromFile', 'LoadMultiChannelImageFromFiles')
 _ANNOTATIONS = ('LoadAnnotations', 'LoadPanopticAnnotations')
-# PackDetInputs does what these did; of the others, the user is told.
+# PackDetInputs does what these did; the report names the others.
 _PACKING = ('DefaultFormatBundle', 'ImageToTensor', 'ToTensor', 'Transpose')
 _OTHER_PACKING = ('DefaultFormatBundle3D', 'WrapFieldsToLists', 'ToDataContainer')
 
