@@ -185,9 +185,8 @@ class VocFormat(InstanceFormat):
         'eval_mode': '11points',
     }
     score = staticmethod(evaluate_voc)
-    reads: ClassVar[Mapping[str, bool]] = {
-        'with_degenerate': False
-    }  # VOCMetric scores what the dataset kept
+    # VOCMetric scores what the dataset kept.
+    reads: ClassVar[Mapping[str, bool]] = {'with_degenerate': False}
 
 
 class CrowdHumanFormat(InstanceFormat):
