@@ -278,7 +278,7 @@ def _infer(role: Role, types: Mapping[str, Any], taken: set[str]) -> str | None:
         text = _wrong_type(role.name, wrong[0], role.wanted, free[wrong[0]])
         raise ValueError(f'{text}, or None to leave it out')
     named = [name for name in named if name not in wrong]
-    # Columns that carry the usual name of another role come last, and are no guess for
+    # Columns that carry the usual name of another role come last, and are not taken for
     # images, boxes and labels.
     others = {name for other in ROLES.values() for name in other.usual_names}
     others -= set(role.usual_names)
